@@ -1,0 +1,18 @@
+"""The array types of the contract."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.floating[Any]]
+"""``float32`` or ``float64``, C-contiguous."""
+
+IndexArray = NDArray[np.integer[Any]]
+"""Row or class numbers, ``int32`` or ``int64``."""
+
+RealArray = NDArray[np.integer[Any] | np.floating[Any] | np.bool_]
+"""Data as users have it: any real dtype, any strides."""
+
+AnyArray = NDArray[Any]
+"""Where the dtype depends on the kind."""

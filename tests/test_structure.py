@@ -1,0 +1,158 @@
+"""The architecture, read from the import statements and the tables."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import tinynet as tn
+from tinynet.backends import get_backend
+from tinynet.layers import ACTIVATIONS, LAYERS
+from tinynet.losses import LOSSES
+from tinynet.optimizers import OPTIMIZERS
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "tinynet"
+
+# A module may import from its own line and from the lines below it.
+LEVELS = [
+    {"__main__"},
+    {"cli", "commands"},
+    {"notebook", "estimators"},
+    {"ensemble", "sweeps"},
+    {"info", "plots", "datasets"},
+    {"model", "trainer", "modelfile", "checkpoints", "callbacks", "history", "gradcheck"},
+    {"layers", "losses", "metrics", "optimizers", "initializers", "schedules", "files"},
+    {"backends"},
+    {"program"},
+    {"arrays", "checks", "config", "errors"},
+]
+HEAVY = {"numba", "scipy", "cupy", "tinynet_kernels", "rich", "matplotlib", "pandas", "llvmlite"}
+
+
+def modules() -> list[Path]:
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+def imports(path: Path) -> list[str]:
+    """Full names of what a file imports at run time; imports for type checkers only do not count."""
+    tree = ast.parse(path.read_text())
+    typing_only = {
+        node
+        for block in ast.walk(tree)
+        if isinstance(block, ast.If) and "TYPE_CHECKING" in ast.dump(block.test)
+        for statement in block.body
+        for node in ast.walk(statement)
+    }
+    found = []
+    for node in ast.walk(tree):
+        if node in typing_only:
+            continue
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute"
+            found.append(node.module or "")
+    return found
+
+
+def level_of(name: str) -> int:
+    for level, names in enumerate(LEVELS):
+        if name in names:
+            return level
+    pytest.fail(f"tinynet.{name} has no place in the house: add it to LEVELS")
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_go_down_the_house_only(path: Path) -> None:
+    own = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    if own == "__init__":
+        return
+    for name in imports(path):
+        parts = name.split(".")
+        if parts[0] == "tinynet" and len(parts) > 1:
+            assert level_of(own) <= level_of(parts[1]), f"{path.name} imports {name}, which stands above it"
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_only_backends_import_kernels_and_compilers(path: Path) -> None:
+    tops = {name.split(".")[0] for name in imports(path)}
+    if "backends" not in path.relative_to(PACKAGE).parts:
+        assert not tops & {"numba", "cupy", "tinynet_kernels", "llvmlite"}
+
+
+def test_kernels_never_import_tinynet() -> None:
+    files = sorted((ROOT / "kernels" / "tinynet_kernels").rglob("*.py"))
+    assert files
+    for path in files:
+        assert not {name.split(".")[0] for name in imports(path)} & {"tinynet"}, path
+
+
+@pytest.mark.parametrize("module", ["tinynet", "tinynet.cli"])
+def test_import_loads_numpy_and_nothing_heavier(module: str) -> None:
+    code = f"import sys, {module}; print(sorted({HEAVY!r} & {{name.split('.')[0] for name in sys.modules}}))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert result.stdout.strip() == "[]"
+
+
+def test_the_kernel_folder_is_no_package() -> None:
+    assert not (ROOT / "kernels" / "__init__.py").exists()
+
+
+def test_tinynet_kernels_is_importable() -> None:
+    assert importlib.util.find_spec("tinynet_kernels") is not None
+
+
+@pytest.mark.parametrize("name", sorted(tn.__all__))
+def test_everything_public_is_there_and_documented(name: str) -> None:
+    assert inspect.getdoc(getattr(tn, name))
+
+
+def public_classes(module: object, base: type) -> set[type]:
+    return {
+        value
+        for name, value in vars(module).items()
+        if inspect.isclass(value) and issubclass(value, base) and value is not base and not name.startswith("_")
+    }
+
+
+def test_every_layer_is_in_the_table_and_public() -> None:
+    from tinynet import layers
+
+    classes = public_classes(layers, layers.Layer) - {layers.Activation}
+    assert classes == set(LAYERS.values())
+    assert {name for name in LAYERS if hasattr(tn, name)} == set(LAYERS)
+
+
+def test_every_loss_is_in_the_table_and_public() -> None:
+    from tinynet import losses
+
+    classes = public_classes(losses, losses.Loss)
+    assert classes == set(LOSSES.values())
+    assert all(getattr(tn, cls.__name__) is cls for cls in classes)
+
+
+def test_every_optimizer_is_in_the_table_and_public() -> None:
+    from tinynet import optimizers
+
+    classes = public_classes(optimizers, optimizers.Optimizer)
+    assert classes == set(OPTIMIZERS.values())
+    assert all(getattr(tn, cls.__name__) is cls for cls in classes)
+
+
+def test_every_activation_has_a_kernel_on_every_backend(backend: str) -> None:
+    kernels = get_backend(backend).kernels
+    assert set(kernels.ACTIVATIONS) == set(ACTIVATIONS)
+
+
+def test_every_optimizer_has_a_kernel_that_takes_its_settings(backend: str) -> None:
+    kernels = get_backend(backend).kernels
+    for name, cls in OPTIMIZERS.items():
+        parameters = list(inspect.signature(getattr(kernels, f"{name}_step")).parameters)
+        assert parameters[5:] == list(cls().settings()), name

@@ -1,0 +1,224 @@
+"""Arrays in: everything that users pass as data becomes a checked array, or an error that names the remedy.
+
+Nothing here imports pandas, polars, SciPy or CuPy: their objects are known by what they can do.
+"""
+
+from __future__ import annotations
+
+import mmap
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+CHECK_ROWS = 1 << 16
+"""Rows that are checked at a time, so that a file larger than memory can be checked."""
+
+_KINDS = {
+    "O": "Python objects",
+    "U": "strings",
+    "T": "strings",
+    "S": "bytes",
+    "c": "complex numbers",
+    "M": "dates",
+    "m": "time spans",
+    "V": "records",
+}
+_REMEDIES = {
+    "c": "Pass the real and the imaginary part as two columns.",
+    "M": "Turn dates into numbers first, for instance seconds.",
+    "m": "Turn time spans into numbers first, for instance seconds.",
+}
+
+
+def is_cupy(array: object) -> bool:
+    """Tell whether an array is CuPy's, without importing CuPy."""
+    return type(array).__module__.split(".")[0] == "cupy"
+
+
+def numpy_namespace(array: object) -> ModuleType:
+    """Return the array module, NumPy or CuPy, that an array belongs to.
+
+    Custom layers and losses use it to run on every backend.
+
+    Examples
+    --------
+    >>> numpy_namespace(np.zeros(3)).__name__
+    'numpy'
+    """
+    if is_cupy(array):
+        import importlib
+
+        return importlib.import_module("cupy")
+    return np
+
+
+def as_real_array(data: Any, name: str) -> NDArray[Any]:
+    """Return ``data`` as an array of real numbers, without a copy where that is possible.
+
+    Raises
+    ------
+    TypeError
+        For masked and sparse arrays, arrays on a GPU, and anything that is not made of real numbers.
+    ValueError
+        For ragged lists.
+    """
+    if is_cupy(data):
+        raise TypeError(
+            f"{name} must be in host memory for this backend; got a CuPy array. Call {name}.get(), or use "
+            "backend='gpu'."
+        )
+    if isinstance(data, np.ma.MaskedArray):
+        raise TypeError(
+            f"{name} must be a plain array; got a masked array, whose mask would be lost. "
+            f"Fill or drop the masked entries first, for instance {name}.filled(value)."
+        )
+    if hasattr(data, "toarray") and hasattr(data, "nnz"):
+        raise TypeError(f"{name} must be a dense array; got a sparse one. Call {name}.toarray() first.")
+    if hasattr(data, "columns") and hasattr(data, "to_numpy"):
+        return _from_frame(data, name)
+    array = _from_any(data, name)
+    if array.dtype.kind == "O" and array.size and all(value is None or _is_missing(value) for value in _odd(array)):
+        raise ValueError(f"{name} must not have missing values; got {_odd(array)[0]!r}. Drop or fill them first.")
+    return _real(array, name)
+
+
+def _from_any(data: Any, name: str) -> NDArray[Any]:
+    if isinstance(data, np.ndarray):
+        return np.asarray(data)
+    if hasattr(data, "__dlpack_device__") and not hasattr(data, "__array_interface__"):
+        if int(data.__dlpack_device__()[0]) != 1:
+            raise TypeError(
+                f"{name} must be in host memory for this backend; got {type(data).__name__} on another device. "
+                "Copy it to the host first, or use backend='gpu'."
+            )
+        if getattr(data, "requires_grad", False):
+            raise TypeError(f"{name} must not require gradients; got a tensor that does. Call {name}.detach() first.")
+        try:
+            return np.from_dlpack(data)
+        except (BufferError, RuntimeError, TypeError):
+            return np.asarray(data)  # Not every dtype crosses DLPack (bool does not in older versions).
+    try:
+        return np.asarray(data)
+    except ValueError as error:
+        raise ValueError(f"{name} must be a rectangular array; got rows of different lengths ({error}).") from None
+
+
+def _from_frame(frame: Any, name: str) -> NDArray[Any]:
+    """Join the columns of a pandas or polars frame; name the column that is not numeric."""
+    columns = []
+    for label in frame.columns:
+        column = frame[label]
+        values = column.to_numpy()
+        if values.dtype.kind == "O" and _is_numeric(column):
+            values = column.to_numpy(dtype="float64", na_value=np.nan)
+        columns.append(_real(np.asarray(values), f"{name}, column {label!r},"))
+    if not columns:
+        return np.empty((len(frame), 0))
+    return np.column_stack(columns)
+
+
+def _is_numeric(column: Any) -> bool:
+    """Tell whether a pandas column of objects is one of its nullable numeric types."""
+    return getattr(column.dtype, "kind", "O") in "biuf" and hasattr(column, "array")
+
+
+def _odd(array: NDArray[Any]) -> list[Any]:
+    """Return the entries of an object array that are no numbers."""
+    return [value for value in array.ravel().tolist() if not isinstance(value, int | float)]
+
+
+def _is_missing(value: object) -> bool:
+    return type(value).__name__ in ("NAType", "NaTType", "NoneType")
+
+
+def _real(array: NDArray[Any], name: str) -> NDArray[Any]:
+    kind = array.dtype.kind
+    if kind in "biuf":
+        return array
+    if kind == "O" and array.size and not _odd(array):
+        return array.astype(np.float64)
+    remedy = _REMEDIES.get(kind, "Encode it as numbers first.")
+    raise TypeError(f"{name} must hold real numbers; got {_KINDS.get(kind, kind)} (dtype {array.dtype}). {remedy}")
+
+
+def check_finite(array: Any, name: str) -> None:
+    """Raise ValueError if any element is NaN or infinite; reads ``array`` a block of rows at a time."""
+    if array.dtype.kind != "f":
+        return
+    for start in range(0, len(array), CHECK_ROWS):
+        block = array[start : start + CHECK_ROWS]
+        # The sum is finite unless an element is not, or it overflows: then the elements decide.
+        with np.errstate(all="ignore"):
+            if np.isfinite(block.sum(dtype=np.float64)):
+                continue
+        bad = np.argwhere(~np.isfinite(block))
+        if len(bad):
+            place = tuple(int(i) for i in bad[0])
+            value, row = block[place], place[0] + start
+            where = f"row {row}" + (f", column {place[1]}" if len(place) > 1 else "")
+            raise ValueError(
+                f"{name} must be finite; got {value} in {where}. Drop such rows or fill them in before training."
+            )
+
+
+def as_samples(data: Any, name: str, n_columns: int | None, dtype: str, *, expects: str = "the model") -> NDArray[Any]:
+    """Return data as a finite, C-contiguous (n_samples, n_columns) array of ``dtype``.
+
+    A ``numpy.memmap`` is left on disk, in its own dtype: batches are converted as they are read.
+
+    Parameters
+    ----------
+    data : array-like
+    name : str
+        What to call it in messages.
+    n_columns : int or None
+        None: any number.
+    dtype : {"float32", "float64"}
+    expects : str
+        Who expects the shape, for the message.
+
+    Raises
+    ------
+    TypeError, ValueError
+        What was expected, what was got, and the remedy.
+    """
+    array = as_real_array(data, name)
+    wanted = f"(batch, {n_columns if n_columns is not None else 'columns'})"
+    if array.ndim == 1:
+        raise ValueError(
+            f"{expects} expects {name} of shape {wanted}; got the 1-D shape {array.shape}. "
+            f"Use {name}.reshape(-1, 1) for one column, or {name}.reshape(1, -1) for one sample."
+        )
+    if array.ndim != 2 or (n_columns is not None and array.shape[1] != n_columns):
+        raise ValueError(f"{expects} expects {name} of shape {wanted}; got {array.shape}. Check the number of columns.")
+    if array.shape[0] == 0 or array.shape[1] == 0:
+        raise ValueError(f"{expects} expects at least one sample and one column in {name}; got shape {array.shape}.")
+    check_finite(array, name)
+    if on_disk(array) and array.flags.c_contiguous:
+        return array
+    return convert(array, name, dtype)
+
+
+def on_disk(array: Any) -> bool:
+    """Tell whether an array is a view of a mapped file, which may be larger than memory."""
+    while array is not None:
+        if isinstance(array, mmap.mmap | np.memmap):
+            return True
+        array = getattr(array, "base", None)
+    return False
+
+
+def convert(array: NDArray[Any], name: str, dtype: str) -> NDArray[Any]:
+    """Return a finite array in ``dtype``, C-contiguous; an overflow on the way is an error, not an infinity."""
+    if array.dtype == dtype:
+        return np.ascontiguousarray(array)
+    with np.errstate(over="ignore"):
+        result = np.ascontiguousarray(array, dtype=dtype)
+    if array.dtype.kind == "f" and array.dtype.itemsize > result.dtype.itemsize and not np.isfinite(result).all():
+        raise ValueError(
+            f"{name} must fit into {dtype}; its largest magnitude is {np.abs(array).max():g}. "
+            "Scale the data, or build the model with dtype='float64'."
+        )
+    return result

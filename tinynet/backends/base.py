@@ -1,0 +1,146 @@
+"""Backend, Plan and State: the contract between the model layer and the machines that compute."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from tinynet.program import Program, Shape
+
+Array = Any
+"""An array of the backend: ``numpy.ndarray``, or ``cupy.ndarray`` on the GPU."""
+
+Granularity = Literal["epoch", "step"]
+FloatArray = NDArray[np.floating[Any]]
+
+
+@dataclass
+class State:
+    """All that training changes, as flat contiguous vectors on the backend.
+
+    Attributes
+    ----------
+    parameters, gradients : (n_parameters,) float
+    moments : (n_moments, n_parameters) float
+        What the optimizer remembers.
+    buffers : (n_buffers,) float
+        What layers store but nobody trains (the columns of ``Normalize``).
+    step : int
+        Updates made by the current optimizer.
+    draws : int
+        Dropout masks are drawn from this counter; it grows by one an update and is never reset.
+    dropout_seed : int
+        Key of the masks.
+    """
+
+    parameters: Array
+    gradients: Array
+    moments: Array
+    buffers: Array
+    step: int = 0
+    draws: int = 0
+    dropout_seed: int = 0
+
+
+def views(flat: Array, layout: tuple[tuple[int, Shape], ...]) -> tuple[Array, ...]:
+    """Return the pieces of a flat vector, shaped, without a copy."""
+    return tuple(flat[offset : offset + math.prod(shape)].reshape(shape) for offset, shape in layout)
+
+
+class Plan(ABC):
+    """An executable, made once for a program. Its scratch is allocated once; nothing allocates inside the loop."""
+
+    program: Program
+    description: str
+    """Which plan this is and why, for instance ``"loop: custom layer Foo"``."""
+
+    @abstractmethod
+    def run(
+        self,
+        state: State,
+        x: Array,
+        y: Array,
+        order: Array | None,
+        learning_rates: FloatArray,
+        sample_weight: Array | None = None,
+    ) -> NDArray[np.float64]:
+        """Train, and return the loss of each epoch.
+
+        Parameters
+        ----------
+        state : State
+            Changed in place.
+        x : (n_samples, n_in) array
+        y : (n_samples, n_out) array, or (n_samples,) int array for losses on class numbers
+        order : (n_epochs, n_visits) int array or None
+            The rows of ``x`` in the order of their use, an epoch a row, cut into batches of ``program.batch_size``; the
+            last batch may be smaller. None: every row once, in the order in which they lie.
+        learning_rates : (n_epochs, n_rates) float64 array
+            ``n_rates`` is 1, or the number of updates in an epoch.
+        sample_weight : (n_samples,) array, optional
+            Factor of each sample's loss.
+
+        Returns
+        -------
+        losses : (n_epochs, n_models) float64 array
+            With reduction "mean" the mean over the epoch's samples, with "sum" their total.
+        """
+
+    @abstractmethod
+    def predict(self, state: State, x: Array, out: Array) -> None:
+        """Write the network's output for ``x`` (n_samples, n_in) to ``out`` (n_samples, n_out)."""
+
+    @abstractmethod
+    def gradient(self, state: State, x: Array, y: Array, sample_weight: Array | None = None) -> float:
+        """Return the loss of all of ``x`` taken as one batch; fill ``state.gradients``."""
+
+    @abstractmethod
+    def evaluate(self, state: State, x: Array, y: Array, sample_weight: Array | None = None) -> float:
+        """Return the loss over ``x`` with dropout off; nothing in ``state`` changes."""
+
+
+class Backend(ABC):
+    """A kind of machine: its arrays, its kernels and its plans."""
+
+    name: str
+    kernels: ModuleType
+    namespace: ModuleType
+    """The array module (NumPy or CuPy) for code that users write."""
+
+    @abstractmethod
+    def asarray(self, array: Any, dtype: DTypeLike | None = None) -> Array:
+        """Return a C-contiguous array of this backend; a copy only where one is needed."""
+
+    @abstractmethod
+    def to_numpy(self, array: Array) -> NDArray[Any]:
+        """Return the array in host memory."""
+
+    @abstractmethod
+    def empty(self, shape: Shape, dtype: DTypeLike) -> Array:
+        """Return an array with arbitrary contents."""
+
+    @abstractmethod
+    def synchronize(self) -> None:
+        """Wait until all work that was handed over is done."""
+
+    @abstractmethod
+    def plan(self, program: Program, *, granularity: Granularity = "epoch") -> Plan:
+        """Return the quickest plan for the program; ``"step"`` asks for one that can be stopped after every update."""
+
+    def new_state(self, program: Program, parameters: FloatArray, dropout_seed: int = 0) -> State:
+        """Return a state with these parameters and all else zero."""
+        dtype = np.dtype(program.dtype)
+        n_moments = program.optimizer.n_moments if program.optimizer else 0
+        return State(
+            parameters=self.asarray(np.array(parameters, dtype=dtype)),
+            gradients=self.asarray(np.zeros(program.n_parameters, dtype)),
+            moments=self.asarray(np.zeros((n_moments, program.n_parameters), dtype)),
+            buffers=self.asarray(np.zeros(program.n_buffers, dtype)),
+            dropout_seed=dropout_seed,
+        )

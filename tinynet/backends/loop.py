@@ -1,0 +1,212 @@
+"""LoopPlan: any program on any backend, kernel by kernel. Every other plan is held against it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinynet.backends.base import Array, Backend, FloatArray, Plan, State, views
+from tinynet.backends.stages import Stage, stages_of
+from tinynet.program import LossSpec, OptimizerSpec, Program
+
+PREDICT_ROWS = 4096
+"""Rows taken at a time where no batch size is given: enough to fill the machine, little enough to stay in the cache."""
+
+Views = tuple[Array, ...]
+
+
+class Chain:
+    """A sequence of stages together with where their parameters lie."""
+
+    def __init__(self, program: Program, n_ops: int, backend: Backend) -> None:
+        self.stages = stages_of(program.ops[:n_ops], backend, program.dtype)
+        self._layouts: list[tuple[Any, Any]] = []
+        position = 0
+        for stage in self.stages:
+            # Only the first op of a stage can own parameters: the second, if any, is an activation.
+            self._layouts.append((program.parameter_layout[position], program.buffer_layout[position]))
+            position += stage.n_ops
+
+    def bind(self, state: State) -> list[tuple[Stage, Views, Views, Views]]:
+        """Return each stage with views of its parameters, buffers and gradients."""
+        return [
+            (stage, views(state.parameters, layout), views(state.buffers, held), views(state.gradients, layout))
+            for stage, (layout, held) in zip(self.stages, self._layouts, strict=True)
+        ]
+
+
+class LoopPlan(Plan):
+    """Run a program kernel by kernel.
+
+    Parameters
+    ----------
+    program : Program
+    backend : Backend
+    reason : str
+        Why no quicker plan is used; becomes part of ``description``.
+    """
+
+    def __init__(self, program: Program, backend: Backend, reason: str) -> None:
+        if program.n_models != 1:
+            raise ValueError(f"a loop plan trains one model at a time; got n_models={program.n_models}.")
+        self.program = program
+        self.backend = backend
+        self.description = f"loop: {reason}"
+        self._chain = Chain(program, len(program.ops), backend)
+        fused_output = program.loss is not None and program.loss.on_logits
+        self._training = Chain(program, len(program.ops) - 1, backend) if fused_output else self._chain
+        self._batch: dict[str, Array] = {}
+        self._d_prediction: Array | None = None
+
+    # -- the contract ------------------------------------------------------------------------------------------------
+
+    def run(
+        self,
+        state: State,
+        x: Array,
+        y: Array,
+        order: Array | None,
+        learning_rates: FloatArray,
+        sample_weight: Array | None = None,
+    ) -> NDArray[np.float64]:
+        """Train; see ``Plan.run``."""
+        loss, optimizer = _required(self.program)
+        n_visits = len(x) if order is None else order.shape[1]
+        batch_size = self.program.batch_size or n_visits
+        bound = self._training.bind(state)
+        losses = np.zeros((len(learning_rates), 1))
+        for epoch, rates in enumerate(learning_rates):
+            total = 0.0
+            for update, start in enumerate(range(0, n_visits, batch_size)):
+                stop = min(start + batch_size, n_visits)
+                index = None if order is None else order[epoch, start:stop]
+                xb = self._rows("x", x, index, start, stop, self.program.dtype)
+                yb = self._rows("y", y, index, start, stop, "int64" if loss.index_target else self.program.dtype)
+                wb = None
+                if sample_weight is not None:
+                    wb = self._rows("weight", sample_weight, index, start, stop, self.program.dtype)
+                value = self._forward_backward(bound, state, xb, yb, wb)
+                total += value * (stop - start) if loss.reduction == "mean" else value
+                self._update(state, optimizer, float(rates[min(update, len(rates) - 1)]))
+            losses[epoch] = total / n_visits if loss.reduction == "mean" else total
+        return losses
+
+    def predict(self, state: State, x: Array, out: Array) -> None:
+        """Write the output; see ``Plan.predict``."""
+        bound = self._chain.bind(state)
+        for start in range(0, len(x), PREDICT_ROWS):
+            stop = min(start + PREDICT_ROWS, len(x))
+            xb = self._rows("x", x, None, start, stop, self.program.dtype)
+            out[start:stop] = _forward(bound, xb, None)
+
+    def gradient(self, state: State, x: Array, y: Array, sample_weight: Array | None = None) -> float:
+        """Return the loss and fill ``state.gradients``; see ``Plan.gradient``."""
+        return self._forward_backward(self._training.bind(state), state, x, y, sample_weight)
+
+    def evaluate(self, state: State, x: Array, y: Array, sample_weight: Array | None = None) -> float:
+        """Return the loss over ``x``; see ``Plan.evaluate``."""
+        loss, _ = _required(self.program, optimizer=False)
+        bound = self._training.bind(state)
+        total = 0.0
+        # A custom loss of a whole set need not be a sum over its samples, so it sees the set at once.
+        rows = len(x) if loss.custom is not None else PREDICT_ROWS
+        for start in range(0, len(x), rows):
+            stop = min(start + rows, len(x))
+            xb = self._rows("x", x, None, start, stop, self.program.dtype)
+            yb = self._rows("y", y, None, start, stop, "int64" if loss.index_target else self.program.dtype)
+            wb = None if sample_weight is None else sample_weight[start:stop]
+            value, _ = self._loss(_forward(bound, xb, None), yb, wb)
+            total += value * (stop - start) if loss.reduction == "mean" else value
+        return total / len(x) if loss.reduction == "mean" else total
+
+    # -- for those who write their own loop --------------------------------------------------------------------------
+
+    def forward(self, state: State, x: Array, training: bool) -> Array:
+        """Return the output for ``x``, in scratch, and remember what ``backward`` needs."""
+        return _forward(self._chain.bind(state), x, state if training else None)
+
+    def backward(self, state: State, dy: Array) -> Array:
+        """Overwrite ``state.gradients``; return the gradient with respect to the input of the last ``forward``."""
+        return _backward(self._chain.bind(state), dy, need_dx=True)
+
+    def input_gradient(self, state: State, x: Array, y: Array, sample_weight: Array | None = None) -> Array:
+        """Return the gradient of the loss with respect to ``x``; fill ``state.gradients``."""
+        bound = self._training.bind(state)
+        _, d_prediction = self._loss(_forward(bound, x, state), y, sample_weight)
+        return _backward(bound, d_prediction, need_dx=True).copy()
+
+    def update(self, state: State, learning_rate: float) -> None:
+        """Make one update from ``state.gradients``."""
+        self._update(state, _required(self.program, loss=False)[1], learning_rate)
+
+    # -- parts -------------------------------------------------------------------------------------------------------
+
+    def _rows(self, name: str, source: Array, index: Array | None, start: int, stop: int, dtype: str) -> Array:
+        """Return the rows of a batch in the dtype of the computation: a view where that is possible."""
+        if index is None and source.dtype == dtype:
+            return source[start:stop]
+        if index is None:
+            index = np.arange(start, stop)
+        buffer = self._batch.get(name)
+        if buffer is None or len(buffer) < len(index) or buffer.shape[1:] != source.shape[1:] or buffer.dtype != dtype:
+            buffer = self._batch[name] = self.backend.empty((len(index), *source.shape[1:]), dtype)
+        out = buffer[: len(index)]
+        self.backend.kernels.gather_rows(source, index, out)
+        return out
+
+    def _forward_backward(
+        self, bound: list[tuple[Stage, Views, Views, Views]], state: State, x: Array, y: Array, weight: Array | None
+    ) -> float:
+        value, d_prediction = self._loss(_forward(bound, x, state), y, weight)
+        _backward(bound, d_prediction, need_dx=False)
+        return value
+
+    def _loss(self, prediction: Array, y: Array, weight: Array | None) -> tuple[float, Array]:
+        """Return the loss of a batch and its gradient with respect to the prediction (or the logits)."""
+        loss, _ = _required(self.program, optimizer=False)
+        if loss.custom is not None:
+            arguments = (prediction, y) if weight is None else (prediction, y, weight)
+            return float(loss.custom.forward(*arguments)), loss.custom.backward(*arguments)
+        rows, columns = prediction.shape
+        if self._d_prediction is None or len(self._d_prediction) < rows:
+            self._d_prediction = self.backend.empty((rows, columns), self.program.dtype)
+        d_prediction = self._d_prediction[:rows]
+        scale = loss.scale(rows, columns)
+        value = self.backend.kernels.loss_forward_backward(
+            loss.kind, prediction, y, weight, d_prediction, scale, loss.parameter
+        )
+        return float(value), d_prediction
+
+    def _update(self, state: State, optimizer: OptimizerSpec, learning_rate: float) -> None:
+        kernels = self.backend.kernels
+        if optimizer.clip_value is not None:
+            kernels.clip_by_value(state.gradients, optimizer.clip_value)
+        if optimizer.clip_norm is not None:
+            kernels.clip_by_norm(state.gradients, optimizer.clip_norm)
+        state.step += 1
+        state.draws += 1
+        step = getattr(kernels, f"{optimizer.kind}_step")
+        settings = [value for _, value in optimizer.settings]
+        step(state.parameters, state.gradients, state.moments, state.step, learning_rate, *settings)
+
+
+def _forward(bound: list[tuple[Stage, Views, Views, Views]], x: Array, state: State | None) -> Array:
+    for stage, parameters, buffers, _ in bound:
+        x = stage.forward(x, parameters, buffers, state)
+    return x
+
+
+def _backward(bound: list[tuple[Stage, Views, Views, Views]], dy: Array, need_dx: bool) -> Array:
+    for position in range(len(bound) - 1, -1, -1):
+        stage, parameters, buffers, gradients = bound[position]
+        dy = stage.backward(dy, parameters, buffers, gradients, need_dx or position > 0)
+    return dy
+
+
+def _required(program: Program, *, loss: bool = True, optimizer: bool = True) -> tuple[LossSpec, OptimizerSpec]:
+    """Return the program's loss and optimizer; a plan without them cannot train."""
+    if (loss and program.loss is None) or (optimizer and program.optimizer is None):
+        raise ValueError("this plan was made without a loss or an optimizer; make one from a program that has them.")
+    return program.loss, program.optimizer  # type: ignore[return-value]

@@ -1,0 +1,25 @@
+"""The Numba backend: kernels compiled for this processor, matrix products through BLAS."""
+
+from __future__ import annotations
+
+from tinynet.backends.base import Backend
+from tinynet.backends.numpy import HostBackend
+from tinynet.errors import BackendUnavailableError
+
+
+class NumbaBackend(HostBackend):
+    """Compiled kernels on NumPy arrays."""
+
+    name = "numba"
+    reason = "compiled kernels, one call each"
+
+
+def create() -> Backend:
+    """Return the backend, or tell why Numba does not run here."""
+    try:
+        from tinynet_kernels import cpu
+    except ImportError as error:
+        raise BackendUnavailableError(
+            f"The backend 'numba' needs Numba, which does not import: {error}. Get it by: pip install numba"
+        ) from error
+    return NumbaBackend(cpu)

@@ -1,0 +1,69 @@
+"""The NumPy backend: the reference kernels, nothing to install, nothing to compile."""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from tinynet.backends.base import Backend, Granularity, Plan
+from tinynet.backends.loop import LoopPlan
+from tinynet.program import CustomOp, Program, Shape
+
+
+class HostBackend(Backend):
+    """What the backends that compute in host memory share."""
+
+    namespace = np
+    reason: str
+    """Why a program without user code runs kernel by kernel."""
+
+    def __init__(self, kernels: ModuleType) -> None:
+        self.kernels = kernels
+
+    def asarray(self, array: Any, dtype: DTypeLike | None = None) -> NDArray[Any]:
+        """Return a C-contiguous array; a copy only where one is needed."""
+        return np.asarray(array, dtype=dtype, order="C")
+
+    def to_numpy(self, array: Any) -> NDArray[Any]:
+        """Return the array itself."""
+        return np.asarray(array)
+
+    def empty(self, shape: Shape, dtype: DTypeLike) -> NDArray[Any]:
+        """Return an array with arbitrary contents."""
+        return np.empty(shape, dtype)
+
+    def synchronize(self) -> None:
+        """Do nothing: the work is done when the call returns."""
+
+    def plan(self, program: Program, *, granularity: Granularity = "epoch") -> Plan:
+        """Return a plan for the program."""
+        return LoopPlan(program, self, slow_reason(program, granularity) or self.reason)
+
+
+def slow_reason(program: Program, granularity: Granularity) -> str | None:
+    """Tell why a program can only run kernel by kernel, if it is so."""
+    for op in program.ops:
+        if isinstance(op, CustomOp):
+            return f"custom layer {type(op.layer).__name__}"
+    if program.loss is not None and program.loss.custom is not None:
+        return f"custom loss {type(program.loss.custom).__name__}"
+    if granularity == "step":
+        return "one update at a time was asked for"
+    return None
+
+
+class NumPyBackend(HostBackend):
+    """Reference kernels on NumPy arrays."""
+
+    name = "numpy"
+    reason = "the NumPy backend"
+
+
+def create() -> Backend:
+    """Return the backend."""
+    from tinynet_kernels import reference
+
+    return NumPyBackend(reference)

@@ -1,0 +1,253 @@
+"""Stages: one op of a program bound to a backend's kernels, forward and backward.
+
+A network run kernel by kernel is a chain of stages. The same stages run a layer that is used by itself, so no layer is
+implemented twice.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from tinynet.program import ActivationOp, CustomOp, DropoutOp, LinearOp, NormalizeOp, Op
+
+if TYPE_CHECKING:
+    from tinynet.backends.base import Array, Backend, State
+
+
+class Stage(ABC):
+    """Forward and backward of one op, or of a linear op and the activation that follows it.
+
+    ``forward`` remembers what ``backward`` needs. Both return scratch of the stage, which its next call overwrites.
+    """
+
+    n_ops = 1
+
+    def __init__(self, backend: Backend, dtype: str) -> None:
+        self.kernels: ModuleType = backend.kernels
+        self._empty: Callable[..., Array] = backend.empty
+        self._dtype = dtype
+        self._scratch: dict[str, Array] = {}
+
+    def scratch(self, name: str, rows: int, columns: int) -> Array:
+        """Return the first ``rows`` rows of a buffer that is allocated once and grows only for a larger batch."""
+        buffer = self._scratch.get(name)
+        if buffer is None or len(buffer) < rows:
+            buffer = self._scratch[name] = self._empty((rows, columns), self._dtype)
+        return buffer if len(buffer) == rows else buffer[:rows]
+
+    @abstractmethod
+    def forward(
+        self, x: Array, parameters: tuple[Array, ...], buffers: tuple[Array, ...], state: State | None
+    ) -> Array:
+        """Return the output for ``x``. ``state`` is None outside training: dropout is off then."""
+
+    @abstractmethod
+    def backward(
+        self,
+        dy: Array,
+        parameters: tuple[Array, ...],
+        buffers: tuple[Array, ...],
+        gradients: tuple[Array, ...],
+        need_dx: bool,
+    ) -> Array:
+        """Fill ``gradients``; return the gradient with respect to the last input, or None if nobody needs it."""
+
+
+class LinearStage(Stage):
+    """``y = f(x @ w + b)``."""
+
+    def __init__(self, op: LinearOp, activation: ActivationOp | None, backend: Backend, dtype: str) -> None:
+        super().__init__(backend, dtype)
+        self.op, self.activation = op, activation
+        self.n_ops = 1 if activation is None else 2
+        self._keep_z = activation is not None and activation.kind in self.kernels.READS_Z
+
+    def forward(
+        self, x: Array, parameters: tuple[Array, ...], buffers: tuple[Array, ...], state: State | None
+    ) -> Array:
+        weight, bias = parameters if self.op.bias else (*parameters, None)
+        rows, columns = len(x), self.op.n_out
+        y = self.scratch("y", rows, columns)
+        z = self.scratch("z", rows, columns) if self._keep_z else y
+        if self.activation is None:
+            self.kernels.linear_forward(x, weight, bias, y)
+        else:
+            kind, alpha = self.activation.kind, self.activation.alpha
+            self.kernels.linear_activation_forward(kind, x, weight, bias, z, y, alpha)
+        self._x, self._z, self._y = x, z, y
+        return y
+
+    def backward(
+        self,
+        dy: Array,
+        parameters: tuple[Array, ...],
+        buffers: tuple[Array, ...],
+        gradients: tuple[Array, ...],
+        need_dx: bool,
+    ) -> Array:
+        dz = dy
+        if self.activation is not None:
+            dz = self.scratch("dz", len(dy), self.op.n_out)
+            kind, alpha = self.activation.kind, self.activation.alpha
+            self.kernels.activation_backward(kind, self._z, self._y, dy, dz, alpha)
+        dw, db = gradients if self.op.bias else (*gradients, None)
+        dx = self.scratch("dx", len(dy), self.op.n_in) if need_dx else None
+        self.kernels.linear_backward(self._x, parameters[0], dz, dw, db, dx)
+        return dx
+
+
+class ActivationStage(Stage):
+    """``y = f(x)`` where no linear op goes before."""
+
+    def __init__(self, op: ActivationOp, backend: Backend, dtype: str) -> None:
+        super().__init__(backend, dtype)
+        self.op = op
+
+    def forward(
+        self, x: Array, parameters: tuple[Array, ...], buffers: tuple[Array, ...], state: State | None
+    ) -> Array:
+        self._z, self._y = x, self.scratch("y", len(x), self.op.n)
+        self.kernels.activation_forward(self.op.kind, self._z, self._y, self.op.alpha)
+        return self._y
+
+    def backward(
+        self,
+        dy: Array,
+        parameters: tuple[Array, ...],
+        buffers: tuple[Array, ...],
+        gradients: tuple[Array, ...],
+        need_dx: bool,
+    ) -> Array:
+        if not need_dx:
+            return None
+        dz = self.scratch("dz", len(dy), self.op.n)
+        self.kernels.activation_backward(self.op.kind, self._z, self._y, dy, dz, self.op.alpha)
+        return dz
+
+
+class DropoutStage(Stage):
+    """``y = x * mask`` in training, ``y = x`` otherwise."""
+
+    def __init__(self, op: DropoutOp, backend: Backend, dtype: str) -> None:
+        super().__init__(backend, dtype)
+        self.op = op
+
+    def forward(
+        self, x: Array, parameters: tuple[Array, ...], buffers: tuple[Array, ...], state: State | None
+    ) -> Array:
+        self._mask = None
+        if state is None or self.op.rate == 0.0:
+            return x
+        self._mask = self.scratch("mask", len(x), self.op.n)
+        self.kernels.dropout_mask(state.dropout_seed, state.draws, self.op.index, self.op.rate, self._mask)
+        y = self.scratch("y", len(x), self.op.n)
+        self.kernels.multiply(x, self._mask, y)
+        return y
+
+    def backward(
+        self,
+        dy: Array,
+        parameters: tuple[Array, ...],
+        buffers: tuple[Array, ...],
+        gradients: tuple[Array, ...],
+        need_dx: bool,
+    ) -> Array:
+        if self._mask is None or not need_dx:
+            return dy
+        dx = self.scratch("dx", len(dy), self.op.n)
+        self.kernels.multiply(dy, self._mask, dx)
+        return dx
+
+
+class NormalizeStage(Stage):
+    """``y = (x - mean) / scale``."""
+
+    def __init__(self, op: NormalizeOp, backend: Backend, dtype: str) -> None:
+        super().__init__(backend, dtype)
+        self.op = op
+
+    def forward(
+        self, x: Array, parameters: tuple[Array, ...], buffers: tuple[Array, ...], state: State | None
+    ) -> Array:
+        y = self.scratch("y", len(x), self.op.n)
+        self.kernels.normalize_forward(x, *buffers, y)
+        return y
+
+    def backward(
+        self,
+        dy: Array,
+        parameters: tuple[Array, ...],
+        buffers: tuple[Array, ...],
+        gradients: tuple[Array, ...],
+        need_dx: bool,
+    ) -> Array:
+        if not need_dx:
+            return None
+        dx = self.scratch("dx", len(dy), self.op.n)
+        self.kernels.normalize_backward(buffers[1], dy, dx)
+        return dx
+
+
+class CustomStage(Stage):
+    """A layer written by the user, on the backend's arrays."""
+
+    def __init__(self, op: CustomOp, backend: Backend, dtype: str) -> None:
+        super().__init__(backend, dtype)
+        self.op = op
+
+    def forward(
+        self, x: Array, parameters: tuple[Array, ...], buffers: tuple[Array, ...], state: State | None
+    ) -> Array:
+        layer = self.op.layer
+        layer.training = state is not None
+        return self._checked(layer.forward(x), (len(x), self.op.n_out), "forward")
+
+    def backward(
+        self,
+        dy: Array,
+        parameters: tuple[Array, ...],
+        buffers: tuple[Array, ...],
+        gradients: tuple[Array, ...],
+        need_dx: bool,
+    ) -> Array:
+        dx = self.op.layer.backward(dy)
+        return self._checked(dx, (len(dy), self.op.n_in), "backward") if need_dx else None
+
+    def _checked(self, result: Any, shape: tuple[int, int], method: str) -> Array:
+        """Hold what user code returned against the shape that the neighbours expect, in the model's dtype."""
+        if getattr(result, "shape", None) != shape:
+            got = getattr(result, "shape", type(result).__name__)
+            raise ValueError(
+                f"{type(self.op.layer).__name__}.{method} must return an array of shape {shape}; got {got}. "
+                "Check the layer's n_in and n_out, and what the method returns."
+            )
+        out = self.scratch(method, *shape)
+        out[...] = result
+        return out
+
+
+_STAGES: dict[type, Callable[[Any, Backend, str], Stage]] = {
+    ActivationOp: ActivationStage,
+    DropoutOp: DropoutStage,
+    NormalizeOp: NormalizeStage,
+    CustomOp: CustomStage,
+}
+
+
+def stages_of(ops: tuple[Op, ...], backend: Backend, dtype: str) -> list[Stage]:
+    """Chain the stages for the ops; a linear op takes the activation after it along."""
+    stages: list[Stage] = []
+    position = 0
+    while position < len(ops):
+        op = ops[position]
+        if isinstance(op, LinearOp):
+            following = ops[position + 1] if position + 1 < len(ops) else None
+            activation = following if isinstance(following, ActivationOp) else None
+            stages.append(LinearStage(op, activation, backend, dtype))
+        else:
+            stages.append(_STAGES[type(op)](op, backend, dtype))
+        position += stages[-1].n_ops
+    return stages

@@ -1,0 +1,155 @@
+"""Checkpoints: a training in the middle, as a file, so that a resumed run ends as one that was never stopped."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinynet.callbacks import split_state
+from tinynet.errors import ModelFileError
+from tinynet.files import Path_, read_archive, write_archive
+from tinynet.modelfile import describe_model
+
+if TYPE_CHECKING:
+    from tinynet.trainer import Trainer
+
+
+def save_checkpoint(trainer: Trainer, path: Path_) -> None:
+    """Write the model, the optimizer's memory, the random state, the position and the callbacks' states."""
+    model, state = trainer.model, trainer.model.state
+    to_numpy = model.backend.to_numpy
+    header, arrays = describe_model(model, portable=False)
+    arrays["training.parameters"] = to_numpy(state.parameters)
+    arrays["training.moments"] = to_numpy(state.moments)
+    arrays["training.best_parameters"] = trainer.best_parameters
+    if trainer.order is not None:
+        arrays["training.order"] = trainer.order
+    callbacks = []
+    for position, callback in enumerate(trainer.callbacks):
+        values, held = split_state(callback.state())
+        callbacks.append({"class": type(callback).__name__, "values": values, "arrays": sorted(held)})
+        arrays |= {f"callback{position}.{name}": array for name, array in held.items()}
+    header["kind"] = "checkpoint"
+    header["training"] = {
+        "fingerprint": _fingerprint(trainer),
+        "step": state.step,
+        "draws": state.draws,
+        "dropout_seed": state.dropout_seed,
+        "rng": _plain(model.rng.bit_generator.state),
+        "epoch": trainer.epoch,
+        "visit": trainer.visit,
+        "updates": trainer.updates,
+        "partial_loss": trainer.partial_loss,
+        "rate_factor": trainer.rate_factor,
+        "best_loss": trainer.best_loss,
+        "stopped": model.stop_training,
+        "stop_reason": trainer.history.stop_reason,
+        "history": trainer.history.state(),
+        "callbacks": callbacks,
+    }
+    write_archive(path, header, arrays)
+
+
+def load_checkpoint(trainer: Trainer, path: Path_) -> None:
+    """Put a trainer and its model where a checkpoint left them.
+
+    Raises
+    ------
+    ModelFileError
+        If the file is not a checkpoint, or damaged.
+    ValueError
+        If it was written by another training: another network, loss, optimizer, batch size, number of samples or set of
+        callbacks. The model is untouched then.
+    """
+    expected = _fingerprint(trainer)
+
+    def check(header: dict[str, Any]) -> None:
+        training = header.get("training")
+        if header.get("kind") != "checkpoint" or not isinstance(training, dict):
+            raise ModelFileError(
+                f"{str(path)!r} is a {header.get('kind')!r} file; resume_from expects a checkpoint. "
+                "Write one with callbacks=[tn.Checkpoint(path)], or use tinynet.load for a model."
+            )
+        found = training.get("fingerprint", {})
+        for name, value in expected.items():
+            if found.get(name) != value:
+                raise ValueError(
+                    f"resume_from expects a checkpoint of the same training; its {name} is {found.get(name)!r}, "
+                    f"this fit has {value!r}. Call fit with the arguments of the interrupted run."
+                )
+
+    header, arrays = read_archive(path, check)
+    try:
+        _restore(trainer, header["training"], arrays)
+    except (KeyError, TypeError, AttributeError, IndexError) as error:
+        raise ModelFileError(f"{str(path)!r} is not a whole checkpoint: {error!r} is missing or damaged.") from error
+
+
+def _restore(trainer: Trainer, training: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> None:
+    """Check everything first, then change the model and the trainer."""
+    model, state = trainer.model, trainer.model.state
+    n, n_moments = model.program.n_parameters, trainer.optimizer.n_moments
+    wanted = {"parameters": (n,), "best_parameters": (n,), "moments": (n_moments, n)}
+    for name, shape in wanted.items():
+        array = arrays[f"training.{name}"]
+        if array.shape != shape or array.dtype != model.dtype:
+            raise ModelFileError(f"checkpoint array {name} has shape {array.shape}, {array.dtype}; expected {shape}.")
+    order = arrays.get("training.order")
+    if order is not None and (
+        order.shape != (trainer.n_visits,) or order.min() < 0 or order.max() >= len(trainer.data)
+    ):
+        raise ModelFileError("the sample order in the checkpoint does not fit the data.")
+    rng = np.random.default_rng()
+    rng.bit_generator.state = training["rng"]
+    counters = {name: int(training[name]) for name in ("epoch", "visit", "updates")}
+    floats = {name: float(training[name]) for name in ("partial_loss", "rate_factor", "best_loss")}
+    counts = {name: int(training[name]) for name in ("step", "draws", "dropout_seed")}
+    states = []
+    for position, entry in enumerate(training["callbacks"]):
+        held = {name: arrays[f"callback{position}.{name}"] for name in entry["arrays"]}
+        states.append({**entry["values"], **held})
+
+    model.prepare_optimizer(trainer.optimizer)
+    model.set_flat_parameters(arrays["training.parameters"])
+    state.moments[...] = model.backend.asarray(arrays["training.moments"])
+    model.rng = rng
+    for target, values in ((state, counts), (trainer, counters), (trainer, floats)):
+        for name, value in values.items():
+            setattr(target, name, value)
+    trainer.order = order
+    trainer.best_parameters = arrays["training.best_parameters"]
+    trainer.history.load_state(training["history"])
+    trainer.history.stop_reason = training["stop_reason"]
+    model.stop_training = bool(training["stopped"])
+    for callback, kept in zip(trainer.callbacks, states, strict=True):
+        callback.load_state(kept)
+
+
+def _fingerprint(trainer: Trainer) -> dict[str, Any]:
+    """Return what must be equal for a resumed run to be the same run, as JSON keeps it."""
+    program = trainer.plan.program
+    return {
+        "network": [_describe(op) for op in program.ops],
+        "loss": [program.loss.kind, program.loss.parameter, program.loss.reduction] if program.loss else None,
+        "optimizer": [trainer.optimizer.kind, [list(pair) for pair in trainer.optimizer.lower().settings]],
+        "dtype": program.dtype,
+        "batch size": trainer.batch_size,
+        "shuffle": trainer.shuffle,
+        "drop_last": trainer.drop_last,
+        "number of samples": len(trainer.data),
+        "callbacks": [type(callback).__name__ for callback in trainer.callbacks],
+    }
+
+
+def _describe(op: Any) -> str:
+    layer = getattr(op, "layer", None)
+    return repr(op) if layer is None else f"{type(layer).__name__}({op.n_in}, {op.n_out}, {op.shapes})"
+
+
+def _plain(value: Any) -> Any:
+    """Turn NumPy scalars in a nested dict into Python's, for JSON."""
+    if isinstance(value, dict):
+        return {name: _plain(entry) for name, entry in value.items()}
+    return value.item() if isinstance(value, np.generic) else value

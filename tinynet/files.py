@@ -1,0 +1,180 @@
+"""Files: models and checkpoints as ``.npz``, written atomically, read without trust.
+
+A file is a ZIP archive of ``.npy`` arrays, which ``numpy.load`` opens, and ``header.json``: what the arrays are and how
+the network is built. Nothing is unpickled and no class is imported by a name from a file.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import stat
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinynet.errors import ModelFileError
+
+FORMAT = "tinynet"
+VERSION = 1
+HEADER = "header.json"
+MAX_HEADER = 1 << 26
+
+Path_ = str | os.PathLike[str]
+
+
+@contextmanager
+def atomic_open(path: Path_) -> Iterator[IO[bytes]]:
+    """Open a file that replaces ``path`` only once it is written whole and has reached the disk.
+
+    The mode of an existing file is kept; a symbolic link is written through. On any error, the file that was there
+    stays as it was.
+    """
+    target = Path(os.path.realpath(path))
+    try:
+        mode = stat.S_IMODE(target.stat().st_mode)
+    except FileNotFoundError:
+        mode = 0o666 & ~_umask()
+    handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, mode)
+        os.replace(temporary, target)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+    _sync_folder(target.parent)
+
+
+def _umask() -> int:
+    # The mask can only be read by setting it.
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename durable; folders cannot be opened on Windows, where the rename is durable by itself."""
+    if os.name == "nt":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_archive(path: Path_, header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> None:
+    """Write a header and named arrays to ``path``.
+
+    Raises
+    ------
+    OSError
+        If the disk is full, the folder is missing or not writable: what was at ``path`` stays.
+    """
+    listed = {name: {"shape": list(array.shape), "dtype": array.dtype.str} for name, array in arrays.items()}
+    head = {"format": FORMAT, "version": VERSION, **header, "arrays": listed}
+    text = json.dumps(head, allow_nan=True).encode()
+    with atomic_open(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
+        archive.writestr(HEADER, text)
+        for name, array in arrays.items():
+            buffer = io.BytesIO()
+            np.lib.format.write_array(buffer, np.ascontiguousarray(array), allow_pickle=False)
+            archive.writestr(f"{name}.npy", buffer.getvalue())
+
+
+def read_archive(
+    path: Path_, check: Callable[[dict[str, Any]], None] | None = None
+) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """Read what ``write_archive`` wrote.
+
+    ``check`` sees the header before any array is allocated; every array is held against the header and against the size
+    of the file before it is read.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ModelFileError
+        If the file is truncated, corrupt, not tinynet's, or of a newer version.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            header = _read_header(archive, path)
+            if check is not None:
+                check(header)
+            return header, _read_arrays(archive, header, path)
+    except (zipfile.BadZipFile, EOFError, KeyError, NotImplementedError, RuntimeError, UnicodeDecodeError) as error:
+        raise ModelFileError(
+            f"{os.fspath(path)!r} is not a readable model file: {error}. It is truncated or corrupt; use another copy."
+        ) from error
+
+
+def _read_header(archive: zipfile.ZipFile, path: Path_) -> dict[str, Any]:
+    name = os.fspath(path)
+    foreign = f"{name!r} is not a tinynet model file: expected a header of format {FORMAT!r}"
+    if HEADER not in archive.namelist():
+        raise ModelFileError(f"{foreign}; got an archive without {HEADER}. Save models with net.save(path).")
+    info = archive.getinfo(HEADER)
+    if info.compress_type != zipfile.ZIP_STORED or info.file_size > MAX_HEADER:
+        raise ModelFileError(f"{foreign}; got one that is compressed or too large.")
+    try:
+        header = json.loads(archive.read(HEADER))
+    except (ValueError, RecursionError) as error:
+        raise ModelFileError(f"{foreign}; got one that is not JSON ({error}).") from error
+    if not isinstance(header, dict) or header.get("format") != FORMAT:
+        raise ModelFileError(f"{foreign}; got another.")
+    version = header.get("version")
+    if not isinstance(version, int) or version > VERSION or version < 1:
+        raise ModelFileError(
+            f"{name!r} has format version {version!r}; this tinynet reads versions up to {VERSION}. Upgrade tinynet."
+        )
+    return header
+
+
+def _read_arrays(archive: zipfile.ZipFile, header: dict[str, Any], path: Path_) -> dict[str, NDArray[Any]]:
+    name_of_file = os.fspath(path)
+    listed = header.get("arrays")
+    names = {info.filename for info in archive.infolist()} - {HEADER}
+    if not isinstance(listed, dict) or names != {f"{name}.npy" for name in listed}:
+        raise ModelFileError(f"{name_of_file!r}: the arrays are not those that its header lists. The file is corrupt.")
+    arrays = {}
+    for name, entry in listed.items():
+        info = archive.getinfo(f"{name}.npy")
+        if info.compress_type != zipfile.ZIP_STORED:
+            raise ModelFileError(f"{name_of_file!r}: array {name!r} is compressed, which tinynet never writes.")
+        try:
+            arrays[name] = _read_array(archive.read(info), entry)
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError, MemoryError) as error:
+            raise ModelFileError(f"{name_of_file!r}: array {name!r} is damaged: {error}.") from error
+    return arrays
+
+
+def _read_array(data: bytes, entry: dict[str, Any]) -> NDArray[Any]:
+    """Parse one ``.npy``; its bytes are in memory, so a forged shape cannot ask for more than the file has."""
+    shape, dtype = tuple(entry["shape"]), np.dtype(entry["dtype"])
+    if dtype.kind not in "biuf" or any(not isinstance(n, int) or n < 0 for n in shape):
+        raise ValueError(f"expected numbers; got dtype {dtype}, shape {shape}")
+    buffer = io.BytesIO(data)
+    if np.lib.format.read_magic(buffer) != (1, 0):
+        raise ValueError("expected .npy version 1.0")
+    got_shape, fortran, got_dtype = np.lib.format.read_array_header_1_0(buffer)
+    if (got_shape, got_dtype) != (shape, dtype) or fortran:
+        raise ValueError(f"expected shape {shape} and dtype {dtype}; got {got_shape} and {got_dtype}")
+    count = 1
+    for n in shape:
+        count *= n
+    body = data[buffer.tell() :]
+    if len(body) != count * dtype.itemsize:
+        raise ValueError(f"expected {count * dtype.itemsize} bytes; got {len(body)}")
+    return np.frombuffer(body, dtype).reshape(shape).copy()

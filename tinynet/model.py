@@ -1,0 +1,588 @@
+"""Sequential: layers in a row, with their parameters in one flat vector, and predict, fit and save."""
+
+from __future__ import annotations
+
+import html
+import math
+import os
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from tinynet.arrays import as_real_array, as_samples
+from tinynet.backends import get_backend
+from tinynet.backends.base import Array, Backend, Granularity, Plan, State
+from tinynet.backends.loop import LoopPlan
+from tinynet.callbacks import Callback
+from tinynet.checks import number
+from tinynet.history import History
+from tinynet.layers import Layer, Normalize
+from tinynet.losses import Loss, as_weights, get_loss
+from tinynet.metrics import Metric, get_metrics
+from tinynet.optimizers import Optimizer, get_optimizer
+from tinynet.program import LossSpec, Program
+from tinynet.trainer import Data, Trainer
+
+KEPT_PLANS = 8
+"""Plans a model keeps; each holds scratch for one batch size."""
+
+
+class Sequential:
+    """A network: layers applied one after the other.
+
+    Parameters
+    ----------
+    *layers : Layer
+        Widths of neighbours must fit; activations take the width of what comes in.
+    dtype : {"float32", "float64"}
+        What the model computes in; data are converted to it, it is never changed.
+    seed : int, optional
+        Seeds the initial weights, the order of the samples and dropout: the same seed gives the same run.
+    backend : str, optional
+        "numba" (or "cpu"), "numpy", "cupy" (or "gpu"), "auto". By default ``use_backend``'s or ``TINYNET_BACKEND``'s.
+
+    Attributes
+    ----------
+    layers : tuple of Layer
+    history : History or None
+        Of the last ``fit``, also when it was interrupted.
+    loss : Loss or None
+        Of the last ``fit``.
+    metadata : dict
+        Notes that are saved with the model; JSON must be able to hold them.
+    stop_training : bool
+        A callback sets it to end training.
+
+    Examples
+    --------
+    >>> net = Sequential(layers.Linear(2, 3), layers.Tanh(), layers.Linear(3, 1), seed=0)
+    >>> net.predict([[0.0, 0.0]]).shape
+    (1, 1)
+    """
+
+    def __init__(
+        self,
+        *layers: Layer | Sequence[Layer],
+        dtype: DTypeLike = "float32",
+        seed: int | None = None,
+        backend: str | Backend | None = None,
+        initial_values: ArrayLike | None = None,
+    ) -> None:
+        self.layers = _checked_layers(layers)
+        self.dtype = _checked_dtype(dtype)
+        widths = _widths(self.layers)
+        ops = tuple(layer.lower(n, i) for i, (layer, n) in enumerate(zip(self.layers, widths, strict=True)))
+        self.program = Program(ops, dtype=self.dtype)
+        self.seed = seed
+        self.rng = np.random.default_rng(seed)
+        self.backend = get_backend(backend)
+        if initial_values is None:
+            initial_values = np.concatenate([_values_of(layer, self.rng) for layer in self.layers])
+        dropout_seed = int(self.rng.integers(0, 2**63))
+        self._hold(self.backend.new_state(self.program, np.asarray(initial_values), dropout_seed))
+        self.metadata: dict[str, Any] = {}
+        self.history: History | None = None
+        self.loss: Loss | None = None
+        self.stop_training = False
+        self._optimizer: Optimizer | None = None
+
+    def _hold(self, state: State) -> None:
+        """Make ``state`` the model's, and the layers' arrays views into it."""
+        self.state = state
+        self._plans: OrderedDict[tuple[Program, Granularity], Plan] = OrderedDict()
+        self._loop: LoopPlan | None = None
+        first, first_buffer = 0, 0
+        for layer, op in zip(self.layers, self.program.ops, strict=True):
+            n = sum(math.prod(shape) for shape in op.shapes)
+            n_buffers = sum(math.prod(shape) for shape in op.buffer_shapes)
+            piece, held = slice(first, first + n), slice(first_buffer, first_buffer + n_buffers)
+            part = State(
+                parameters=state.parameters[piece],
+                gradients=state.gradients[piece],
+                moments=state.moments[:0],
+                buffers=state.buffers[held],
+                dropout_seed=state.dropout_seed,
+            )
+            layer.join(part, self.backend, self.dtype)
+            first, first_buffer = piece.stop, held.stop
+
+    # -- training ----------------------------------------------------------------------------------------------------
+
+    def fit(
+        self,
+        x: Any,
+        y: Any,
+        *,
+        loss: str | Loss = "mse",
+        optimizer: str | Optimizer = "adam",
+        epochs: int = 1,
+        batch_size: int = 32,
+        shuffle: bool | str = True,
+        drop_last: bool = False,
+        validation_data: tuple[Any, ...] | None = None,
+        validation_split: float = 0.0,
+        sample_weight: Any = None,
+        class_weight: Mapping[int, float] | str | None = None,
+        metrics: str | Metric | Iterable[str | Metric] = (),
+        callbacks: Callback | Sequence[Callback] = (),
+        verbose: int = 0,
+        resume_from: str | os.PathLike[str] | None = None,
+    ) -> History:
+        """Train the model.
+
+        Parameters
+        ----------
+        x : (n_samples, n_in) array-like of real numbers
+            NumPy, lists, pandas, polars, anything with DLPack or the array API. A ``numpy.memmap`` stays on disk.
+        y : (n_samples, n_out) array-like, or (n_samples,)
+            One value a sample where the network has one output; class numbers for ``CrossEntropy``.
+        loss : str or Loss
+            "mse", "mae", "huber", "bce", "cross_entropy".
+        optimizer : str or Optimizer
+            "sgd", "adam", "adamw", "rmsprop" with their defaults. The same object in a later ``fit`` goes on with its
+            moments; a name or a new object starts afresh.
+        epochs, batch_size : int
+        shuffle : bool or "replacement"
+            True: a new permutation each epoch. False: the order of the data. "replacement": every sample is drawn from
+            all, as the notebook does.
+        drop_last : bool
+            Leave out the last batch where it is smaller than the others.
+        validation_data : (x, y) or (x, y, sample_weight), optional
+        validation_split : float
+            The share of samples, from the end of the data, that is held out; the rest is trained on.
+        sample_weight : (n_samples,) array-like, optional
+            Factor of each sample's loss. The mean is taken over samples, not over weights, as in Keras.
+        class_weight : dict of int to float, or "balanced", optional
+            Factor for each class; "balanced": ``n_samples / (n_classes * count)``, as in scikit-learn.
+        metrics : str, callable or list of them
+            "accuracy", "mae", "r2", or ``f(prediction, target) -> float`` on NumPy arrays; of the model at the end of
+            each epoch, over all samples.
+        callbacks : list of Callback
+        verbose : {0, 1, 2}
+            Nothing; progress; a line for each epoch.
+        resume_from : path, optional
+            A file that ``Checkpoint`` wrote: training goes on where it stood, and ends bit for bit as if it had never
+            stopped. Give the same arguments as in the interrupted call.
+
+        Returns
+        -------
+        History
+
+        Raises
+        ------
+        ValueError, TypeError
+            If anything does not fit; the model is untouched.
+        DivergenceError
+            If the loss becomes NaN or infinite; the model holds the best weights seen before.
+        KeyboardInterrupt
+            On Ctrl-C, after the callbacks' ``on_train_end``; the model is usable, ``history`` tells how far it came.
+
+        Examples
+        --------
+        >>> net = Sequential(layers.Linear(1, 1), seed=0)
+        >>> history = net.fit([[0.0], [1.0]], [[1.0], [3.0]], loss="mse", optimizer="sgd", epochs=3)
+        >>> len(history["loss"])
+        3
+        """
+        chosen, updater = get_loss(loss), get_optimizer(optimizer)
+        data = self._data(x, y, chosen, sample_weight, class_weight)
+        validation = None
+        if validation_data is not None:
+            if validation_split:
+                raise ValueError("fit expects validation_data or validation_split, not both. Drop one of them.")
+            xv, yv, *wv = _checked_validation(validation_data)
+            validation = self._data(xv, yv, chosen, *wv)
+        elif validation_split:
+            data, validation = _split(data, number("validation_split", validation_split, above=0.0, below=1.0))
+        self._require_adapted()
+        trainer = Trainer(
+            self,
+            data,
+            validation,
+            loss=chosen,
+            optimizer=updater,
+            epochs=epochs,
+            batch_size=batch_size,
+            shuffle=shuffle,
+            drop_last=drop_last,
+            metrics=get_metrics(metrics),
+            callbacks=callbacks,
+            verbose=verbose,
+        )
+        self.loss = chosen
+        return trainer.run(resume_from)
+
+    def evaluate(
+        self,
+        x: Any,
+        y: Any,
+        *,
+        loss: str | Loss | None = None,
+        metrics: str | Metric | Iterable[str | Metric] = (),
+        sample_weight: Any = None,
+    ) -> dict[str, float]:
+        """Return the loss and metrics over data, by name; dropout is off.
+
+        Parameters
+        ----------
+        x, y, sample_weight
+            As for ``fit``.
+        loss : str or Loss, optional
+            By default that of the last ``fit``.
+        metrics : str, callable or list of them
+
+        Raises
+        ------
+        ValueError
+            If no loss is given and the model was never trained.
+        """
+        if loss is None and self.loss is None:
+            raise ValueError("evaluate expects a loss: this model was never trained. Pass loss='mse', for instance.")
+        chosen = get_loss(self.loss if loss is None else loss)  # type: ignore[arg-type]
+        data = self._data(x, y, chosen, sample_weight)
+        self._require_adapted()
+        plan = self._plan(Program(self.program.ops, self._loss_spec(chosen, data.y), None, self.dtype), "epoch")
+        figures = {"loss": plan.evaluate(self.state, data.x, data.y, data.weight)}
+        named = get_metrics(metrics)
+        if named:
+            prediction = self.predict_checked(data.x)
+            assert data.y_host is not None
+            figures |= {name: float(metric(prediction, data.y_host)) for name, metric in named.items()}
+        return figures
+
+    def predict(self, x: Any) -> NDArray[Any]:
+        """Return the output for ``x``; dropout is off.
+
+        Parameters
+        ----------
+        x : (n_samples, n_in) array-like
+
+        Returns
+        -------
+        y : (n_samples, n_out) array
+            NumPy, in the model's dtype.
+        """
+        samples = as_samples(x, "x", self.program.n_in, self.dtype, expects=repr(self.layers[0]))
+        self._require_adapted()
+        return self.predict_checked(self.backend.asarray(samples))
+
+    __call__ = predict
+
+    def predict_checked(self, x: Array) -> NDArray[Any]:
+        """Return the output for samples on the backend that were checked before."""
+        out = self.backend.empty((len(x), self.program.n_out), self.dtype)
+        self._plan(self.program, "epoch").predict(self.state, x, out)
+        return self.backend.to_numpy(out)
+
+    # -- for those who write their own loop --------------------------------------------------------------------------
+
+    def forward(self, x: Any, training: bool = True) -> NDArray[Any]:
+        """Return the output for ``x`` and remember what ``backward`` needs; with ``training``, dropout is on."""
+        samples = as_samples(x, "x", self.program.n_in, self.dtype, expects=repr(self.layers[0]))
+        self._require_adapted()
+        self._input = self.backend.asarray(samples, self.dtype)
+        result = np.array(self.backend.to_numpy(self._loop_plan().forward(self.state, self._input, training)))
+        self.state.draws += training  # The next pass draws other masks, whether or not an optimizer steps between.
+        return result
+
+    def backward(self, grad: Any) -> NDArray[Any]:
+        """Add to the gradients of the parameters; return the gradient with respect to the input of ``forward``.
+
+        Gradients add up until ``zero_grad``, as in PyTorch.
+
+        Parameters
+        ----------
+        grad : (n_samples, n_out) array-like
+            Gradient of the loss with respect to the output of ``forward``.
+
+        Raises
+        ------
+        RuntimeError
+            If ``forward`` has not run.
+        """
+        if getattr(self, "_input", None) is None:
+            raise RuntimeError("backward expects forward(x) to have run before; it has not.")
+        shape = (len(self._input), self.program.n_out)
+        dy = as_real_array(grad, "grad")
+        if dy.shape != shape:
+            raise ValueError(f"backward expects a gradient of shape {shape}, as the output of forward; got {dy.shape}.")
+        before = self.state.gradients.copy()
+        dx = self._loop_plan().backward(self.state, self.backend.asarray(dy, self.dtype))
+        self.state.gradients += before
+        return np.array(self.backend.to_numpy(dx))
+
+    def zero_grad(self) -> None:
+        """Set all gradients to zero."""
+        self.state.gradients[...] = 0
+
+    def _apply(self, optimizer: Optimizer) -> None:
+        """Make one update; see ``Optimizer.step``."""
+        self.prepare_optimizer(optimizer)
+        program = Program(self.program.ops, None, optimizer.lower(), self.dtype)
+        plan = self._plan(program, "step")
+        assert isinstance(plan, LoopPlan)
+        plan.update(self.state, float(optimizer.learning_rate))  # type: ignore[arg-type]
+
+    # -- weights and files -------------------------------------------------------------------------------------------
+
+    @property
+    def n_parameters(self) -> int:
+        """Number of trained parameters."""
+        return self.program.n_parameters
+
+    def get_weights(self) -> list[NDArray[Any]]:
+        """Return copies of the trained arrays, ``[weight, bias, weight, bias, ...]``, in host memory."""
+        named = ((layer, name) for layer in self.layers for name in layer.trainable_names)
+        return [np.array(self.backend.to_numpy(getattr(layer, name))) for layer, name in named]
+
+    def set_weights(self, weights: Sequence[ArrayLike]) -> None:
+        """Set the trained arrays; the order is that of ``get_weights``.
+
+        Raises
+        ------
+        ValueError
+            If their number or a shape is wrong, or a value is not finite; no weight is changed then.
+        """
+        shapes = [shape for op in self.program.ops for shape in op.shapes]
+        arrays = [as_real_array(weight, "weights") for weight in weights]
+        got = [array.shape for array in arrays]
+        if got != shapes:
+            raise ValueError(f"set_weights expects arrays of shapes {shapes}; got {got}. Compare with get_weights().")
+        flat = np.concatenate([array.ravel() for array in arrays]).astype(self.dtype) if arrays else np.empty(0)
+        if not np.isfinite(flat).all():
+            raise ValueError(f"set_weights expects finite numbers that fit into {self.dtype}; got others.")
+        self.set_flat_parameters(flat)
+
+    def flat_parameters(self) -> NDArray[Any]:
+        """Return a copy of all trained parameters, (n_parameters,), in host memory."""
+        return np.array(self.backend.to_numpy(self.state.parameters))
+
+    def set_flat_parameters(self, values: NDArray[Any]) -> None:
+        """Set all trained parameters from (n_parameters,) values."""
+        self.state.parameters[...] = self.backend.asarray(values, self.dtype)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the model to a ``.npz`` file that ``tinynet.load`` reads; a file that is there is replaced atomically.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written; what was there stays.
+        NotImplementedError
+            If a custom layer has no ``config()``.
+        """
+        from tinynet.modelfile import save_model
+
+        save_model(self, path)
+
+    def to(self, backend: str | Backend) -> Sequential:
+        """Move the model to another backend; return it. The optimizer's memory stays behind."""
+        place = get_backend(backend)
+        old, values, buffers = self.state, self.flat_parameters(), self.backend.to_numpy(self.state.buffers)
+        state = place.new_state(self.program, values, old.dropout_seed)
+        state.buffers[...] = place.asarray(buffers)
+        state.draws = old.draws
+        self.backend, self._optimizer = place, None
+        self._hold(state)
+        return self
+
+    def clone(self, dtype: DTypeLike | None = None) -> Sequential:
+        """Return a model of its own with the same layers and weights, in another dtype if one is given."""
+        layers = [layer.fresh_copy() for layer in self.layers]
+        other = Sequential(
+            *layers,
+            dtype=self.dtype if dtype is None else dtype,
+            backend=self.backend,
+            initial_values=self.flat_parameters(),
+        )
+        other.state.buffers[...] = self.backend.asarray(self.state.buffers, other.dtype)
+        other.state.dropout_seed, other.state.draws = self.state.dropout_seed, self.state.draws
+        other.rng.bit_generator.state = self.rng.bit_generator.state
+        other.loss, other.metadata = self.loss, dict(self.metadata)
+        return other
+
+    # -- display -----------------------------------------------------------------------------------------------------
+
+    def summary(self, print_fn: Callable[[str], object] = print) -> None:
+        """Print a table of the layers: output width and number of parameters."""
+        rows = self._rows()
+        widths = [max(len(row[i]) for row in rows) for i in range(4)]
+        lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
+        lines.insert(1, "  ".join("-" * w for w in widths))
+        print_fn("\n".join([*lines, "", self._total()]))
+
+    def _rows(self) -> list[tuple[str, str, str, str]]:
+        rows = [("#", "layer", "output", "parameters")]
+        for position, (layer, op) in enumerate(zip(self.layers, self.program.ops, strict=True)):
+            rows.append((str(position), repr(layer), f"(batch, {op.n_out})", f"{layer.n_parameters:,}"))
+        return rows
+
+    def _total(self) -> str:
+        size = self.n_parameters * np.dtype(self.dtype).itemsize
+        return f"{self.n_parameters:,} parameters, {size:,} bytes, {self.dtype}, backend {self.backend.name}"
+
+    def _repr_html_(self) -> str:
+        head, *rows = self._rows()
+        cells = "".join(f"<th>{html.escape(cell)}</th>" for cell in head)
+        body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+        return f"<table><thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table><p>{html.escape(self._total())}</p>"
+
+    def __repr__(self) -> str:
+        layers = ", ".join(repr(layer) for layer in self.layers)
+        return f"Sequential({layers}, dtype={self.dtype!r}, backend={self.backend.name!r})"
+
+    # -- parts -------------------------------------------------------------------------------------------------------
+
+    def plan(self, loss: Loss, optimizer: Optimizer, y: Array, batch_size: int, granularity: Granularity) -> Plan:
+        """Return the plan that trains this model on targets like ``y``."""
+        spec = self._loss_spec(loss, y)
+        program = Program(self.program.ops, spec, optimizer.lower(), self.dtype, batch_size)
+        return self._plan(program, granularity)
+
+    def prepare_optimizer(self, optimizer: Optimizer) -> None:
+        """Make room for what the optimizer remembers; keep it if it is the optimizer of before."""
+        n_moments = optimizer.n_moments
+        if optimizer is self._optimizer and len(self.state.moments) == n_moments:
+            return
+        empty = np.zeros((n_moments, self.program.n_parameters), self.dtype)
+        self.state.moments = self.backend.asarray(empty)
+        self.state.step = 0
+        self._optimizer = optimizer
+
+    def _plan(self, program: Program, granularity: Granularity) -> Plan:
+        key = (program, granularity)
+        if key not in self._plans:
+            self._plans[key] = self.backend.plan(program, granularity=granularity)
+            if len(self._plans) > KEPT_PLANS:
+                self._plans.popitem(last=False)
+        self._plans.move_to_end(key)
+        return self._plans[key]
+
+    def _loop_plan(self) -> LoopPlan:
+        """Return the plan behind ``forward`` and ``backward``."""
+        if self._loop is None:
+            self._loop = LoopPlan(self.program, self.backend, "forward and backward by hand")
+        return self._loop
+
+    def _loss_spec(self, loss: Loss, y: Array) -> LossSpec:
+        return loss.lower(self.program.ops, index_target=y.ndim == 1)
+
+    def _data(
+        self,
+        x: Any,
+        y: Any,
+        loss: Loss,
+        sample_weight: Any = None,
+        class_weight: Mapping[int, float] | str | None = None,
+    ) -> Data:
+        """Return checked data on the backend."""
+        samples = as_samples(x, "x", self.program.n_in, self.dtype, expects=repr(self.layers[0]))
+        targets = loss.check_target(y, self.program.n_out, self.dtype)
+        if len(samples) != len(targets):
+            raise ValueError(
+                f"x and y must have as many samples as each other; got {len(samples)} and {len(targets)}. "
+                "Check that no rows were dropped from one of them only."
+            )
+        weight = None if sample_weight is None else as_weights(sample_weight, len(samples), self.dtype)
+        if class_weight is not None:
+            factors = _class_weights(targets, class_weight).astype(self.dtype)
+            weight = factors if weight is None else weight * factors
+        if weight is not None and loss.is_custom and not loss.takes_sample_weight:
+            raise ValueError(
+                f"{type(loss).__name__} takes no sample weights. Give its forward and backward a third argument "
+                "sample_weight, and set takes_sample_weight = True."
+            )
+        asarray = self.backend.asarray
+        return Data(asarray(samples), asarray(targets), None if weight is None else asarray(weight), targets)
+
+    def _require_adapted(self) -> None:
+        for layer in self.layers:
+            if isinstance(layer, Normalize) and not layer.adapted:
+                raise ValueError(f"{layer!r} has seen no data yet. Call its adapt(x) with the training data first.")
+
+
+def _checked_layers(layers: tuple[Any, ...]) -> tuple[Layer, ...]:
+    if len(layers) == 1 and isinstance(layers[0], Sequence):
+        layers = tuple(layers[0])
+    if not layers:
+        raise ValueError("Sequential expects at least one layer; got none.")
+    for layer in layers:
+        if not isinstance(layer, Layer):
+            raise TypeError(f"Sequential expects layers; got {layer!r}. Did you mean an instance, as in tn.Sigmoid()?")
+        if layer.owned or sum(other is layer for other in layers) > 1:
+            raise ValueError(f"{layer!r} is in use already. Make a new layer for each place in a model.")
+    return layers
+
+
+def _checked_dtype(dtype: DTypeLike) -> str:
+    name = str(np.dtype(dtype))
+    if name not in ("float32", "float64"):
+        raise ValueError(f"dtype must be 'float32' or 'float64'; got {name!r}.")
+    return name
+
+
+def _widths(layers: tuple[Layer, ...]) -> list[int]:
+    """Return the width that comes into each layer; neighbours must fit."""
+    width = next((layer.n_in for layer in layers if layer.n_in is not None), None)
+    if width is None:
+        raise ValueError("Sequential expects a layer with a width, such as Linear(n_in, n_out); got none.")
+    widths = []
+    for position, layer in enumerate(layers):
+        if layer.n_in is not None and layer.n_in != width:
+            raise ValueError(
+                f"layer {position}, {layer!r}, expects inputs of width {layer.n_in}; the layers before it give "
+                f"{width}. Make the widths of neighbouring layers equal."
+            )
+        widths.append(width)
+        width = layer.n_out if layer.n_out is not None else width
+    return widths
+
+
+def _values_of(layer: Layer, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Return the values a layer was given while it stood alone, else fresh ones."""
+    drawn = layer.initial_values(rng)
+    held = layer.held_values()
+    return drawn if held is None else held
+
+
+def _split(data: Data, share: float) -> tuple[Data, Data]:
+    n = len(data) - max(1, round(len(data) * share))
+    if n < 1:
+        raise ValueError(f"validation_split={share:g} leaves none of {len(data)} samples to train on. Lower it.")
+    assert data.y_host is not None
+    parts = data.part(0, n), data.part(n, len(data))
+    parts[0].y_host, parts[1].y_host = data.y_host[:n], data.y_host[n:]
+    return parts
+
+
+def _checked_validation(given: Any) -> tuple[Any, ...]:
+    if not isinstance(given, tuple | list) or len(given) not in (2, 3):
+        raise ValueError(f"validation_data must be (x, y) or (x, y, sample_weight); got {type(given).__name__}.")
+    return tuple(given)
+
+
+def _class_weights(targets: NDArray[Any], class_weight: Mapping[int, float] | str) -> NDArray[np.float64]:
+    """Return the weight of each sample's class."""
+    if targets.ndim == 2 and targets.shape[1] > 1:
+        labels = targets.argmax(axis=1)
+    else:
+        labels = targets.reshape(-1).astype(np.int64)
+        if not (labels == targets.reshape(-1)).all():
+            raise ValueError("class_weight expects targets that are classes; got values that are not whole numbers.")
+    if isinstance(class_weight, str):
+        if class_weight != "balanced":
+            raise ValueError(f"class_weight must be a dict or 'balanced'; got {class_weight!r}.")
+        counts = np.bincount(labels)
+        present = np.count_nonzero(counts)
+        balanced: NDArray[np.float64] = len(labels) / (present * counts[labels].astype(np.float64))
+        return balanced
+    factors = np.ones(len(labels))
+    found = set(np.unique(labels).tolist())
+    for label, factor in class_weight.items():
+        if label not in found:
+            raise ValueError(f"class_weight names the class {label!r}; y has {sorted(found)}.")
+        factors[labels == label] = number(f"class_weight[{label!r}]", factor, at_least=0.0)
+    return factors

@@ -1,0 +1,266 @@
+"""Optimizers: their settings. The arithmetic is one kernel over the flat vector of parameters.
+
+The formulas and defaults are PyTorch's; ``weight_decay`` applies to all parameters, biases included.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from tinynet.checks import member, number
+from tinynet.program import OptimizerSpec
+from tinynet.schedules import Schedule
+
+if TYPE_CHECKING:
+    from tinynet.model import Sequential
+
+
+class Optimizer:
+    """What all optimizers share.
+
+    Parameters
+    ----------
+    learning_rate : float or Schedule
+    clip_norm : float, optional
+        Scale the gradient so that its 2-norm over all parameters is at most this (Pascanu et al. 2013).
+    clip_value : float, optional
+        Clip every element of the gradient to ``[-clip_value, clip_value]``, before ``clip_norm``.
+
+    An optimizer remembers which model it trains: ``fit`` with the same object goes on with its moments, a new object
+    starts afresh.
+    """
+
+    kind: str
+
+    def __init__(
+        self,
+        learning_rate: float | Schedule,
+        *,
+        clip_norm: float | None = None,
+        clip_value: float | None = None,
+    ) -> None:
+        if not isinstance(learning_rate, Schedule):
+            learning_rate = number("learning_rate", learning_rate, above=0.0)
+        self.learning_rate = learning_rate
+        self.clip_norm = None if clip_norm is None else number("clip_norm", clip_norm, above=0.0)
+        self.clip_value = None if clip_value is None else number("clip_value", clip_value, above=0.0)
+
+    def settings(self) -> dict[str, float]:
+        """Return the numeric settings in the order of the kernel's arguments."""
+        raise NotImplementedError
+
+    @property
+    def n_moments(self) -> int:
+        """Number of vectors that the optimizer remembers."""
+        raise NotImplementedError
+
+    def lower(self) -> OptimizerSpec:
+        """Return the optimizer as plain data."""
+        return OptimizerSpec(
+            kind=self.kind,
+            settings=tuple(self.settings().items()),
+            n_moments=self.n_moments,
+            clip_norm=self.clip_norm,
+            clip_value=self.clip_value,
+        )
+
+    def step(self, model: Sequential) -> None:
+        """Make one update of ``model`` from its gradients, for those who write their own loop.
+
+        A schedule needs to know how long an epoch is, so it works in ``fit`` only.
+
+        Raises
+        ------
+        TypeError
+            If the learning rate is a schedule.
+        """
+        if isinstance(self.learning_rate, Schedule):
+            raise TypeError(
+                "Optimizer.step expects a constant learning rate; got a schedule, which needs fit to know the epoch. "
+                "Set optimizer.learning_rate to a number before each step."
+            )
+        model._apply(self)
+
+    def __repr__(self) -> str:
+        settings = {"learning_rate": self.learning_rate, **self.settings()}
+        settings |= {
+            name: getattr(self, name) for name in ("clip_norm", "clip_value") if getattr(self, name) is not None
+        }
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in settings.items())})"
+
+
+class SGD(Optimizer):
+    """Gradient descent: ``v = momentum * v + g``, ``p -= learning_rate * v``.
+
+    Parameters
+    ----------
+    learning_rate : float or Schedule
+    momentum : float
+        0 <= momentum < 1.
+    nesterov : bool
+        Look ahead: ``p -= learning_rate * (g + momentum * v)`` (Sutskever et al. 2013, in PyTorch's form).
+    weight_decay : float
+        ``g += weight_decay * p``.
+
+    Examples
+    --------
+    >>> SGD(0.1, momentum=0.9)
+    SGD(learning_rate=0.1, momentum=0.9, nesterov=False, weight_decay=0.0)
+    """
+
+    kind = "sgd"
+
+    def __init__(
+        self,
+        learning_rate: float | Schedule = 0.01,
+        momentum: float = 0.0,
+        nesterov: bool = False,
+        weight_decay: float = 0.0,
+        *,
+        clip_norm: float | None = None,
+        clip_value: float | None = None,
+    ) -> None:
+        super().__init__(learning_rate, clip_norm=clip_norm, clip_value=clip_value)
+        self.momentum = number("momentum", momentum, at_least=0.0, below=1.0)
+        self.nesterov = bool(nesterov)
+        self.weight_decay = number("weight_decay", weight_decay, at_least=0.0)
+        if self.nesterov and self.momentum == 0.0:
+            raise ValueError("nesterov=True expects momentum > 0; got momentum=0. Set momentum, for instance to 0.9.")
+
+    def settings(self) -> dict[str, float]:
+        """Return the numeric settings in the order of the kernel's arguments."""
+        return {"momentum": self.momentum, "nesterov": self.nesterov, "weight_decay": self.weight_decay}
+
+    @property
+    def n_moments(self) -> int:
+        """1 with momentum, else 0."""
+        return int(self.momentum > 0.0)
+
+
+class Adam(Optimizer):
+    """Adam (Kingma and Ba 2015, algorithm 1), epsilon inside the bias correction as in PyTorch.
+
+    Parameters
+    ----------
+    learning_rate : float or Schedule
+    beta1, beta2 : float
+        Decay of the first and second moments, in [0, 1).
+    epsilon : float
+    weight_decay : float
+        ``g += weight_decay * p``. For decoupled decay take ``AdamW``.
+
+    Examples
+    --------
+    >>> Adam().lower().n_moments
+    2
+    """
+
+    kind = "adam"
+
+    def __init__(
+        self,
+        learning_rate: float | Schedule = 0.001,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        epsilon: float = 1e-8,
+        weight_decay: float = 0.0,
+        *,
+        clip_norm: float | None = None,
+        clip_value: float | None = None,
+    ) -> None:
+        super().__init__(learning_rate, clip_norm=clip_norm, clip_value=clip_value)
+        self.beta1 = number("beta1", beta1, at_least=0.0, below=1.0)
+        self.beta2 = number("beta2", beta2, at_least=0.0, below=1.0)
+        self.epsilon = number("epsilon", epsilon, at_least=0.0)
+        self.weight_decay = number("weight_decay", weight_decay, at_least=0.0)
+
+    def settings(self) -> dict[str, float]:
+        """Return the numeric settings in the order of the kernel's arguments."""
+        return {name: getattr(self, name) for name in ("beta1", "beta2", "epsilon", "weight_decay")}
+
+    @property
+    def n_moments(self) -> int:
+        """Two: the mean of the gradient and of its square."""
+        return 2
+
+
+class AdamW(Adam):
+    """Adam with decoupled weight decay: ``p -= learning_rate * weight_decay * p`` (Loshchilov and Hutter 2019)."""
+
+    kind = "adamw"
+
+    def __init__(
+        self,
+        learning_rate: float | Schedule = 0.001,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        epsilon: float = 1e-8,
+        weight_decay: float = 0.01,
+        *,
+        clip_norm: float | None = None,
+        clip_value: float | None = None,
+    ) -> None:
+        super().__init__(learning_rate, beta1, beta2, epsilon, weight_decay, clip_norm=clip_norm, clip_value=clip_value)
+
+
+class RMSprop(Optimizer):
+    """RMSprop (Hinton 2012, lecture 6e; centered: Graves 2013, eqs. 38-45), in PyTorch's form.
+
+    Parameters
+    ----------
+    learning_rate : float or Schedule
+    alpha : float
+        Decay of the mean square, in [0, 1).
+    epsilon : float
+    weight_decay : float
+    momentum : float
+    centered : bool
+        Divide by an estimate of the standard deviation, not of the root mean square.
+    """
+
+    kind = "rmsprop"
+
+    def __init__(
+        self,
+        learning_rate: float | Schedule = 0.01,
+        alpha: float = 0.99,
+        epsilon: float = 1e-8,
+        weight_decay: float = 0.0,
+        momentum: float = 0.0,
+        centered: bool = False,
+        *,
+        clip_norm: float | None = None,
+        clip_value: float | None = None,
+    ) -> None:
+        super().__init__(learning_rate, clip_norm=clip_norm, clip_value=clip_value)
+        self.alpha = number("alpha", alpha, at_least=0.0, below=1.0)
+        self.epsilon = number("epsilon", epsilon, at_least=0.0)
+        self.weight_decay = number("weight_decay", weight_decay, at_least=0.0)
+        self.momentum = number("momentum", momentum, at_least=0.0, below=1.0)
+        self.centered = bool(centered)
+
+    def settings(self) -> dict[str, float]:
+        """Return the numeric settings in the order of the kernel's arguments."""
+        return {name: getattr(self, name) for name in ("alpha", "epsilon", "weight_decay", "momentum", "centered")}
+
+    @property
+    def n_moments(self) -> int:
+        """The mean square, and one more each for momentum and for centering."""
+        return 1 + int(self.momentum > 0.0) + int(self.centered)
+
+
+OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {"sgd": SGD, "adam": Adam, "adamw": AdamW, "rmsprop": RMSprop}
+
+
+def get_optimizer(spec: str | Optimizer, **settings: Any) -> Optimizer:
+    """Return the optimizer that a name stands for, or the optimizer itself.
+
+    Examples
+    --------
+    >>> get_optimizer("sgd", learning_rate=0.5).learning_rate
+    0.5
+    """
+    if isinstance(spec, Optimizer):
+        return spec
+    return OPTIMIZERS[member("optimizer", spec, OPTIMIZERS)](**settings)

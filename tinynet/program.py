@@ -1,0 +1,200 @@
+"""Program: the model, the loss and the optimizer as plain frozen data.
+
+It is all that crosses the seam between WHAT is computed (layers, losses, optimizers) and HOW (backends). It is
+hashable, so a backend can keep the plan that it made for it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+Shape = tuple[int, ...]
+
+
+class _Op:
+    """What all ops share: no parameters and no buffers unless they say so."""
+
+    @property
+    def shapes(self) -> tuple[Shape, ...]:
+        """Shapes of the trainable parameters, in the order in which they lie in the flat vector."""
+        return ()
+
+    @property
+    def buffer_shapes(self) -> tuple[Shape, ...]:
+        """Shapes of the vectors that are stored but not trained."""
+        return ()
+
+
+@dataclass(frozen=True)
+class _SameWidth(_Op):
+    """An op whose output is as wide as its input."""
+
+    n: int
+
+    @property
+    def n_in(self) -> int:
+        """Width of the input."""
+        return self.n
+
+    @property
+    def n_out(self) -> int:
+        """Width of the output."""
+        return self.n
+
+
+@dataclass(frozen=True)
+class LinearOp(_Op):
+    """``y = x @ w + b``."""
+
+    n_in: int
+    n_out: int
+    bias: bool = True
+
+    @property
+    def shapes(self) -> tuple[Shape, ...]:
+        """The weight, and the bias where there is one."""
+        weight = (self.n_in, self.n_out)
+        return (weight, (self.n_out,)) if self.bias else (weight,)
+
+
+@dataclass(frozen=True)
+class ActivationOp(_SameWidth):
+    """``y = f(x)``; ``alpha`` is the slope or scale of the kinds that have one."""
+
+    kind: str
+    alpha: float = 0.0
+
+
+@dataclass(frozen=True)
+class DropoutOp(_SameWidth):
+    """Zero elements with probability ``rate`` while training; ``index`` numbers the op in its program."""
+
+    rate: float
+    index: int
+
+
+@dataclass(frozen=True)
+class NormalizeOp(_SameWidth):
+    """``y = (x - mean) / scale`` with stored, untrained columns."""
+
+    @property
+    def buffer_shapes(self) -> tuple[Shape, ...]:
+        """The mean and the scale."""
+        return ((self.n,), (self.n,))
+
+
+@dataclass(frozen=True)
+class CustomOp(_Op):
+    """A layer written in Python by the user; equal only to itself."""
+
+    layer: Any
+    n_in: int
+    n_out: int
+    parameter_shapes: tuple[Shape, ...] = ()
+
+    @property
+    def shapes(self) -> tuple[Shape, ...]:
+        """What the layer declared by ``add_parameter``."""
+        return self.parameter_shapes
+
+
+Op = LinearOp | ActivationOp | DropoutOp | NormalizeOp | CustomOp
+
+
+@dataclass(frozen=True)
+class LossSpec:
+    """A loss, lowered.
+
+    ``kind`` names the kernel, or is ``"custom"`` and ``custom`` holds the user's object. ``on_logits`` says that the
+    kernel reads the input of the network's last activation, which training therefore leaves out: sigmoid or softmax
+    and the logarithm after it are computed as one stable formula.
+    """
+
+    kind: str
+    parameter: float = 0.0
+    reduction: Literal["mean", "sum"] = "mean"
+    per_sample: bool = False
+    index_target: bool = False
+    on_logits: bool = False
+    custom: Any = None
+
+    def scale(self, n_samples: int, n_out: int) -> float:
+        """Return the factor between the sum over the elements of a batch and the value that is reported."""
+        if self.reduction == "sum":
+            return 1.0
+        return 1.0 / (n_samples if self.per_sample else n_samples * n_out)
+
+
+@dataclass(frozen=True)
+class OptimizerSpec:
+    """An optimizer, lowered: its kernel, and its numeric settings in the kernel's order."""
+
+    kind: str
+    settings: tuple[tuple[str, float], ...] = ()
+    n_moments: int = 0
+    clip_norm: float | None = None
+    clip_value: float | None = None
+
+
+@dataclass(frozen=True)
+class Program:
+    """What to compute: frozen, hashable, free of arrays.
+
+    Examples
+    --------
+    >>> program = Program((LinearOp(4, 5), ActivationOp(5, "sigmoid"), LinearOp(5, 3)), dtype="float64")
+    >>> program.n_in, program.n_out, program.n_parameters
+    (4, 3, 43)
+    """
+
+    ops: tuple[Op, ...]
+    loss: LossSpec | None = None
+    optimizer: OptimizerSpec | None = None
+    dtype: str = "float32"
+    batch_size: int | None = None
+    n_models: int = 1
+
+    @property
+    def n_in(self) -> int:
+        """Width of the input."""
+        return self.ops[0].n_in
+
+    @property
+    def n_out(self) -> int:
+        """Width of the output."""
+        return self.ops[-1].n_out
+
+    @cached_property
+    def parameter_layout(self) -> tuple[tuple[tuple[int, Shape], ...], ...]:
+        """For each op, the offset and the shape of each of its parameters in the flat vector."""
+        return _layout([op.shapes for op in self.ops])
+
+    @cached_property
+    def buffer_layout(self) -> tuple[tuple[tuple[int, Shape], ...], ...]:
+        """For each op, the offset and the shape of each of its buffers in their flat vector."""
+        return _layout([op.buffer_shapes for op in self.ops])
+
+    @cached_property
+    def n_parameters(self) -> int:
+        """Length of the flat vector of parameters."""
+        return sum(math.prod(shape) for op in self.ops for shape in op.shapes)
+
+    @cached_property
+    def n_buffers(self) -> int:
+        """Length of the flat vector of buffers."""
+        return sum(math.prod(shape) for op in self.ops for shape in op.buffer_shapes)
+
+
+def _layout(shapes_of_ops: list[tuple[Shape, ...]]) -> tuple[tuple[tuple[int, Shape], ...], ...]:
+    """Lay the shapes one after the other in a flat vector."""
+    offset, rows = 0, []
+    for shapes in shapes_of_ops:
+        row = []
+        for shape in shapes:
+            row.append((offset, shape))
+            offset += math.prod(shape)
+        rows.append(tuple(row))
+    return tuple(rows)
