@@ -1,7 +1,8 @@
-"""The kernels in NumPy: the contract that every other module of kernels is tested against.
+"""The kernels compiled by Numba; products go through BLAS.
 
-Plain on purpose: each function is its formula. They compute in the dtype of their arrays, as IEEE 754 says and in
-silence: what overflows is ``inf``, what is undefined is NaN, and neither warns.
+The twins of ``tinynet_kernels.reference``: same names, same arguments, same promises, which its docstrings give. Each
+kernel is compiled when it is first used with some kind and dtype, and kept on disk for the next process. All of them
+release the GIL while they run.
 """
 
 from tinynet_kernels.cpu.activations import activation_backward, activation_forward
@@ -17,8 +18,12 @@ from tinynet_kernels.cpu.optimizers import (
     sgd_step,
 )
 from tinynet_kernels.cpu.random import dropout_mask, philox
+from tinynet_kernels.kinds import ACTIVATIONS, LOSSES, READS_Z
 
 __all__ = [
+    "ACTIVATIONS",
+    "LOSSES",
+    "READS_Z",
     "activation_backward",
     "activation_forward",
     "adam_step",

@@ -4,6 +4,7 @@ Plain on purpose: each function is its formula. They compute in the dtype of the
 silence: what overflows is ``inf``, what is undefined is NaN, and neither warns.
 """
 
+from tinynet_kernels.kinds import ACTIVATIONS, LOSSES, READS_Z
 from tinynet_kernels.reference.activations import activation_backward, activation_forward
 from tinynet_kernels.reference.data import gather_rows, multiply, normalize_backward, normalize_forward
 from tinynet_kernels.reference.linear import linear_activation_forward, linear_backward, linear_forward
@@ -19,6 +20,9 @@ from tinynet_kernels.reference.optimizers import (
 from tinynet_kernels.reference.random import dropout_mask, philox
 
 __all__ = [
+    "ACTIVATIONS",
+    "LOSSES",
+    "READS_Z",
     "activation_backward",
     "activation_forward",
     "adam_step",

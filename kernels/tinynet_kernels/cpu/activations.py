@@ -1,0 +1,281 @@
+"""Activations and their derivatives.
+
+The scalar functions are what everything else is made of: a loop closes over them, and LLVM inlines them. They compute
+in the type of their argument, and select without branching so that the loop around them can vectorise.
+"""
+
+import math
+from functools import cache
+from typing import NamedTuple
+
+from tinynet_kernels._typing import FloatArray
+from tinynet_kernels.cpu.compiling import Kernel, compiled, inlined
+from tinynet_kernels.cpu.elementary import exp, expm1, log1p, sigmoid, tanh
+from tinynet_kernels.kinds import ACTIVATIONS
+
+
+class Scalar(NamedTuple):
+    """An elementwise activation of one number."""
+
+    value: Kernel
+    """``f(z, alpha)``."""
+
+    derivative: Kernel
+    """``f'(z, y, alpha)``; only the kinds of ``READS_Z`` read ``z``."""
+
+
+def activation_forward(kind: str, z: FloatArray, y: FloatArray, alpha: float = 0.0) -> None:
+    """Apply an activation: ``y = f(z)``. See ``tinynet_kernels.reference.activation_forward``."""
+    _forward(kind)(z, y, alpha)
+
+
+def activation_backward(
+    kind: str, z: FloatArray, y: FloatArray, dy: FloatArray, dz: FloatArray, alpha: float = 0.0
+) -> None:
+    """Apply the chain rule: ``dz = dy * f'(z)``. See ``tinynet_kernels.reference.activation_backward``."""
+    _backward(kind)(z, y, dy, dz, alpha)
+
+
+def bias_activation(kind: str, z: FloatArray, b: FloatArray | None, y: FloatArray, alpha: float) -> None:
+    """Add the bias to ``z`` in place and apply the activation, in one pass: ``z += b`` and ``y = f(z)``.
+
+    Parameters
+    ----------
+    kind : str
+    z, y : (n_samples, n) array
+        May be one array, which then holds ``y``.
+    b : (n,) array or None
+    alpha : float
+    """
+    _bias_forward(kind)(z, b, y, alpha)
+
+
+@inlined
+def _identity(z: float, alpha: float) -> float:
+    return z
+
+
+@inlined
+def _identity_derivative(z: float, y: float, alpha: float) -> float:
+    return type(y)(1)
+
+
+@inlined
+def _sigmoid(z: float, alpha: float) -> float:
+    return sigmoid(z)
+
+
+@inlined
+def _sigmoid_derivative(z: float, y: float, alpha: float) -> float:
+    return y * (type(y)(1) - y)
+
+
+@inlined
+def _tanh(z: float, alpha: float) -> float:
+    return tanh(z)
+
+
+@inlined
+def _tanh_derivative(z: float, y: float, alpha: float) -> float:
+    """``1 - y ** 2``, factored: near ``y = 1`` the square would lose half the digits."""
+    return (type(y)(1) - y) * (type(y)(1) + y)
+
+
+@inlined
+def _relu(z: float, alpha: float) -> float:
+    return type(z)(0) if z <= 0 else z
+
+
+@inlined
+def _relu_derivative(z: float, y: float, alpha: float) -> float:
+    return type(y)(0) if y <= 0 else _one_or_nan(y)
+
+
+@inlined
+def _leaky_relu(z: float, alpha: float) -> float:
+    return alpha * z if z <= 0 else z
+
+
+@inlined
+def _leaky_relu_derivative(z: float, y: float, alpha: float) -> float:
+    return alpha if y <= 0 else _one_or_nan(y)
+
+
+@inlined
+def _elu(z: float, alpha: float) -> float:
+    """Clevert, Unterthiner and Hochreiter (2016), equation 15."""
+    below = alpha * expm1(z if z <= 0 else type(z)(0))
+    return below if z <= 0 else z
+
+
+@inlined
+def _elu_derivative(z: float, y: float, alpha: float) -> float:
+    return y + alpha if y <= 0 else _one_or_nan(y)
+
+
+@inlined
+def _gelu(z: float, alpha: float) -> float:
+    """``z * Phi(z)`` (Hendrycks and Gimpel, 2016)."""
+    # Below -40 the Gaussian tail is zero in both dtypes; clamping there keeps -inf from becoming -inf * 0.
+    z = type(z)(-40) if z < -40 else z
+    return z * _normal_cdf(z)
+
+
+@inlined
+def _gelu_derivative(z: float, y: float, alpha: float) -> float:
+    """``Phi(z) + z * phi(z)``."""
+    z = type(z)(-40) if z < -40 else z
+    z = type(z)(40) if z > 40 else z
+    return _normal_cdf(z) + z * (type(z)(0.3989422804014327) * exp(type(z)(-0.5) * z * z))
+
+
+@inlined
+def _normal_cdf(z: float) -> float:
+    """By ``erfc``, since ``1 + erf`` has no digits in the left tail."""
+    return type(z)(0.5) * type(z)(math.erfc(z * type(z)(-0.7071067811865476)))
+
+
+@inlined
+def _silu(z: float, alpha: float) -> float:
+    """``z * sigmoid(z)`` (Hendrycks and Gimpel, 2016; also called swish)."""
+    # exp(-800) is zero in both dtypes; clamping there keeps -inf from becoming -inf * 0.
+    z = type(z)(-800) if z < -800 else z
+    return z * sigmoid(z)
+
+
+@inlined
+def _silu_derivative(z: float, y: float, alpha: float) -> float:
+    """``s * (1 + z * (1 - s))`` with ``s = sigmoid(z)``, and ``1 - s = sigmoid(-z)`` to keep its digits."""
+    z = type(z)(-800) if z < -800 else z
+    z = type(z)(800) if z > 800 else z
+    e = exp(-abs(z))
+    large = type(z)(1) / (type(z)(1) + e)
+    small = e * large
+    negative = z < 0
+    s = small if negative else large
+    rest = large if negative else small
+    return s * (type(z)(1) + z * rest)
+
+
+@inlined
+def _softplus(z: float, alpha: float) -> float:
+    """``log(1 + exp(z))``, written so that the exponential cannot overflow."""
+    above = type(z)(0) if z <= 0 else z
+    return above + log1p(exp(-abs(z)))
+
+
+@inlined
+def _softplus_derivative(z: float, y: float, alpha: float) -> float:
+    """``sigmoid(z) = 1 - exp(-y)``."""
+    return -expm1(-y)
+
+
+@inlined
+def _one_or_nan(y: float) -> float:
+    return type(y)(1) if y > 0 else y
+
+
+SCALARS: dict[str, Scalar] = {
+    "identity": Scalar(_identity, _identity_derivative),
+    "sigmoid": Scalar(_sigmoid, _sigmoid_derivative),
+    "tanh": Scalar(_tanh, _tanh_derivative),
+    "relu": Scalar(_relu, _relu_derivative),
+    "leaky_relu": Scalar(_leaky_relu, _leaky_relu_derivative),
+    "elu": Scalar(_elu, _elu_derivative),
+    "gelu": Scalar(_gelu, _gelu_derivative),
+    "silu": Scalar(_silu, _silu_derivative),
+    "softplus": Scalar(_softplus, _softplus_derivative),
+}
+"""Every elementwise activation, by kind."""
+
+
+@inlined
+def softmax_row(z: FloatArray, y: FloatArray) -> None:
+    """Softmax of one row: ``exp(z) / sum(exp(z))``, shifted so that the largest term is 1. ``y`` may be ``z``."""
+    peak = z[0]
+    for j in range(1, z.size):
+        peak = z[j] if z[j] > peak else peak
+    total = type(peak)(0)
+    for j in range(z.size):
+        e = exp(z[j] - peak)
+        total += e
+        y[j] = e
+    for j in range(z.size):
+        y[j] /= total
+
+
+@inlined
+def softmax_row_backward(y: FloatArray, dy: FloatArray, dz: FloatArray) -> None:
+    """``y * (dy - <dy, y>)``: the Jacobian of softmax is ``diag(y) - y y^T``. ``dz`` may be ``dy``."""
+    dot = type(y[0])(0)
+    for j in range(y.size):
+        dot += dy[j] * y[j]
+    for j in range(y.size):
+        dz[j] = y[j] * (dy[j] - dot)
+
+
+@cache
+def _forward(kind: str) -> Kernel:
+    if not ACTIVATIONS[kind].elementwise:
+        return compiled(_softmax_forward)
+    value = SCALARS[kind].value
+
+    def forward(z: FloatArray, y: FloatArray, alpha: float) -> None:
+        a = z.dtype.type(alpha)
+        z_flat, y_flat = z.ravel(), y.ravel()
+        for i in range(z_flat.size):
+            y_flat[i] = value(z_flat[i], a)
+
+    return compiled(forward)
+
+
+@cache
+def _backward(kind: str) -> Kernel:
+    if not ACTIVATIONS[kind].elementwise:
+        return compiled(_softmax_backward)
+    derivative = SCALARS[kind].derivative
+
+    def backward(z: FloatArray, y: FloatArray, dy: FloatArray, dz: FloatArray, alpha: float) -> None:
+        a = y.dtype.type(alpha)
+        z_flat, y_flat, dy_flat, dz_flat = z.ravel(), y.ravel(), dy.ravel(), dz.ravel()
+        for i in range(y_flat.size):
+            dz_flat[i] = dy_flat[i] * derivative(z_flat[i], y_flat[i], a)
+
+    return compiled(backward)
+
+
+@cache
+def _bias_forward(kind: str) -> Kernel:
+    if not ACTIVATIONS[kind].elementwise:
+        return compiled(_softmax_bias_forward)
+    value = SCALARS[kind].value
+
+    def bias_forward(z: FloatArray, b: FloatArray | None, y: FloatArray, alpha: float) -> None:
+        a = z.dtype.type(alpha)
+        for i in range(z.shape[0]):
+            for j in range(z.shape[1]):
+                s = z[i, j]
+                if b is not None:
+                    s += b[j]
+                z[i, j] = s
+                y[i, j] = value(s, a)
+
+    return compiled(bias_forward)
+
+
+def _softmax_forward(z: FloatArray, y: FloatArray, alpha: float) -> None:
+    for i in range(z.shape[0]):
+        softmax_row(z[i], y[i])
+
+
+def _softmax_backward(z: FloatArray, y: FloatArray, dy: FloatArray, dz: FloatArray, alpha: float) -> None:
+    for i in range(y.shape[0]):
+        softmax_row_backward(y[i], dy[i], dz[i])
+
+
+def _softmax_bias_forward(z: FloatArray, b: FloatArray | None, y: FloatArray, alpha: float) -> None:
+    for i in range(z.shape[0]):
+        if b is not None:
+            for j in range(z.shape[1]):
+                z[i, j] += b[j]
+        softmax_row(z[i], y[i])

@@ -1,0 +1,38 @@
+"""How the kernels of this package are compiled: one place for the options, and why each is set."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numba
+
+Kernel = Callable[..., Any]
+
+# Scalar functions: plain Python, inlined by LLVM into whatever compiled loop calls them. They stay plain functions
+# because a loop's closure over them is part of its key in the cache on disk, and compiled functions have a new identity
+# in every process.
+inlined = numba.extending.register_jitable
+
+_OPTIONS = {
+    "nogil": True,
+    "error_model": "numpy",  # x / 0 is inf or NaN, not an exception; also what lets loops with a division vectorise
+    # NaN and inf must survive: a diverging loss shows itself by them. And reassociation would fold away the rounding
+    # trick of `elementary.exp`. Contraction to fused multiply-add changes nothing but the last bit.
+    "fastmath": {"contract", "nsz"},
+}
+
+
+def compiled(function: Kernel) -> Kernel:
+    """Compile a loop when it is first called, and keep the machine code on disk where that is possible."""
+    try:
+        return numba.njit(function, cache=True, **_OPTIONS)  # type: ignore[no-any-return]
+    except RuntimeError:  # neither the package's folder nor the user's cache folder can be written
+        return numba.njit(function, **_OPTIONS)  # type: ignore[no-any-return]
+
+
+def compiled_sum(function: Kernel) -> Kernel:
+    """Compile a loop that only adds up: it may do so in any order, without which it would not vectorise."""
+    options = {**_OPTIONS, "fastmath": {"contract", "nsz", "reassoc"}}
+    try:
+        return numba.njit(function, cache=True, **options)  # type: ignore[no-any-return]
+    except RuntimeError:
+        return numba.njit(function, **options)  # type: ignore[no-any-return]

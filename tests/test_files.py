@@ -1,0 +1,249 @@
+"""Model files: whole round trips, and nothing but ModelFileError from anything else."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import tinynet as tn
+from tinynet.files import atomic_open
+from tinynet.layers import LAYERS
+
+X = np.random.default_rng(0).normal(size=(7, 3))
+
+
+def network(backend: str = "numpy", dtype: str = "float32") -> tn.Sequential:
+    layers = [tn.Normalize(3).adapt(X), tn.Linear(3, 4), tn.LeakyReLU(0.2), tn.Dropout(0.1)]
+    return tn.Sequential(*layers, tn.Linear(4, 2, bias=False), tn.Softmax(), dtype=dtype, seed=0, backend=backend)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_model_comes_back_bit_identical(backend: str, dtype: str, tmp_path: Path) -> None:
+    net = network(backend, dtype)
+    net.metadata = {"classes": ["a", "b"], "note": "α"}
+    net.fit(X, [0, 1, 0, 1, 0, 1, 1], loss=tn.CrossEntropy(from_logits=False))
+    net.save(tmp_path / "net.npz")
+    back = tn.load(tmp_path / "net.npz", backend=backend)
+    assert back.predict(X).tobytes() == net.predict(X).tobytes()
+    assert repr(back) == repr(net)
+    assert back.metadata == net.metadata
+    assert repr(back.loss) == repr(net.loss)
+    assert back.program == net.program
+
+
+def test_a_model_of_one_backend_loads_on_another(tmp_path: Path) -> None:
+    net = network("numba")
+    net.save(tmp_path / "net.npz")
+    np.testing.assert_allclose(tn.load(tmp_path / "net.npz", backend="numpy").predict(X), net.predict(X), rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", sorted(LAYERS))
+def test_every_layer_can_be_saved(name: str, tmp_path: Path) -> None:
+    arguments = {"Linear": (3, 3), "Normalize": (3,), "LeakyReLU": (0.3,), "ELU": (0.7,), "Dropout": (0.25,)}
+    layer = LAYERS[name](*arguments.get(name, ()))
+    if isinstance(layer, tn.Normalize):
+        layer.adapt(X)
+    net = tn.Sequential(layer, tn.Linear(3, 2), backend="numpy")
+    net.save(tmp_path / "net.npz")
+    assert tn.load(tmp_path / "net.npz", backend="numpy").program == net.program
+
+
+def test_numpy_opens_a_model_file(tmp_path: Path) -> None:
+    net = network()
+    net.save(tmp_path / "net.npz")
+    with np.load(tmp_path / "net.npz", allow_pickle=False) as arrays:
+        assert np.array_equal(arrays["layer1.weight"], net.layers[1].weight)
+
+
+def test_saving_replaces_the_file_and_keeps_its_mode(tmp_path: Path) -> None:
+    path = tmp_path / "net.npz"
+    path.write_text("old")
+    path.chmod(0o640)
+    network().save(path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+    assert tn.load(path).n_parameters == network().n_parameters
+    assert os.listdir(tmp_path) == ["net.npz"]
+
+
+def test_saving_writes_through_a_link(tmp_path: Path) -> None:
+    (tmp_path / "link.npz").symlink_to(tmp_path / "real.npz")
+    network().save(tmp_path / "link.npz")
+    assert (tmp_path / "link.npz").is_symlink()
+    assert tn.load(tmp_path / "real.npz").n_parameters == network().n_parameters
+
+
+def test_a_failed_write_leaves_what_was_there(tmp_path: Path) -> None:
+    path = tmp_path / "net.npz"
+    path.write_text("old")
+
+    def write() -> None:
+        with atomic_open(path) as file:
+            file.write(b"half")
+            raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space"):
+        write()
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["net.npz"]
+
+
+def test_a_missing_folder_is_an_error_and_the_model_goes_on(tmp_path: Path) -> None:
+    net = network()
+    with pytest.raises(FileNotFoundError):
+        net.save(tmp_path / "missing" / "net.npz")
+    assert np.isfinite(net.predict(X)).all()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_a_full_disk_is_an_error_and_the_model_goes_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import tempfile
+
+    def on_a_full_disk(**_: Any) -> tuple[int, str]:
+        (tmp_path / "temporary").write_text("")
+        return os.open("/dev/full", os.O_WRONLY), str(tmp_path / "temporary")
+
+    monkeypatch.setattr(tempfile, "mkstemp", on_a_full_disk)
+    net = network()
+    before = net.flat_parameters().tobytes()
+    with pytest.raises(OSError, match="No space left"):
+        net.save(tmp_path / "net.npz")
+    assert net.flat_parameters().tobytes() == before
+    assert os.listdir(tmp_path) == []
+
+
+def rewritten(path: Path, change: dict[str, Any] | None = None, drop: str = "", extra: str = "") -> Path:
+    """Copy a model file with its header changed, an array left out, or one added."""
+    out = path.with_name("changed.npz")
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(out, "w") as new:
+        for name in old.namelist():
+            data = old.read(name)
+            if name == "header.json":
+                data = json.dumps({**json.loads(data), **(change or {})}).encode()
+            if name != drop:
+                new.writestr(name, data)
+        if extra:
+            new.writestr(extra, b"x")
+    return out
+
+
+LINEAR = {"kind": "Linear", "config": {"n_in": 3, "n_out": 4, "bias": True}}
+HUGE = {"kind": "Linear", "config": {"n_in": 10**9, "n_out": 10**9, "bias": True}}
+CHANGES: dict[str, dict[str, Any]] = {
+    "newer version": {"change": {"version": 99}},
+    "version of no kind": {"change": {"version": "1"}},
+    "foreign format": {"change": {"format": "other"}},
+    "unknown layer": {"change": {"layers": [{"kind": "os.system", "config": {}}]}},
+    "forged sizes": {"change": {"layers": [HUGE]}},
+    "layers that do not fit": {"change": {"layers": [LINEAR, LINEAR]}},
+    "no layers": {"change": {"layers": []}},
+    "layers of no kind": {"change": {"layers": 3}},
+    "foreign arguments": {"change": {"layers": [{"kind": "Linear", "config": {"evil": 1}}]}},
+    "odd dtype": {"change": {"dtype": "object"}},
+    "unknown loss": {"change": {"loss": {"kind": "Evil", "config": {}}}},
+    "arrays of no kind": {"change": {"arrays": [1]}},
+    "missing array": {"drop": "layer1.weight.npy"},
+    "additional array": {"extra": "more.npy"},
+    "no header": {"drop": "header.json"},
+    "no metadata": {"change": {"metadata": 1}},
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
+def test_a_file_that_does_not_hold_together_is_refused(change: dict[str, Any], tmp_path: Path) -> None:
+    network().save(tmp_path / "net.npz")
+    with pytest.raises(tn.ModelFileError):
+        tn.load(rewritten(tmp_path / "net.npz", **change))
+
+
+def test_foreign_files_are_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "arrays.npz", a=np.zeros(3))
+    (tmp_path / "text.npz").write_text("hello")
+    (tmp_path / "empty.npz").write_bytes(b"")
+    for name in ("arrays", "text", "empty"):
+        with pytest.raises(tn.ModelFileError):
+            tn.load(tmp_path / f"{name}.npz")
+
+
+def test_a_file_that_is_not_there_says_so(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        tn.load(tmp_path / "nothing.npz")
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("model") / "net.npz"
+    network().save(path)
+    return path
+
+
+@given(share=st.floats(0.0, 0.999))
+def test_a_truncated_file_is_refused(saved: Path, share: float) -> None:
+    data = saved.read_bytes()
+    path = saved.with_name("truncated.npz")
+    path.write_bytes(data[: int(len(data) * share)])
+    with pytest.raises(tn.ModelFileError):
+        tn.load(path)
+
+
+@given(place=st.floats(0.0, 0.9999), value=st.integers(1, 255))
+def test_a_flipped_byte_never_loads_other_weights(saved: Path, place: float, value: int) -> None:
+    data = bytearray(saved.read_bytes())
+    data[int(len(data) * place)] ^= value
+    path = saved.with_name("flipped.npz")
+    path.write_bytes(bytes(data))
+    try:
+        loaded = tn.load(path, backend="numpy")
+    except tn.ModelFileError:
+        return
+    # Some bytes of the archive carry nothing, such as time stamps: then the model is the one that was saved.
+    assert loaded.flat_parameters().tobytes() == network().flat_parameters().tobytes()
+
+
+class Scale(tn.Layer):
+    def __init__(self, start: float = 1.0) -> None:
+        super().__init__()
+        self.start = start
+        self.add_parameter("factor", (1,), start)
+
+    def forward(self, x: Any) -> Any:
+        self.x = x
+        return x * self.factor
+
+    def backward(self, grad: Any) -> Any:
+        self.factor_grad[...] = (grad * self.x).sum()
+        return grad * self.factor
+
+    def config(self) -> dict[str, float]:
+        return {"start": self.start}
+
+
+def test_a_custom_layer_loads_with_its_class_and_not_without(tmp_path: Path) -> None:
+    net = tn.Sequential(tn.Linear(3, 2), Scale(2.0), backend="numpy")
+    net.save(tmp_path / "net.npz")
+    back = tn.load(tmp_path / "net.npz", backend="numpy", custom={"Scale": Scale})
+    assert back.predict(X).tobytes() == net.predict(X).tobytes()
+    with pytest.raises(tn.ModelFileError, match="custom="):
+        tn.load(tmp_path / "net.npz")
+
+
+class Nameless(tn.Layer):
+    def forward(self, x: Any) -> Any:
+        return x
+
+    def backward(self, grad: Any) -> Any:
+        return grad
+
+
+def test_a_custom_layer_without_config_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(NotImplementedError, match=r"Define config\(\)"):
+        tn.Sequential(tn.Linear(3, 2), Nameless()).save(tmp_path / "net.npz")
+    assert os.listdir(tmp_path) == []
