@@ -26,6 +26,7 @@ _KINDS = {
     "V": "records",
 }
 _REMEDIES = {
+    "O": "Convert them with .astype(float), or encode them as numbers first.",
     "c": "Pass the real and the imaginary part as two columns.",
     "M": "Turn dates into numbers first, for instance seconds.",
     "m": "Turn time spans into numbers first, for instance seconds.",
@@ -79,8 +80,6 @@ def as_real_array(data: Any, name: str) -> NDArray[Any]:
     if hasattr(data, "columns") and hasattr(data, "to_numpy"):
         return _from_frame(data, name)
     array = _from_any(data, name)
-    if array.dtype.kind == "O" and array.size and all(value is None or _is_missing(value) for value in _odd(array)):
-        raise ValueError(f"{name} must not have missing values; got {_odd(array)[0]!r}. Drop or fill them first.")
     return _real(array, name)
 
 
@@ -124,21 +123,12 @@ def _is_numeric(column: Any) -> bool:
     return getattr(column.dtype, "kind", "O") in "biuf" and hasattr(column, "array")
 
 
-def _odd(array: NDArray[Any]) -> list[Any]:
-    """Return the entries of an object array that are no numbers."""
-    return [value for value in array.ravel().tolist() if not isinstance(value, int | float)]
-
-
-def _is_missing(value: object) -> bool:
-    return type(value).__name__ in ("NAType", "NaTType", "NoneType")
-
-
 def _real(array: NDArray[Any], name: str) -> NDArray[Any]:
     kind = array.dtype.kind
     if kind in "biuf":
         return array
-    if kind == "O" and array.size and not _odd(array):
-        return array.astype(np.float64)
+    if kind == "O" and any(value is None or type(value).__name__ in ("NAType", "NaTType") for value in array.ravel()):
+        raise ValueError(f"{name} must not have missing values; got None or NA. Drop or fill them first.")
     remedy = _REMEDIES.get(kind, "Encode it as numbers first.")
     raise TypeError(f"{name} must hold real numbers; got {_KINDS.get(kind, kind)} (dtype {array.dtype}). {remedy}")
 

@@ -16,3 +16,6 @@ RealArray = NDArray[np.integer[Any] | np.floating[Any] | np.bool_]
 
 AnyArray = NDArray[Any]
 """Where the dtype depends on the kind."""
+
+Words = NDArray[np.uint64]
+"""32-bit words, each in 64 bits to leave room for a product."""

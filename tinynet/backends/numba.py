@@ -17,9 +17,11 @@ class NumbaBackend(HostBackend):
 def create() -> Backend:
     """Return the backend, or tell why Numba does not run here."""
     try:
-        from tinynet_kernels import cpu
+        import numba  # noqa: F401 - only whether it imports: an error in our own kernels must not pass for its absence
     except ImportError as error:
         raise BackendUnavailableError(
             f"The backend 'numba' needs Numba, which does not import: {error}. Get it by: pip install numba"
         ) from error
+    from tinynet_kernels import cpu
+
     return NumbaBackend(cpu)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from tinynet_kernels._typing import FloatArray
 from tinynet_kernels.cpu.compiling import Kernel, compiled, inlined
-from tinynet_kernels.cpu.elementary import exp, expm1, log1p, sigmoid, tanh
+from tinynet_kernels.cpu.elementary import exp, expm1_nonpositive, sigmoid, softplus_tail, tanh
 from tinynet_kernels.kinds import ACTIVATIONS
 
 
@@ -24,20 +24,30 @@ class Scalar(NamedTuple):
     """``f'(z, y, alpha)``; only the kinds of ``READS_Z`` read ``z``."""
 
 
+# Each kernel is compiled twice: with separate arrays, and in place. Given one array for two arguments, the first would be
+# right but ten times slower, since the check that LLVM makes before its SIMD code finds that the arrays overlap.
+
+
 def activation_forward(kind: str, z: FloatArray, y: FloatArray, alpha: float = 0.0) -> None:
     """Apply an activation: ``y = f(z)``. See ``tinynet_kernels.reference.activation_forward``."""
-    _forward(kind)(z, y, alpha)
+    if y is z:
+        _in_place(kind)(y, None, alpha)
+    else:
+        _forward(kind)(z, None, y, alpha)
 
 
 def activation_backward(
     kind: str, z: FloatArray, y: FloatArray, dy: FloatArray, dz: FloatArray, alpha: float = 0.0
 ) -> None:
     """Apply the chain rule: ``dz = dy * f'(z)``. See ``tinynet_kernels.reference.activation_backward``."""
-    _backward(kind)(z, y, dy, dz, alpha)
+    if dz is dy:
+        _backward_in_place(kind)(z, y, dz, alpha)
+    else:
+        _backward(kind)(z, y, dy, dz, alpha)
 
 
 def bias_activation(kind: str, z: FloatArray, b: FloatArray | None, y: FloatArray, alpha: float) -> None:
-    """Add the bias to ``z`` in place and apply the activation, in one pass: ``z += b`` and ``y = f(z)``.
+    """Add the bias to ``z`` in place and apply the activation: ``z += b`` and ``y = f(z)``.
 
     Parameters
     ----------
@@ -47,7 +57,10 @@ def bias_activation(kind: str, z: FloatArray, b: FloatArray | None, y: FloatArra
     b : (n,) array or None
     alpha : float
     """
-    _bias_forward(kind)(z, b, y, alpha)
+    if y is z:
+        _in_place(kind)(y, b, alpha)
+    else:
+        _forward(kind)(z, b, y, alpha)
 
 
 @inlined
@@ -104,7 +117,7 @@ def _leaky_relu_derivative(z: float, y: float, alpha: float) -> float:
 @inlined
 def _elu(z: float, alpha: float) -> float:
     """Clevert, Unterthiner and Hochreiter (2016), equation 15."""
-    below = alpha * expm1(z if z <= 0 else type(z)(0))
+    below = alpha * expm1_nonpositive(z if z <= 0 else type(z)(0))
     return below if z <= 0 else z
 
 
@@ -161,13 +174,13 @@ def _silu_derivative(z: float, y: float, alpha: float) -> float:
 def _softplus(z: float, alpha: float) -> float:
     """``log(1 + exp(z))``, written so that the exponential cannot overflow."""
     above = type(z)(0) if z <= 0 else z
-    return above + log1p(exp(-abs(z)))
+    return above + softplus_tail(z)
 
 
 @inlined
 def _softplus_derivative(z: float, y: float, alpha: float) -> float:
     """``sigmoid(z) = 1 - exp(-y)``."""
-    return -expm1(-y)
+    return -expm1_nonpositive(-y)
 
 
 @inlined
@@ -190,28 +203,55 @@ SCALARS: dict[str, Scalar] = {
 
 
 @inlined
-def softmax_row(z: FloatArray, y: FloatArray) -> None:
-    """Softmax of one row: ``exp(z) / sum(exp(z))``, shifted so that the largest term is 1. ``y`` may be ``z``."""
-    peak = z[0]
-    for j in range(1, z.size):
-        peak = z[j] if z[j] > peak else peak
-    total = type(peak)(0)
-    for j in range(z.size):
-        e = exp(z[j] - peak)
-        total += e
-        y[j] = e
-    for j in range(z.size):
-        y[j] /= total
+def add_bias(z: FloatArray, b: FloatArray | None) -> None:
+    """``z += b`` in every row."""
+    if b is not None:
+        for i in range(z.shape[0]):
+            for j in range(z.shape[1]):
+                z[i, j] += b[j]
 
 
 @inlined
-def softmax_row_backward(y: FloatArray, dy: FloatArray, dz: FloatArray) -> None:
-    """``y * (dy - <dy, y>)``: the Jacobian of softmax is ``diag(y) - y y^T``. ``dz`` may be ``dy``."""
-    dot = type(y[0])(0)
-    for j in range(y.size):
-        dot += dy[j] * y[j]
-    for j in range(y.size):
-        dz[j] = y[j] * (dy[j] - dot)
+def softmax(y: FloatArray) -> None:
+    """Softmax of every row, in place: ``exp(y) / sum(exp(y))``, shifted so that the largest term is 1."""
+    shift_rows(y)
+    exp_in_place(y)
+    for i in range(y.shape[0]):
+        total = type(y[0, 0])(0)
+        for j in range(y.shape[1]):
+            total += y[i, j]
+        for j in range(y.shape[1]):
+            y[i, j] /= total
+
+
+@inlined
+def shift_rows(y: FloatArray) -> None:
+    """Subtract the largest element of every row from the row, in place."""
+    for i in range(y.shape[0]):
+        peak = y[i, 0]
+        for j in range(1, y.shape[1]):
+            peak = y[i, j] if y[i, j] > peak else peak
+        for j in range(y.shape[1]):
+            y[i, j] -= peak
+
+
+@inlined
+def exp_in_place(y: FloatArray) -> None:
+    """Exponential of every element: a pass of its own over the whole array, so that short rows vectorise too."""
+    y_flat = y.ravel()
+    for i in range(y_flat.size):
+        y_flat[i] = exp(y_flat[i])
+
+
+@inlined
+def softmax_backward(y: FloatArray, dz: FloatArray) -> None:
+    """``y * (dy - <dy, y>)``, from ``dy`` in ``dz``: the Jacobian of softmax is ``diag(y) - y y^T``."""
+    for i in range(y.shape[0]):
+        dot = type(y[0, 0])(0)
+        for j in range(y.shape[1]):
+            dot += dz[i, j] * y[i, j]
+        for j in range(y.shape[1]):
+            dz[i, j] = y[i, j] * (dz[i, j] - dot)
 
 
 @cache
@@ -220,13 +260,30 @@ def _forward(kind: str) -> Kernel:
         return compiled(_softmax_forward)
     value = SCALARS[kind].value
 
-    def forward(z: FloatArray, y: FloatArray, alpha: float) -> None:
+    def forward(z: FloatArray, b: FloatArray | None, y: FloatArray, alpha: float) -> None:
+        add_bias(z, b)
         a = z.dtype.type(alpha)
         z_flat, y_flat = z.ravel(), y.ravel()
         for i in range(z_flat.size):
             y_flat[i] = value(z_flat[i], a)
 
     return compiled(forward)
+
+
+@cache
+def _in_place(kind: str) -> Kernel:
+    if not ACTIVATIONS[kind].elementwise:
+        return compiled(_softmax_in_place)
+    value = SCALARS[kind].value
+
+    def in_place(y: FloatArray, b: FloatArray | None, alpha: float) -> None:
+        add_bias(y, b)
+        a = y.dtype.type(alpha)
+        y_flat = y.ravel()
+        for i in range(y_flat.size):
+            y_flat[i] = value(y_flat[i], a)
+
+    return compiled(in_place)
 
 
 @cache
@@ -245,37 +302,35 @@ def _backward(kind: str) -> Kernel:
 
 
 @cache
-def _bias_forward(kind: str) -> Kernel:
+def _backward_in_place(kind: str) -> Kernel:
     if not ACTIVATIONS[kind].elementwise:
-        return compiled(_softmax_bias_forward)
-    value = SCALARS[kind].value
+        return compiled(_softmax_backward_in_place)
+    derivative = SCALARS[kind].derivative
 
-    def bias_forward(z: FloatArray, b: FloatArray | None, y: FloatArray, alpha: float) -> None:
-        a = z.dtype.type(alpha)
-        for i in range(z.shape[0]):
-            for j in range(z.shape[1]):
-                s = z[i, j]
-                if b is not None:
-                    s += b[j]
-                z[i, j] = s
-                y[i, j] = value(s, a)
+    def backward_in_place(z: FloatArray, y: FloatArray, dz: FloatArray, alpha: float) -> None:
+        a = y.dtype.type(alpha)
+        z_flat, y_flat, dz_flat = z.ravel(), y.ravel(), dz.ravel()
+        for i in range(y_flat.size):
+            dz_flat[i] *= derivative(z_flat[i], y_flat[i], a)
 
-    return compiled(bias_forward)
+    return compiled(backward_in_place)
 
 
-def _softmax_forward(z: FloatArray, y: FloatArray, alpha: float) -> None:
-    for i in range(z.shape[0]):
-        softmax_row(z[i], y[i])
+def _softmax_forward(z: FloatArray, b: FloatArray | None, y: FloatArray, alpha: float) -> None:
+    add_bias(z, b)
+    y[:] = z
+    softmax(y)
+
+
+def _softmax_in_place(y: FloatArray, b: FloatArray | None, alpha: float) -> None:
+    add_bias(y, b)
+    softmax(y)
 
 
 def _softmax_backward(z: FloatArray, y: FloatArray, dy: FloatArray, dz: FloatArray, alpha: float) -> None:
-    for i in range(y.shape[0]):
-        softmax_row_backward(y[i], dy[i], dz[i])
+    dz[:] = dy
+    softmax_backward(y, dz)
 
 
-def _softmax_bias_forward(z: FloatArray, b: FloatArray | None, y: FloatArray, alpha: float) -> None:
-    for i in range(z.shape[0]):
-        if b is not None:
-            for j in range(z.shape[1]):
-                z[i, j] += b[j]
-        softmax_row(z[i], y[i])
+def _softmax_backward_in_place(z: FloatArray, y: FloatArray, dz: FloatArray, alpha: float) -> None:
+    softmax_backward(y, dz)

@@ -4,9 +4,9 @@ import math
 from functools import cache
 
 from tinynet_kernels._typing import AnyArray, FloatArray, IndexArray
-from tinynet_kernels.cpu.activations import Kernel
-from tinynet_kernels.cpu.compiling import compiled, inlined
-from tinynet_kernels.cpu.elementary import exp, log1p
+from tinynet_kernels.cpu.activations import exp_in_place, shift_rows
+from tinynet_kernels.cpu.compiling import Kernel, compiled, inlined
+from tinynet_kernels.cpu.elementary import exp, log1p_fraction
 from tinynet_kernels.kinds import LOSSES
 
 
@@ -53,7 +53,7 @@ def _bce(p: float, t: float, parameter: float) -> tuple[float, float]:
     """``-(t log p + (1 - t) log(1 - p))``, each logarithm at least -100."""
     one = type(p)(1)
     value_1, slope_1 = _clamped(type(p)(math.log(p)), p, t)
-    value_0, slope_0 = _clamped(log1p(-p), one - p, one - t)
+    value_0, slope_0 = _clamped(type(p)(math.log1p(-p)), one - p, one - t)
     return -value_1 - value_0, slope_0 - slope_1
 
 
@@ -63,7 +63,7 @@ def _bce_logits(z: float, t: float, parameter: float) -> tuple[float, float]:
     one = type(z)(1)
     e = exp(-abs(z))
     tail = e / (one + e)
-    value = log1p(e) + abs(z) * (one - t if z > 0 else t)
+    value = log1p_fraction(e) + abs(z) * (one - t if z > 0 else t)
     return value, (one - t) - tail if z > 0 else tail - t
 
 
@@ -93,70 +93,9 @@ SCALARS: dict[str, Kernel] = {
 """Every elementwise loss, by kind: from prediction, target and parameter, its value and derivative."""
 
 
-@inlined
-def cross_entropy_row(z: FloatArray, t: FloatArray, factor: float, dz: FloatArray) -> float:
-    """``-sum_j t_j log softmax(z)_j`` of one row, and ``factor`` times its gradient. ``dz`` may be ``z``."""
-    zero = type(factor)(0)
-    peak = _peak(z)
-    e_sum, t_sum, dot = zero, zero, zero
-    for j in range(z.size):
-        shifted = z[j] - peak
-        t_sum += t[j]
-        dot += t[j] * shifted
-        e = exp(shifted)
-        e_sum += e
-        dz[j] = e
-    share = t_sum / e_sum
-    for j in range(z.size):
-        dz[j] = factor * (dz[j] * share - t[j])
-    return type(factor)(math.log(e_sum)) * t_sum - dot
-
-
-@inlined
-def cross_entropy_index_row(z: FloatArray, c: int, factor: float, dz: FloatArray) -> float:
-    """``-log softmax(z)_c`` of one row, and ``factor`` times its gradient. ``dz`` may be ``z``."""
-    peak = _peak(z)
-    shifted = z[c] - peak
-    e_sum = type(factor)(0)
-    for j in range(z.size):
-        e = exp(z[j] - peak)
-        e_sum += e
-        dz[j] = e
-    for j in range(z.size):
-        dz[j] = factor * (dz[j] / e_sum - type(factor)(j == c))
-    return type(factor)(math.log(e_sum)) - shifted
-
-
-@inlined
-def probability_index_row(p: FloatArray, c: int, factor: float, dp: FloatArray) -> float:
-    """``-log p_c`` of one row, the logarithm at least -100. ``dp`` may be ``p``."""
-    zero = type(factor)(0)
-    value, slope = _probability(p[c], type(factor)(1), zero)
-    for j in range(dp.size):
-        dp[j] = factor * zero
-    dp[c] = factor * slope
-    return value
-
-
-@inlined
-def _peak(z: FloatArray) -> float:
-    peak = z[0]
-    for j in range(1, z.size):
-        peak = z[j] if z[j] > peak else peak
-    return peak
-
-
-ROWS: dict[str, Kernel] = {
-    "cross_entropy": cross_entropy_row,
-    "cross_entropy_index": cross_entropy_index_row,
-    "cross_entropy_probabilities_index": probability_index_row,
-}
-"""Every other loss, by kind: from a row, its target and a factor, the value; fills the gradient times the factor."""
-
-
 @cache
 def _loss(kind: str) -> Kernel:
-    return _elementwise(kind) if LOSSES[kind].elementwise else _rowwise(kind)
+    return _elementwise(kind) if LOSSES[kind].elementwise else compiled(_ROWWISE[kind])
 
 
 def _elementwise(kind: str) -> Kernel:
@@ -174,9 +113,7 @@ def _elementwise(kind: str) -> Kernel:
         p = real(parameter)
         total = 0.0
         for i in range(prediction.shape[0]):
-            factor = real(scale)
-            if weight is not None:
-                factor *= weight[i]
+            factor = _factor(scale, weight, i, p)
             row = 0.0
             for j in range(prediction.shape[1]):
                 value, slope = scalar(prediction[i, j], target[i, j], p)
@@ -188,24 +125,98 @@ def _elementwise(kind: str) -> Kernel:
     return compiled(loss)
 
 
-def _rowwise(kind: str) -> Kernel:
-    row_loss = ROWS[kind]
+@inlined
+def _factor(scale: float, weight: FloatArray | None, i: int, like: float) -> float:
+    """``scale * weight[i]`` in the type of ``like``."""
+    factor = type(like)(scale)
+    if weight is not None:
+        factor *= weight[i]
+    return factor
 
-    def loss(
-        prediction: FloatArray,
-        target: FloatArray | IndexArray,
-        weight: FloatArray | None,
-        d_prediction: FloatArray,
-        scale: float,
-        parameter: float,
-    ) -> float:
-        total = 0.0
-        for i in range(prediction.shape[0]):
-            factor = prediction.dtype.type(scale)
-            if weight is not None:
-                factor *= weight[i]
-            value = row_loss(prediction[i], target[i], factor, d_prediction[i])
-            total += value if weight is None else float(value) * weight[i]
-        return scale * total
 
-    return compiled(loss)
+def _cross_entropy(
+    prediction: FloatArray,
+    target: FloatArray,
+    weight: FloatArray | None,
+    d_prediction: FloatArray,
+    scale: float,
+    parameter: float,
+) -> float:
+    """``-sum_j t_j log softmax(z)_j``, whose gradient is ``softmax(z) * sum(t) - t``."""
+    d, zero = d_prediction, prediction.dtype.type(0)
+    total = 0.0
+    d[:] = prediction
+    shift_rows(d)
+    for i in range(d.shape[0]):
+        dot = zero
+        for j in range(d.shape[1]):
+            dot += target[i, j] * d[i, j]
+        total -= dot if weight is None else float(dot) * weight[i]
+    exp_in_place(d)
+    for i in range(d.shape[0]):
+        factor = _factor(scale, weight, i, zero)
+        e_sum, t_sum = zero, zero
+        for j in range(d.shape[1]):
+            e_sum += d[i, j]
+            t_sum += target[i, j]
+        for j in range(d.shape[1]):
+            d[i, j] = factor * (d[i, j] / e_sum * t_sum - target[i, j])
+        value = prediction.dtype.type(math.log(e_sum)) * t_sum
+        total += value if weight is None else float(value) * weight[i]
+    return scale * total
+
+
+def _cross_entropy_index(
+    prediction: FloatArray,
+    target: IndexArray,
+    weight: FloatArray | None,
+    d_prediction: FloatArray,
+    scale: float,
+    parameter: float,
+) -> float:
+    """``-log softmax(z)_c``."""
+    d, zero, one = d_prediction, prediction.dtype.type(0), prediction.dtype.type(1)
+    total = 0.0
+    d[:] = prediction
+    shift_rows(d)
+    for i in range(d.shape[0]):
+        shifted = d[i, target[i]]
+        total -= shifted if weight is None else float(shifted) * weight[i]
+    exp_in_place(d)
+    for i in range(d.shape[0]):
+        factor = _factor(scale, weight, i, zero)
+        e_sum = zero
+        for j in range(d.shape[1]):
+            e_sum += d[i, j]
+        for j in range(d.shape[1]):
+            d[i, j] = factor * (d[i, j] / e_sum - (one if j == target[i] else zero))
+        value = prediction.dtype.type(math.log(e_sum))
+        total += value if weight is None else float(value) * weight[i]
+    return scale * total
+
+
+def _cross_entropy_probabilities_index(
+    prediction: FloatArray,
+    target: IndexArray,
+    weight: FloatArray | None,
+    d_prediction: FloatArray,
+    scale: float,
+    parameter: float,
+) -> float:
+    """``-log p_c``, the logarithm at least -100; where it is clamped the gradient is 0."""
+    zero, one = prediction.dtype.type(0), prediction.dtype.type(1)
+    total = 0.0
+    for i in range(prediction.shape[0]):
+        factor = _factor(scale, weight, i, zero)
+        value, slope = _probability(prediction[i, target[i]], one, zero)
+        d_prediction[i, :] = factor * zero
+        d_prediction[i, target[i]] = factor * slope
+        total += value if weight is None else float(value) * weight[i]
+    return scale * total
+
+
+_ROWWISE: dict[str, Kernel] = {
+    "cross_entropy": _cross_entropy,
+    "cross_entropy_index": _cross_entropy_index,
+    "cross_entropy_probabilities_index": _cross_entropy_probabilities_index,
+}

@@ -2,7 +2,9 @@
 
 import numpy as np
 
-from tinynet_kernels._typing import FloatArray
+from numpy.typing import ArrayLike
+
+from tinynet_kernels._typing import FloatArray, Words
 from tinynet_kernels.cpu.compiling import compiled, inlined
 
 _MASK = np.uint64(0xFFFFFFFF)
@@ -14,8 +16,10 @@ _WEYL_1 = np.uint64(0xBB67AE85)
 
 
 @inlined
-def philox(c0, c1, c2, c3, k0, k1):  # type: ignore[no-untyped-def]
-    """Four random 32-bit words, each in 64 bits to leave room for a product. See ``tinynet_kernels.reference.philox``."""
+def philox(
+    c0: ArrayLike, c1: ArrayLike, c2: ArrayLike, c3: ArrayLike, k0: int, k1: int
+) -> tuple[Words, Words, Words, Words]:
+    """Philox4x32-10 for compiled code: one block of four words. See ``tinynet_kernels.reference.philox``."""
     w0, w1, w2, w3 = np.uint64(c0), np.uint64(c1), np.uint64(c2), np.uint64(c3)
     key_0, key_1 = np.uint64(k0), np.uint64(k1)
     for _ in range(10):
@@ -45,9 +49,7 @@ def dropout_mask(seed: int, step: int, layer: int, rate: float, out: FloatArray)
 
 
 @compiled
-def _mask(
-    c1: int, c2: int, c3: int, k0: int, k1: int, threshold: int, keep: float, out: FloatArray
-) -> None:
+def _mask(c1: int, c2: int, c3: int, k0: int, k1: int, threshold: int, keep: float, out: FloatArray) -> None:
     kept, zero, limit = out.dtype.type(keep), out.dtype.type(0), np.uint64(threshold)
     whole = out.size // 4
     for block in range(whole):

@@ -128,9 +128,7 @@ def _cross_entropy_probabilities(p: FloatArray, t: FloatArray, parameter: float)
     return -t * np.maximum(log_p, _LOG_FLOOR), np.where(log_p <= _LOG_FLOOR, 0, -t / p)
 
 
-def _cross_entropy_probabilities_index(
-    p: FloatArray, c: IndexArray, parameter: float
-) -> tuple[FloatArray, FloatArray]:
+def _cross_entropy_probabilities_index(p: FloatArray, c: IndexArray, parameter: float) -> tuple[FloatArray, FloatArray]:
     """``-log p_c``, the logarithm at least -100; where it is clamped the gradient is 0."""
     rows = np.arange(len(p))
     value, slope = _cross_entropy_probabilities(p[rows, c], np.ones(len(p), p.dtype), parameter)

@@ -1,9 +1,9 @@
 """Counter-based random numbers: every backend computes the same ones, in any order."""
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from tinynet_kernels._typing import FloatArray
+from tinynet_kernels._typing import FloatArray, Words
 
 _ROUNDS = 10
 _MULTIPLIER_0 = 0xD2511F53
@@ -11,9 +11,6 @@ _MULTIPLIER_1 = 0xCD9E8D57
 _WEYL_0 = 0x9E3779B9
 _WEYL_1 = 0xBB67AE85
 _MASK = 0xFFFFFFFF
-
-Words = NDArray[np.uint64]
-"""32-bit words, each in 64 bits to leave room for a product."""
 
 
 def philox(
