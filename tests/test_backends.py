@@ -22,7 +22,9 @@ def test_automatic_is_numba() -> None:
     assert name_of_default() == "numba"
 
 
-@pytest.mark.parametrize(("name", "module"), [("numpy", "numpy"), ("numba", "numba"), ("cpu", "numba"), ("CPU", "numba")])
+@pytest.mark.parametrize(
+    ("name", "module"), [("numpy", "numpy"), ("numba", "numba"), ("cpu", "numba"), ("CPU", "numba")]
+)
 def test_the_environment_chooses(name: str, module: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TINYNET_BACKEND", name)
     assert name_of_default() == module
@@ -51,7 +53,7 @@ def test_use_backend_refuses_before_it_changes_anything() -> None:
 
 def test_an_unknown_name_in_the_environment_lists_the_valid_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TINYNET_BACKEND", "cuda")
-    with pytest.raises(ValueError, match="TINYNET_BACKEND must be one of 'auto', 'cpu'.*; got 'cuda'"):
+    with pytest.raises(ValueError, match=r"TINYNET_BACKEND must be one of 'auto', 'cpu'.*; got 'cuda'"):
         tn.get_backend()
 
 
@@ -98,7 +100,9 @@ def test_a_backend_may_be_passed_itself() -> None:
 
 def test_a_model_moves_to_another_backend_with_its_weights(backend: str) -> None:
     x = np.random.default_rng(0).normal(size=(5, 3))
-    net = tn.Sequential(tn.Normalize(3).adapt(x), tn.Linear(3, 4), tn.Sigmoid(), tn.Linear(4, 2), seed=0, backend=backend)
+    net = tn.Sequential(
+        tn.Normalize(3).adapt(x), tn.Linear(3, 4), tn.Sigmoid(), tn.Linear(4, 2), seed=0, backend=backend
+    )
     before = net.predict(x)
     moved = net.to("numpy" if backend == "numba" else "numba")
     assert moved is net

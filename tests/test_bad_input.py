@@ -130,7 +130,9 @@ CONSTRUCTIONS: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
 
 
 @pytest.mark.parametrize(("make", "error", "message"), CONSTRUCTIONS.values(), ids=CONSTRUCTIONS.keys())
-def test_settings_are_checked_when_they_are_given(make: Callable[[], Any], error: type[Exception], message: str) -> None:
+def test_settings_are_checked_when_they_are_given(
+    make: Callable[[], Any], error: type[Exception], message: str
+) -> None:
     with pytest.raises(error, match=message):
         make()
 

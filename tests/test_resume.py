@@ -25,7 +25,8 @@ checkpoint, result, unit, every = sys.argv[1:]
 rng = np.random.default_rng(1)
 x = rng.normal(size=(103, 3))
 y = np.sin(x.sum(axis=1, keepdims=True))
-net = tn.Sequential(tn.Linear(3, 8), tn.Tanh(), tn.Dropout(0.2), tn.Linear(8, 1), seed=5, dtype="float64", backend="numpy")
+layers = [tn.Linear(3, 8), tn.Tanh(), tn.Dropout(0.2), tn.Linear(8, 1)]
+net = tn.Sequential(*layers, seed=5, dtype="float64", backend="numpy")
 early = tn.EarlyStopping("val_loss", patience=1000)
 history = net.fit(
     x, y, optimizer=tn.Adam(tn.CosineDecay(0.01, 120)), epochs=120, batch_size=8, validation_split=0.2,

@@ -80,7 +80,12 @@ def pair(activation: str, backend: str) -> tuple[tn.Sequential, Any]:
 
 
 def train_torch(
-    model: Any, loss: Any, optimizer: Any, y: np.ndarray, orders: list[np.ndarray], clip: Callable[[], Any] | None = None
+    model: Any,
+    loss: Any,
+    optimizer: Any,
+    y: np.ndarray,
+    orders: list[np.ndarray],
+    clip: Callable[[], Any] | None = None,
 ) -> list[float]:
     x, targets = torch.from_numpy(X), torch.from_numpy(y)
     losses = []

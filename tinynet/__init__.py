@@ -39,12 +39,12 @@ from tinynet.initializers import (
     Uniform,
     Zeros,
 )
+from tinynet.layer import Layer
 from tinynet.layers import (
     ELU,
     GELU,
     Dropout,
     Identity,
-    Layer,
     LeakyReLU,
     Linear,
     Normalize,

@@ -1,4 +1,4 @@
-"""The errors that tinynet raises beyond Python's own. A message tells what was expected, what was got, and what helps."""
+"""The errors that tinynet raises of its own. A message tells what was expected, what was got, and what helps."""
 
 from __future__ import annotations
 

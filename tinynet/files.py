@@ -10,6 +10,7 @@ import io
 import json
 import os
 import stat
+import struct
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
@@ -25,7 +26,6 @@ from tinynet.errors import ModelFileError
 FORMAT = "tinynet"
 VERSION = 1
 HEADER = "header.json"
-MAX_HEADER = 1 << 26
 
 Path_ = str | os.PathLike[str]
 
@@ -98,8 +98,7 @@ def read_archive(
 ) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     """Read what ``write_archive`` wrote.
 
-    ``check`` sees the header before any array is allocated; every array is held against the header and against the size
-    of the file before it is read.
+    ``check`` sees the header before any array is made; every array is held against the header.
 
     Raises
     ------
@@ -108,28 +107,46 @@ def read_archive(
     ModelFileError
         If the file is truncated, corrupt, not tinynet's, or of a newer version.
     """
+    name = os.fspath(path)
+    entries = _read_entries(Path(path).read_bytes(), name)
+    header = _read_header(entries.pop(HEADER, None), name)
+    if check is not None:
+        check(header)
+    return header, _read_arrays(entries, header, name)
+
+
+def _read_entries(data: bytes, name: str) -> dict[str, bytes]:
+    """Return the members of an archive; they cannot be larger than the file, as tinynet never compresses."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            header = _read_header(archive, path)
-            if check is not None:
-                check(header)
-            return header, _read_arrays(archive, header, path)
-    except (zipfile.BadZipFile, EOFError, KeyError, NotImplementedError, RuntimeError, UnicodeDecodeError) as error:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            members = archive.infolist()
+            if any(member.compress_type != zipfile.ZIP_STORED for member in members):
+                raise ModelFileError(f"{name!r} has compressed members, which tinynet never writes.")
+            if sum(member.file_size for member in members) > len(data):
+                raise ModelFileError(f"{name!r} claims more than it holds.")
+            return {member.filename: archive.read(member) for member in members}
+    except ModelFileError:
+        raise
+    except (
+        zipfile.BadZipFile,
+        EOFError,
+        NotImplementedError,
+        RuntimeError,
+        ValueError,
+        OSError,
+        struct.error,
+    ) as error:
         raise ModelFileError(
-            f"{os.fspath(path)!r} is not a readable model file: {error}. It is truncated or corrupt; use another copy."
+            f"{name!r} is not a readable model file: {error}. It is truncated or corrupt; use another copy."
         ) from error
 
 
-def _read_header(archive: zipfile.ZipFile, path: Path_) -> dict[str, Any]:
-    name = os.fspath(path)
+def _read_header(text: bytes | None, name: str) -> dict[str, Any]:
     foreign = f"{name!r} is not a tinynet model file: expected a header of format {FORMAT!r}"
-    if HEADER not in archive.namelist():
+    if text is None:
         raise ModelFileError(f"{foreign}; got an archive without {HEADER}. Save models with net.save(path).")
-    info = archive.getinfo(HEADER)
-    if info.compress_type != zipfile.ZIP_STORED or info.file_size > MAX_HEADER:
-        raise ModelFileError(f"{foreign}; got one that is compressed or too large.")
     try:
-        header = json.loads(archive.read(HEADER))
+        header = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise ModelFileError(f"{foreign}; got one that is not JSON ({error}).") from error
     if not isinstance(header, dict) or header.get("format") != FORMAT:
@@ -142,21 +159,16 @@ def _read_header(archive: zipfile.ZipFile, path: Path_) -> dict[str, Any]:
     return header
 
 
-def _read_arrays(archive: zipfile.ZipFile, header: dict[str, Any], path: Path_) -> dict[str, NDArray[Any]]:
-    name_of_file = os.fspath(path)
+def _read_arrays(entries: dict[str, bytes], header: dict[str, Any], name: str) -> dict[str, NDArray[Any]]:
     listed = header.get("arrays")
-    names = {info.filename for info in archive.infolist()} - {HEADER}
-    if not isinstance(listed, dict) or names != {f"{name}.npy" for name in listed}:
-        raise ModelFileError(f"{name_of_file!r}: the arrays are not those that its header lists. The file is corrupt.")
+    if not isinstance(listed, dict) or set(entries) != {f"{key}.npy" for key in listed}:
+        raise ModelFileError(f"{name!r}: the arrays are not those that its header lists. The file is corrupt.")
     arrays = {}
-    for name, entry in listed.items():
-        info = archive.getinfo(f"{name}.npy")
-        if info.compress_type != zipfile.ZIP_STORED:
-            raise ModelFileError(f"{name_of_file!r}: array {name!r} is compressed, which tinynet never writes.")
+    for key, entry in listed.items():
         try:
-            arrays[name] = _read_array(archive.read(info), entry)
-        except (ValueError, TypeError, KeyError, AttributeError, OverflowError, MemoryError) as error:
-            raise ModelFileError(f"{name_of_file!r}: array {name!r} is damaged: {error}.") from error
+            arrays[key] = _read_array(entries[f"{key}.npy"], entry)
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
+            raise ModelFileError(f"{name!r}: array {key!r} is damaged: {error}.") from error
     return arrays
 
 

@@ -18,13 +18,15 @@ from tinynet.backends.base import Array, Backend, Granularity, Plan, State
 from tinynet.backends.loop import LoopPlan
 from tinynet.callbacks import Callback
 from tinynet.checks import number
+from tinynet.data import Data, checked_data, checked_validation, split_data
 from tinynet.history import History
-from tinynet.layers import Layer, Normalize
-from tinynet.losses import Loss, as_weights, get_loss
+from tinynet.layer import Layer
+from tinynet.layers import Normalize
+from tinynet.losses import Loss, get_loss
 from tinynet.metrics import Metric, get_metrics
 from tinynet.optimizers import Optimizer, get_optimizer
 from tinynet.program import LossSpec, Program
-from tinynet.trainer import Data, Trainer
+from tinynet.trainer import Trainer
 
 KEPT_PLANS = 8
 """Plans a model keeps; each holds scratch for one batch size."""
@@ -58,7 +60,8 @@ class Sequential:
 
     Examples
     --------
-    >>> net = Sequential(layers.Linear(2, 3), layers.Tanh(), layers.Linear(3, 1), seed=0)
+    >>> import tinynet as tn
+    >>> net = tn.Sequential(tn.Linear(2, 3), tn.Tanh(), tn.Linear(3, 1), seed=0)
     >>> net.predict([[0.0, 0.0]]).shape
     (1, 1)
     """
@@ -182,7 +185,8 @@ class Sequential:
 
         Examples
         --------
-        >>> net = Sequential(layers.Linear(1, 1), seed=0)
+        >>> import tinynet as tn
+        >>> net = tn.Sequential(tn.Linear(1, 1), seed=0)
         >>> history = net.fit([[0.0], [1.0]], [[1.0], [3.0]], loss="mse", optimizer="sgd", epochs=3)
         >>> len(history["loss"])
         3
@@ -193,10 +197,10 @@ class Sequential:
         if validation_data is not None:
             if validation_split:
                 raise ValueError("fit expects validation_data or validation_split, not both. Drop one of them.")
-            xv, yv, *wv = _checked_validation(validation_data)
+            xv, yv, *wv = checked_validation(validation_data)
             validation = self._data(xv, yv, chosen, *wv)
         elif validation_split:
-            data, validation = _split(data, number("validation_split", validation_split, above=0.0, below=1.0))
+            data, validation = split_data(data, number("validation_split", validation_split, above=0.0, below=1.0))
         self._require_adapted()
         trainer = Trainer(
             self,
@@ -480,23 +484,10 @@ class Sequential:
     ) -> Data:
         """Return checked data on the backend."""
         samples = as_samples(x, "x", self.program.n_in, self.dtype, expects=repr(self.layers[0]))
-        targets = loss.check_target(y, self.program.n_out, self.dtype)
-        if len(samples) != len(targets):
-            raise ValueError(
-                f"x and y must have as many samples as each other; got {len(samples)} and {len(targets)}. "
-                "Check that no rows were dropped from one of them only."
-            )
-        weight = None if sample_weight is None else as_weights(sample_weight, len(samples), self.dtype)
-        if class_weight is not None:
-            factors = _class_weights(targets, class_weight).astype(self.dtype)
-            weight = factors if weight is None else weight * factors
-        if weight is not None and loss.is_custom and not loss.takes_sample_weight:
-            raise ValueError(
-                f"{type(loss).__name__} takes no sample weights. Give its forward and backward a third argument "
-                "sample_weight, and set takes_sample_weight = True."
-            )
+        host = checked_data(samples, y, loss, self.program.n_out, self.dtype, sample_weight, class_weight)
         asarray = self.backend.asarray
-        return Data(asarray(samples), asarray(targets), None if weight is None else asarray(weight), targets)
+        weight = None if host.weight is None else asarray(host.weight)
+        return Data(asarray(host.x), asarray(host.y), weight, host.y)
 
     def _require_adapted(self) -> None:
         for layer in self.layers:
@@ -546,43 +537,3 @@ def _values_of(layer: Layer, rng: np.random.Generator) -> NDArray[np.float64]:
     drawn = layer.initial_values(rng)
     held = layer.held_values()
     return drawn if held is None else held
-
-
-def _split(data: Data, share: float) -> tuple[Data, Data]:
-    n = len(data) - max(1, round(len(data) * share))
-    if n < 1:
-        raise ValueError(f"validation_split={share:g} leaves none of {len(data)} samples to train on. Lower it.")
-    assert data.y_host is not None
-    parts = data.part(0, n), data.part(n, len(data))
-    parts[0].y_host, parts[1].y_host = data.y_host[:n], data.y_host[n:]
-    return parts
-
-
-def _checked_validation(given: Any) -> tuple[Any, ...]:
-    if not isinstance(given, tuple | list) or len(given) not in (2, 3):
-        raise ValueError(f"validation_data must be (x, y) or (x, y, sample_weight); got {type(given).__name__}.")
-    return tuple(given)
-
-
-def _class_weights(targets: NDArray[Any], class_weight: Mapping[int, float] | str) -> NDArray[np.float64]:
-    """Return the weight of each sample's class."""
-    if targets.ndim == 2 and targets.shape[1] > 1:
-        labels = targets.argmax(axis=1)
-    else:
-        labels = targets.reshape(-1).astype(np.int64)
-        if not (labels == targets.reshape(-1)).all():
-            raise ValueError("class_weight expects targets that are classes; got values that are not whole numbers.")
-    if isinstance(class_weight, str):
-        if class_weight != "balanced":
-            raise ValueError(f"class_weight must be a dict or 'balanced'; got {class_weight!r}.")
-        counts = np.bincount(labels)
-        present = np.count_nonzero(counts)
-        balanced: NDArray[np.float64] = len(labels) / (present * counts[labels].astype(np.float64))
-        return balanced
-    factors = np.ones(len(labels))
-    found = set(np.unique(labels).tolist())
-    for label, factor in class_weight.items():
-        if label not in found:
-            raise ValueError(f"class_weight names the class {label!r}; y has {sorted(found)}.")
-        factors[labels == label] = number(f"class_weight[{label!r}]", factor, at_least=0.0)
-    return factors

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from tinynet.errors import ModelFileError
 from tinynet.files import Path_, read_archive, write_archive
-from tinynet.layers import LAYERS, Layer
+from tinynet.layer import Layer
+from tinynet.layers import LAYERS
 from tinynet.losses import LOSSES, Loss
 
 if TYPE_CHECKING:

@@ -113,10 +113,10 @@ class Linear:
         weight, bias = _float64(self.weight, "weight"), _float64(self.bias, "bias")
         if weight.ndim != 2 or bias.shape not in ((1, weight.shape[1]), weight.shape[1:], ()):
             raise ValueError(
-                f"Linear expects a weight of shape (inputDim, outputDim) and a bias of shape (1, outputDim); "
+                "Linear expects a weight of shape (inputDim, outputDim) and a bias of shape (1, outputDim); "
                 f"got {weight.shape} and {bias.shape}. Reshape what you assigned."
             )
-        return weight, np.ascontiguousarray(np.broadcast_to(bias, (1, weight.shape[1]))[0])
+        return weight, np.array(np.broadcast_to(bias, (1, weight.shape[1]))[0])
 
     @staticmethod
     def _inputs(x: ArrayLike, weight: FloatArray) -> FloatArray:
@@ -389,7 +389,7 @@ def _gradient(gradOutput: ArrayLike, shape: tuple[int, ...], who: str) -> FloatA
     dy = _float64(gradOutput, "gradOutput")
     if dy.shape not in (shape, ()):
         raise ValueError(f"{who}.backward expects a gradient of shape {shape}, as its output; got {dy.shape}.")
-    return np.ascontiguousarray(np.broadcast_to(dy, shape))
+    return dy if dy.shape == shape else np.full(shape, dy)
 
 
 def _remembered(value: FloatArray | None, who: str) -> FloatArray:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tinynet.backends.base import Array
 from tinynet.callbacks import Callback, Checkpoint, ProgressBar
 from tinynet.checks import whole
+from tinynet.data import Data
 from tinynet.errors import DivergenceError
 from tinynet.history import History
 from tinynet.losses import Loss
@@ -29,24 +28,6 @@ CHUNK_SECONDS = 0.1
 
 CHUNK_BYTES = 1 << 26
 """Most memory for the sample order of one call."""
-
-
-@dataclass
-class Data:
-    """Checked samples on the backend, with their targets and weights."""
-
-    x: Array
-    y: Array
-    weight: Array | None = None
-    y_host: NDArray[Any] | None = None
-
-    def __len__(self) -> int:
-        return len(self.x)
-
-    def part(self, start: int, stop: int) -> Data:
-        """Return a range of rows, without a copy."""
-        weight = None if self.weight is None else self.weight[start:stop]
-        return Data(self.x[start:stop], self.y[start:stop], weight)
 
 
 class Trainer:

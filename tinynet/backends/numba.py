@@ -22,6 +22,6 @@ def create() -> Backend:
         raise BackendUnavailableError(
             f"The backend 'numba' needs Numba, which does not import: {error}. Get it by: pip install numba"
         ) from error
-    from tinynet_kernels import cpu
+    import tinynet_kernels.cpu
 
-    return NumbaBackend(cpu)
+    return NumbaBackend(tinynet_kernels.cpu)

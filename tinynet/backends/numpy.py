@@ -64,6 +64,6 @@ class NumPyBackend(HostBackend):
 
 def create() -> Backend:
     """Return the backend."""
-    from tinynet_kernels import reference
+    import tinynet_kernels.reference
 
-    return NumPyBackend(reference)
+    return NumPyBackend(tinynet_kernels.reference)

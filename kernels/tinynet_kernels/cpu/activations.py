@@ -24,8 +24,8 @@ class Scalar(NamedTuple):
     """``f'(z, y, alpha)``; only the kinds of ``READS_Z`` read ``z``."""
 
 
-# Each kernel is compiled twice: with separate arrays, and in place. Given one array for two arguments, the first would be
-# right but ten times slower, since the check that LLVM makes before its SIMD code finds that the arrays overlap.
+# Each kernel comes twice: with separate arrays, and in place. Given one array for two arguments, the first would be
+# right and ten times slower: LLVM's SIMD code is guarded by a check that the arrays do not overlap.
 
 
 def activation_forward(kind: str, z: FloatArray, y: FloatArray, alpha: float = 0.0) -> None:
@@ -203,6 +203,14 @@ SCALARS: dict[str, Scalar] = {
 
 
 @inlined
+def copy(x: FloatArray, y: FloatArray) -> None:
+    """``y = x``."""
+    x_flat, y_flat = x.ravel(), y.ravel()
+    for i in range(x_flat.size):
+        y_flat[i] = x_flat[i]
+
+
+@inlined
 def add_bias(z: FloatArray, b: FloatArray | None) -> None:
     """``z += b`` in every row."""
     if b is not None:
@@ -318,7 +326,7 @@ def _backward_in_place(kind: str) -> Kernel:
 
 def _softmax_forward(z: FloatArray, b: FloatArray | None, y: FloatArray, alpha: float) -> None:
     add_bias(z, b)
-    y[:] = z
+    copy(z, y)
     softmax(y)
 
 
@@ -328,7 +336,7 @@ def _softmax_in_place(y: FloatArray, b: FloatArray | None, alpha: float) -> None
 
 
 def _softmax_backward(z: FloatArray, y: FloatArray, dy: FloatArray, dz: FloatArray, alpha: float) -> None:
-    dz[:] = dy
+    copy(dy, dz)
     softmax_backward(y, dz)
 
 

@@ -12,7 +12,7 @@ Kernel = Callable[..., Any]
 # in every process.
 inlined = numba.extending.register_jitable
 
-_OPTIONS = {
+_OPTIONS: dict[str, Any] = {
     "nogil": True,
     "error_model": "numpy",  # x / 0 is inf or NaN, not an exception; also what lets loops with a division vectorise
     # NaN and inf must survive: a diverging loss shows itself by them. And reassociation would fold away the rounding
@@ -23,16 +23,18 @@ _OPTIONS = {
 
 def compiled(function: Kernel) -> Kernel:
     """Compile a loop when it is first called, and keep the machine code on disk where that is possible."""
-    try:
-        return numba.njit(function, cache=True, **_OPTIONS)  # type: ignore[no-any-return]
-    except RuntimeError:  # neither the package's folder nor the user's cache folder can be written
-        return numba.njit(function, **_OPTIONS)  # type: ignore[no-any-return]
+    return _compiled(function, _OPTIONS)
 
 
 def compiled_sum(function: Kernel) -> Kernel:
     """Compile a loop that only adds up: it may do so in any order, without which it would not vectorise."""
-    options = {**_OPTIONS, "fastmath": {"contract", "nsz", "reassoc"}}
+    return _compiled(function, {**_OPTIONS, "fastmath": {"contract", "nsz", "reassoc"}})
+
+
+def _compiled(function: Kernel, options: dict[str, Any]) -> Kernel:
+    kernel: Kernel
     try:
-        return numba.njit(function, cache=True, **options)  # type: ignore[no-any-return]
-    except RuntimeError:
-        return numba.njit(function, **options)  # type: ignore[no-any-return]
+        kernel = numba.njit(function, cache=True, **options)
+    except RuntimeError:  # neither the package's folder nor the user's cache folder can be written
+        kernel = numba.njit(function, **options)
+    return kernel

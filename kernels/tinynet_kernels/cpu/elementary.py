@@ -106,9 +106,9 @@ def softplus_tail(x: float) -> float:
 
 
 def _horner(coefficients: tuple[float, ...]) -> Kernel:
-    """Compile a polynomial of these coefficients, highest power first, unrolled so that the loop around it is simple."""
+    """Make a polynomial of these coefficients, highest power first, unrolled so that the loop around it vectorises."""
 
-    @intrinsic  # type: ignore[untyped-decorator]
+    @intrinsic
     def horner(typing_context: Any, x: types.Type) -> Any:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             (value,) = arguments
@@ -120,11 +120,11 @@ def _horner(coefficients: tuple[float, ...]) -> Kernel:
 
         return x(x), generate
 
-    return horner  # type: ignore[no-any-return]
+    return horner
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def _times_power_of_two(typing_context: Any, p: types.Type, rounded: types.Type) -> Any:
+@intrinsic
+def _scale_by_power(typing_context: Any, p: types.Type, rounded: types.Type) -> Any:
     """Compute ``p * 2**n`` from ``rounded = n + magic``, whose lowest bits hold n.
 
     In two factors, each a normal number whatever n: so subnormal results are rounded once, and overflow gives inf.
@@ -144,6 +144,9 @@ def _times_power_of_two(typing_context: Any, p: types.Type, rounded: types.Type)
         return value
 
     return p(p, p), generate
+
+
+_times_power_of_two: Kernel = _scale_by_power
 
 
 @overload(exp)
@@ -180,7 +183,7 @@ def _expm1_nonpositive(x: Any) -> Kernel | None:
         rounded = x * inverse_log2 + magic
         n = rounded - magic
         r = (x - n * log2_high) - n * log2_low
-        power = _times_power_of_two(one, rounded)
+        power: Any = _times_power_of_two(one, rounded)
         return power * (r + r * r * polynomial(r)) + (power - one)
 
     return implementation

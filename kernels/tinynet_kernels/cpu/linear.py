@@ -59,7 +59,8 @@ def _add_bias(y: FloatArray, b: FloatArray) -> None:
 
 @compiled
 def _sum_rows(dy: FloatArray, db: FloatArray) -> None:
-    db[:] = 0
+    for j in range(db.size):
+        db[j] = 0
     for i in range(dy.shape[0]):
         for j in range(dy.shape[1]):
             db[j] += dy[i, j]

@@ -2,9 +2,10 @@
 
 import math
 from functools import cache
+from typing import Any
 
 from tinynet_kernels._typing import AnyArray, FloatArray, IndexArray
-from tinynet_kernels.cpu.activations import exp_in_place, shift_rows
+from tinynet_kernels.cpu.activations import copy, exp_in_place, shift_rows
 from tinynet_kernels.cpu.compiling import Kernel, compiled, inlined
 from tinynet_kernels.cpu.elementary import exp, log1p_fraction
 from tinynet_kernels.kinds import LOSSES
@@ -109,7 +110,7 @@ def _elementwise(kind: str) -> Kernel:
         scale: float,
         parameter: float,
     ) -> float:
-        real = prediction.dtype.type
+        real: Any = prediction.dtype.type
         p = real(parameter)
         total = 0.0
         for i in range(prediction.shape[0]):
@@ -126,7 +127,7 @@ def _elementwise(kind: str) -> Kernel:
 
 
 @inlined
-def _factor(scale: float, weight: FloatArray | None, i: int, like: float) -> float:
+def _factor(scale: float, weight: FloatArray | None, i: int, like: Any) -> Any:
     """``scale * weight[i]`` in the type of ``like``."""
     factor = type(like)(scale)
     if weight is not None:
@@ -143,9 +144,11 @@ def _cross_entropy(
     parameter: float,
 ) -> float:
     """``-sum_j t_j log softmax(z)_j``, whose gradient is ``softmax(z) * sum(t) - t``."""
-    d, zero = d_prediction, prediction.dtype.type(0)
+    d = d_prediction
+    real: Any = prediction.dtype.type
+    zero = real(0)
     total = 0.0
-    d[:] = prediction
+    copy(prediction, d)
     shift_rows(d)
     for i in range(d.shape[0]):
         dot = zero
@@ -161,7 +164,7 @@ def _cross_entropy(
             t_sum += target[i, j]
         for j in range(d.shape[1]):
             d[i, j] = factor * (d[i, j] / e_sum * t_sum - target[i, j])
-        value = prediction.dtype.type(math.log(e_sum)) * t_sum
+        value = real(math.log(e_sum)) * t_sum
         total += value if weight is None else float(value) * weight[i]
     return scale * total
 
@@ -175,9 +178,11 @@ def _cross_entropy_index(
     parameter: float,
 ) -> float:
     """``-log softmax(z)_c``."""
-    d, zero, one = d_prediction, prediction.dtype.type(0), prediction.dtype.type(1)
+    d = d_prediction
+    real: Any = prediction.dtype.type
+    zero, one = real(0), real(1)
     total = 0.0
-    d[:] = prediction
+    copy(prediction, d)
     shift_rows(d)
     for i in range(d.shape[0]):
         shifted = d[i, target[i]]
@@ -190,7 +195,7 @@ def _cross_entropy_index(
             e_sum += d[i, j]
         for j in range(d.shape[1]):
             d[i, j] = factor * (d[i, j] / e_sum - (one if j == target[i] else zero))
-        value = prediction.dtype.type(math.log(e_sum))
+        value = real(math.log(e_sum))
         total += value if weight is None else float(value) * weight[i]
     return scale * total
 
@@ -204,12 +209,14 @@ def _cross_entropy_probabilities_index(
     parameter: float,
 ) -> float:
     """``-log p_c``, the logarithm at least -100; where it is clamped the gradient is 0."""
-    zero, one = prediction.dtype.type(0), prediction.dtype.type(1)
+    real: Any = prediction.dtype.type
+    zero, one = real(0), real(1)
     total = 0.0
     for i in range(prediction.shape[0]):
         factor = _factor(scale, weight, i, zero)
         value, slope = _probability(prediction[i, target[i]], one, zero)
-        d_prediction[i, :] = factor * zero
+        for j in range(prediction.shape[1]):
+            d_prediction[i, j] = factor * zero
         d_prediction[i, target[i]] = factor * slope
         total += value if weight is None else float(value) * weight[i]
     return scale * total

@@ -1,10 +1,10 @@
 """Counter-based random numbers: Philox4x32-10, bit for bit that of the reference."""
 
+from typing import Any
+
 import numpy as np
 
-from numpy.typing import ArrayLike
-
-from tinynet_kernels._typing import FloatArray, Words
+from tinynet_kernels._typing import FloatArray
 from tinynet_kernels.cpu.compiling import compiled, inlined
 
 _MASK = np.uint64(0xFFFFFFFF)
@@ -16,9 +16,7 @@ _WEYL_1 = np.uint64(0xBB67AE85)
 
 
 @inlined
-def philox(
-    c0: ArrayLike, c1: ArrayLike, c2: ArrayLike, c3: ArrayLike, k0: int, k1: int
-) -> tuple[Words, Words, Words, Words]:
+def philox(c0: Any, c1: Any, c2: Any, c3: Any, k0: int, k1: int) -> tuple[Any, Any, Any, Any]:
     """Philox4x32-10 for compiled code: one block of four words. See ``tinynet_kernels.reference.philox``."""
     w0, w1, w2, w3 = np.uint64(c0), np.uint64(c1), np.uint64(c2), np.uint64(c3)
     key_0, key_1 = np.uint64(k0), np.uint64(k1)

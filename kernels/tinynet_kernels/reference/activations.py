@@ -88,7 +88,8 @@ def _identity_derivative(z: FloatArray, y: FloatArray, alpha: float) -> FloatArr
 def _sigmoid(z: FloatArray, alpha: float) -> FloatArray:
     """``1 / (1 + exp(-z))``, written so that the exponential cannot overflow and the left tail keeps its digits."""
     e = np.exp(-np.abs(z))
-    return np.where(z < 0, e, 1) / (1 + e)
+    y: FloatArray = np.where(z < 0, e, 1) / (1 + e)
+    return y
 
 
 def _sigmoid_derivative(z: FloatArray, y: FloatArray, alpha: float) -> FloatArray:
@@ -174,13 +175,15 @@ def _softplus_derivative(z: FloatArray, y: FloatArray, alpha: float) -> FloatArr
 
 def _softmax(z: FloatArray, alpha: float) -> FloatArray:
     """``exp(z) / sum(exp(z))`` per row, shifted so that the largest term is 1."""
-    e = np.exp(z - z.max(axis=-1, keepdims=True))
-    return e / e.sum(axis=-1, keepdims=True)
+    e: FloatArray = np.exp(z - np.max(z, axis=-1, keepdims=True))
+    total: FloatArray = np.sum(e, axis=-1, keepdims=True)
+    return e / total
 
 
 def _softmax_backward(z: FloatArray, y: FloatArray, dy: FloatArray, alpha: float) -> FloatArray:
     """``y * (dy - <dy, y>)``: the Jacobian is ``diag(y) - y y^T``."""
-    return y * (dy - (dy * y).sum(axis=-1, keepdims=True))
+    dot: FloatArray = np.sum(dy * y, axis=-1, keepdims=True)
+    return y * (dy - dot)
 
 
 def _normal_cdf(z: FloatArray) -> FloatArray:

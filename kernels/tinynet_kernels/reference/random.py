@@ -5,12 +5,13 @@ from numpy.typing import ArrayLike
 
 from tinynet_kernels._typing import FloatArray, Words
 
-_ROUNDS = 10
-_MULTIPLIER_0 = 0xD2511F53
-_MULTIPLIER_1 = 0xCD9E8D57
+_MULTIPLIER_0 = np.uint64(0xD2511F53)
+_MULTIPLIER_1 = np.uint64(0xCD9E8D57)
 _WEYL_0 = 0x9E3779B9
 _WEYL_1 = 0xBB67AE85
 _MASK = 0xFFFFFFFF
+_LOW = np.uint64(_MASK)
+_HALF = np.uint64(32)
 
 
 def philox(
@@ -34,13 +35,10 @@ def philox(
         Each value is below ``2**32``.
     """
     w0, w1, w2, w3 = (np.asarray(word, np.uint64) for word in (c0, c1, c2, c3))
-    for _ in range(_ROUNDS):
-        product_0 = w0 * _MULTIPLIER_0
-        product_1 = w2 * _MULTIPLIER_1
-        w0 = (product_1 >> 32) ^ w1 ^ k0
-        w1 = product_1 & _MASK
-        w2 = (product_0 >> 32) ^ w3 ^ k1
-        w3 = product_0 & _MASK
+    for _ in range(10):
+        product_0, product_1 = w0 * _MULTIPLIER_0, w2 * _MULTIPLIER_1
+        w0, w1 = (product_1 >> _HALF) ^ w1 ^ np.uint64(k0), product_1 & _LOW
+        w2, w3 = (product_0 >> _HALF) ^ w3 ^ np.uint64(k1), product_0 & _LOW
         k0 = (k0 + _WEYL_0) & _MASK
         k1 = (k1 + _WEYL_1) & _MASK
     return w0, w1, w2, w3

@@ -1,0 +1,242 @@
+"""Activations against their definitions in 60-digit arithmetic, at their limits, and cpu against reference."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+import mpmath
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from kernels_oracle import (
+    ACTIVATION,
+    DERIVATIVE,
+    DERIVATIVE_ULPS,
+    DTYPES,
+    VALUE_ULPS,
+    derivative_unit,
+    error_in_ulps,
+    exact,
+    value_unit,
+)
+from tinynet_kernels import ACTIVATIONS, READS_Z, cpu, reference
+
+ELEMENTWISE = sorted(kind for kind, traits in ACTIVATIONS.items() if traits.elementwise)
+ALPHA = 0.25
+
+
+def points(dtype: str) -> np.ndarray:
+    """Numbers where something could go wrong: near 0, around every threshold, out in the tails."""
+    tails = np.geomspace(1e-6, 1e4, 60)
+    near = [0.34, 0.347, 0.36, 17.3, 37.5, 38.4, 39.0, 87.3, 88.7, 103.9, 104.1, 708.0, 709.7, 745.1, 746.0, 800.0]
+    positive = np.concatenate([tails, np.linspace(0.1, 20, 90), near, [1e-30, np.finfo(dtype).tiny]])
+    return np.concatenate([positive, -positive, [0.0, -0.0]]).astype(dtype)[:, np.newaxis]
+
+
+def forward(kernels: ModuleType, kind: str, z: np.ndarray, alpha: float = ALPHA) -> np.ndarray:
+    y = np.full_like(z, np.nan)
+    kernels.activation_forward(kind, z, y, alpha)
+    return y
+
+
+def derivative(kernels: ModuleType, kind: str, z: np.ndarray, y: np.ndarray, alpha: float = ALPHA) -> np.ndarray:
+    dz = np.full_like(z, np.nan)
+    kernels.activation_backward(kind, z, y, np.ones_like(z), dz, alpha)
+    return dz
+
+
+@pytest.mark.parametrize("kind", ELEMENTWISE)
+def test_value_is_exact_to_the_stated_ulps(kernels: ModuleType, kind: str, dtype: str) -> None:
+    z = points(dtype)
+    y = forward(kernels, kind, z)
+    for argument, got in zip(z.ravel(), y.ravel(), strict=True):
+        want = ACTIVATION[kind](exact(argument), exact(ALPHA))
+        error = error_in_ulps(got, want, value_unit(kind, exact(argument), want), dtype)
+        assert error <= VALUE_ULPS[kind], f"{kind}({argument}) is {got}, off by {error} ulp"
+
+
+@pytest.mark.parametrize("kind", ELEMENTWISE)
+def test_derivative_is_exact_to_the_stated_ulps(kernels: ModuleType, kind: str, dtype: str) -> None:
+    z = points(dtype)
+    y = forward(reference, kind, z)
+    dz = derivative(kernels, kind, z, y)
+    for argument, output, got in zip(z.ravel(), y.ravel(), dz.ravel(), strict=True):
+        want = DERIVATIVE[kind](exact(argument), exact(output), exact(ALPHA))
+        error = error_in_ulps(got, want, derivative_unit(kind, exact(argument), want), dtype)
+        assert error <= DERIVATIVE_ULPS[kind], f"{kind}'({argument}) is {got}, off by {error} ulp"
+
+
+@pytest.mark.parametrize("kind", ELEMENTWISE)
+def test_derivative_is_the_slope_of_the_value(kernels: ModuleType, kind: str, dtype: str) -> None:
+    z = np.linspace(-6, 6, 48).astype(dtype)[:, np.newaxis]
+    slopes = derivative(kernels, kind, z, forward(kernels, kind, z))
+    for argument, got in zip(z.ravel(), slopes.ravel(), strict=True):
+        a, h = exact(argument), mpmath.mpf(10) ** -20
+        central = (ACTIVATION[kind](a + h, exact(ALPHA)) - ACTIVATION[kind](a - h, exact(ALPHA))) / (2 * h)
+        assert abs(exact(got) - central) <= 16 * np.finfo(dtype).eps
+
+
+@pytest.mark.parametrize(
+    ("kind", "at_minus_infinity", "at_infinity"),
+    [
+        ("identity", -np.inf, np.inf),
+        ("sigmoid", 0, 1),
+        ("tanh", -1, 1),
+        ("relu", 0, np.inf),
+        ("leaky_relu", -np.inf, np.inf),
+        ("elu", -ALPHA, np.inf),
+        ("gelu", 0, np.inf),
+        ("silu", 0, np.inf),
+        ("softplus", 0, np.inf),
+    ],
+)
+def test_value_reaches_its_limits(
+    kernels: ModuleType, kind: str, at_minus_infinity: float, at_infinity: float, dtype: str
+) -> None:
+    z = np.array([[-np.inf, np.inf]], dtype)
+    np.testing.assert_array_equal(forward(kernels, kind, z), np.array([[at_minus_infinity, at_infinity]], dtype))
+
+
+@pytest.mark.parametrize(
+    ("kind", "at_minus_infinity", "at_infinity"),
+    [
+        ("identity", 1, 1),
+        ("sigmoid", 0, 0),
+        ("tanh", 0, 0),
+        ("relu", 0, 1),
+        ("leaky_relu", ALPHA, 1),
+        ("elu", 0, 1),
+        ("gelu", 0, 1),
+        ("silu", 0, 1),
+        ("softplus", 0, 1),
+    ],
+)
+def test_derivative_reaches_its_limits(
+    kernels: ModuleType, kind: str, at_minus_infinity: float, at_infinity: float, dtype: str
+) -> None:
+    z = np.array([[-np.inf, -1e30, 1e30, np.inf]], dtype)
+    want = np.array([[at_minus_infinity, at_minus_infinity, at_infinity, at_infinity]], dtype)
+    np.testing.assert_array_equal(derivative(kernels, kind, z, forward(kernels, kind, z)), want)
+
+
+@pytest.mark.parametrize(("kind", "slope"), [("relu", 0.0), ("leaky_relu", ALPHA), ("elu", ALPHA)])
+def test_derivative_at_the_kink_is_that_of_the_left(kernels: ModuleType, kind: str, slope: float, dtype: str) -> None:
+    z = np.array([[0.0, -0.0]], dtype)
+    np.testing.assert_array_equal(derivative(kernels, kind, z, forward(kernels, kind, z)), np.full_like(z, slope))
+
+
+@pytest.mark.parametrize("kind", ACTIVATIONS)
+def test_nan_stays_nan(kernels: ModuleType, kind: str, dtype: str) -> None:
+    for column in range(3):
+        z = np.array([[0.5, -1.0, 2.0]], dtype)
+        z[0, column] = np.nan
+        y = forward(kernels, kind, z)
+        assert np.isnan(y[0, column])
+        assert np.isnan(derivative(kernels, kind, z, y)[0, column])
+
+
+@pytest.mark.parametrize("kind", ACTIVATIONS)
+def test_nan_in_the_gradient_stays_nan(kernels: ModuleType, kind: str, dtype: str) -> None:
+    z = np.array([[-2.0, -1.0, 0.0, 1.0, 2.0]], dtype)
+    dz = np.zeros_like(z)
+    kernels.activation_backward(kind, z, forward(kernels, kind, z), np.full_like(z, np.nan), dz, ALPHA)
+    assert np.isnan(dz).all()
+
+
+@pytest.mark.parametrize("kind", ACTIVATIONS)
+def test_forward_may_work_in_place(kernels: ModuleType, kind: str, dtype: str) -> None:
+    z = np.random.default_rng(1).normal(size=(9, 7)).astype(dtype)
+    apart = forward(kernels, kind, z)
+    kernels.activation_forward(kind, z, z, ALPHA)
+    np.testing.assert_array_equal(z, apart)
+
+
+@pytest.mark.parametrize("kind", ACTIVATIONS)
+def test_backward_may_work_in_place(kernels: ModuleType, kind: str, dtype: str) -> None:
+    rng = np.random.default_rng(2)
+    z, dy = rng.normal(size=(2, 9, 7)).astype(dtype)
+    y, apart = forward(kernels, kind, z), np.empty_like(z)
+    kernels.activation_backward(kind, z, y, dy, apart, ALPHA)
+    kernels.activation_backward(kind, z, y, dy, dy, ALPHA)
+    np.testing.assert_allclose(dy, apart, rtol=4 * np.finfo(dtype).eps, atol=4 * np.finfo(dtype).eps)
+
+
+@pytest.mark.parametrize("kind", sorted(set(ACTIVATIONS) - READS_Z))
+def test_backward_reads_z_only_where_the_table_says(kernels: ModuleType, kind: str, dtype: str) -> None:
+    z = np.random.default_rng(3).normal(size=(4, 3)).astype(dtype)
+    y = forward(kernels, kind, z)
+    np.testing.assert_array_equal(derivative(kernels, kind, y, y), derivative(kernels, kind, z, y))
+
+
+@pytest.mark.parametrize("kind", sorted(READS_Z))
+def test_kinds_that_read_z_are_not_functions_of_y(kind: str) -> None:
+    z = np.linspace(-8, 0, 400)[:, np.newaxis]
+    differences = np.diff(forward(reference, kind, z).ravel())
+    assert differences.min() < 0 < differences.max()
+
+
+def test_softmax_is_exact(kernels: ModuleType, dtype: str) -> None:
+    rng = np.random.default_rng(4)
+    z = np.concatenate([rng.normal(size=(6, 5)), 40 * rng.normal(size=(6, 5)), 1e4 * rng.normal(size=(6, 5))])
+    z = z.astype(dtype)
+    y = forward(kernels, "softmax", z)
+    for row, outputs in zip(z, y, strict=True):
+        e = [mpmath.exp(exact(value)) for value in row]
+        for value, got in zip(row, outputs, strict=True):
+            want = mpmath.exp(exact(value)) / mpmath.fsum(e)
+            depth = exact(row.max()) - exact(value)  # the rounding of this difference is all that grows
+            assert error_in_ulps(got, want, want * (8 + depth), dtype) <= 1
+
+
+@pytest.mark.parametrize("shift", [-1e4, 1e4])
+def test_softmax_of_equal_logits_is_uniform(kernels: ModuleType, shift: float, dtype: str) -> None:
+    np.testing.assert_array_equal(forward(kernels, "softmax", np.full((3, 4), shift, dtype)), 0.25)
+
+
+def test_softmax_gives_impossible_classes_nothing(kernels: ModuleType, dtype: str) -> None:
+    z = np.array([[0.0, -np.inf, 0.0]], dtype)
+    np.testing.assert_array_equal(forward(kernels, "softmax", z), [[0.5, 0.0, 0.5]])
+
+
+def test_softmax_backward_applies_the_jacobian(kernels: ModuleType, dtype: str) -> None:
+    rng = np.random.default_rng(5)
+    z, dy = rng.normal(size=(2, 6, 5)).astype(dtype)
+    y, dz = forward(kernels, "softmax", z), np.empty_like(z)
+    kernels.activation_backward("softmax", z, y, dy, dz)
+    for row in range(6):
+        p = y[row].astype(np.float64)
+        jacobian = np.diag(p) - np.outer(p, p)
+        np.testing.assert_allclose(dz[row], jacobian @ dy[row], rtol=0, atol=8 * np.finfo(dtype).eps)
+
+
+def arrays(dtype: str) -> st.SearchStrategy[np.ndarray]:
+    """Arrays of up to 17 by 17 of any numbers at all: huge, tiny, subnormal, infinite, NaN."""
+    elements = st.floats(width=np.finfo(dtype).bits, allow_subnormal=True)
+    return hnp.arrays(dtype, hnp.array_shapes(min_dims=2, max_dims=2, max_side=17), elements=elements)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("kind", ELEMENTWISE)
+@given(data=st.data())
+def test_cpu_agrees_with_reference_on_any_numbers(kind: str, dtype: str, data: st.DataObject) -> None:
+    z = data.draw(arrays(dtype))
+    y = forward(reference, kind, z)
+    assert_close(forward(cpu, kind, z), y, 2 * VALUE_ULPS[kind], z if kind == "gelu" else None)
+    slopes = derivative(reference, kind, z, y)
+    got = derivative(cpu, kind, z, y)
+    assert_close(got, slopes, 2 * DERIVATIVE_ULPS[kind], z if kind == "gelu" else None, cancels=kind in READS_Z)
+
+
+def assert_close(
+    got: np.ndarray, want: np.ndarray, ulps: float, tail: np.ndarray | None, *, cancels: bool = False
+) -> None:
+    """Compare where both are finite, to the bounds of the oracle; everything else must be the same."""
+    limits = np.finfo(want.dtype)
+    finite = np.isfinite(want)
+    np.testing.assert_array_equal(got[~finite], want[~finite])
+    size = np.abs(want[finite]) + limits.tiny * 1024
+    growth = 1.0 if tail is None else 1 + np.clip(tail[finite], -40, 40) ** 2
+    tolerance = ulps * limits.eps * (growth * size + (0.25 if cancels else 0.0))
+    assert (np.abs(got[finite] - want[finite]) <= tolerance).all()

@@ -1,0 +1,152 @@
+"""Independent oracles for the kernels: the definitions, in 60-digit arithmetic, and how far off a kernel may be.
+
+Nothing here is shared with the code under test: no stable forms, no analytic gradients.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import mpmath
+import numpy as np
+from mpmath import mp, mpf
+
+mp.dps = 60
+
+DTYPES = ("float32", "float64")
+
+# Units in the last place by which a kernel may miss the exact result, on any machine; kernels/README.md states the same.
+# Measured here: at most two thirds of these. The unit is eps * |result|, but where a sum cancels it is eps times the
+# sum of the sizes of its terms, and where the argument of an exponential is rounded the relative error grows with it:
+# see CONDITION.
+VALUE_ULPS = {
+    "identity": 0,
+    "sigmoid": 6,
+    "tanh": 6,
+    "relu": 0,
+    "leaky_relu": 1,
+    "elu": 4,
+    "gelu": 6,
+    "silu": 7,
+    "softplus": 6,
+}
+DERIVATIVE_ULPS = {
+    "identity": 0,
+    "sigmoid": 2,
+    "tanh": 3,
+    "relu": 0,
+    "leaky_relu": 1,
+    "elu": 1,
+    "gelu": 6,
+    "silu": 12,
+    "softplus": 4,
+}
+
+
+def exact(number: Any) -> mpf:
+    """Return a floating-point number without rounding it."""
+    return mpf(float(number))
+
+
+def _normal_cdf(z: mpf) -> mpf:
+    return mpmath.erfc(-z / mpmath.sqrt(2)) / 2
+
+
+def _sigmoid(z: mpf) -> mpf:
+    return 1 / (1 + mpmath.exp(-z))
+
+
+ACTIVATION: dict[str, Callable[[mpf, mpf], mpf]] = {
+    "identity": lambda z, a: z,
+    "sigmoid": lambda z, a: _sigmoid(z),
+    "tanh": lambda z, a: mpmath.tanh(z),
+    "relu": lambda z, a: max(z, mpf(0)),
+    "leaky_relu": lambda z, a: z if z > 0 else a * z,
+    "elu": lambda z, a: z if z > 0 else a * mpmath.expm1(z),
+    "gelu": lambda z, a: z * _normal_cdf(z),
+    "silu": lambda z, a: z * _sigmoid(z),
+    "softplus": lambda z, a: mpmath.log1p(mpmath.exp(z)) if z < 200 else z + mpmath.exp(-z),
+}
+"""``f(z, alpha)``."""
+
+# The kinds that read y only are right if they are the exact function of the y that they are given.
+DERIVATIVE: dict[str, Callable[[mpf, mpf, mpf], mpf]] = {
+    "identity": lambda z, y, a: mpf(1),
+    "sigmoid": lambda z, y, a: y - y**2,
+    "tanh": lambda z, y, a: 1 - y**2,
+    "relu": lambda z, y, a: mpf(y > 0),
+    "leaky_relu": lambda z, y, a: mpf(1) if y > 0 else a,
+    "elu": lambda z, y, a: mpf(1) if y > 0 else y + a,
+    "gelu": lambda z, y, a: _normal_cdf(z) + z * mpmath.npdf(z),
+    "silu": lambda z, y, a: _sigmoid(z) + z * _sigmoid(z) * _sigmoid(-z),
+    "softplus": lambda z, y, a: -mpmath.expm1(-y),
+}
+"""``f'(z)``, from ``(z, y, alpha)``."""
+
+
+def value_unit(kind: str, z: mpf, want: mpf) -> mpf:
+    """Return the size that the unit of the value's error is relative to."""
+    return abs(want) * (1 + z * z if kind == "gelu" and z < 0 else 1)
+
+
+def derivative_unit(kind: str, z: mpf, want: mpf) -> mpf:
+    """Return the size that the unit of the derivative's error is relative to."""
+    if kind == "gelu":
+        return (_normal_cdf(z) + abs(z) * mpmath.npdf(z)) * (1 + z * z if abs(z) < 50 else 1)
+    if kind == "silu":
+        return _sigmoid(z) + abs(z) * _sigmoid(z) * _sigmoid(-z)
+    return abs(want)
+
+
+def error_in_ulps(got: Any, want: mpf, unit: mpf, dtype: str) -> float:
+    """Return how far off a result is, in units of ``eps * unit``; among subnormal numbers, of a fixed small size."""
+    limits = np.finfo(dtype)
+    return float(abs(exact(got) - want) / (exact(limits.eps) * max(unit, 1024 * exact(limits.tiny))))
+
+
+_LOG_FLOOR = mpf(-100)
+
+
+def _clamped_log(p: mpf) -> mpf:
+    return max(mpmath.log(p), _LOG_FLOOR) if p > 0 else _LOG_FLOOR
+
+
+def _huber(d: mpf, delta: mpf) -> mpf:
+    return d**2 / 2 if abs(d) <= delta else delta * (abs(d) - delta / 2)
+
+
+def _log_softmax(z: list[mpf], j: int) -> mpf:
+    return z[j] - mpmath.log(mpmath.fsum(mpmath.exp(value) for value in z))
+
+
+def _each(loss: Callable[[mpf, mpf, mpf], mpf]) -> Callable[[list[mpf], Any, mpf], mpf]:
+    return lambda p, t, parameter: mpmath.fsum(loss(a, exact(b), parameter) for a, b in zip(p, t, strict=True))
+
+
+LOSS: dict[str, Callable[[list[mpf], Any, mpf], mpf]] = {
+    "mse": _each(lambda p, t, parameter: (p - t) ** 2),
+    "mae": _each(lambda p, t, parameter: abs(p - t)),
+    "huber": _each(lambda p, t, parameter: _huber(p - t, parameter)),
+    "bce": _each(lambda p, t, parameter: -t * _clamped_log(p) - (1 - t) * _clamped_log(1 - p)),
+    "bce_logits": _each(lambda z, t, p: -t * mpmath.log(_sigmoid(z)) - (1 - t) * mpmath.log(_sigmoid(-z))),
+    "cross_entropy": lambda z, t, p: -mpmath.fsum(exact(t[j]) * _log_softmax(z, j) for j in range(len(z))),
+    "cross_entropy_index": lambda z, c, p: -_log_softmax(z, int(c)),
+    "cross_entropy_probabilities": _each(lambda p, t, parameter: -t * _clamped_log(p)),
+    "cross_entropy_probabilities_index": lambda p, c, parameter: -_clamped_log(p[int(c)]),
+}
+"""The loss of one row, from ``(prediction, target, parameter)``."""
+
+
+def loss_gradient(kind: str, prediction: Iterable[Any], target: Any, parameter: float) -> list[mpf]:
+    """Return the derivatives of a row's loss by central differences, which in 60 digits are good to about 30."""
+    row = [exact(value) for value in prediction]
+    h = mpf(10) ** -30
+    result = []
+    for j in range(len(row)):
+        up, down = list(row), list(row)
+        up[j] += h
+        down[j] -= h
+        difference = LOSS[kind](up, target, exact(parameter)) - LOSS[kind](down, target, exact(parameter))
+        result.append(difference / (2 * h))
+    return result
