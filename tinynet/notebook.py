@@ -111,12 +111,13 @@ class Linear:
     def _parameters(self) -> tuple[FloatArray, FloatArray]:
         """Return the weight, and the bias as (outputDim,); users may have put anything there."""
         weight, bias = _float64(self.weight, "weight"), _float64(self.bias, "bias")
-        if weight.ndim != 2 or bias.shape not in ((1, weight.shape[1]), weight.shape[1:], ()):
+        n_out = weight.shape[-1] if weight.ndim == 2 else None
+        if n_out is None or bias.shape not in ((1, n_out), (n_out,), ()):
             raise ValueError(
                 "Linear expects a weight of shape (inputDim, outputDim) and a bias of shape (1, outputDim); "
                 f"got {weight.shape} and {bias.shape}. Reshape what you assigned."
             )
-        return weight, np.array(np.broadcast_to(bias, (1, weight.shape[1]))[0])
+        return weight, bias.reshape(-1) if bias.ndim else np.full(n_out, bias)
 
     @staticmethod
     def _inputs(x: ArrayLike, weight: FloatArray) -> FloatArray:

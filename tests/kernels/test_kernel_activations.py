@@ -7,7 +7,7 @@ from types import ModuleType
 import mpmath
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from kernels_oracle import (
@@ -134,7 +134,8 @@ def test_nan_stays_nan(kernels: ModuleType, kind: str, dtype: str) -> None:
         z[0, column] = np.nan
         y = forward(kernels, kind, z)
         assert np.isnan(y[0, column])
-        assert np.isnan(derivative(kernels, kind, z, y)[0, column])
+        if kind != "identity":  # its slope is 1 whatever z is
+            assert np.isnan(derivative(kernels, kind, z, y)[0, column])
 
 
 @pytest.mark.parametrize("kind", ACTIVATIONS)
@@ -219,6 +220,7 @@ def arrays(dtype: str) -> st.SearchStrategy[np.ndarray]:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("kind", ELEMENTWISE)
+@settings(max_examples=30)
 @given(data=st.data())
 def test_cpu_agrees_with_reference_on_any_numbers(kind: str, dtype: str, data: st.DataObject) -> None:
     z = data.draw(arrays(dtype))
@@ -236,7 +238,7 @@ def assert_close(
     limits = np.finfo(want.dtype)
     finite = np.isfinite(want)
     np.testing.assert_array_equal(got[~finite], want[~finite])
-    size = np.abs(want[finite]) + limits.tiny * 1024
-    growth = 1.0 if tail is None else 1 + np.clip(tail[finite], -40, 40) ** 2
-    tolerance = ulps * limits.eps * (growth * size + (0.25 if cancels else 0.0))
+    unit = limits.eps * (np.abs(want[finite]).astype(np.float64) + 1024 * float(limits.tiny))
+    growth = 1.0 if tail is None else 1 + np.clip(tail[finite].astype(np.float64), -40, 40) ** 2
+    tolerance = ulps * (growth * unit + (0.25 * limits.eps if cancels else 0.0))
     assert (np.abs(got[finite] - want[finite]) <= tolerance).all()

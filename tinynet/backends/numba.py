@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from tinynet.backends.base import Backend
-from tinynet.backends.numpy import HostBackend
+from tinynet.backends.base import Backend, Granularity, Plan
+from tinynet.backends.loop import LoopPlan
+from tinynet.backends.numpy import HostBackend, slow_reason
 from tinynet.errors import BackendUnavailableError
+from tinynet.program import Program
 
 
 class NumbaBackend(HostBackend):
     """Compiled kernels on NumPy arrays."""
 
     name = "numba"
-    reason = "compiled kernels, one call each"
+
+    def plan(self, program: Program, *, granularity: Granularity = "epoch") -> Plan:
+        """Return a fused plan where the program trains and needs no Python inside."""
+        from tinynet.backends.fused import FusedPlan
+
+        reason = slow_reason(program, granularity)
+        if reason is None and (program.loss is None or program.optimizer is None):
+            reason = "nothing to train"
+        return FusedPlan(program, self) if reason is None else LoopPlan(program, self, reason)
 
 
 def create() -> Backend:

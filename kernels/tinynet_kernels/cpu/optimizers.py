@@ -7,7 +7,7 @@ import math
 from functools import cache
 
 from tinynet_kernels._typing import FloatArray
-from tinynet_kernels.cpu.compiling import Kernel, compiled, compiled_sum
+from tinynet_kernels.cpu.compiling import Kernel, compiled, compiled_sum, inlined
 
 
 def sgd_step(
@@ -77,6 +77,7 @@ def rmsprop_step(
     kernel(parameters, gradients, moments, learning_rate, alpha, epsilon, weight_decay, momentum)
 
 
+@inlined
 def clip_by_norm(gradients: FloatArray, max_norm: float) -> float:
     """Scale so that the 2-norm is at most ``max_norm``. See ``tinynet_kernels.reference.clip_by_norm``."""
     norm = _norm(gradients)
@@ -91,6 +92,7 @@ def clip_by_value(gradients: FloatArray, limit: float) -> None:
     _clip(gradients, limit)
 
 
+@inlined
 def _bias_correction(step: int, learning_rate: float, beta1: float, beta2: float) -> tuple[float, float]:
     return learning_rate / (1.0 - beta1**step), math.sqrt(1.0 - beta2**step)
 
@@ -189,6 +191,7 @@ def _rmsprop(decays: bool, has_momentum: bool, centered: bool) -> Kernel:
     return compiled(rmsprop)
 
 
+@inlined
 def _norm(gradients: FloatArray) -> float:
     """2-norm in float64; a second pass, scaled, only where squares overflow or vanish."""
     total = float(_sum_of_squares(gradients, 1.0))

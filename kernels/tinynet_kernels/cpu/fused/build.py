@@ -1,0 +1,126 @@
+"""From a network to its compiled function: written to a folder of the user's, imported, compiled, kept on disk."""
+
+import hashlib
+import importlib.util
+import os
+import sys
+import tempfile
+import warnings
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import NamedTuple
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+import tinynet_kernels
+from tinynet_kernels.cpu.compiling import Kernel
+from tinynet_kernels.cpu.fused.network import Network
+from tinynet_kernels.cpu.fused.source import Layout, source_of
+
+
+class Epochs(NamedTuple):
+    """The compiled function of a network's kind, with what it needs for this network.
+
+    Attributes
+    ----------
+    run : callable
+        Its arguments are those of ``source.SIGNATURE``.
+    places : (n,) int64 array
+    numbers : (n,) float64 array
+    n_scratch : int
+        Number of elements of the scratch vector.
+    """
+
+    run: Kernel
+    places: NDArray[np.int64]
+    numbers: NDArray[np.float64]
+    n_scratch: int
+
+
+def epochs(network: Network, batch_size: int) -> Epochs:
+    """Return the fused function for a network and a batch size; it compiles when it is first called.
+
+    Parameters
+    ----------
+    network : Network
+    batch_size : int
+    """
+    source, numbers = source_of(network)
+    *places, n_scratch = Layout(network).places(network, batch_size)
+    run = _module(source).run
+    return Epochs(run, np.array(places, np.int64), np.array(numbers or [0.0], np.float64), n_scratch)
+
+
+@cache
+def _module(source: str) -> ModuleType:
+    """Import source as a module. It is a file, because Numba caches the code of files only."""
+    digest = hashlib.sha256(source.encode()).hexdigest()[:20]
+    path = cache_folder() / f"epochs_{digest}.py"
+    if not path.exists() or path.read_text() != source:
+        _write(path, source)
+    name = f"tinynet_kernels_cache.epochs_{digest}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _write(path: Path, text: str) -> None:
+    """Write whole or not at all: two processes may write the same file at once."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
+    with os.fdopen(handle, "w") as file:
+        file.write(text)
+    os.replace(temporary, path)
+
+
+@cache
+def cache_folder() -> Path:
+    """Return the folder for generated code, one for each state of this package and each version of Numba.
+
+    ``TINYNET_CACHE_DIR``, else the user's cache folder. Where none can be written, a temporary folder, with a warning:
+    functions then compile anew in every process.
+    """
+    name = f"{_fingerprint()}-numba{numba.__version__}-py{sys.version_info[0]}{sys.version_info[1]}"
+    for base in _bases():
+        folder = base / name
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=folder).close()
+        except OSError:
+            continue
+        return folder
+    folder = Path(tempfile.mkdtemp(prefix="tinynet-"))
+    warnings.warn(
+        f"tinynet cannot write to {' or '.join(map(str, _bases()))}, so compiled code is not kept. "
+        "Set TINYNET_CACHE_DIR to a folder that can be written.",
+        stacklevel=2,
+    )
+    return folder
+
+
+def _bases() -> list[Path]:
+    """Return where the cache may be, best first."""
+    chosen = os.environ.get("TINYNET_CACHE_DIR")
+    if chosen:
+        return [Path(chosen)]
+    if sys.platform == "win32":
+        root = os.environ.get("LOCALAPPDATA", str(Path.home() / "AppData" / "Local"))
+    else:
+        root = os.environ.get("XDG_CACHE_HOME", str(Path.home() / ".cache"))
+    return [Path(root) / "tinynet"]
+
+
+@cache
+def _fingerprint() -> str:
+    """Return a digest of this package's sources: Numba's cache would miss an edit of what a function calls."""
+    folder = Path(tinynet_kernels.__path__[0]) / "cpu"
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,64 @@
+"""Network: what a fused function is made for, as plain data."""
+
+from typing import NamedTuple
+
+
+class Layer(NamedTuple):
+    """One stage: an affine map with the activation after it, an activation alone, dropout, or standardised columns.
+
+    Attributes
+    ----------
+    kind : {"linear", "activation", "dropout", "normalize"}
+    n_in, n_out : int
+    bias : bool
+        Of a linear layer.
+    activation : str
+        Kind of the activation of a linear or an activation layer; "identity" where there is none.
+    alpha : float
+        Parameter of the activation, or the rate of dropout.
+    index : int
+        Number of a dropout layer, which is part of the counter that its masks are drawn from.
+    """
+
+    kind: str
+    n_in: int
+    n_out: int
+    bias: bool = False
+    activation: str = "identity"
+    alpha: float = 0.0
+    index: int = 0
+
+
+class Loss(NamedTuple):
+    """A loss; ``mean`` tells whether the epoch's value is the mean over samples; ``scale`` is that of one element.
+
+    The gradient of a batch of n samples has the factor ``scale / n`` if ``mean``, else ``scale``.
+    """
+
+    kind: str
+    parameter: float
+    mean: bool
+    scale: float
+
+
+class Optimizer(NamedTuple):
+    """An optimizer and its settings, in the order of the kernel's arguments."""
+
+    kind: str
+    settings: tuple[float, ...]
+    clip_norm: float | None = None
+    clip_value: float | None = None
+
+
+class Network(NamedTuple):
+    """Everything that the source of a fused function depends on.
+
+    ``weighted`` tells whether samples have weights, ``ordered`` whether rows are gathered by an index.
+    """
+
+    layers: tuple[Layer, ...]
+    loss: Loss
+    optimizer: Optimizer
+    dtype: str
+    weighted: bool
+    ordered: bool
