@@ -343,6 +343,16 @@ def test_arrays_of_any_form_become_plain_float64(form: str) -> None:
         np.testing.assert_array_equal(got, expected, strict=True)
 
 
+@pytest.mark.parametrize("dtype", ["int64", "bool", "float32"])
+def test_results_are_float64_whatever_comes_in(dtype: str) -> None:
+    x = np.eye(2, dtype=dtype)
+    linear, activation, loss = notebook.Linear(2, 2), notebook.Sigmoid(), notebook.MeanSquareError()
+    loss.forward(x, x)
+    results = [linear.forward(x), linear.backward(x, x), linear.gradWeight, linear.gradBias]
+    results += [activation.forward(x), activation.backward(x), loss.backward()]
+    assert {result.dtype for result in results} == {np.dtype(np.float64)}
+
+
 @pytest.mark.parametrize("bias", [0.5, [0.5, 0.5], [[0.5, 0.5]]], ids=["number", "row", "matrix"])
 def test_a_bias_of_any_sensible_shape_may_be_assigned(bias: Any) -> None:
     linear = notebook.Linear(1, 2)
@@ -391,6 +401,13 @@ def test_a_run_prints_what_the_notebook_printed(capsys: pytest.CaptureFixture[st
         "Epoch  0 loss:  3.0",
     ]
     assert len(model.epochLosses) == 30
+
+
+def test_no_epochs_change_nothing() -> None:
+    model = notebook.SimpleModel(count)
+    model.run(np.ones((4, 1)), np.ones((4, 1)), epochs=0)
+    assert model.layerStack == {}
+    assert model.epochLosses == []
 
 
 def test_an_incomplete_batch_is_dropped() -> None:
@@ -548,6 +565,11 @@ ERRORS = {
         ValueError,
         r"MeanSquareError expects predictions and labels of one shape, .* got \(4, 2\) and \(4,\)",
     ),
+    "a number for predictions": (
+        lambda: notebook.AbsoluteError().forward(1.0, 2.0),
+        ValueError,
+        r"got \(\) and \(\)\. Reshape",
+    ),
     "probabilities": (
         lambda: notebook.BinaryCrossEntropy().forward(2.0 * ONES, ONES),
         ValueError,
@@ -563,6 +585,7 @@ ERRORS = {
     "no function": (lambda: notebook.SimpleModel("step"), TypeError, "expects a function .* got 'step'"),
     "no data": (lambda: notebook.SimpleModel(count).run(), ValueError, "inputX must not have missing values"),
     "lengths": (lambda: run(outputY=np.ones(3)), ValueError, r"as many rows .* got shapes \(4, 2\) and \(3,\)"),
+    "a number for data": (lambda: run(inputX=1.0), ValueError, r"as many rows .* got shapes \(\) and \(4, 2\)"),
     "no samples": (lambda: run(inputX=ONES[:0], outputY=ONES[:0]), ValueError, r"at least one; got shapes \(0, 2\)"),
     "infinite inputs": (lambda: run(inputX=ONES * np.inf), ValueError, "inputX must be finite; got inf in row 0"),
     "NaN": (lambda: run(outputY=[1, 1, 1, np.nan]), ValueError, "outputY must be finite; got nan in row 3"),

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from tinynet_kernels.cpu import fused
 
 from tinynet.backends.base import Array, Backend, FloatArray, State
 from tinynet.backends.loop import LoopPlan
 from tinynet.program import ActivationOp, DropoutOp, LinearOp, LossSpec, NormalizeOp, Op, OptimizerSpec, Program
-from tinynet_kernels.cpu import fused
 
 
 class FusedPlan(LoopPlan):
@@ -18,7 +18,8 @@ class FusedPlan(LoopPlan):
 
     def __init__(self, program: Program, backend: Backend) -> None:
         super().__init__(program, backend, "")
-        self.description = "fused: whole epochs in one compiled function, products by BLAS"
+        network = lower(program, weighted=False, ordered=True)
+        self.description = f"fused: whole epochs in one compiled function, {fused.tier(network)}"
         self._scratch: dict[tuple[Any, ...], tuple[fused.Epochs, tuple[Array, ...]]] = {}
 
     def run(
@@ -113,7 +114,7 @@ def _layers(ops: tuple[Op, ...]) -> tuple[fused.Layer, ...]:
             case ActivationOp():
                 layers.append(fused.Layer("activation", op.n, op.n, activation=op.kind, alpha=op.alpha))
             case DropoutOp():
-                layers.append(fused.Layer("dropout", op.n, op.n, alpha=op.rate, index=op.index))
+                layers.append(fused.Layer("dropout", op.n, op.n, alpha=op.rate, place=op.index))
             case NormalizeOp():
                 layers.append(fused.Layer("normalize", op.n, op.n))
             case _:

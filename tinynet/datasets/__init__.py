@@ -3,8 +3,7 @@
 A CSV, NPY or NPZ file, or a folder of IDX files (MNIST and its kin), becomes a ``Dataset``: features that are numbers,
 and targets that are numbers or labels. ``tinynet.datasets.targets`` turns those into what a network learns.
 
->>> import tinynet as tn
->>> data = tn.datasets.sine(1000, seed=0)
+>>> data = sine(1000, seed=0)
 >>> data.x.shape, data.y.shape
 ((1000, 4), (1000, 3))
 """
@@ -21,7 +20,7 @@ import numpy as np
 from tinynet.datasets.csvfile import read_csv
 from tinynet.datasets.idx import is_idx_name, read_idx_file, read_idx_folder
 from tinynet.datasets.numpyfile import read_npy, read_npz
-from tinynet.datasets.tables import Choose, Dataset, known_columns, split_columns
+from tinynet.datasets.tables import Choose, Dataset, all_columns, known_columns, split_columns
 
 __all__ = ["Dataset", "read", "read_known", "sine"]
 
@@ -29,7 +28,7 @@ __all__ = ["Dataset", "read", "read_known", "sine"]
 def read(
     path: str | os.PathLike[str], target: Sequence[str] = (), ignore: Sequence[str] = ()
 ) -> tuple[Dataset, Dataset | None]:
-    """Read data to train on.
+    r"""Read data to train on.
 
     Parameters
     ----------
@@ -58,7 +57,7 @@ def read(
     >>> import tempfile, pathlib
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     path = pathlib.Path(folder, "iris.csv")
-    ...     _ = path.write_text("length,width,species\\n5.1,3.5,setosa\\n6.4,3.2,versicolor\\n")
+    ...     _ = path.write_text("length,width,species\n5.1,3.5,setosa\n6.4,3.2,versicolor\n")
     ...     data, _ = read(path)
     >>> data.features, data.y.tolist()
     (('length', 'width'), ['setosa', 'versicolor'])
@@ -71,20 +70,27 @@ def read(
 
 
 def read_known(
-    path: str | os.PathLike[str], features: Sequence[str] | int, targets: Sequence[str] = (), *, with_targets: bool
+    path: str | os.PathLike[str],
+    features: Sequence[str] | None,
+    targets: Sequence[str] = (),
+    *,
+    with_targets: bool = False,
+    target: Sequence[str] = (),
 ) -> Dataset:
     """Read data for a model that knows its columns: by name where the file has names, else by position.
 
     Parameters
     ----------
     path : path
-        As for ``read``; of a folder with a test set, the test set.
-    features : sequence of str, or int
-        The columns that the model was trained on, or only how many they were.
+        As for ``read``; of a source with a test set of its own, the test set.
+    features : sequence of str or None
+        The columns that the model was trained on; None if they had no names: then all that are not targets.
     targets : sequence of str
-        The target columns.
+        The target columns that it was trained on.
     with_targets : bool
         Whether targets are needed; columns that are not needed are not looked at.
+    target : sequence of str
+        Where the targets stand in this file, if not in ``targets``.
     """
     if Path(path).is_dir():
         data, test = read_idx_folder(path)
@@ -92,15 +98,16 @@ def read_known(
     if is_idx_name(path) and not with_targets:
         return read_idx_file(path)
     if Path(path).suffix == ".npz":
-        data, test = read_npz(path, targets if with_targets else (), need_target=with_targets)
+        data, test = read_npz(path, target, with_targets=with_targets)
         return test or data
-    wanted = tuple(targets) if with_targets else ()
-    given = features if isinstance(features, int) else tuple(features)
-    return _read_table(path, partial(known_columns, features=given, targets=wanted, need_target=with_targets))
+    if features is not None:
+        wanted = tuple(target or targets) if with_targets else ()
+        return _read_table(path, partial(known_columns, features=tuple(features), targets=wanted))
+    return _read_table(path, partial(split_columns, target=tuple(target)) if with_targets else all_columns)
 
 
 def _read_table(path: str | os.PathLike[str], choose: Choose) -> Dataset:
-    return (read_npy if Path(path).suffix == ".npy" else read_csv)(path, choose)
+    return read_npy(path, choose) if Path(path).suffix == ".npy" else read_csv(path, choose)
 
 
 def sine(n_samples: int = 1000, seed: int | None = 0) -> Dataset:

@@ -81,17 +81,17 @@ class Header:
             return None
         return place % len(self) if -len(self) <= place < len(self) else None
 
-    def require(self, names: Sequence[str], who: str) -> list[int]:
+    def require(self, names: Sequence[str], who: str) -> tuple[int, ...]:
         """Return where columns stand, or say which is not there and what is."""
-        found = []
-        for name in names:
-            place = self.position(name)
+        places = [self.position(name) for name in names]
+        for name, place in zip(names, places, strict=True):
             if place is None:
-                close = difflib.get_close_matches(name, self.names, n=1)
-                hint = f"Did you mean {close[0]!r}?" if close else "Give a name, or a position from 0."
-                raise ValueError(f"{who} expects a column {name!r} in {self.source}; it has {self.listing()}. {hint}")
-            found.append(place)
-        return found
+                hint = "Give positions from 0, or the names in the first line."
+                if self.named:
+                    hint = "".join(f"Did you mean {near!r}?" for near in difflib.get_close_matches(name, self.names, 1))
+                message = f"{who} expects a column {name!r} in {self.source}; it has {self.listing()}. {hint}"
+                raise ValueError(message.rstrip())
+        return tuple(place for place in places if place is not None)
 
     def listing(self, most: int = 12) -> str:
         """Name the columns, not all if they are many."""
@@ -122,7 +122,7 @@ def split_columns(header: Header, target: tuple[str, ...] = (), ignore: tuple[st
     Columns(features=(0, 2), targets=(1,))
     """
     unused = set(header.require(ignore, "--ignore"))
-    used = [place for place in range(len(header)) if place not in unused]
+    used = tuple(place for place in range(len(header)) if place not in unused)
     targets = header.require(target, "--target") if target else used[-1:]
     if unused & set(targets):
         raise ValueError(f"--ignore leaves out the target {header.names[targets[0]]!r}. Give it in one of them only.")
@@ -132,38 +132,25 @@ def split_columns(header: Header, target: tuple[str, ...] = (), ignore: tuple[st
             f"{header.source} must have at least one column besides the target; it has {header.listing()}. "
             "Columns are separated by commas, semicolons or tabs."
         )
-    return Columns(features, tuple(targets))
+    return Columns(features, targets)
 
 
-def known_columns(
-    header: Header, features: tuple[str, ...] | int, targets: tuple[str, ...], need_target: bool
-) -> Columns:
+def known_columns(header: Header, features: tuple[str, ...], targets: tuple[str, ...] = ()) -> Columns:
     """Choose columns for a model that was trained on columns of these names.
 
-    A table without names, or a model that knows none, goes by position: its columns are the features, or the features
-    and the targets where these stood in training.
+    Where the model or the table has no names, a table of as many columns as the model has features is taken as it is.
 
     Examples
     --------
-    >>> known_columns(Header(("c", "b", "a"), True, "f.csv"), ("a", "b"), (), False)
+    >>> known_columns(Header(("c", "b", "a"), True, "f.csv"), ("a", "b"))
     Columns(features=(2, 1), targets=())
     """
-    n_features = features if isinstance(features, int) else len(features)
-    by_name = header.named and not isinstance(features, int) and not all(name.isdigit() for name in features)
-    if not by_name and not need_target and len(header) == n_features:
-        return Columns(tuple(range(n_features)), ())
-    if isinstance(features, int):
-        wanted = header.require(targets or ("-1",), "The target") if need_target else []
-        others = tuple(place for place in range(len(header)) if place not in wanted)
-        return Columns(others, tuple(wanted))
-    if not by_name and not all(name.isdigit() for name in features) and len(header) != n_features + len(targets):
-        raise ValueError(
-            f"{header.source} has {header.listing()}; the model expects {n_features} columns, by name: "
-            f"{Header(features, True, '').listing()}. Add a first line with the names."
-        )
-    if not by_name and not all(name.isdigit() for name in features):
-        return Columns(tuple(range(n_features)), tuple(range(n_features, len(header))))
-    return Columns(
-        tuple(header.require(features, "The model")),
-        tuple(header.require(targets, "The target") if need_target else ()),
-    )
+    unnamed = not header.named or all(name.isdigit() for name in features)
+    if unnamed and not targets and len(header) == len(features):
+        return all_columns(header)
+    return Columns(header.require(features, "The model"), header.require(targets, "The model"))
+
+
+def all_columns(header: Header) -> Columns:
+    """Choose all columns as features."""
+    return Columns(tuple(range(len(header))), ())

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from tinynet_kernels._typing import FloatArray
 from tinynet_kernels.cpu.compiling import Kernel, compiled, inlined
 from tinynet_kernels.cpu.elementary import exp, expm1_nonpositive, sigmoid, softplus_tail, tanh
+from tinynet_kernels.cpu.generic import Real, number, select
 from tinynet_kernels.kinds import ACTIVATIONS
 
 
@@ -64,70 +65,70 @@ def bias_activation(kind: str, z: FloatArray, b: FloatArray | None, y: FloatArra
 
 
 @inlined
-def _identity(z: float, alpha: float) -> float:
+def _identity(z: Real, alpha: Real) -> Real:
     return z
 
 
 @inlined
-def _identity_derivative(z: float, y: float, alpha: float) -> float:
+def _identity_derivative(z: Real, y: Real, alpha: Real) -> Real:
     return type(y)(1)
 
 
 @inlined
-def _sigmoid(z: float, alpha: float) -> float:
+def _sigmoid(z: Real, alpha: Real) -> Real:
     return sigmoid(z)
 
 
 @inlined
-def _sigmoid_derivative(z: float, y: float, alpha: float) -> float:
-    return y * (type(y)(1) - y)
+def _sigmoid_derivative(z: Real, y: Real, alpha: Real) -> Real:
+    return y * (number(y, 1) - y)
 
 
 @inlined
-def _tanh(z: float, alpha: float) -> float:
+def _tanh(z: Real, alpha: Real) -> Real:
     return tanh(z)
 
 
 @inlined
-def _tanh_derivative(z: float, y: float, alpha: float) -> float:
+def _tanh_derivative(z: Real, y: Real, alpha: Real) -> Real:
     """``1 - y ** 2``, factored: near ``y = 1`` the square would lose half the digits."""
-    return (type(y)(1) - y) * (type(y)(1) + y)
+    return (number(y, 1) - y) * (number(y, 1) + y)
 
 
 @inlined
-def _relu(z: float, alpha: float) -> float:
-    return type(z)(0) if z <= 0 else z
+def _relu(z: Real, alpha: Real) -> Real:
+    return select(z <= 0, number(z, 0), z)
 
 
 @inlined
-def _relu_derivative(z: float, y: float, alpha: float) -> float:
-    return type(y)(0) if y <= 0 else _one_or_nan(y)
+def _relu_derivative(z: Real, y: Real, alpha: Real) -> Real:
+    return select(y <= 0, number(y, 0), _one_or_nan(y))
 
 
 @inlined
-def _leaky_relu(z: float, alpha: float) -> float:
-    return alpha * z if z <= 0 else z
+def _leaky_relu(z: Real, alpha: Real) -> Real:
+    return select(z <= 0, alpha * z, z)
 
 
 @inlined
-def _leaky_relu_derivative(z: float, y: float, alpha: float) -> float:
-    return alpha if y <= 0 else _one_or_nan(y)
+def _leaky_relu_derivative(z: Real, y: Real, alpha: Real) -> Real:
+    return select(y <= 0, alpha, _one_or_nan(y))
 
 
 @inlined
-def _elu(z: float, alpha: float) -> float:
+def _elu(z: Real, alpha: Real) -> Real:
     """Clevert, Unterthiner and Hochreiter (2016), equation 15."""
-    below = alpha * expm1_nonpositive(z if z <= 0 else type(z)(0))
-    return below if z <= 0 else z
+    below = alpha * expm1_nonpositive(select(z <= 0, z, number(z, 0)))
+    return select(z <= 0, below, z)
 
 
 @inlined
-def _elu_derivative(z: float, y: float, alpha: float) -> float:
-    return y + alpha if y <= 0 else _one_or_nan(y)
+def _elu_derivative(z: Real, y: Real, alpha: Real) -> Real:
+    return select(y <= 0, y + alpha, _one_or_nan(y))
 
 
 @inlined
-def _gelu(z: float, alpha: float) -> float:
+def _gelu(z: Real, alpha: Real) -> Real:
     """``z * Phi(z)`` (Hendrycks and Gimpel, 2016)."""
     # Below -40 the Gaussian tail is zero in both dtypes; clamping there keeps -inf from becoming -inf * 0.
     z = type(z)(-40) if z < -40 else z
@@ -135,7 +136,7 @@ def _gelu(z: float, alpha: float) -> float:
 
 
 @inlined
-def _gelu_derivative(z: float, y: float, alpha: float) -> float:
+def _gelu_derivative(z: Real, y: Real, alpha: Real) -> Real:
     """``Phi(z) + z * phi(z)``."""
     z = type(z)(-40) if z < -40 else z
     z = type(z)(40) if z > 40 else z
@@ -143,49 +144,50 @@ def _gelu_derivative(z: float, y: float, alpha: float) -> float:
 
 
 @inlined
-def _normal_cdf(z: float) -> float:
+def _normal_cdf(z: Real) -> Real:
     """By ``erfc``, since ``1 + erf`` has no digits in the left tail."""
     return type(z)(0.5) * type(z)(math.erfc(z * type(z)(-0.7071067811865476)))
 
 
 @inlined
-def _silu(z: float, alpha: float) -> float:
+def _silu(z: Real, alpha: Real) -> Real:
     """``z * sigmoid(z)`` (Hendrycks and Gimpel, 2016; also called swish)."""
     # exp(-800) is zero in both dtypes; clamping there keeps -inf from becoming -inf * 0.
-    z = type(z)(-800) if z < -800 else z
+    z = select(z < -800, number(z, -800), z)
     return z * sigmoid(z)
 
 
 @inlined
-def _silu_derivative(z: float, y: float, alpha: float) -> float:
+def _silu_derivative(z: Real, y: Real, alpha: Real) -> Real:
     """``s * (1 + z * (1 - s))`` with ``s = sigmoid(z)``, and ``1 - s = sigmoid(-z)`` to keep its digits."""
-    z = type(z)(-800) if z < -800 else z
-    z = type(z)(800) if z > 800 else z
+    one = number(z, 1)
+    z = select(z < -800, number(z, -800), z)
+    z = select(z > 800, number(z, 800), z)
     e = exp(-abs(z))
-    large = type(z)(1) / (type(z)(1) + e)
+    large = one / (one + e)
     small = e * large
     negative = z < 0
-    s = small if negative else large
-    rest = large if negative else small
-    return s * (type(z)(1) + z * rest)
+    s = select(negative, small, large)
+    rest = select(negative, large, small)
+    return s * (one + z * rest)
 
 
 @inlined
-def _softplus(z: float, alpha: float) -> float:
+def _softplus(z: Real, alpha: Real) -> Real:
     """``log(1 + exp(z))``, written so that the exponential cannot overflow."""
-    above = type(z)(0) if z <= 0 else z
+    above = select(z <= 0, number(z, 0), z)
     return above + softplus_tail(z)
 
 
 @inlined
-def _softplus_derivative(z: float, y: float, alpha: float) -> float:
+def _softplus_derivative(z: Real, y: Real, alpha: Real) -> Real:
     """``sigmoid(z) = 1 - exp(-y)``."""
     return -expm1_nonpositive(-y)
 
 
 @inlined
-def _one_or_nan(y: float) -> float:
-    return type(y)(1) if y > 0 else y
+def _one_or_nan(y: Real) -> Real:
+    return select(y > 0, number(y, 1), y)
 
 
 SCALARS: dict[str, Scalar] = {

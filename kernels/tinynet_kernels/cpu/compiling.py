@@ -7,10 +7,19 @@ import numba
 
 Kernel = Callable[..., Any]
 
-# Scalar functions: plain Python, inlined by LLVM into whatever compiled loop calls them. They stay plain functions
-# because a loop's closure over them is part of its key in the cache on disk, and compiled functions have a new identity
-# in every process.
-inlined = numba.extending.register_jitable
+INLINE: Any = {"forceinline": True}
+"""Left to itself, LLVM finds an exponential and a logarithm too large to inline, and the loop stays scalar."""
+
+
+def inlined(function: Kernel) -> Kernel:
+    """Make a plain function callable from compiled code, and have LLVM inline it there.
+
+    It stays a plain function because a loop's closure over it is part of the loop's key in the cache on disk, and
+    compiled functions have a new identity in every process.
+    """
+    plain: Kernel = numba.extending.register_jitable(**INLINE)(function)
+    return plain
+
 
 _OPTIONS: dict[str, Any] = {
     "nogil": True,

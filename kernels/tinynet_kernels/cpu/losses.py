@@ -8,6 +8,7 @@ from tinynet_kernels._typing import AnyArray, FloatArray, IndexArray
 from tinynet_kernels.cpu.activations import copy, exp_in_place, shift_rows
 from tinynet_kernels.cpu.compiling import Kernel, compiled, inlined
 from tinynet_kernels.cpu.elementary import exp, log1p_fraction
+from tinynet_kernels.cpu.generic import Real, number, select
 from tinynet_kernels.kinds import LOSSES
 
 
@@ -25,32 +26,32 @@ def loss_forward_backward(
 
 
 @inlined
-def _mse(p: float, t: float, parameter: float) -> tuple[float, float]:
+def _mse(p: Real, t: Real, parameter: Real) -> tuple[Real, Real]:
     d = p - t
     return d * d, d + d
 
 
 @inlined
-def _mae(p: float, t: float, parameter: float) -> tuple[float, float]:
+def _mae(p: Real, t: Real, parameter: Real) -> tuple[Real, Real]:
     """The gradient at 0 is 0."""
     d = p - t
-    slope = type(d)(-1) if d < 0 else d
-    return abs(d), type(d)(1) if d > 0 else slope
+    slope = select(d < 0, number(d, -1), d)
+    return abs(d), select(d > 0, number(d, 1), slope)
 
 
 @inlined
-def _huber(p: float, t: float, delta: float) -> tuple[float, float]:
+def _huber(p: Real, t: Real, delta: Real) -> tuple[Real, Real]:
     """Huber (1964), in PyTorch's scaling."""
     d = p - t
-    half = type(d)(0.5)
+    half = number(d, 0.5)
     size = abs(d)
-    value = half * d * d if size <= delta else delta * (size - half * delta)
-    slope = -delta if d < -delta else d
-    return value, delta if d > delta else slope
+    value = select(size <= delta, half * d * d, delta * (size - half * delta))
+    slope = select(d < -delta, -delta, d)
+    return value, select(d > delta, delta, slope)
 
 
 @inlined
-def _bce(p: float, t: float, parameter: float) -> tuple[float, float]:
+def _bce(p: Real, t: Real, parameter: Real) -> tuple[Real, Real]:
     """``-(t log p + (1 - t) log(1 - p))``, each logarithm at least -100."""
     one = type(p)(1)
     value_1, slope_1 = _clamped(type(p)(math.log(p)), p, t)
@@ -59,17 +60,17 @@ def _bce(p: float, t: float, parameter: float) -> tuple[float, float]:
 
 
 @inlined
-def _bce_logits(z: float, t: float, parameter: float) -> tuple[float, float]:
+def _bce_logits(z: Real, t: Real, parameter: Real) -> tuple[Real, Real]:
     """``log(1 + exp(z)) - t z``, and ``sigmoid(z) - t``; see the reference for this form."""
-    one = type(z)(1)
+    one = number(z, 1)
     e = exp(-abs(z))
     tail = e / (one + e)
-    value = log1p_fraction(e) + abs(z) * (one - t if z > 0 else t)
-    return value, (one - t) - tail if z > 0 else tail - t
+    value = log1p_fraction(e) + abs(z) * select(z > 0, one - t, t)
+    return value, select(z > 0, (one - t) - tail, tail - t)
 
 
 @inlined
-def _probability(p: float, t: float, parameter: float) -> tuple[float, float]:
+def _probability(p: Real, t: Real, parameter: Real) -> tuple[Real, Real]:
     """``-t log p``, the logarithm at least -100; where it is clamped the gradient is 0."""
     value, slope = _clamped(type(p)(math.log(p)), p, t)
     return -value, -slope

@@ -80,7 +80,7 @@ def rmsprop_step(
 @inlined
 def clip_by_norm(gradients: FloatArray, max_norm: float) -> float:
     """Scale so that the 2-norm is at most ``max_norm``. See ``tinynet_kernels.reference.clip_by_norm``."""
-    norm = _norm(gradients)
+    norm: float = _norm(gradients)
     coefficient = max_norm / (norm + 1e-6)
     if not coefficient >= 1:
         _scale(gradients, coefficient)

@@ -1,10 +1,11 @@
 """Whole epochs as one compiled function.
 
-A network is described as plain data (``Network``); ``epochs(network)`` writes the source of one function for it (gather,
-forward, loss, backward, update, with no allocation and no Python inside), compiles it and keeps it on disk.
+A network is described as plain data (``Network``). ``epochs`` writes the source of one function for it (gather,
+forward, loss, backward, update, with no allocation and no Python inside), compiles it and keeps it on disk. ``tiny``
+writes it for networks whose weights fit into registers, ``medium`` for all others.
 """
 
-from tinynet_kernels.cpu.fused.build import epochs
+from tinynet_kernels.cpu.fused.build import Epochs, epochs, tier
 from tinynet_kernels.cpu.fused.network import Layer, Loss, Network, Optimizer
 
-__all__ = ["Layer", "Loss", "Network", "Optimizer", "epochs"]
+__all__ = ["Epochs", "Layer", "Loss", "Network", "Optimizer", "epochs", "tier"]

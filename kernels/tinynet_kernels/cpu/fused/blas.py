@@ -5,16 +5,16 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic
 from numba.np import linalg
 
 from tinynet_kernels._typing import FloatArray
 from tinynet_kernels.cpu.compiling import inlined
+from tinynet_kernels.cpu.generic import instruction
 
 _KINDS = {types.float32: "s", types.float64: "d"}
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@instruction
 def _xxgemm(
     typing_context: Any, ta: Any, tb: Any, m: Any, n: Any, k: Any, alpha: Any, a: Any, b: Any, beta: Any, c: Any
 ) -> Any:

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 import tinynet_kernels
 from tinynet_kernels.cpu.compiling import Kernel
+from tinynet_kernels.cpu.fused import medium, tiny
 from tinynet_kernels.cpu.fused.network import Network
-from tinynet_kernels.cpu.fused.source import Layout, source_of
 
 
 class Epochs(NamedTuple):
@@ -48,10 +48,18 @@ def epochs(network: Network, batch_size: int) -> Epochs:
     network : Network
     batch_size : int
     """
-    source, numbers = source_of(network)
-    *places, n_scratch = Layout(network).places(network, batch_size)
-    run = _module(source).run
-    return Epochs(run, np.array(places, np.int64), np.array(numbers or [0.0], np.float64), n_scratch)
+    if tiny.fits(network):
+        source, numbers = tiny.source_of(network, single=batch_size == 1)
+        places, n_scratch = [batch_size], 0
+    else:
+        source, numbers = medium.source_of(network)
+        *places, n_scratch = medium.Layout(network).places(network, batch_size)
+    return Epochs(_module(source).run, np.array(places, np.int64), np.array(numbers), n_scratch)
+
+
+def tier(network: Network) -> str:
+    """Tell which kind of function serves a network, and why it is quick."""
+    return "weights in registers" if tiny.fits(network) else "products by BLAS, all else in between"
 
 
 @cache

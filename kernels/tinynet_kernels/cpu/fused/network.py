@@ -16,7 +16,7 @@ class Layer(NamedTuple):
         Kind of the activation of a linear or an activation layer; "identity" where there is none.
     alpha : float
         Parameter of the activation, or the rate of dropout.
-    index : int
+    place : int
         Number of a dropout layer, which is part of the counter that its masks are drawn from.
     """
 
@@ -26,7 +26,7 @@ class Layer(NamedTuple):
     bias: bool = False
     activation: str = "identity"
     alpha: float = 0.0
-    index: int = 0
+    place: int = 0
 
 
 class Loss(NamedTuple):

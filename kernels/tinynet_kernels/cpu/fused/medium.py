@@ -1,41 +1,15 @@
 """The source of a fused function: Python for Numba, written for one kind of network.
 
-Sizes and settings are arguments, so that one function serves all networks of a kind. ``places`` holds the batch size, then
-for every parameter its offset, rows and columns, then for every scratch array its offset and columns; ``numbers`` holds
-the settings in the order in which the source reads them.
+Sizes and settings are arguments, so that one function serves all networks of a kind. ``places`` holds the batch size,
+then for every parameter its offset, rows and columns, then for every scratch array its offset and columns; ``numbers``
+holds the settings in the order in which the source reads them.
 """
 
+from collections.abc import Callable
+
 from tinynet_kernels.cpu.fused.network import Layer, Network
+from tinynet_kernels.cpu.fused.writer import HEAD, SIGNATURE, Writer
 from tinynet_kernels.kinds import ACTIVATIONS, LOSSES
-
-SIGNATURE = (
-    "parameters, gradients, moments, buffers, x, y, sample_weight, order, rates, losses, "
-    "scratch, x_batch, y_batch, weight_batch, places, numbers, step, draws, seed"
-)
-
-
-class Writer:
-    """Collects lines of source at a depth of indentation, and the kernels that they call."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-        self.kernels: dict[str, str] = {}
-        self.numbers: list[float] = []
-        self.depth = 1
-
-    def __call__(self, *lines: str) -> None:
-        """Append lines at the present depth."""
-        self.lines += ["    " * self.depth + line for line in lines]
-
-    def number(self, value: float) -> str:
-        """Return the expression for a setting, whose value is an argument of the function."""
-        self.numbers.append(float(value))
-        return f"numbers[{len(self.numbers) - 1}]"
-
-    def kernel(self, name: str, maker: str) -> str:
-        """Return the name under which the source calls a kernel that an expression makes."""
-        self.kernels[name] = maker
-        return name
 
 
 def source_of(network: Network) -> tuple[str, list[float]]:
@@ -54,16 +28,7 @@ def source_of(network: Network) -> tuple[str, list[float]]:
     _update(write, network)
     write.depth -= 1
     write("losses[e, 0] = total / n_visits" if network.loss.mean else "losses[e, 0] = total")
-    made = "\n".join(f"{name} = {maker}" for name, maker in sorted(write.kernels.items()))
-    body = "\n".join(write.lines)
-    return f"{_HEAD}\n{made}\n\n\n@compiling.compiled\ndef run({SIGNATURE}):\n{body}\n", write.numbers
-
-
-_HEAD = '''"""Written by tinynet; safe to delete."""
-
-from tinynet_kernels.cpu import activations, compiling, data, linear, losses as loss_kernels, optimizers, random
-from tinynet_kernels.cpu.fused.blas import add_product_transposed_left, product, product_transposed_right
-'''
+    return write.module(SIGNATURE, HEAD), write.numbers
 
 
 class Layout:
@@ -85,7 +50,7 @@ class Layout:
             self.scratch.append(f"d{i}")
 
     def places(self, network: Network, batch_size: int) -> list[int]:
-        """Return the numbers of ``places`` for a network and a batch size, and the length of the scratch as the last."""
+        """Return the numbers of ``places`` for a batch size, and the length of the scratch as the last."""
         numbers, offset = [batch_size], 0
         for i, rank in self.parameters:
             layer = network.layers[i]
@@ -180,7 +145,7 @@ def _activate(write: Writer, i: int, layer: Layer, z: str, bias: str) -> None:
 
 def _forward_dropout(write: Writer, i: int, layer: Layer, before: str) -> None:
     write(f"mask{i} = mask{i}_all[:rows]")
-    write(f"random.dropout_mask(seed, draws, {layer.index}, {write.number(layer.alpha)}, mask{i})")
+    write(f"random.dropout_mask(seed, draws, {layer.place}, {write.number(layer.alpha)}, mask{i})")
     write(f"data._multiply({before}, mask{i}, y{i})")
 
 
@@ -198,7 +163,7 @@ _FORWARD = {
 
 def _loss(write: Writer, network: Network) -> None:
     loss, last = network.loss, len(network.layers) - 1
-    kernel = write.kernel("loss", f'loss_kernels._loss("{loss.kind}")')
+    kernel = write.kernel("loss", f'losses_of._loss("{loss.kind}")')
     weights = "weights" if network.weighted else "None"
     scale = write.number(loss.scale) + " / rows" * loss.mean
     write(f"d = d{last}_all[:rows]")
@@ -314,4 +279,4 @@ def _call_update(write: Writer, kernel: str, rate: str, *settings: float) -> Non
     write(f"{kernel}(parameters, gradients, moments, {rate}, {numbers})")
 
 
-_OPTIMIZERS = {"sgd": _sgd, "adam": _adam, "adamw": _adamw, "rmsprop": _rmsprop}
+_OPTIMIZERS: dict[str, Callable[..., None]] = {"sgd": _sgd, "adam": _adam, "adamw": _adamw, "rmsprop": _rmsprop}

@@ -1,0 +1,154 @@
+"""Moving numbers between memory and lanes, and reductions over lanes."""
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+
+from tinynet_kernels.cpu.generic import FLAGS, Lanes, Mask, instruction
+
+_WORD = ir.IntType(32)
+
+
+def _literal(kind: Any) -> int:
+    assert isinstance(kind, types.IntegerLiteral), "the number of lanes is part of the type"
+    return int(kind.literal_value)
+
+
+@instruction
+def load(typing_context: Any, array: Any, offset: Any, stride: Any, used: Any, count: Any) -> Any:
+    """Return ``array[offset], array[offset + stride], ...`` in the first ``used`` of ``count`` lanes, else 0."""
+    lanes, n_used = Lanes(array.dtype, _literal(count)), _literal(used)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        data = context.make_array(array)(context, builder, arguments[0]).data
+        at = context.cast(builder, arguments[1], offset, types.intp)
+        step = context.cast(builder, arguments[2], stride, types.intp)
+        vector = context.get_value_type(lanes)
+        if n_used == lanes.count and isinstance(stride, types.IntegerLiteral) and stride.literal_value == 1:
+            pointer = builder.bitcast(builder.gep(data, [at]), vector.as_pointer())
+            return builder.load(pointer, align=array.dtype.bitwidth // 8)
+        value = ir.Constant(vector, None)
+        for lane in range(n_used):
+            value = builder.insert_element(value, builder.load(builder.gep(data, [at])), _WORD(lane))
+            at = builder.add(at, step)
+        return value
+
+    return lanes(array, offset, stride, used, count), generate
+
+
+@instruction
+def store(typing_context: Any, value: Any, array: Any, offset: Any, stride: Any, used: Any) -> Any:
+    """Write the first ``used`` lanes to ``array[offset], array[offset + stride], ...``."""
+    n_used = _literal(used)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        data = context.make_array(array)(context, builder, arguments[1]).data
+        at = context.cast(builder, arguments[2], offset, types.intp)
+        step = context.cast(builder, arguments[3], stride, types.intp)
+        for lane in range(n_used):
+            builder.store(builder.extract_element(arguments[0], _WORD(lane)), builder.gep(data, [at]))
+            at = builder.add(at, step)
+        return context.get_dummy_value()
+
+    return types.none(value, array, offset, stride, used), generate
+
+
+@instruction
+def zeros(typing_context: Any, array: Any, count: Any) -> Any:
+    """Return lanes of zeros, of the array's dtype."""
+    lanes = Lanes(array.dtype, _literal(count))
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return ir.Constant(context.get_value_type(lanes), None)
+
+    return lanes(array, count), generate
+
+
+@instruction
+def first(typing_context: Any, used: Any, count: Any) -> Any:
+    """Return the mask that is true in the first ``used`` of ``count`` lanes."""
+    mask, n_used = Mask(_literal(count)), _literal(used)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return ir.Constant(context.get_value_type(mask), [lane < n_used for lane in range(mask.count)])
+
+    return mask(used, count), generate
+
+
+@instruction
+def only(typing_context: Any, index: Any, count: Any) -> Any:
+    """Return the mask that is true in lane ``index`` alone."""
+    mask = Mask(_literal(count))
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        numbers = ir.VectorType(ir.IntType(64), mask.count)
+        lane = context.cast(builder, arguments[0], index, types.int64)
+        start = builder.insert_element(ir.Constant(numbers, ir.Undefined), lane, _WORD(0))
+        zeros_ = ir.Constant(ir.VectorType(_WORD, mask.count), None)
+        wanted = builder.shuffle_vector(start, ir.Constant(numbers, ir.Undefined), zeros_)
+        return builder.icmp_signed("==", wanted, ir.Constant(numbers, list(range(mask.count))))
+
+    return mask(index, count), generate
+
+
+@instruction
+def lane(typing_context: Any, value: Any, index: Any) -> Any:
+    """Return one lane as a number."""
+    position = _literal(index)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.extract_element(arguments[0], _WORD(position))
+
+    return value.dtype(value, index), generate
+
+
+@instruction
+def put(typing_context: Any, value: Any, index: Any, scalar: Any) -> Any:
+    """Return the lanes with one of them replaced."""
+    position = _literal(index)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        new = context.cast(builder, arguments[2], scalar, value.dtype)
+        return builder.insert_element(arguments[0], new, _WORD(position))
+
+    return value(value, index, scalar), generate
+
+
+def _halve(builder: Any, value: Any) -> tuple[Any, Any]:
+    """Return the lower and the upper half of the lanes."""
+    half = value.type.count // 2
+    undefined = ir.Constant(value.type, ir.Undefined)
+
+    def part(start: int) -> Any:
+        places = ir.Constant(ir.VectorType(_WORD, half), list(range(start, start + half)))
+        return builder.shuffle_vector(value, undefined, places)
+
+    return part(0), part(half)
+
+
+@instruction
+def total(typing_context: Any, value: Any) -> Any:
+    """Return the sum of all lanes, added in pairs."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        (rest,) = arguments
+        while rest.type.count > 1:
+            rest = builder.fadd(*_halve(builder, rest), flags=FLAGS)
+        return builder.extract_element(rest, _WORD(0))
+
+    return value.dtype(value), generate
+
+
+@instruction
+def peak(typing_context: Any, value: Any) -> Any:
+    """Return the largest of all lanes."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        (rest,) = arguments
+        while rest.type.count > 1:
+            low, high = _halve(builder, rest)
+            rest = builder.select(builder.fcmp_ordered(">", low, high), low, high)
+        return builder.extract_element(rest, _WORD(0))
+
+    return value.dtype(value), generate

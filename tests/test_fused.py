@@ -1,0 +1,264 @@
+"""Fused plans agree with the loop plan, on every part of the library and on random programs."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import tinynet as tn
+from tinynet.backends import get_backend
+from tinynet.layers import ACTIVATIONS
+
+RNG = np.random.default_rng(9)
+N = 23
+TARGETS: dict[str, Callable[[int], Any]] = {
+    "values": lambda n: RNG.normal(size=(N, n)),
+    "bits": lambda n: RNG.integers(0, 2, size=(N, n)).astype(float),
+    "labels": lambda n: RNG.integers(0, n, size=N),
+    "rows": lambda n: RNG.dirichlet(np.ones(n), size=N),
+}
+LOSSES: dict[str, tuple[tn.Loss, str]] = {
+    "mse": (tn.MeanSquaredError(), "values"),
+    "mse-sum": (tn.MeanSquaredError(reduction="sum"), "values"),
+    "mae": (tn.MeanAbsoluteError(), "values"),
+    "huber": (tn.Huber(0.5), "values"),
+    "bce-logits": (tn.BinaryCrossEntropy(from_logits=True), "bits"),
+    "cross-entropy": (tn.CrossEntropy(), "labels"),
+    "cross-entropy-rows": (tn.CrossEntropy(), "rows"),
+    "cross-entropy-sum": (tn.CrossEntropy(reduction="sum"), "labels"),
+}
+OPTIMIZERS: dict[str, Callable[[], tn.Optimizer]] = {
+    "sgd": lambda: tn.SGD(0.01),
+    "decay": lambda: tn.SGD(0.01, weight_decay=0.1),
+    "momentum": lambda: tn.SGD(0.01, momentum=0.9),
+    "nesterov": lambda: tn.SGD(0.01, momentum=0.9, nesterov=True, weight_decay=0.01),
+    "clip value": lambda: tn.SGD(0.01, clip_value=0.02),
+    "clip norm": lambda: tn.SGD(0.01, clip_norm=0.05),
+    "schedule": lambda: tn.SGD(tn.CosineDecay(0.01, 3)),
+    "adam": lambda: tn.Adam(0.01),
+    "adam, decay": lambda: tn.Adam(0.01, weight_decay=0.1, clip_norm=1.0, clip_value=0.5),
+    "adam, no epsilon": lambda: tn.Adam(0.001, epsilon=0.0),
+    "adamw": lambda: tn.AdamW(0.01),
+    "rmsprop": lambda: tn.RMSprop(0.01),
+    "rmsprop, all": lambda: tn.RMSprop(0.01, weight_decay=0.1, momentum=0.5, centered=True),
+    "rmsprop, momentum": lambda: tn.RMSprop(0.01, momentum=0.5),
+    "rmsprop, centered": lambda: tn.RMSprop(0.01, centered=True),
+}
+# One size for each tier; what a tier cannot do, the next one does.
+WIDTHS = {"registers": 5, "BLAS": 33}
+
+
+def assert_agrees(
+    layers: Callable[[], list[tn.Layer]],
+    loss: tn.Loss,
+    y: Any,
+    optimizer: Callable[[], tn.Optimizer],
+    *,
+    dtype: str = "float64",
+    batch_size: int = 5,
+    weighted: bool = False,
+    ordered: bool = True,
+    tier: str = "",
+) -> None:
+    """Train two epochs with the fused plan and with the loop plan on NumPy; losses, weights and moments agree."""
+    x = RNG.normal(size=(N, layers()[0].n_in or 3)).astype(dtype)
+    weight = RNG.uniform(0.5, 2.0, N).astype(dtype) if weighted else None
+    order = np.stack([RNG.permutation(N) for _ in range(2)]) if ordered else None
+    outcomes = []
+    for backend, kind in (("numba", "fused: "), ("numpy", "loop: ")):
+        net = tn.Sequential(*layers(), dtype=dtype, seed=1, backend=backend)
+        chosen = optimizer()
+        target = loss.check_target(y, net.program.n_out, dtype)
+        net.prepare_optimizer(chosen)
+        plan = net.plan(loss, chosen, target, batch_size, "epoch")
+        assert plan.description.startswith(kind)
+        assert backend == "numpy" or tier in plan.description
+        losses = plan.run(net.state, x, target, order, np.array([[0.01], [0.005]]), weight)
+        outcomes.append((losses, net.state))
+    (fused, a), (loop, b) = outcomes
+    rtol = 1e-10 if dtype == "float64" else 2e-4
+    np.testing.assert_allclose(fused, loop, rtol=rtol)
+    np.testing.assert_allclose(a.parameters, b.parameters, rtol=rtol, atol=rtol)
+    np.testing.assert_allclose(a.moments, b.moments, rtol=rtol, atol=rtol)
+    assert (a.step, a.draws) == (b.step, b.draws)
+
+
+def network(kind: str, width: int, n_out: int = 3, *ending: type[tn.Layer]) -> Callable[[], list[tn.Layer]]:
+    return lambda: [tn.Linear(3, width), ACTIVATIONS[kind](), tn.Linear(width, n_out), *(layer() for layer in ending)]
+
+
+@pytest.mark.parametrize("tier", WIDTHS)
+@pytest.mark.parametrize("kind", sorted(ACTIVATIONS))
+def test_every_activation(kind: str, tier: str) -> None:
+    assert_agrees(network(kind, WIDTHS[tier]), tn.MeanSquaredError(), TARGETS["values"](3), lambda: tn.SGD(0.01))
+
+
+@pytest.mark.parametrize("tier", WIDTHS)
+@pytest.mark.parametrize("name", LOSSES)
+def test_every_loss(name: str, tier: str) -> None:
+    loss, target = LOSSES[name]
+    y = TARGETS[target](3)
+    assert_agrees(network("tanh", WIDTHS[tier]), loss, y, OPTIMIZERS["momentum"], tier=tier, weighted=True)
+
+
+@pytest.mark.parametrize("tier", WIDTHS)
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_every_optimizer(name: str, tier: str) -> None:
+    assert_agrees(network("tanh", WIDTHS[tier]), tn.MeanSquaredError(), TARGETS["values"](3), OPTIMIZERS[name])
+
+
+@pytest.mark.parametrize("loss", ["bce", "cross-entropy"])
+@pytest.mark.parametrize("width", WIDTHS.values(), ids=WIDTHS.keys())
+def test_losses_that_meet_their_activation(loss: str, width: int) -> None:
+    if loss == "bce":
+        arguments: Any = (network("tanh", width, 3, tn.Sigmoid), tn.BinaryCrossEntropy(), TARGETS["bits"](3))
+    else:
+        chosen = tn.CrossEntropy(from_logits=False)
+        arguments = (network("tanh", width, 3, tn.Softmax), chosen, TARGETS["labels"](3))
+    assert_agrees(*arguments, OPTIMIZERS["adam"])
+
+
+@pytest.mark.parametrize("loss", ["bce", "cross-entropy", "cross-entropy-rows"])
+def test_losses_of_probabilities(loss: str) -> None:
+    chosen: tn.Loss = tn.BinaryCrossEntropy() if loss == "bce" else tn.CrossEntropy(from_logits=False)
+    y = TARGETS[{"bce": "bits", "cross-entropy": "labels", "cross-entropy-rows": "rows"}[loss]](3)
+    ending = [tn.Softmax] if loss == "bce" else [tn.Softmax, tn.Identity]
+    assert_agrees(network("tanh", 5, 3, *ending), chosen, y, OPTIMIZERS["sgd"])
+
+
+LAYERS: dict[str, Callable[[], list[tn.Layer]]] = {
+    "one layer": lambda: [tn.Linear(3, 2)],
+    "one output": lambda: [tn.Linear(3, 4), tn.Tanh(), tn.Linear(4, 1)],
+    "width 1": lambda: [tn.Linear(1, 1), tn.Tanh(), tn.Linear(1, 1)],
+    "no bias": lambda: [tn.Linear(3, 4, bias=False), tn.ELU(0.5), tn.Linear(4, 2, bias=False)],
+    "four layers": lambda: [tn.Linear(2, 4), tn.ReLU(), tn.Linear(4, 3), tn.Tanh(), tn.Linear(3, 4), tn.Linear(4, 2)],
+    "dropout": lambda: [tn.Linear(3, 8), tn.ReLU(), tn.Dropout(0.5), tn.Linear(8, 2), tn.Dropout(0.1)],
+    "normalize": lambda: [
+        tn.Normalize(3).adapt(RNG.normal(size=(9, 3)) + 2),
+        tn.Linear(3, 4),
+        tn.Tanh(),
+        tn.Linear(4, 2),
+    ],
+    "normalize inside": lambda: [
+        tn.Linear(3, 4),
+        tn.Normalize(4).adapt(np.arange(20.0).reshape(5, 4)),
+        tn.Linear(4, 2),
+    ],
+    "activation first": lambda: [tn.Tanh(), tn.Linear(3, 2)],
+    "dropout first": lambda: [tn.Dropout(0.3), tn.Linear(3, 2)],
+    "two activations": lambda: [tn.Linear(3, 4), tn.Tanh(), tn.GELU(), tn.Linear(4, 2), tn.Sigmoid(), tn.Tanh()],
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_every_shape_of_network(name: str) -> None:
+    state = RNG.bit_generator.state
+
+    def layers() -> list[tn.Layer]:
+        RNG.bit_generator.state = state
+        return LAYERS[name]()
+
+    n_out = tn.Sequential(*layers()).program.n_out
+    assert_agrees(layers, tn.MeanSquaredError(), TARGETS["values"](n_out), OPTIMIZERS["adam"])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("batch_size", [1, 7, N])
+@pytest.mark.parametrize("ordered", [True, False])
+@pytest.mark.parametrize("tier", WIDTHS)
+def test_every_form_of_data(tier: str, ordered: bool, batch_size: int, dtype: str) -> None:
+    assert_agrees(
+        network("sigmoid", WIDTHS[tier]),
+        tn.MeanSquaredError(),
+        TARGETS["values"](3),
+        OPTIMIZERS["sgd"],
+        dtype=dtype,
+        batch_size=batch_size,
+        ordered=ordered,
+        weighted=batch_size == 7,
+        tier=tier,
+    )
+
+
+@settings(max_examples=8)
+@given(
+    widths=st.lists(st.integers(1, 20), min_size=2, max_size=4),
+    kind=st.sampled_from(sorted(ACTIVATIONS)),
+    loss=st.sampled_from(sorted(LOSSES)),
+    optimizer=st.sampled_from(sorted(OPTIMIZERS)),
+    batch_size=st.integers(1, N),
+    flags=st.tuples(st.booleans(), st.booleans()),
+    dtype=st.sampled_from(["float32", "float64"]),
+)
+def test_random_programs(
+    widths: list[int],
+    kind: str,
+    loss: str,
+    optimizer: str,
+    batch_size: int,
+    flags: tuple[bool, bool],
+    dtype: str,
+) -> None:
+    if LOSSES[loss][0].takes_labels:
+        widths[-1] = max(widths[-1], 2)
+
+    def layers() -> list[tn.Layer]:
+        found: list[tn.Layer] = [tn.Linear(widths[0], widths[1])]
+        for n_in, n_out in itertools.pairwise(widths[1:]):
+            found += [ACTIVATIONS[kind](), tn.Linear(n_in, n_out)]
+        return found
+
+    chosen, target = LOSSES[loss]
+    y = TARGETS[target](widths[-1])
+    options: Any = {"dtype": dtype, "batch_size": batch_size, "weighted": flags[0], "ordered": flags[1]}
+    assert_agrees(layers, chosen, y, OPTIMIZERS[optimizer], **options)
+
+
+def test_data_of_another_dtype_are_converted_as_they_are_read() -> None:
+    x, y = RNG.normal(size=(N, 3)), RNG.normal(size=(N, 2))
+    nets = [tn.Sequential(tn.Linear(3, 4), tn.Tanh(), tn.Linear(4, 2), seed=0, backend="numba") for _ in range(2)]
+    for net, given_x in zip(nets, (x, x.astype("float32")), strict=True):
+        plan = net.plan(tn.MeanSquaredError(), tn.SGD(0.1), y.astype("float32"), 4, "epoch")
+        plan.run(net.state, given_x, y.astype("float32"), None, np.full((2, 1), 0.1))
+    assert nets[0].flat_parameters().tobytes() == nets[1].flat_parameters().tobytes()
+
+
+@pytest.mark.parametrize("width", [*WIDTHS.values(), 300], ids=[*WIDTHS, "large"])
+def test_results_are_bit_identical_from_run_to_run(width: int) -> None:
+    x, y = RNG.normal(size=(N, 3)), RNG.normal(size=(N, 3))
+    outcomes = set()
+    for _ in range(3):
+        net = tn.Sequential(*network("tanh", width)(), seed=0, backend="numba")
+        net.fit(x, y, epochs=4, batch_size=6)
+        outcomes.add(net.flat_parameters().tobytes())
+    assert len(outcomes) == 1
+
+
+def test_a_diverging_loss_is_seen() -> None:
+    x, y = RNG.normal(size=(N, 3)), RNG.normal(size=(N, 3))
+    for width in WIDTHS.values():
+        net = tn.Sequential(*network("identity", width)(), seed=0, backend="numba")
+        with pytest.raises(tn.DivergenceError):
+            net.fit(x, y, optimizer=tn.SGD(1e6), epochs=100)
+        assert np.isfinite(net.flat_parameters()).all()
+
+
+def test_every_program_of_built_in_parts_has_a_fused_plan() -> None:
+    net = tn.Sequential(*[ACTIVATIONS[kind]() for kind in ACTIVATIONS], tn.Linear(3, 3), backend="numba")
+    for loss, target in LOSSES.values():
+        y = loss.check_target(TARGETS[target](3), 3, "float32")
+        assert net.plan(loss, tn.Adam(), y, 4, "epoch").description.startswith("fused: ")
+
+
+def test_a_network_that_is_too_large_for_registers_takes_the_next_tier() -> None:
+    backend = get_backend("numba")
+    for n_in, tier in ((8, "registers"), (400, "BLAS")):
+        net = tn.Sequential(tn.Linear(n_in, 4), backend=backend)
+        plan = net.plan(tn.MeanSquaredError(), tn.SGD(0.1), np.zeros((4, 4), "float32"), 4, "epoch")
+        assert tier in plan.description

@@ -1,0 +1,1 @@
+"""What the commands of ``tinynet`` do; ``tinynet.cli`` reads their arguments."""

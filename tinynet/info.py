@@ -1,0 +1,96 @@
+"""What tinynet finds on this machine: versions, processor, threads and backends."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+
+import tinynet
+from tinynet.backends import available, get_backend
+from tinynet.errors import BackendUnavailableError
+
+PACKAGES = ("numpy", "scipy", "numba", "matplotlib", "rich", "scikit-learn")
+THREAD_VARIABLES = ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+def report() -> str:
+    """Return a text that tells what works here, what does not, and the command that gets it.
+
+    Examples
+    --------
+    >>> print(report().splitlines()[0])  # doctest: +ELLIPSIS
+    tinynet       ...
+    """
+    rows = [*_versions(), ("", ""), *_machine(), ("", ""), *_backends()]
+    return "\n".join(f"{name:<14}{text}".rstrip() for name, text in rows)
+
+
+def installed(package: str) -> str | None:
+    """Return the version of a distribution, or None if it is not installed; nothing is imported."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def cupy_distributions() -> list[str]:
+    """Return the installed distributions that hold the module ``cupy``; more than one overwrite each other."""
+    names = {(entry.name or "").lower() for entry in metadata.distributions()}
+    return sorted(name for name in names if name == "cupy" or name.startswith(("cupy-cuda", "cupy-rocm")))
+
+
+def _versions() -> Iterator[tuple[str, str]]:
+    yield "tinynet", tinynet.__version__
+    yield "python", f"{platform.python_version()} ({sys.executable})"
+    for package in PACKAGES:
+        yield package, installed(package) or f"not installed; get it by: pip install {package}"
+    found = cupy_distributions()
+    for package in found:
+        yield package, installed(package) or ""
+    if len(found) > 1:
+        yield (
+            "",
+            f"{' and '.join(found)} overwrite each other's files. Remove them all and install one again: "
+            f"pip uninstall {' '.join(found)}",
+        )
+
+
+def _machine() -> Iterator[tuple[str, str]]:
+    yield "system", platform.platform()
+    yield "processor", processor()
+    yield "cores", f"{usable_cores()} usable of {os.cpu_count()}"
+    settings = ", ".join(f"{name}={os.environ[name]}" for name in THREAD_VARIABLES if name in os.environ)
+    yield (
+        "threads",
+        settings or f"one for each usable core; set {THREAD_VARIABLES[0]} or {THREAD_VARIABLES[2]} to change it",
+    )
+
+
+def processor() -> str:
+    """Return the name of the processor."""
+    listing = Path("/proc/cpuinfo")
+    if listing.exists():
+        for line in listing.read_text(errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may use, which containers and batch systems limit."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _backends() -> Iterator[tuple[str, str]]:
+    for name, problem in available().items():
+        yield name, "works" if problem is None else problem
+    try:
+        yield "in use", f"{get_backend().name} (TINYNET_BACKEND={os.environ.get('TINYNET_BACKEND', 'auto')})"
+    except (BackendUnavailableError, ValueError) as error:
+        yield "in use", f"none: {error}"
