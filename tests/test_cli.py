@@ -14,7 +14,11 @@ import pytest
 import tinynet as tn
 from tinynet.cli import main
 
-RNG = np.random.default_rng(0)
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """Random numbers that do not depend on which tests ran before."""
+    return np.random.default_rng(0)
 
 
 @pytest.fixture(autouse=True)
@@ -143,8 +147,10 @@ def test_probabilities_are_those_of_the_model(capsys: pytest.CaptureFixture[str]
 
 
 @pytest.mark.parametrize("loss", ["bce", "cross_entropy"])
-def test_two_classes_go_with_either_cross_entropy(loss: str, capsys: pytest.CaptureFixture[str]) -> None:
-    x = RNG.normal(size=100)
+def test_two_classes_go_with_either_cross_entropy(
+    loss: str, capsys: pytest.CaptureFixture[str], rng: np.random.Generator
+) -> None:
+    x = rng.normal(size=100)
     write_csv("d.csv", ["x", "sign"], x, ["minus" if v < 0 else "plus" for v in x])
     assert main(["train", "d.csv", "--loss", loss, "--epochs", "50", "--quiet", "--learning-rate", "0.01"]) == 0
     assert main(["predict", "tinynet-model.npz", "d.csv", "--probabilities"]) == 0
@@ -153,14 +159,16 @@ def test_two_classes_go_with_either_cross_entropy(loss: str, capsys: pytest.Capt
     assert all((label == "plus") == (float(plus) >= float(minus)) for label, minus, plus in lines)
 
 
-def test_whole_numbers_of_few_values_are_classes_and_it_says_so(capsys: pytest.CaptureFixture[str]) -> None:
-    write_csv("d.csv", None, RNG.normal(size=40), np.arange(40) % 2 + 1)
+def test_whole_numbers_of_few_values_are_classes_and_it_says_so(
+    capsys: pytest.CaptureFixture[str], rng: np.random.Generator
+) -> None:
+    write_csv("d.csv", None, rng.normal(size=40), np.arange(40) % 2 + 1)
     main(["train", "d.csv", "--epochs", "2"])
     assert "2 classes: 1, 2 (whole numbers of few values; --task regression" in capsys.readouterr().out
     main(["predict", "tinynet-model.npz", "d.csv"])
     assert set(capsys.readouterr().out.split()[1:]) <= {"1", "2"}
     main(["train", "d.csv", "--epochs", "2", "--task", "regression"])
-    assert "1: numbers\n" in capsys.readouterr().out
+    assert "1: numbers; losses while training are those of standardised values\n" in capsys.readouterr().out
 
 
 # -- numbers ---------------------------------------------------------------------------------------------------------
@@ -182,8 +190,8 @@ def test_numbers_are_predicted_in_their_units(capsys: pytest.CaptureFixture[str]
     assert measured["loss"] == pytest.approx(np.square(predicted - truth).mean(), rel=1e-3)
 
 
-def test_several_targets_of_different_units_are_learned_alike() -> None:
-    x = RNG.uniform(-1, 1, 200)
+def test_several_targets_of_different_units_are_learned_alike(rng: np.random.Generator) -> None:
+    x = rng.uniform(-1, 1, 200)
     write_csv("d.csv", ["x", "small", "large"], x, 1e-6 * x, 1e6 * (x + 5))
     assert main(["train", "d.csv", "--target", "small,large", "--epochs", "60", "--quiet"]) == 0
     main(["predict", "tinynet-model.npz", "d.csv", "--out", "p.csv"])
@@ -202,8 +210,8 @@ def test_other_losses_of_numbers_do(loss: str, capsys: pytest.CaptureFixture[str
     assert figures(capsys.readouterr().out.split("NEW.csv\n")[1])["r2"] > 0.95
 
 
-def test_a_large_offset_is_pointed_out(capsys: pytest.CaptureFixture[str]) -> None:
-    x = RNG.normal(size=60)
+def test_a_large_offset_is_pointed_out(capsys: pytest.CaptureFixture[str], rng: np.random.Generator) -> None:
+    x = rng.normal(size=60)
     write_csv("d.csv", ["time", "other", "y"], 1.7e9 + x, x, x**2)
     main(["train", "d.csv", "--epochs", "1"])
     assert "time: small changes of large numbers; --dtype float64" in capsys.readouterr().out
@@ -273,16 +281,16 @@ def test_a_share_is_held_out(share: str, said: str | None, capsys: pytest.Captur
 
 
 def test_the_held_out_rows_are_not_the_last_ones() -> None:
-    # Sorted by class, as files often are: with the last fifth held out, one class would never be seen.
+    # Sorted by class, as files often are: with the last third held out, one class would never be seen.
     write_csv("d.csv", ["x", "c"], np.repeat([0.0, 5.0, 10.0], 20), np.repeat(["a", "b", "c"], 20))
-    main(["train", "d.csv", "--epochs", "60", "--quiet", "--learning-rate", "0.01"])
+    main(["train", "d.csv", "--validation", "0.34", "--quiet", "--learning-rate", "0.01"])
     main(["predict", "tinynet-model.npz", "d.csv", "--out", "p.csv"])
     assert [row[0] for row in rows("p.csv")[1:]] == list(np.repeat(["a", "b", "c"], 20))
 
 
 @pytest.mark.parametrize("validation", ["0.2", "0"])
-def test_early_stopping_stops(validation: str, capsys: pytest.CaptureFixture[str]) -> None:
-    write_csv("d.csv", ["x", "y"], RNG.normal(size=50), RNG.normal(size=50))
+def test_early_stopping_stops(validation: str, capsys: pytest.CaptureFixture[str], rng: np.random.Generator) -> None:
+    write_csv("d.csv", ["x", "y"], rng.normal(size=50), rng.normal(size=50))
     arguments = ["--early-stopping", "3", "--epochs", "2000", "--schedule", "constant", "--learning-rate", "0.01"]
     assert main(["train", "d.csv", "--validation", validation, *arguments]) == 0
     out = capsys.readouterr().out
@@ -290,11 +298,27 @@ def test_early_stopping_stops(validation: str, capsys: pytest.CaptureFixture[str
     assert int(out.split("\ntrained ")[1].split()[0]) < 2000
 
 
+def test_training_stops_by_itself_where_rows_are_held_out_for_it(
+    capsys: pytest.CaptureFixture[str], rng: np.random.Generator
+) -> None:
+    write_csv("d.csv", ["x", "y"], rng.normal(size=50), rng.normal(size=50))
+    for more, stops in (([], True), (["--early-stopping", "0"], False)):
+        assert main(["train", "d.csv", "--epochs", "300", *more]) == 0
+        assert ("val_loss has not improved" in capsys.readouterr().out) == stops
+
+
+def test_training_never_stops_where_its_test_set_is_met_best(capsys: pytest.CaptureFixture[str]) -> None:
+    write_images(40, "train", 0)
+    write_images(20, "t10k", 1)
+    assert main(["train", ".", "--epochs", "100", "--layers", "8"]) == 0
+    assert "\ntrained   100 epochs" in capsys.readouterr().out
+
+
 # -- other files -----------------------------------------------------------------------------------------------------
 
 
-def test_npz_files_go_all_the_way(capsys: pytest.CaptureFixture[str]) -> None:
-    x = RNG.normal(size=(80, 3))
+def test_npz_files_go_all_the_way(capsys: pytest.CaptureFixture[str], rng: np.random.Generator) -> None:
+    x = rng.normal(size=(80, 3))
     np.savez("d.npz", x=x, y=np.where(x[:, 0] > 0, "up", "down"))
     assert main(["train", "d.npz", "--epochs", "30", "--quiet", "--learning-rate", "0.01"]) == 0
     assert main(["evaluate", "tinynet-model.npz", "d.npz"]) == 0
@@ -331,6 +355,14 @@ def test_images_are_tested_on_their_test_set(capsys: pytest.CaptureFixture[str])
     assert figures(capsys.readouterr().out)["accuracy"] == pytest.approx(accuracy, abs=1e-4)
     assert main(["predict", "tinynet-model.npz", "t10k-images-idx3-ubyte.gz"]) == 0
     assert len(capsys.readouterr().out.split()) == 101
+
+
+def test_a_test_set_stays_a_test_set_beside_a_validation_share(capsys: pytest.CaptureFixture[str]) -> None:
+    write_images(100, "train", 0)
+    write_images(30, "t10k", 1)
+    assert main(["train", ".", "--validation", "0.3", "--epochs", "2"]) == 0
+    results = [line.split(" on ")[1] for line in capsys.readouterr().out.splitlines() if line.startswith("result")]
+    assert results == ["30 validation rows", "30 test rows"]
 
 
 def test_pixels_share_one_scale() -> None:

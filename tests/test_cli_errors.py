@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -92,6 +93,7 @@ ERRORS: dict[str, tuple[str, str]] = {
     "checkpoint in no folder": ("train d.csv --checkpoint none/c", "--checkpoint expects a file in an existing"),
     "resume from nothing": ("train d.csv --resume", "--resume expects --checkpoint FILE"),
     "resume from no file": ("train d.csv --resume --checkpoint c", "No such file or directory: 'c'"),
+    "checkpoint is the model": ("train d.csv --checkpoint m.npz --out ./m.npz", "expect two files"),
     "resume from a model": ("train d.csv --resume --checkpoint m.npz", "resume_from expects a checkpoint"),
     "no config": ("train --config none.toml", "No such file or directory: 'none.toml'"),
     "config typo": ("train --config typo.toml", "'epocs' is no option of tinynet train. Did you mean 'epochs'?"),
@@ -115,8 +117,6 @@ ERRORS: dict[str, tuple[str, str]] = {
 def test_an_error_is_one_line_and_nothing_is_written(
     command: str, message: str, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    import re
-
     before = sorted(os.listdir())
     assert re.search(message, stderr_of(command.split(), capsys))
     assert sorted(os.listdir()) == before

@@ -81,6 +81,14 @@ def test_saving_writes_through_a_link(tmp_path: Path) -> None:
     assert tn.load(tmp_path / "real.npz").n_parameters == network().n_parameters
 
 
+def test_only_regular_files_are_replaced(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", tmp_path):
+        with pytest.raises(FileExistsError, match="no regular file"):
+            network().save(path)
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+
+
 def test_a_failed_write_leaves_what_was_there(tmp_path: Path) -> None:
     path = tmp_path / "net.npz"
     path.write_text("old")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import multiprocessing
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tinynet as tn
+from tinynet import config
 from tinynet.backends import get_backend
 from tinynet.layers import ACTIVATIONS
 
@@ -247,6 +250,94 @@ def test_a_diverging_loss_is_seen() -> None:
         with pytest.raises(tn.DivergenceError):
             net.fit(x, y, optimizer=tn.SGD(1e6), epochs=100)
         assert np.isfinite(net.flat_parameters()).all()
+
+
+BLOCKED = {
+    "plain": (lambda: [tn.Linear(3, 24), tn.Tanh(), tn.Linear(24, 24), tn.GELU(), tn.Linear(24, 2)], "sgd"),
+    "adam": (lambda: [tn.Linear(3, 40), tn.ReLU(), tn.Linear(40, 40, bias=False), tn.Linear(40, 2)], "adam, decay"),
+}
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("name", BLOCKED)
+def test_large_batches_agree_with_the_loop_and_do_not_depend_on_threads(name: str, weighted: bool) -> None:
+    layers, optimizer = BLOCKED[name]
+    rng = np.random.default_rng(3)
+    x, y = rng.normal(size=(5003, 3)), rng.normal(size=(5003, 2))
+    weight = rng.uniform(0.5, 2.0, 5003) if weighted else None
+    outcomes = []
+    for backend, threads in (("numpy", 1), ("numba", 1), ("numba", 2), ("numba", 3), ("numba", 20)):
+        net = tn.Sequential(*layers(), dtype="float64", seed=0, backend=backend)
+        history = net.fit(
+            x, y, optimizer=OPTIMIZERS[optimizer](), epochs=3, batch_size=2600, sample_weight=weight, threads=threads
+        )
+        outcomes.append((np.array(history["loss"]), net.flat_parameters()))
+    np.testing.assert_allclose(outcomes[1][0], outcomes[0][0], rtol=1e-11)
+    np.testing.assert_allclose(outcomes[1][1], outcomes[0][1], rtol=1e-8, atol=1e-10)
+    for losses, parameters in outcomes[2:]:
+        assert losses.tobytes() == outcomes[1][0].tobytes()
+        assert parameters.tobytes() == outcomes[1][1].tobytes()
+
+
+def test_models_train_side_by_side_in_python_threads() -> None:
+    rng = np.random.default_rng(4)
+    x, y = rng.normal(size=(4001, 3)), rng.normal(size=(4001, 2))
+
+    def train(seed: int) -> bytes:
+        net = tn.Sequential(*BLOCKED["plain"][0](), seed=seed, backend="numba")
+        net.fit(x, y, epochs=4, batch_size=4001, threads=2)
+        return net.flat_parameters().tobytes() + net.predict(x).tobytes()
+
+    alone = [train(seed) for seed in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(train, range(4))) == alone
+
+
+def test_one_model_predicts_in_several_threads_at_once() -> None:
+    net = tn.Sequential(*BLOCKED["plain"][0](), seed=0, backend="numba")
+    x = [np.random.default_rng(i).normal(size=(500, 3)).astype("float32") for i in range(16)]
+    alone = [net.predict(part) for part in x]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(net.predict, x))
+    assert all(np.array_equal(a, b) for a, b in zip(alone, together, strict=True))
+
+
+def train_in_a_child(seed: int) -> bytes:
+    rng = np.random.default_rng(4)
+    x, y = rng.normal(size=(4001, 3)), rng.normal(size=(4001, 2))
+    net = tn.Sequential(*BLOCKED["plain"][0](), seed=seed, backend="numba")
+    net.fit(x, y, epochs=2, batch_size=4001, threads=2)
+    return net.flat_parameters().tobytes()
+
+
+@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="this system cannot fork")
+def test_training_goes_on_after_a_fork() -> None:
+    expected = train_in_a_child(1)
+    # As joblib and multiprocessing do: fork a process that has trained on threads before.
+    with multiprocessing.get_context("fork").Pool(2) as pool:
+        assert pool.map(train_in_a_child, [1, 1]) == [expected, expected]
+
+
+@pytest.mark.parametrize(("text", "threads"), [("3", 3), ("1", 1)])
+def test_the_environment_sets_the_threads(text: str, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TINYNET_THREADS", text)
+    assert config.threads() == threads
+
+
+@pytest.mark.parametrize("text", ["0", "many", "-2"])
+def test_a_senseless_number_of_threads_is_refused(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TINYNET_THREADS", text)
+    with pytest.raises((ValueError, TypeError), match="TINYNET_THREADS must be a whole number"):
+        config.threads()
+
+
+def test_predictions_agree_with_the_loop() -> None:
+    layers = [tn.Normalize(3).adapt(np.arange(12.0).reshape(4, 3)), tn.Linear(3, 40), tn.SiLU(), tn.Dropout(0.5)]
+    x = np.random.default_rng(0).normal(size=(1000, 3))
+    net = tn.Sequential(*layers, tn.Linear(40, 4), tn.Softmax(), dtype="float64", seed=0, backend="numba")
+    other = net.clone().to("numpy")
+    for rows in (1, 2, 255, 256, 257, 1000):
+        np.testing.assert_allclose(net.predict(x[:rows]), other.predict(x[:rows]), rtol=1e-12)
 
 
 def test_every_program_of_built_in_parts_has_a_fused_plan() -> None:

@@ -141,7 +141,7 @@ def check_finite(array: Any, name: str) -> None:
         block = array[start : start + CHECK_ROWS]
         # The sum is finite unless an element is not, or it overflows: then the elements decide.
         with np.errstate(all="ignore"):
-            if np.isfinite(block.sum(dtype=np.float64)):
+            if np.isfinite(block.sum()):
                 continue
         bad = np.argwhere(~np.isfinite(block))
         if len(bad):

@@ -39,7 +39,10 @@ def atomic_open(path: Path_) -> Iterator[IO[bytes]]:
     """
     target = Path(os.path.realpath(path))
     try:
-        mode = stat.S_IMODE(target.stat().st_mode)
+        mode = target.stat().st_mode
+        if not stat.S_ISREG(mode):
+            raise FileExistsError(f"{os.fspath(path)!r} is there and is no regular file; choose another path.")
+        mode = stat.S_IMODE(mode)
     except FileNotFoundError:
         mode = 0o666 & ~_umask()
     handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)

@@ -18,6 +18,7 @@ from tinynet.backends.base import Array, Backend, Granularity, Plan, State
 from tinynet.backends.loop import LoopPlan
 from tinynet.callbacks import Callback
 from tinynet.checks import number
+from tinynet.config import use_threads
 from tinynet.data import Data, checked_data, checked_validation, split_data
 from tinynet.history import History
 from tinynet.layer import Layer
@@ -79,6 +80,8 @@ class Sequential:
         widths = _widths(self.layers)
         ops = tuple(layer.lower(n, i) for i, (layer, n) in enumerate(zip(self.layers, widths, strict=True)))
         self.program = Program(ops, dtype=self.dtype)
+        self._n_in, self._numpy_dtype = self.program.n_in, np.dtype(self.dtype)
+        self._normalizers = [layer for layer in self.layers if isinstance(layer, Normalize)]
         self.seed = seed
         self.rng = np.random.default_rng(seed)
         self.backend = get_backend(backend)
@@ -97,6 +100,7 @@ class Sequential:
         self.state = state
         self._plans: OrderedDict[tuple[Program, Granularity], Plan] = OrderedDict()
         self._loop: LoopPlan | None = None
+        self._predict_plan: Plan | None = None
         first, first_buffer = 0, 0
         for layer, op in zip(self.layers, self.program.ops, strict=True):
             n = sum(math.prod(shape) for shape in op.shapes)
@@ -133,6 +137,7 @@ class Sequential:
         callbacks: Callback | Sequence[Callback] = (),
         verbose: int = 0,
         resume_from: str | os.PathLike[str] | None = None,
+        threads: int | None = None,
     ) -> History:
         """Train the model.
 
@@ -169,6 +174,9 @@ class Sequential:
         resume_from : path, optional
             A file that ``Checkpoint`` wrote: training goes on where it stood, and ends bit for bit as if it had never
             stopped. Give the same arguments as in the interrupted call.
+        threads : int, optional
+            Threads for large batches of small networks, by default ``TINYNET_THREADS`` or up to 4; the result is the
+            same to the last bit. The matrix products of large networks follow ``OPENBLAS_NUM_THREADS``.
 
         Returns
         -------
@@ -217,7 +225,8 @@ class Sequential:
             verbose=verbose,
         )
         self.loss = chosen
-        return trainer.run(resume_from)
+        with use_threads(threads):
+            return trainer.run(resume_from)
 
     def evaluate(
         self,
@@ -269,16 +278,38 @@ class Sequential:
         y : (n_samples, n_out) array
             NumPy, in the model's dtype.
         """
+        if self._is_ready(x):
+            place = self.backend.asarray(x)
+            out = self.backend.empty((len(x), self.program.n_out), self.dtype)
+            if self._predictor().predict(self.state, place, out):
+                return self.backend.to_numpy(out)
         samples = as_samples(x, "x", self.program.n_in, self.dtype, expects=repr(self.layers[0]))
         self._require_adapted()
         return self.predict_checked(self.backend.asarray(samples))
 
     __call__ = predict
 
+    def _is_ready(self, x: Any) -> bool:
+        """Whether ``x`` needs no conversion: the short way for one sample at a time. All else goes the long way."""
+        return (
+            type(x) is np.ndarray
+            and x.ndim == 2
+            and x.shape[1] == self._n_in
+            and x.shape[0] > 0
+            and x.dtype == self._numpy_dtype
+            and x.flags.c_contiguous
+            and all(layer.adapted for layer in self._normalizers)
+        )
+
+    def _predictor(self) -> Plan:
+        if self._predict_plan is None:
+            self._predict_plan = self._plan(self.program, "epoch")
+        return self._predict_plan
+
     def predict_checked(self, x: Array) -> NDArray[Any]:
         """Return the output for samples on the backend that were checked before."""
         out = self.backend.empty((len(x), self.program.n_out), self.dtype)
-        self._plan(self.program, "epoch").predict(self.state, x, out)
+        self._predictor().predict(self.state, x, out)
         return self.backend.to_numpy(out)
 
     # -- for those who write their own loop --------------------------------------------------------------------------
@@ -490,8 +521,8 @@ class Sequential:
         return Data(asarray(host.x), asarray(host.y), weight, host.y)
 
     def _require_adapted(self) -> None:
-        for layer in self.layers:
-            if isinstance(layer, Normalize) and not layer.adapted:
+        for layer in self._normalizers:
+            if not layer.adapted:
                 raise ValueError(f"{layer!r} has seen no data yet. Call its adapt(x) with the training data first.")
 
 

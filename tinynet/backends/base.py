@@ -93,8 +93,14 @@ class Plan(ABC):
         """
 
     @abstractmethod
-    def predict(self, state: State, x: Array, out: Array) -> None:
-        """Write the network's output for ``x`` (n_samples, n_in) to ``out`` (n_samples, n_out)."""
+    def predict(self, state: State, x: Array, out: Array) -> bool:
+        """Write the network's output for ``x`` (n_samples, n_in) to ``out`` (n_samples, n_out).
+
+        Returns
+        -------
+        finite : bool
+            Whether all of ``x`` is finite: a plan that reads it anyway can tell for nothing.
+        """
 
     @abstractmethod
     def gradient(self, state: State, x: Array, y: Array, sample_weight: Array | None = None) -> float:

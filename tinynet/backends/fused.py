@@ -2,25 +2,50 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from tinynet_kernels.cpu import fused
 
+from tinynet import config
 from tinynet.backends.base import Array, Backend, FloatArray, State
 from tinynet.backends.loop import LoopPlan
 from tinynet.program import ActivationOp, DropoutOp, LinearOp, LossSpec, NormalizeOp, Op, OptimizerSpec, Program
 
+PREDICT_BLOCK = 256
+"""Most rows that are predicted at a time, so that what lies between the layers stays in the cache."""
 
-class FusedPlan(LoopPlan):
-    """Trains in one call of a function that is compiled for the program; predicts and evaluates as ``LoopPlan``."""
+
+class FusedForward(LoopPlan):
+    """Predicts in one call of a compiled function."""
 
     def __init__(self, program: Program, backend: Backend) -> None:
         super().__init__(program, backend, "")
+        self.description = "fused: predictions in one compiled function"
+        self._predictor: tuple[Any, ...] | None = None
+
+    def predict(self, state: State, x: Array, out: Array) -> bool:
+        """Write the output and tell whether ``x`` is finite; see ``Plan.predict``."""
+        if self._predictor is None:
+            layers = tuple(layer for layer in _layers(self.program.ops) if layer.kind != "dropout")
+            made = fused.prediction(layers, PREDICT_BLOCK)
+            self._predictor = (made.run, made.places, made.numbers)
+        run, places, numbers = self._predictor
+        finite: bool = run(state.parameters, state.buffers, x, out, places, numbers)
+        return finite
+
+
+class FusedPlan(FusedForward):
+    """Trains in one call of a function that is compiled for the program; evaluates as ``LoopPlan``."""
+
+    def __init__(self, program: Program, backend: Backend) -> None:
+        super().__init__(program, backend)
         network = lower(program, weighted=False, ordered=True)
         self.description = f"fused: whole epochs in one compiled function, {fused.tier(network)}"
-        self._scratch: dict[tuple[Any, ...], tuple[fused.Epochs, tuple[Array, ...]]] = {}
+        self._made: dict[tuple[bool, bool, int], fused.Fused] = {}
+        self._work: dict[tuple[int, int], tuple[Array, ...]] = {}
 
     def run(
         self,
@@ -36,55 +61,119 @@ class FusedPlan(LoopPlan):
         if order is None and (x.dtype != dtype or (y.ndim == 2 and y.dtype != dtype)):
             # Rows are converted where they are gathered.
             order = np.broadcast_to(np.arange(len(x)), (n_epochs, len(x))).copy()
-        epochs, scratch = self._prepared(x, y, order, sample_weight)
-        losses = np.zeros((n_epochs, 1))
-        epochs.run(
-            state.parameters,
-            state.gradients,
-            state.moments,
-            state.buffers,
-            x,
-            y,
-            scratch[3] if sample_weight is None else sample_weight,
-            order,
-            learning_rates,
-            losses,
-            *scratch,
-            epochs.places,
-            epochs.numbers,
-            state.step,
-            state.draws,
-            state.dropout_seed,
-        )
         n_visits = len(x) if order is None else order.shape[1]
-        n_updates = n_epochs * -(-n_visits // (self.program.batch_size or n_visits))
+        batch_size = self.program.batch_size or n_visits
+        made = self._function(sample_weight is not None, order is not None, batch_size)
+        weight = np.empty(0, dtype) if sample_weight is None else sample_weight
+        losses = np.zeros((n_epochs, 1))
+        arguments = (state, x, y, weight, order, learning_rates, losses)
+        n_threads = min(config.threads(), fused.SLOTS) if made.threaded is not None else 1
+        if n_threads > 1:
+            self._run_on_threads(n_threads, made, batch_size, n_visits, *arguments)
+        else:
+            self._run_here(made, *arguments)
+        n_updates = n_epochs * -(-n_visits // batch_size)
         state.step += n_updates
         state.draws += n_updates
         return losses
 
-    def _prepared(
-        self, x: Array, y: Array, order: Array | None, sample_weight: Array | None
-    ) -> tuple[fused.Epochs, tuple[Array, ...]]:
-        """Return the function for such data, and its scratch."""
-        program = self.program
-        batch_size = program.batch_size or (len(x) if order is None else order.shape[1])
-        key = (sample_weight is not None, order is not None, batch_size)
-        if key not in self._scratch:
-            network = lower(program, weighted=key[0], ordered=key[1])
-            epochs = fused.epochs(network, batch_size)
+    def _run_here(
+        self,
+        made: fused.Fused,
+        state: State,
+        x: Array,
+        y: Array,
+        weight: Array,
+        order: Array,
+        rates: Array,
+        losses: Array,
+    ) -> None:
+        vectors = (state.parameters, state.gradients, state.moments, state.buffers)
+        counters = (state.step, state.draws, state.dropout_seed)
+        slots = () if made.threaded is None else (self._slots(),)
+        scratch = self._scratch(made, 0)
+        numbers = (made.places, made.numbers)
+        made.run(*vectors, x, y, weight, order, rates, losses, *scratch, *numbers, *counters, *slots)
+
+    def _run_on_threads(
+        self,
+        n_threads: int,
+        made: fused.Fused,
+        batch_size: int,
+        n_visits: int,
+        state: State,
+        x: Array,
+        y: Array,
+        weight: Array,
+        order: Array | None,
+        rates: FloatArray,
+        losses: NDArray[np.float64],
+    ) -> None:
+        """Run the slots of each batch on several threads; the sums are those of ``_run_here``, in the same order.
+
+        The threads live as long as the call, so nothing is left that a fork could break.
+        """
+        assert made.threaded is not None
+        assert self.program.loss is not None
+        part, finish = made.threaded
+        slots, values = self._slots(), [0.0] * fused.SLOTS
+        work = [self._scratch(made, t) for t in range(n_threads)]
+
+        def slots_of(thread: int, epoch: int, start: int, rows: int) -> None:
+            for slot in range(thread, fused.SLOTS, n_threads):
+                place = (order, epoch, start, rows, slot, *work[thread], made.places, made.numbers)
+                values[slot] = part(state.parameters, slots[slot], state.buffers, x, y, weight, *place)
+
+        step = state.step
+        with ThreadPoolExecutor(n_threads - 1) as pool:
+            for epoch in range(len(rates)):
+                total = 0.0
+                for update, start in enumerate(range(0, n_visits, batch_size)):
+                    rows = min(batch_size, n_visits - start)
+                    others = [pool.submit(slots_of, t, epoch, start, rows) for t in range(1, n_threads)]
+                    slots_of(0, epoch, start, rows)
+                    for other in others:
+                        other.result()
+                    for value in values:
+                        total += value
+                    step += 1
+                    vectors = (state.parameters, state.gradients, slots, state.moments)
+                    finish(*vectors, rates, epoch, update, made.numbers, step)
+                losses[epoch, 0] = total / n_visits if self.program.loss.reduction == "mean" else total
+
+    def _function(self, weighted: bool, ordered: bool, batch_size: int) -> fused.Fused:
+        """Return the function for such data."""
+        key = (weighted, ordered, batch_size)
+        if key not in self._made:
+            self._made[key] = fused.epochs(lower(self.program, weighted=weighted, ordered=ordered), batch_size)
+        return self._made[key]
+
+    def _scratch(self, made: fused.Fused, thread: int) -> tuple[Array, ...]:
+        """Return what a thread works on: scratch, and a block of samples, targets and weights."""
+        key = (made.block, thread)
+        if key not in self._work:
+            program, block = self.program, made.block
             assert program.loss is not None
-            index = program.loss.index_target
-            empty = self.backend.empty
-            self._scratch[key] = (
-                epochs,
-                (
-                    empty((epochs.n_scratch,), program.dtype),
-                    empty((batch_size, program.n_in), program.dtype),
-                    empty((batch_size,), "int64") if index else empty((batch_size, program.n_out), program.dtype),
-                    empty((batch_size,), program.dtype),
-                ),
+            targets: tuple[Any, ...] = (
+                ((block,), "int64")
+                if program.loss.index_target
+                else (
+                    (block, program.n_out),
+                    program.dtype,
+                )
             )
-        return self._scratch[key]
+            empty = self.backend.empty
+            self._work[key] = (
+                empty((made.n_scratch,), program.dtype),
+                empty((block, program.n_in), program.dtype),
+                empty(*targets),
+                empty((block,), program.dtype),
+            )
+        return self._work[key]
+
+    def _slots(self) -> Array:
+        """Return a gradient for each slot."""
+        return self.backend.empty((fused.SLOTS, self.program.n_parameters), self.program.dtype)
 
 
 def lower(program: Program, *, weighted: bool, ordered: bool) -> fused.Network:

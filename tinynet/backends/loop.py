@@ -93,13 +93,16 @@ class LoopPlan(Plan):
             losses[epoch] = total / n_visits if loss.reduction == "mean" else total
         return losses
 
-    def predict(self, state: State, x: Array, out: Array) -> None:
-        """Write the output; see ``Plan.predict``."""
+    def predict(self, state: State, x: Array, out: Array) -> bool:
+        """Write the output and tell whether ``x`` is finite; see ``Plan.predict``."""
         bound = self._chain.bind(state)
+        finite = True
         for start in range(0, len(x), PREDICT_ROWS):
             stop = min(start + PREDICT_ROWS, len(x))
             xb = self._rows("x", x, None, start, stop, self.program.dtype)
+            finite &= bool(self.backend.namespace.isfinite(xb).all())
             out[start:stop] = _forward(bound, xb, None)
+        return finite
 
     def gradient(self, state: State, x: Array, y: Array, sample_weight: Array | None = None) -> float:
         """Return the loss and fill ``state.gradients``; see ``Plan.gradient``."""

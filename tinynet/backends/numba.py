@@ -15,13 +15,14 @@ class NumbaBackend(HostBackend):
     name = "numba"
 
     def plan(self, program: Program, *, granularity: Granularity = "epoch") -> Plan:
-        """Return a fused plan where the program trains and needs no Python inside."""
-        from tinynet.backends.fused import FusedPlan
+        """Return a fused plan where the program needs no Python inside."""
+        from tinynet.backends.fused import FusedForward, FusedPlan
 
         reason = slow_reason(program, granularity)
-        if reason is None and (program.loss is None or program.optimizer is None):
-            reason = "nothing to train"
-        return FusedPlan(program, self) if reason is None else LoopPlan(program, self, reason)
+        if reason is not None:
+            return LoopPlan(program, self, reason)
+        trains = program.loss is not None and program.optimizer is not None
+        return FusedPlan(program, self) if trains else FusedForward(program, self)
 
 
 def create() -> Backend:

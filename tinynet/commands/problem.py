@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tinynet.commands.networks import Scaling
 from tinynet.commands.notes import Notes
 from tinynet.datasets import Dataset, read, read_known, sine
-from tinynet.datasets.targets import encode, find_task
+from tinynet.datasets.targets import Task, encode, find_task
 
 Pair = tuple[NDArray[Any], NDArray[Any]]
 Say = Callable[[str, str], None]
@@ -27,18 +27,17 @@ class Problem:
     Attributes
     ----------
     notes : Notes
-    train, held : (x, y)
-        ``held`` is None if nothing is held out.
-    held_name : str
-        "validation", or "test" for a test set that came with the data.
+    train : (x, y)
+    held : dict of str to (x, y)
+        What is held out: "validation", and "test" for a test set that came with the data. The first is watched in
+        training.
     scaling : Scaling or None
         Of targets that are numbers.
     """
 
     notes: Notes
     train: Pair
-    held: Pair | None
-    held_name: str
+    held: dict[str, Pair]
     scaling: Scaling | None
 
 
@@ -51,37 +50,39 @@ def read_problem(args: argparse.Namespace, say: Say) -> Problem:
     say("data", f"{data.source}: {len(data):,} rows, {data.x.shape[1]:,} features")
     task = find_task(data, args.task)
     notes = Notes(data.features, data.targets, task.classes)
-    reason = f" ({task.reason})" if task.reason else ""
-    say("target", f"{', '.join(data.targets)}: {_describe(task.classes)}{reason}")
-    train, held, held_name = _hold_out(args, data, test)
-    if held is not None:
-        say("held out", f"{len(held):,} {held_name} rows; trained on {len(train):,}")
-    pairs = [None if part is None else (part.x, encode(part, task.classes)) for part in (train, held)]
-    assert pairs[0] is not None
-    scaling = Scaling.of(pairs[0][1]) if task.classes is None and args.data is not None else None
-    return Problem(notes, pairs[0], pairs[1], held_name, scaling)
+    scaled = task.classes is None and args.data is not None
+    say("target", f"{', '.join(data.targets)}: {_describe(task, scaled)}")
+    train, held = _hold_out(args, data, test)
+    for name, part in held.items():
+        say("held out", f"{len(part):,} {name} rows; trained on {len(train):,}")
+    y = encode(train, task.classes)
+    pairs = {name: (part.x, encode(part, task.classes)) for name, part in held.items()}
+    return Problem(notes, (train.x, y), pairs, Scaling.of(y) if scaled else None)
 
 
-def _describe(classes: tuple[Any, ...] | None) -> str:
-    if classes is None:
-        return "numbers"
-    shown = ", ".join(str(name) for name in classes[:10]) + ", ..." * (len(classes) > 10)
-    return f"{len(classes)} classes: {shown}"
+def _describe(task: Task, scaled: bool) -> str:
+    """Tell what is learned, and why it is taken so where that is a guess."""
+    if task.classes is None:
+        return "numbers" + "; losses while training are those of standardised values" * scaled
+    shown = ", ".join(str(name) for name in task.classes[:10]) + ", ..." * (len(task.classes) > 10)
+    return f"{len(task.classes)} classes: {shown}" + (f" ({task.reason})" if task.reason else "")
 
 
-def _hold_out(args: argparse.Namespace, data: Dataset, test: Dataset | None) -> tuple[Dataset, Dataset | None, str]:
-    """Return what to train on, what to test on, and what to call that."""
+def _hold_out(args: argparse.Namespace, data: Dataset, test: Dataset | None) -> tuple[Dataset, dict[str, Dataset]]:
+    """Return what to train on, and what is held out by its name."""
+    tests = {} if test is None else {"test": test}
     if isinstance(args.validation, str):
         held = read_known(args.validation, data.features, data.targets, with_targets=True, target=args.target)
-        return data, held, "validation"
-    if args.validation is None and test is not None:
-        return data, test, "test"
-    share = 0.2 if args.validation is None else args.validation
+        return data, {"validation": held, **tests}
+    share = args.validation
+    if share is None:
+        share = 0.2 if test is None else 0.0
     if share == 0:
-        return data, None, ""
+        return data, tests
     n_held = max(1, round(len(data) * share))
     if n_held >= len(data):
         raise ValueError(f"--validation {share:g} leaves none of {len(data)} rows to train on. Lower it, or give more.")
     # Rows are often sorted by their target: those that are held out are drawn from all.
     order = np.random.default_rng(args.seed).permutation(len(data))
-    return data.rows(np.sort(order[n_held:])), data.rows(np.sort(order[:n_held])), "validation"
+    parts = data.rows(np.sort(order[n_held:])), data.rows(np.sort(order[:n_held]))
+    return parts[0], {"validation": parts[1], **tests}

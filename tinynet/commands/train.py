@@ -6,11 +6,12 @@ import argparse
 import math
 import shlex
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tinynet.callbacks import Callback, Checkpoint, EarlyStopping, Logs, ProgressBar
+from tinynet.callbacks import Callback, Checkpoint, EarlyStopping, Logs
 from tinynet.commands.networks import build, head_for, normalizer
 from tinynet.commands.notes import Notes
 from tinynet.commands.places import require_place
@@ -54,14 +55,24 @@ LARGE_OFFSET = 1e4
 """A column whose mean is this many times its deviation loses about 4 of the 7 digits of float32."""
 
 
-class Lines(ProgressBar):
-    """Progress, with a line for each tenth of the training besides."""
+class Lines(Callback):
+    """Print the figures of each tenth of the training, and of others if those take long; in a log as on a terminal."""
+
+    looks_every = None
+    seconds = 2.0
+
+    def on_train_begin(self, logs: Logs) -> None:
+        """Start counting."""
+        self._last = time.monotonic()
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
-        """Show the figures of the epoch."""
-        if epoch % max(1, self.trainer.epochs // 10) == 0:
-            self._last = -math.inf
-        super().on_epoch_end(epoch, logs)
+        """Print the figures of the epoch if it is time."""
+        n_epochs, now = self.trainer.epochs, time.monotonic()
+        is_tenth = epoch % max(1, n_epochs // 10) == 0
+        if is_tenth or epoch + 1 == n_epochs or now - self._last >= self.seconds:
+            self._last = now
+            figures = "  ".join(f"{name} {value:.6g}" for name, value in logs.items())
+            print(f"epoch {epoch + 1:{len(str(n_epochs))}d}/{n_epochs}  {figures}", flush=True)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -83,10 +94,10 @@ def run(args: argparse.Namespace) -> int:
         _write(args, net, problem, say)
         raise
     _write(args, net, problem, say)
-    if problem.held is not None:
-        figures = net.evaluate(*problem.held, metrics=problem.notes.metrics)
-        rows = f"{len(problem.held[0]):,} {problem.held_name} rows"
-        say("result", ", ".join(f"{name} {value:.4g}" for name, value in figures.items()) + f" on {rows}")
+    for name, (x, y) in problem.held.items():
+        figures = net.evaluate(x, y, metrics=problem.notes.metrics)
+        shown = ", ".join(f"{figure} {value:.4g}" for figure, value in figures.items())
+        say("result", f"{shown} on {len(x):,} {name} rows")
     say("next", _next(args))
     return 0
 
@@ -102,7 +113,7 @@ def _lengths(args: argparse.Namespace, problem: Problem) -> dict[str, int]:
     """Return how long to train, and to wait for progress, where nothing is given."""
     n_updates = math.ceil(len(problem.train[0]) / args.batch_size)
     # To stop where a test set is best would make the figures on it too good.
-    patience = PATIENCE if problem.held_name == "validation" else 0
+    patience = PATIENCE if "validation" in problem.held else 0
     return {"epochs": max(MIN_EPOCHS, math.ceil(MIN_UPDATES / n_updates)), "early_stopping": patience}
 
 
@@ -125,6 +136,8 @@ def _check_places(args: argparse.Namespace) -> None:
         require_place("--plot", args.plot or PLOT)
     if args.checkpoint is not None:
         require_place("--checkpoint", args.checkpoint)
+        if Path(args.checkpoint).resolve() == Path(args.out or OUT).resolve():
+            raise ValueError(f"--checkpoint and --out expect two files; got {args.checkpoint!r} for both.")
 
 
 def _network(args: argparse.Namespace, problem: Problem) -> tuple[Sequential, Loss]:
@@ -152,26 +165,23 @@ def _note_offsets(net: Sequential, notes: Notes, say: Say) -> None:
 
 def _fit(args: argparse.Namespace, net: Sequential, loss: Loss, problem: Problem, say: Say) -> None:
     """Train, on standardised targets where the targets are numbers."""
-    scaled = [
-        pair if pair is None or problem.scaling is None else (pair[0], problem.scaling.standard(pair[1]))
-        for pair in (problem.train, problem.held)
-    ]
-    assert scaled[0] is not None
-    monitor = "loss" if problem.held is None else "val_loss"
+    scale = (lambda y: y) if problem.scaling is None else problem.scaling.standard
+    watched = next(((x, scale(y)) for x, y in problem.held.values()), None)
     callbacks: list[Callback] = [] if args.quiet else [Lines()]
     if args.early_stopping:
-        callbacks.append(EarlyStopping(monitor, patience=args.early_stopping))
+        callbacks.append(EarlyStopping("val_loss" if watched else "loss", patience=args.early_stopping))
     if args.checkpoint is not None:
         callbacks.append(Checkpoint(args.checkpoint, every=args.checkpoint_every))
     started = time.perf_counter()
     history = net.fit(
-        *scaled[0],
+        problem.train[0],
+        scale(problem.train[1]),
         loss=loss,
         optimizer=_optimizer(args),
         epochs=args.epochs,
         batch_size=args.batch_size,
-        validation_data=scaled[1],
-        metrics=problem.notes.metrics if problem.held is not None else [],
+        validation_data=watched,
+        metrics=problem.notes.metrics if watched else [],
         callbacks=callbacks,
         resume_from=args.checkpoint if args.resume else None,
     )

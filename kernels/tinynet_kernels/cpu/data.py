@@ -68,3 +68,23 @@ def _divide(dy: FloatArray, scale: FloatArray, dx: FloatArray) -> None:
     for i in range(dy.shape[0]):
         for j in range(dy.shape[1]):
             dx[i, j] = dy[i, j] / scale[j]
+
+
+@compiled
+def _take_finite(x: RealArray, first: int, out: FloatArray) -> bool:
+    """Copy rows of ``x`` to ``out``, and tell whether all of them are finite."""
+    # The product with 0 is 0 for every finite number and NaN for all others.
+    sum_of_zeros = out.dtype.type(0)
+    for i in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            value = out.dtype.type(x[first + i, j])
+            out[i, j] = value
+            sum_of_zeros += value * out.dtype.type(0)
+    return bool(sum_of_zeros == 0)
+
+
+@compiled
+def _put_rows(rows: FloatArray, out: FloatArray, first: int) -> None:
+    for i in range(rows.shape[0]):
+        for j in range(rows.shape[1]):
+            out[first + i, j] = rows[i, j]

@@ -4,7 +4,7 @@ import numpy as np
 
 from tinynet_kernels._typing import FloatArray
 from tinynet_kernels.cpu.activations import bias_activation
-from tinynet_kernels.cpu.compiling import compiled
+from tinynet_kernels.cpu.compiling import compiled, inlined
 
 
 @np.errstate(all="ignore")
@@ -61,6 +61,11 @@ def _add_bias(y: FloatArray, b: FloatArray) -> None:
 def _sum_rows(dy: FloatArray, db: FloatArray) -> None:
     for j in range(db.size):
         db[j] = 0
+    _add_rows(dy, db)
+
+
+@inlined
+def _add_rows(dy: FloatArray, db: FloatArray) -> None:
     for i in range(dy.shape[0]):
         for j in range(dy.shape[1]):
             db[j] += dy[i, j]

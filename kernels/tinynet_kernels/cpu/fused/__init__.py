@@ -5,7 +5,8 @@ forward, loss, backward, update, with no allocation and no Python inside), compi
 writes it for networks whose weights fit into registers, ``medium`` for all others.
 """
 
-from tinynet_kernels.cpu.fused.build import Epochs, epochs, tier
+from tinynet_kernels.cpu.fused.blocked import SLOTS
+from tinynet_kernels.cpu.fused.build import Fused, epochs, prediction, tier
 from tinynet_kernels.cpu.fused.network import Layer, Loss, Network, Optimizer
 
-__all__ = ["Epochs", "Layer", "Loss", "Network", "Optimizer", "epochs", "tier"]
+__all__ = ["SLOTS", "Fused", "Layer", "Loss", "Network", "Optimizer", "epochs", "prediction", "tier"]

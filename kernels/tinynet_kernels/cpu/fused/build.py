@@ -17,30 +17,36 @@ from numpy.typing import NDArray
 
 import tinynet_kernels
 from tinynet_kernels.cpu.compiling import Kernel
-from tinynet_kernels.cpu.fused import medium, tiny
-from tinynet_kernels.cpu.fused.network import Network
+from tinynet_kernels.cpu.fused import blocked, medium, tiny
+from tinynet_kernels.cpu.fused.network import Layer, Network
 
 
-class Epochs(NamedTuple):
+class Fused(NamedTuple):
     """The compiled function of a network's kind, with what it needs for this network.
 
     Attributes
     ----------
     run : callable
-        Its arguments are those of ``source.SIGNATURE``.
+        Its arguments are those of ``writer.SIGNATURE`` or ``writer.PREDICT_SIGNATURE``.
     places : (n,) int64 array
     numbers : (n,) float64 array
     n_scratch : int
         Number of elements of the scratch vector.
+    block : int
+        Rows that go through at a time.
+    threaded : (callable, callable) or None
+        ``part`` and ``finish`` of ``blocked``, for several threads.
     """
 
     run: Kernel
     places: NDArray[np.int64]
     numbers: NDArray[np.float64]
     n_scratch: int
+    block: int
+    threaded: tuple[Kernel, Kernel] | None = None
 
 
-def epochs(network: Network, batch_size: int) -> Epochs:
+def epochs(network: Network, batch_size: int) -> Fused:
     """Return the fused function for a network and a batch size; it compiles when it is first called.
 
     Parameters
@@ -48,13 +54,31 @@ def epochs(network: Network, batch_size: int) -> Epochs:
     network : Network
     batch_size : int
     """
+    block = medium.block_rows(network, batch_size)
+    *places, n_scratch = medium.Layout(network.layers).places(batch_size, block)
     if tiny.fits(network):
         source, numbers = tiny.source_of(network, single=batch_size == 1)
-        places, n_scratch = [batch_size], 0
+        n_scratch = 0
+    elif block < batch_size:
+        source, numbers = blocked.source_of(network)
     else:
         source, numbers = medium.source_of(network)
-        *places, n_scratch = medium.Layout(network).places(network, batch_size)
-    return Epochs(_module(source).run, np.array(places, np.int64), np.array(numbers), n_scratch)
+    module = _module(source)
+    threaded = (module.part, module.finish) if hasattr(module, "part") else None
+    return Fused(module.run, np.array(places, np.int64), np.array(numbers), n_scratch, block, threaded)
+
+
+def prediction(layers: tuple[Layer, ...], block: int) -> Fused:
+    """Return the fused function that predicts, ``block`` rows at a time.
+
+    Parameters
+    ----------
+    layers : tuple of Layer
+    block : int
+    """
+    source, numbers = medium.predict_source_of(layers)
+    places = medium.Layout(layers).places(block, block)
+    return Fused(_module(source).run, np.array(places, np.int64), np.array(numbers), places[-1], block)
 
 
 def tier(network: Network) -> str:

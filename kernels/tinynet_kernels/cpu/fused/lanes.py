@@ -16,25 +16,31 @@ def _literal(kind: Any) -> int:
 
 
 @instruction
-def load(typing_context: Any, array: Any, offset: Any, stride: Any, used: Any, count: Any) -> Any:
-    """Return ``array[offset], array[offset + stride], ...`` in the first ``used`` of ``count`` lanes, else 0."""
-    lanes, n_used = Lanes(array.dtype, _literal(count)), _literal(used)
+def load(typing_context: Any, like: Any, array: Any, offset: Any, stride: Any, used: Any, count: Any) -> Any:
+    """Return ``array[offset], array[offset + stride], ...`` in the first ``used`` of ``count`` lanes, else 0.
+
+    The lanes have the dtype of the array ``like``; numbers of another type are converted.
+    """
+    lanes, n_used = Lanes(like.dtype, _literal(count)), _literal(used)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        data = context.make_array(array)(context, builder, arguments[0]).data
-        at = context.cast(builder, arguments[1], offset, types.intp)
-        step = context.cast(builder, arguments[2], stride, types.intp)
+        data = context.make_array(array)(context, builder, arguments[1]).data
+        at = context.cast(builder, arguments[2], offset, types.intp)
+        step = context.cast(builder, arguments[3], stride, types.intp)
         vector = context.get_value_type(lanes)
-        if n_used == lanes.count and isinstance(stride, types.IntegerLiteral) and stride.literal_value == 1:
+        adjacent = isinstance(stride, types.IntegerLiteral) and stride.literal_value == 1
+        if adjacent and n_used == lanes.count and array.dtype == lanes.dtype:
             pointer = builder.bitcast(builder.gep(data, [at]), vector.as_pointer())
             return builder.load(pointer, align=array.dtype.bitwidth // 8)
         value = ir.Constant(vector, None)
         for lane in range(n_used):
-            value = builder.insert_element(value, builder.load(builder.gep(data, [at])), _WORD(lane))
+            element = context.unpack_value(builder, array.dtype, builder.gep(data, [at]))
+            number = context.cast(builder, element, array.dtype, lanes.dtype)
+            value = builder.insert_element(value, number, _WORD(lane))
             at = builder.add(at, step)
         return value
 
-    return lanes(array, offset, stride, used, count), generate
+    return lanes(like, array, offset, stride, used, count), generate
 
 
 @instruction

@@ -1,45 +1,100 @@
 """The source of a fused function: Python for Numba, written for one kind of network.
 
-Sizes and settings are arguments, so that one function serves all networks of a kind. ``places`` holds the batch size,
-then for every parameter its offset, rows and columns, then for every scratch array its offset and columns; ``numbers``
-holds the settings in the order in which the source reads them.
+Sizes and settings are arguments, so that one function serves all networks of a kind. ``places`` holds the batch size
+and the number of rows in a block, then for every parameter its offset, rows and columns, then for every scratch array
+its offset and columns; ``numbers`` holds the settings in the order in which the source reads them.
+
+Large batches of small networks are ``blocked``.
 """
 
 from collections.abc import Callable
 
 from tinynet_kernels.cpu.fused.network import Layer, Network
-from tinynet_kernels.cpu.fused.writer import HEAD, SIGNATURE, Writer
+from tinynet_kernels.cpu.fused.writer import HEAD, PREDICT_SIGNATURE, SIGNATURE, Writer
 from tinynet_kernels.kinds import ACTIVATIONS, LOSSES
+
+BLOCK_BYTES = 1 << 17
+"""What the arrays of a block may take: half of a common second-level cache."""
 
 
 def source_of(network: Network) -> tuple[str, list[float]]:
     """Return the source of the module with the function ``run``, and the settings that go with it."""
     write = Writer()
-    layout = Layout(network)
-    _preamble(write, network, layout)
+    layout = Layout(network.layers)
+    write("batch, block = places[0], places[1]")
+    write("n_visits = order.shape[1]" if network.ordered else "n_visits = x.shape[0]")
+    name_parameters(write, network.layers, layout, gradients=True)
+    name_scratch(write, layout)
     write("for e in range(rates.shape[0]):")
     write.depth += 1
     write("total = 0.0", "for u in range((n_visits + batch - 1) // batch):")
     write.depth += 1
-    _batch(write, network)
-    _forward(write, network)
-    _loss(write, network)
-    _backward(write, network)
-    _update(write, network)
+    write("start = u * batch", "n_rows = min(batch, n_visits - start)")
+    write("first, rows = start, n_rows")
+    folded = folds_update(network)
+    pass_rows(write, network, mode="fold" if folded else "set")
+    write("step += 1", "draws += 1")
+    if not folded:
+        update(write, network)
     write.depth -= 1
     write("losses[e, 0] = total / n_visits" if network.loss.mean else "losses[e, 0] = total")
     return write.module(SIGNATURE, HEAD), write.numbers
 
 
+def predict_source_of(layers: tuple[Layer, ...]) -> tuple[str, list[float]]:
+    """Return the source of the module with the function ``run`` that predicts, and the settings that go with it."""
+    assert all(layer.kind != "dropout" for layer in layers), "predictions leave dropout out"
+    write = Writer()
+    layout = Layout(layers)
+    write("block = min(places[1], x.shape[0])", "finite = True")
+    write("scratch = np.empty(places[-1], parameters.dtype)")
+    write("x_block = np.empty((block, x.shape[1]), parameters.dtype)")
+    name_parameters(write, layers, layout, gradients=False)
+    name_scratch(write, layout)
+    write("for first in range(0, x.shape[0], block):")
+    write.depth += 1
+    write("rows = min(block, x.shape[0] - first)", "x_rows = x_block[:rows]")
+    write("finite &= data._take_finite(x, first, x_rows)")
+    _forward(write, layers)
+    write(f"data._put_rows(y{len(layers) - 1}, out, first)")
+    write.depth -= 1
+    write("return finite")
+    return write.module(PREDICT_SIGNATURE, HEAD), write.numbers
+
+
+def pass_rows(write: Writer, network: Network, mode: str) -> None:
+    """Take ``rows`` rows from ``first`` on forward and back, and add their loss to ``total``.
+
+    ``mode`` says what becomes of the gradient of a weight: "set", "add" to what is there, or "fold" into the update.
+    """
+    _batch(write, network)
+    _forward(write, network.layers)
+    _loss(write, network)
+    _backward(write, network, mode)
+
+
+def block_rows(network: Network, batch_size: int) -> int:
+    """Return how many rows to take through the network at a time."""
+    size = 4 if network.dtype == "float32" else 8
+    columns = sum(layer.n_in + 2 * layer.n_out for layer in network.layers)
+    weights = sum(layer.n_in * layer.n_out for layer in network.layers if layer.kind == "linear")
+    # A dropout mask is drawn for a whole batch; and weights that fill the cache by themselves want long products.
+    whole = any(layer.kind == "dropout" for layer in network.layers) or weights * size > BLOCK_BYTES
+    if whole or batch_size * columns * size <= 2 * BLOCK_BYTES:
+        return batch_size
+    return min(batch_size, max(64, BLOCK_BYTES // (columns * size) // 16 * 16))
+
+
 class Layout:
     """Where the parameters, buffers and scratch arrays of a network lie."""
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, layers: tuple[Layer, ...]) -> None:
+        self.layers = layers
         self.parameters: list[tuple[int, int]] = []
         """Layer and rank (2 a weight, 1 a bias) of each parameter, in the order of the flat vector."""
         self.scratch: list[str] = []
         """Names of the scratch arrays."""
-        for i, layer in enumerate(network.layers):
+        for i, layer in enumerate(layers):
             if layer.kind == "linear":
                 self.parameters += [(i, 2), (i, 1)] if layer.bias else [(i, 2)]
             if layer.kind == "dropout":
@@ -49,20 +104,20 @@ class Layout:
             self.scratch.append(f"y{i}")
             self.scratch.append(f"d{i}")
 
-    def places(self, network: Network, batch_size: int) -> list[int]:
-        """Return the numbers of ``places`` for a batch size, and the length of the scratch as the last."""
-        numbers, offset = [batch_size], 0
+    def places(self, batch_size: int, block: int) -> list[int]:
+        """Return the numbers of ``places``, and the length of the scratch as the last."""
+        numbers, offset = [batch_size, block], 0
         for i, rank in self.parameters:
-            layer = network.layers[i]
+            layer = self.layers[i]
             rows, columns = (layer.n_in if rank == 2 else 1), layer.n_out
             numbers += [offset, rows, columns]
             offset += rows * columns
         offset = 0
         for name in self.scratch:
-            columns = network.layers[int(name.lstrip("maskzyd"))].n_out
+            columns = self.layers[int(name.lstrip("maskzyd"))].n_out
             numbers += [offset, columns]
             # A cache line apart, so that rows of different arrays do not share one.
-            offset += -(-batch_size * columns // 16) * 16
+            offset += -(-block * columns // 16) * 16
         return [*numbers, offset]
 
 
@@ -71,46 +126,51 @@ def keeps_z(layer: Layer) -> bool:
     return layer.kind in ("linear", "activation") and ACTIVATIONS[layer.activation].reads_z
 
 
-def _preamble(write: Writer, network: Network, layout: Layout) -> None:
+def name_parameters(write: Writer, layers: tuple[Layer, ...], layout: Layout, *, gradients: bool) -> None:
     """Name the pieces of the flat vectors."""
-    write("batch = places[0]", "n_visits = order.shape[1]" if network.ordered else "n_visits = x.shape[0]")
-    at = 1
+    at = 2
     for i, rank in layout.parameters:
         name = f"w{i}" if rank == 2 else f"b{i}"
         shape = f".reshape((places[{at + 1}], places[{at + 2}]))" if rank == 2 else ""
         extent = f"places[{at}] : places[{at}] + places[{at + 1}] * places[{at + 2}]"
-        write(f"{name} = parameters[{extent}]{shape}", f"d{name} = gradients[{extent}]{shape}")
+        write(f"{name} = parameters[{extent}]{shape}")
+        if gradients:
+            write(f"d{name} = gradients[{extent}]{shape}")
         at += 3
-    for name in layout.scratch:
-        extent = f"places[{at}] : places[{at}] + batch * places[{at + 1}]"
-        write(f"{name}_all = scratch[{extent}].reshape((batch, places[{at + 1}]))")
-        at += 2
     offset = "0"
-    for i, layer in enumerate(network.layers):
+    for i, layer in enumerate(layers):
         if layer.kind == "normalize":
-            write(f"columns{i} = y{i}_all.shape[1]", f"at{i} = {offset}")
+            write(f"at{i} = {offset}", f"columns{i} = places[{at + 1 + 2 * layout.scratch.index(f'y{i}')}]")
             write(f"mean{i} = buffers[at{i} : at{i} + columns{i}]")
             write(f"scale{i} = buffers[at{i} + columns{i} : at{i} + 2 * columns{i}]")
             offset = f"at{i} + 2 * columns{i}"
 
 
+def name_scratch(write: Writer, layout: Layout) -> None:
+    """Name the scratch arrays, each of a block's rows."""
+    at = 2 + 3 * len(layout.parameters)
+    for name in layout.scratch:
+        extent = f"places[{at}] : places[{at}] + block * places[{at + 1}]"
+        write(f"{name}_all = scratch[{extent}].reshape((block, places[{at + 1}]))")
+        at += 2
+
+
 def _batch(write: Writer, network: Network) -> None:
-    """Name the rows of a batch, or gather them."""
-    write("start = u * batch", "rows = min(batch, n_visits - start)")
+    """Name the rows of a block, or gather them."""
     names = [("x", "x_rows", "x_batch"), ("y", "targets", "y_batch")]
     names += [("sample_weight", "weights", "weight_batch")] * network.weighted
     for source, rows, buffer in names:
         if network.ordered:
             flat = source == "sample_weight" or (source == "y" and LOSSES[network.loss.kind].index_target)
             gather = "data._gather" if flat else "data._gather_rows"
-            write(f"{rows} = {buffer}[:rows]", f"{gather}({source}, order[e, start : start + rows], {rows})")
+            write(f"{rows} = {buffer}[:rows]", f"{gather}({source}, order[e, first : first + rows], {rows})")
         else:
-            write(f"{rows} = {source}[start : start + rows]")
+            write(f"{rows} = {source}[first : first + rows]")
 
 
-def _forward(write: Writer, network: Network) -> None:
+def _forward(write: Writer, layers: tuple[Layer, ...]) -> None:
     before = "x_rows"
-    for i, layer in enumerate(network.layers):
+    for i, layer in enumerate(layers):
         write(f"y{i} = y{i}_all[:rows]")
         if keeps_z(layer):
             write(f"z{i} = z{i}_all[:rows]")
@@ -165,20 +225,20 @@ def _loss(write: Writer, network: Network) -> None:
     loss, last = network.loss, len(network.layers) - 1
     kernel = write.kernel("loss", f'losses_of._loss("{loss.kind}")')
     weights = "weights" if network.weighted else "None"
-    scale = write.number(loss.scale) + " / rows" * loss.mean
+    scale = write.number(loss.scale) + " / n_rows" * loss.mean
     write(f"d = d{last}_all[:rows]")
     write(f"value = {kernel}(y{last}, targets, {weights}, d, {scale}, {write.number(loss.parameter)})")
-    write("total += value * rows" if loss.mean else "total += value")
+    write("total += value * n_rows" if loss.mean else "total += value")
 
 
-def _backward(write: Writer, network: Network) -> None:
+def _backward(write: Writer, network: Network, mode: str) -> None:
     """Go back through the layers; ``d`` is the gradient with respect to the output of the layer in hand."""
     first = next((i for i, layer in enumerate(network.layers) if layer.kind == "linear"), len(network.layers))
     for i in range(len(network.layers) - 1, first - 1, -1):
         layer = network.layers[i]
         before = f"y{i - 1}" if i else "x_rows"
         below = f"d{i - 1}_all[:rows]" if i > first else ""
-        _BACKWARD[layer.kind](write, i, layer, before, below, folds_update(network))
+        _BACKWARD[layer.kind](write, i, layer, before, below, mode)
 
 
 def folds_update(network: Network) -> bool:
@@ -188,7 +248,7 @@ def folds_update(network: Network) -> bool:
     return optimizer.kind == "sgd" and not any(optimizer.settings) and not clipped
 
 
-def _backward_activation(write: Writer, i: int, layer: Layer, before: str, below: str, folded: bool) -> None:
+def _backward_activation(write: Writer, i: int, layer: Layer, before: str, below: str, mode: str) -> None:
     if layer.activation != "identity":
         z = f"z{i}" if keeps_z(layer) else f"y{i}"
         maker = f'activations._backward_in_place("{layer.activation}")'
@@ -198,29 +258,29 @@ def _backward_activation(write: Writer, i: int, layer: Layer, before: str, below
         write(f"d_below = {below}", "activations.copy(d, d_below)", "d = d_below")
 
 
-def _backward_linear(write: Writer, i: int, layer: Layer, before: str, below: str, folded: bool) -> None:
-    _backward_activation(write, i, layer, before, "", folded)
+def _backward_linear(write: Writer, i: int, layer: Layer, before: str, below: str, mode: str) -> None:
+    _backward_activation(write, i, layer, before, "", mode)
     if below:
         write(f"d_below = {below}", f"product_transposed_right(d, w{i}, d_below)")
-    if folded:
+    if mode == "fold":
         write("rate = rates[e, min(u, rates.shape[1] - 1)]")
         write(f"add_product_transposed_left(-rate, {before}, d, 1.0, w{i})")
     else:
-        write(f"add_product_transposed_left(1.0, {before}, d, 0.0, dw{i})")
+        write(f"add_product_transposed_left(1.0, {before}, d, {'1.0' if mode == 'add' else '0.0'}, dw{i})")
     if layer.bias:
-        write(f"linear._sum_rows(d, db{i})")
-        if folded:
+        write(f"linear._add_rows(d, db{i})" if mode == "add" else f"linear._sum_rows(d, db{i})")
+        if mode == "fold":
             kernel = write.kernel("descend", "optimizers._sgd(False, False, False)")
             write(f"{kernel}(b{i}, db{i}, moments, rate, 0.0, 0.0)")
     if below:
         write("d = d_below")
 
 
-def _backward_dropout(write: Writer, i: int, layer: Layer, before: str, below: str, folded: bool) -> None:
+def _backward_dropout(write: Writer, i: int, layer: Layer, before: str, below: str, mode: str) -> None:
     write(f"d_below = {below}", f"data._multiply(d, mask{i}, d_below)", "d = d_below")
 
 
-def _backward_normalize(write: Writer, i: int, layer: Layer, before: str, below: str, folded: bool) -> None:
+def _backward_normalize(write: Writer, i: int, layer: Layer, before: str, below: str, mode: str) -> None:
     write(f"d_below = {below}", f"data._divide(d, scale{i}, d_below)", "d = d_below")
 
 
@@ -232,10 +292,8 @@ _BACKWARD = {
 }
 
 
-def _update(write: Writer, network: Network) -> None:
-    write("step += 1", "draws += 1")
-    if folds_update(network):
-        return
+def update(write: Writer, network: Network) -> None:
+    """Clip the gradients and make one update from them; ``step`` counts it already."""
     optimizer = network.optimizer
     if optimizer.clip_value is not None:
         write(f"optimizers._clip(gradients, {write.number(optimizer.clip_value)})")

@@ -123,7 +123,7 @@ def _load(write: Writer, network: Network, parameters: list[Vector]) -> None:
     sources = [("", "parameters")] + [(f"m{r}_", f"moments[{r}]") for r in range(n_moments(network))]
     for prefix, source in sources:
         for v in parameters:
-            write(f"{prefix}{v.name} = lanes.load({source}, {v.offset}, {v.stride}, {v.used}, {v.count})")
+            write(f"{prefix}{v.name} = lanes.load(parameters, {source}, {v.offset}, {v.stride}, {v.used}, {v.count})")
     for i, layer in enumerate(network.layers):
         write(f"used{i} = lanes.first({layer.n_out}, {lanes(layer.n_out)})")
         if not layer.bias:
@@ -184,7 +184,7 @@ def _loss(write: Writer, network: Network) -> None:
     if index:
         write(f"wanted = lanes.only(y[row], {lanes(n)})")
     else:
-        write(f"t = lanes.load(targets, row * {n}, 1, {n}, {lanes(n)})")
+        write(f"t = lanes.load(parameters, targets, row * {n}, 1, {n}, {lanes(n)})")
     if LOSSES[network.loss.kind].elementwise:
         write(f"value, slope = losses_of._{network.loss.kind}(y{last}, t, parameter)")
         write(f"value = lanes.total(select(used{last}, value, zero))")

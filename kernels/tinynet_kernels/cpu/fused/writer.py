@@ -4,9 +4,15 @@ SIGNATURE = (
     "parameters, gradients, moments, buffers, x, y, sample_weight, order, rates, losses, "
     "scratch, x_batch, y_batch, weight_batch, places, numbers, step, draws, seed"
 )
-"""The arguments of every fused function."""
+"""The arguments of every fused function that trains."""
+
+PREDICT_SIGNATURE = "parameters, buffers, x, out, places, numbers"
+"""The arguments of one that predicts. It returns whether all of ``x`` is finite, and has scratch of its own: several
+threads may predict with one model at once."""
 
 HEAD = '''"""Written by tinynet; safe to delete."""
+
+import numpy as np
 
 from tinynet_kernels.cpu import activations, compiling, data, linear, optimizers, random
 from tinynet_kernels.cpu import losses as losses_of
@@ -22,6 +28,7 @@ class Writer:
 
     def __init__(self) -> None:
         self.lines: list[str] = []
+        self.functions: list[str] = []
         self.kernels: dict[str, str] = {}
         self.numbers: list[float] = []
         self.depth = 1
@@ -40,8 +47,16 @@ class Writer:
         self.kernels[name] = maker
         return name
 
+    def define(self, name: str, signature: str) -> None:
+        """Begin a function; the one before it ends. The last one, ``run``, gets its signature from ``module``."""
+        if self.functions:
+            self.functions[-1] += "\n".join(self.lines) + "\n"
+        self.lines, self.depth = [], 1
+        self.functions.append(f"@compiling.compiled\ndef {name}({signature}):\n" if name != "run" else "")
+
     def module(self, signature: str, head: str) -> str:
         """Return the source of the module with the function ``run``."""
         made = "".join(f"{name} = {maker}\n" for name, maker in sorted(self.kernels.items()))
+        before = "\n\n".join(function for function in self.functions if function)
         body = "\n".join(self.lines)
-        return f"{head}\n{made}\n\n@compiling.compiled\ndef run({signature}):\n{body}\n"
+        return f"{head}\n{made}\n\n{before}\n\n@compiling.compiled\ndef run({signature}):\n{body}\n"

@@ -1,0 +1,72 @@
+"""The source of fused functions for large batches of small networks: in blocks, on several threads.
+
+A batch is cut into ``SLOTS`` ranges of rows, however many threads there are. ``part`` takes one range through the
+network in blocks whose activations stay in the cache, and adds up a gradient of its own; ``finish`` adds the gradients
+of the ranges, always in the same order, and makes the update. So the result is the same to the last bit on any number
+of threads. ``run`` does all of it on one thread.
+"""
+
+from tinynet_kernels.cpu.fused import medium
+from tinynet_kernels.cpu.fused.network import Network
+from tinynet_kernels.cpu.fused.writer import HEAD, SIGNATURE, Writer
+
+SLOTS = 8
+"""Ranges that a batch is cut into: the most threads that can help."""
+
+PART = (
+    "parameters, gradients, buffers, x, y, sample_weight, order, e, start, n_rows, slot, "
+    "scratch, x_batch, y_batch, weight_batch, places, numbers"
+)
+"""Arguments of ``part``: ``gradients`` is the slot's own vector; it returns the slot's share of the batch's loss."""
+
+FINISH = "parameters, gradients, slots, moments, rates, e, u, numbers, step"
+"""Arguments of ``finish``: ``slots`` is (SLOTS, n_parameters)."""
+
+
+def source_of(network: Network) -> tuple[str, list[float]]:
+    """Return the source of the module with ``part``, ``finish`` and ``run``, and the settings that go with them."""
+    write = Writer()
+    _part(write, network)
+    _finish(write, network)
+    _run(write, network)
+    return write.module(f"{SIGNATURE}, slots", HEAD), write.numbers
+
+
+def _part(write: Writer, network: Network) -> None:
+    write.define("part", PART)
+    layout = medium.Layout(network.layers)
+    write("block, total = places[1], 0.0")
+    medium.name_parameters(write, network.layers, layout, gradients=True)
+    medium.name_scratch(write, layout)
+    write("gradients[:] = 0")
+    write(f"low, high = start + n_rows * slot // {SLOTS}, start + n_rows * (slot + 1) // {SLOTS}")
+    write("for first in range(low, high, block):")
+    write.depth += 1
+    write("rows = min(block, high - first)")
+    medium.pass_rows(write, network, mode="add")
+    write.depth -= 1
+    write("return total")
+
+
+def _finish(write: Writer, network: Network) -> None:
+    write.define("finish", FINISH)
+    write("for i in range(gradients.size):")
+    write("    gradients[i] = slots[0, i]")
+    write(f"    for s in range(1, {SLOTS}):")
+    write("        gradients[i] += slots[s, i]")
+    medium.update(write, network)
+
+
+def _run(write: Writer, network: Network) -> None:
+    write.define("run", "")
+    write("batch = places[0]")
+    write("n_visits = order.shape[1]" if network.ordered else "n_visits = x.shape[0]")
+    write("for e in range(rates.shape[0]):")
+    write.depth += 1
+    write("total = 0.0", "for u in range((n_visits + batch - 1) // batch):")
+    write.depth += 1
+    write("start = u * batch", "n_rows = min(batch, n_visits - start)", f"for slot in range({SLOTS}):")
+    write(f"    total += part({PART.replace('gradients', 'slots[slot]')})")
+    write("step += 1", f"finish({FINISH})")
+    write.depth -= 1
+    write("losses[e, 0] = total / n_visits" if network.loss.mean else "losses[e, 0] = total")

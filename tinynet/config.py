@@ -1,0 +1,50 @@
+"""Settings of the process: how many threads to use."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+from tinynet.checks import whole
+
+MODEST = 4
+"""Most threads that are taken without being asked: other processes want to compute, too."""
+
+_threads: ContextVar[int | None] = ContextVar("tinynet_threads", default=None)
+
+
+def threads() -> int:
+    """Return how many threads training may use: what ``use_threads`` says, else ``TINYNET_THREADS``, else up to 4.
+
+    Examples
+    --------
+    >>> with use_threads(2):
+    ...     threads()
+    2
+    """
+    chosen = _threads.get()
+    if chosen is not None:
+        return chosen
+    text = os.environ.get("TINYNET_THREADS")
+    if text:
+        return whole("TINYNET_THREADS", int(text) if text.strip().isdigit() else text)
+    return min(MODEST, _available())
+
+
+@contextmanager
+def use_threads(n: int | None) -> Iterator[None]:
+    """Use ``n`` threads in a ``with`` block of this Python thread; None leaves what is in force."""
+    token = _threads.set(_threads.get() if n is None else whole("threads", n))
+    try:
+        yield
+    finally:
+        _threads.reset(token)
+
+
+def _available() -> int:
+    """Return the number of processors that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
