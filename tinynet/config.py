@@ -30,7 +30,7 @@ def threads() -> int:
     text = os.environ.get("TINYNET_THREADS")
     if text:
         return whole("TINYNET_THREADS", int(text) if text.strip().isdigit() else text)
-    return min(MODEST, _available())
+    return min(MODEST, usable_cores())
 
 
 @contextmanager
@@ -43,8 +43,8 @@ def use_threads(n: int | None) -> Iterator[None]:
         _threads.reset(token)
 
 
-def _available() -> int:
-    """Return the number of processors that this process may use."""
+def usable_cores() -> int:
+    """Return how many cores this process may use, which containers and batch systems limit."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import tinynet
 from tinynet.backends import available, get_backend
+from tinynet.config import threads, usable_cores
 from tinynet.errors import BackendUnavailableError
 
 PACKAGES = ("numpy", "scipy", "numba", "matplotlib", "rich", "scikit-learn")
-THREAD_VARIABLES = ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 def report() -> str:
@@ -63,11 +64,9 @@ def _machine() -> Iterator[tuple[str, str]]:
     yield "system", platform.platform()
     yield "processor", processor()
     yield "cores", f"{usable_cores()} usable of {os.cpu_count()}"
+    yield "threads", f"{threads()} for large batches (TINYNET_THREADS changes it)"
     settings = ", ".join(f"{name}={os.environ[name]}" for name in THREAD_VARIABLES if name in os.environ)
-    yield (
-        "threads",
-        settings or f"one for each usable core; set {THREAD_VARIABLES[0]} or {THREAD_VARIABLES[2]} to change it",
-    )
+    yield "BLAS threads", settings or f"one for each usable core; set {THREAD_VARIABLES[-1]} to change it"
 
 
 def processor() -> str:
@@ -78,13 +77,6 @@ def processor() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
-
-
-def usable_cores() -> int:
-    """Return how many cores this process may use, which containers and batch systems limit."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _backends() -> Iterator[tuple[str, str]]:

@@ -1,6 +1,9 @@
 """How the kernels of this package are compiled: one place for the options, and why each is set."""
 
+import hashlib
 from collections.abc import Callable
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numba
@@ -41,9 +44,26 @@ def compiled_sum(function: Kernel) -> Kernel:
 
 
 def _compiled(function: Kernel, options: dict[str, Any]) -> Kernel:
-    kernel: Kernel
     try:
         kernel = numba.njit(function, cache=True, **options)
     except RuntimeError:  # neither the package's folder nor the user's cache folder can be written
-        kernel = numba.njit(function, **options)
+        return _plainly(function, options)
+    # Numba forgets machine code when the file of its function changes. Ours is made of other files, too.
+    file = kernel._cache._cache_file
+    file._source_stamp = (file._source_stamp, fingerprint())
+    compiled_kernel: Kernel = kernel
+    return compiled_kernel
+
+
+def _plainly(function: Kernel, options: dict[str, Any]) -> Kernel:
+    kernel: Kernel = numba.njit(function, **options)
     return kernel
+
+
+@cache
+def fingerprint() -> str:
+    """Return a digest of the sources of this package."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]

@@ -15,8 +15,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-import tinynet_kernels
-from tinynet_kernels.cpu.compiling import Kernel
+from tinynet_kernels.cpu.compiling import Kernel, fingerprint
 from tinynet_kernels.cpu.fused import blocked, medium, tiny
 from tinynet_kernels.cpu.fused.network import Layer, Network
 
@@ -118,7 +117,7 @@ def cache_folder() -> Path:
     ``TINYNET_CACHE_DIR``, else the user's cache folder. Where none can be written, a temporary folder, with a warning:
     functions then compile anew in every process.
     """
-    name = f"{_fingerprint()}-numba{numba.__version__}-py{sys.version_info[0]}{sys.version_info[1]}"
+    name = f"{fingerprint()}-numba{numba.__version__}-py{sys.version_info[0]}{sys.version_info[1]}"
     for base in _bases():
         folder = base / name
         try:
@@ -146,13 +145,3 @@ def _bases() -> list[Path]:
     else:
         root = os.environ.get("XDG_CACHE_HOME", str(Path.home() / ".cache"))
     return [Path(root) / "tinynet"]
-
-
-@cache
-def _fingerprint() -> str:
-    """Return a digest of this package's sources: Numba's cache would miss an edit of what a function calls."""
-    folder = Path(tinynet_kernels.__path__[0]) / "cpu"
-    digest = hashlib.sha256()
-    for path in sorted(folder.rglob("*.py")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]

@@ -1,0 +1,121 @@
+"""Who takes part: a table. A library is imported only in the process that runs it."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Protocol
+
+from benchmarks.workloads import Workload
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+class Runner(Protocol):
+    """One library at one workload.
+
+    It is made from ``(problem, threads)``; tinynet's takes a backend too.
+    """
+
+    def reset(self) -> None:
+        """Take the initial weights; not timed."""
+
+    def run(self, n: int) -> None:
+        """Train for ``n`` epochs, or predict ``n`` times; timed."""
+
+    def result(self) -> NDArray[Any]:
+        """Return the parameters that training led to, or the last prediction."""
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A library, or a program, that takes part.
+
+    Attributes
+    ----------
+    title : str
+        For the report.
+    train, predict : str or None
+        ``module:class`` of the runner for each task, below this package; None where it has none.
+    packages : tuple of str
+        What is imported; their versions are recorded.
+    command : str
+        What installs it.
+    program : str or None
+        A program that must be on the path.
+    limit : callable
+        Tells why the peer cannot run a workload, or None.
+    """
+
+    name: str
+    title: str
+    train: str | None
+    predict: str | None
+    packages: tuple[str, ...] = ()
+    command: str = ""
+    program: str | None = None
+    limit: Callable[[Workload], str | None] = lambda _: None
+
+    def missing(self) -> str | None:
+        """Tell what is not installed and the command that gets it, or None."""
+        absent = [name for name in self.packages if importlib.util.find_spec(name) is None]
+        if self.program is not None and shutil.which(self.program) is None:
+            absent.append(self.program)
+        return f"{' and '.join(absent)} not installed. Get it by: {self.command}" if absent else None
+
+    def unable(self, workload: Workload) -> str | None:
+        """Tell why this peer does not run a workload, or None."""
+        if self.runner(workload) is None:
+            return f"{self.title} does not {workload.task}"
+        return self.limit(workload)
+
+    def runner(self, workload: Workload) -> str | None:
+        """Return where the runner for a workload is."""
+        return self.train if workload.task == "train" else self.predict
+
+    def load(self, workload: Workload) -> Callable[..., Runner]:
+        """Import the runner for a workload, and the library with it."""
+        place = self.runner(workload)
+        assert place is not None, f"ask {self.name}.unable(workload) first"
+        module, _, name = place.partition(":")
+        loaded: Callable[..., Runner] = getattr(importlib.import_module(f"benchmarks.peers.{module}"), name)
+        return loaded
+
+
+def _sigmoid_only(workload: Workload) -> str | None:
+    fits = len(workload.sizes) <= 3 and {workload.hidden, workload.output} == {"sigmoid"}
+    fits = fits and (workload.loss, workload.optimizer, workload.shuffle) == ("sum_squares", "sgd", False)
+    return None if fits else "it is written for the notebook's nets: one or two sigmoid layers, squared error, SGD"
+
+
+def _sklearn_limit(workload: Workload) -> str | None:
+    if workload.output != "identity":
+        return "scikit-learn's networks cannot end in a sigmoid with squared error"
+    if len(workload.sizes) < 3:
+        return "scikit-learn's networks have at least one hidden layer"
+    return None
+
+
+_TABLE = (
+    Peer("tinynet", "tinynet", "tinynet_runs:Train", "tinynet_runs:Predict", ("tinynet",), "see README.md"),
+    Peer("floor", "the floor", "floor:Products", "floor:BareCall", ("numba",), "pip install numba"),
+    Peer("c", "hand-written C", "c_runs:Train", None, program="cc", command="install a C compiler (gcc or clang)",
+         limit=_sigmoid_only),
+    Peer("notebook", "the notebook's NumPy code", "notebook:Train", None, limit=_sigmoid_only),
+    Peer("scikit-learn", "scikit-learn", "sklearn_runs:Train", "sklearn_runs:Predict", ("sklearn",),
+         "pip install scikit-learn", limit=_sklearn_limit),
+    Peer("torch", "PyTorch", "torch_runs:Eager", "torch_runs:Predict", ("torch",), "pip install torch"),
+    Peer("torch-compile", "torch.compile", "torch_runs:Compiled", None, ("torch",), "pip install torch"),
+    Peer("jax", "JAX jit", "jax_runs:Jit", "jax_runs:Predict", ("jax",), "pip install jax"),
+    Peer("jax-scan", "JAX scan", "jax_runs:Scan", None, ("jax",), "pip install jax"),
+    Peer("onnxruntime", "onnxruntime", None, "onnx_runs:Predict", ("onnxruntime", "onnx"),
+         "pip install onnx onnxruntime"),
+)  # fmt: skip
+
+PEERS: Mapping[str, Peer] = MappingProxyType({peer.name: peer for peer in _TABLE})
+"""All who take part, by name; tinynet first."""

@@ -1,0 +1,125 @@
+"""PyTorch: the usual loop, eager and with ``torch.compile``; batches are rows gathered from tensors, no DataLoader."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from benchmarks.problem import Problem, split
+from benchmarks.workloads import Workload
+
+ACTIVATIONS = {"sigmoid": nn.Sigmoid, "tanh": nn.Tanh, "relu": nn.ReLU}
+LOSSES = {
+    "sum_squares": lambda: nn.MSELoss(reduction="sum"),
+    "mean_squares": nn.MSELoss,
+    "cross_entropy": nn.CrossEntropyLoss,
+}
+OPTIMIZERS = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}
+
+
+def network(workload: Workload) -> nn.Sequential:
+    """Return the network of a workload."""
+    layers: list[nn.Module] = []
+    last = len(workload.sizes) - 2
+    for place in range(last + 1):
+        layers.append(nn.Linear(workload.sizes[place], workload.sizes[place + 1]))
+        kind = workload.output if place == last else workload.hidden
+        if kind != "identity":
+            layers.append(ACTIVATIONS[kind]())
+    return nn.Sequential(*layers).to(getattr(torch, workload.dtype))
+
+
+def take(net: nn.Sequential, problem: Problem) -> None:
+    """Give the network the initial weights; PyTorch keeps them transposed."""
+    linears = [layer for layer in net if isinstance(layer, nn.Linear)]
+    with torch.no_grad():
+        for linear, (w, b) in zip(linears, split(problem.parameters, problem.workload.sizes), strict=True):
+            linear.weight.copy_(torch.from_numpy(w.T.copy()))
+            linear.bias.copy_(torch.from_numpy(b))
+
+
+class Eager:
+    """``zero_grad``, forward, ``backward``, ``step``, with the optimizer's fused kernel."""
+
+    def __init__(self, problem: Problem, threads: int) -> None:
+        torch.set_num_threads(threads)
+        self.problem = problem
+        self.x, self.y = torch.from_numpy(problem.x), torch.from_numpy(problem.y)
+        self.net = network(problem.workload)
+        criterion = LOSSES[problem.workload.loss]()
+        self.loss = self.wrapped(lambda x, y: criterion(self.net(x), y))
+
+    def wrapped(self, function: Any) -> Any:
+        """Return the function from a batch to its loss as it is used."""
+        return function
+
+    def reset(self) -> None:
+        """Take the initial weights and a fresh optimizer."""
+        take(self.net, self.problem)
+        workload = self.problem.workload
+        make = OPTIMIZERS[workload.optimizer]
+        self.optimizer = make(self.net.parameters(), lr=workload.learning_rate, fused=True)
+
+    def run(self, n: int) -> None:
+        """Train for ``n`` epochs."""
+        workload = self.problem.workload
+        orders = self.problem.orders(n)
+        for _ in range(n):
+            total = torch.zeros(())
+            order = torch.from_numpy(next(orders)) if workload.shuffle else None
+            for start in range(0, workload.n_visits, workload.rows):
+                rows = slice(start, start + workload.rows)
+                chosen = rows if order is None else order[rows]
+                self.optimizer.zero_grad()
+                loss = self.loss(self.x[chosen], self.y[chosen])
+                loss.backward()
+                self.optimizer.step()
+                total += loss.detach()
+            self.epoch_loss = total.item()
+
+    def result(self) -> NDArray[Any]:
+        """Return the trained parameters."""
+        parameters = [value.detach().numpy().T.ravel() for value in self.net.parameters()]
+        return np.concatenate(parameters)
+
+    def about(self) -> str:
+        """Tell the version."""
+        return f"torch {torch.__version__}, {torch.get_num_threads()} threads"
+
+
+class Compiled(Eager):
+    """The same loop; forward, loss and backward are compiled."""
+
+    def wrapped(self, function: Any) -> Any:
+        """Compile for the one shape that occurs."""
+        return torch.compile(function, dynamic=False)
+
+
+class Predict:
+    """One sample at a time, from NumPy to NumPy as with the others."""
+
+    def __init__(self, problem: Problem, threads: int) -> None:
+        torch.set_num_threads(threads)
+        self.x = problem.x[:1]
+        self.net = network(problem.workload).eval()
+        take(self.net, problem)
+
+    def reset(self) -> None:
+        """There is nothing to undo."""
+
+    def run(self, n: int) -> None:
+        """Predict ``n`` times."""
+        net, x, from_numpy = self.net, self.x, torch.from_numpy
+        with torch.inference_mode():
+            for _ in range(n):
+                self.out = net(from_numpy(x)).numpy()
+
+    def result(self) -> NDArray[Any]:
+        """Return the last prediction."""
+        return self.out
+
+    about = Eager.about

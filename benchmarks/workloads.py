@@ -1,0 +1,209 @@
+"""The workloads, as plain data. NumPy is not imported here, so that the import of a library can be timed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from types import MappingProxyType
+from typing import Literal
+
+TRAINING_PEERS = ("floor", "torch", "torch-compile", "jax", "jax-scan")
+SEED_PEERS = ("c", "notebook", "torch", "torch-compile", "jax", "jax-scan", "scikit-learn")
+PREDICTING_PEERS = ("floor", "onnxruntime", "torch", "jax", "scikit-learn")
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A network, what it learns, and how; or a network that predicts one sample at a time.
+
+    Attributes
+    ----------
+    sizes : tuple of int
+        Widths, from the input to the output.
+    hidden, output : str
+        Activations after the inner layers and after the last one.
+    loss : {"sum_squares", "mean_squares", "cross_entropy"}
+        The sum over a batch and its outputs, the mean over both, and the mean over the samples of a batch.
+    batch_size : int or None
+        None: all samples at once. The samples that fill no batch are left out.
+    epochs : int
+        Of one run; of single predictions if ``task`` is "predict".
+    spread : float or None
+        Standard deviation of the initial weights and biases; None: Glorot's, with biases of zero.
+    threaded : bool
+        Whether it is worth more than one thread.
+    peers : tuple of str
+        What tinynet is compared with, by name.
+    """
+
+    id: str
+    title: str
+    sizes: tuple[int, ...]
+    hidden: Literal["sigmoid", "tanh", "relu"]
+    output: Literal["identity", "sigmoid"] = "identity"
+    loss: Literal["sum_squares", "mean_squares", "cross_entropy"] = "mean_squares"
+    optimizer: Literal["sgd", "adam"] = "sgd"
+    learning_rate: float = 0.01
+    dtype: Literal["float32", "float64"] = "float32"
+    data: str = "random"
+    n_samples: int = 1000
+    batch_size: int | None = None
+    epochs: int = 1
+    shuffle: bool = False
+    spread: float | None = None
+    task: Literal["train", "predict"] = "train"
+    threaded: bool = False
+    peers: tuple[str, ...] = TRAINING_PEERS
+
+    @property
+    def rows(self) -> int:
+        """Samples of one update, or of one prediction."""
+        if self.task == "predict":
+            return 1
+        return min(self.batch_size or self.n_samples, self.n_samples)
+
+    @property
+    def n_updates(self) -> int:
+        """Updates of one epoch."""
+        return 1 if self.task == "predict" else self.n_samples // self.rows
+
+    @property
+    def n_visits(self) -> int:
+        """Samples that an epoch visits."""
+        return self.n_updates * self.rows
+
+    @property
+    def n_parameters(self) -> int:
+        """Weights and biases."""
+        return sum((n_in + 1) * n_out for n_in, n_out in pairwise(self.sizes))
+
+    @property
+    def tolerance(self) -> float:
+        """Largest relative difference of two losses that count as the same."""
+        return 1e-6 if self.dtype == "float64" else 1e-3
+
+
+_SEED = Workload(
+    id="seed-1",
+    title="4-3 sigmoid, batch 1",
+    sizes=(4, 3),
+    hidden="sigmoid",
+    output="sigmoid",
+    loss="sum_squares",
+    learning_rate=0.001,
+    dtype="float64",
+    data="sine",
+    batch_size=1,
+    epochs=400,
+    spread=0.01,
+    peers=SEED_PEERS,
+)
+_FASHION = Workload(
+    id="fashion",
+    title="Fashion-MNIST 784-256-10, batch 128, SGD",
+    sizes=(784, 256, 10),
+    hidden="relu",
+    loss="cross_entropy",
+    learning_rate=0.05,
+    data="fashion",
+    n_samples=60_000,
+    batch_size=128,
+    shuffle=True,
+    threaded=True,
+    peers=(*TRAINING_PEERS, "scikit-learn"),
+)
+_PREDICT = Workload(
+    id="predict-1",
+    title="one sample through 4-5-3",
+    sizes=(4, 5, 3),
+    hidden="sigmoid",
+    output="sigmoid",
+    dtype="float64",
+    data="sine",
+    task="predict",
+    epochs=2000,
+    peers=PREDICTING_PEERS,
+)
+
+
+def _adam(workload: Workload) -> Workload:
+    return replace(
+        workload,
+        id=f"{workload.id}-adam",
+        title=workload.title.replace("SGD", "Adam"),
+        optimizer="adam",
+        learning_rate=0.001,
+    )
+
+
+_SEED2 = replace(_SEED, id="seed2-1", title="4-5-3 sigmoid, batch 1", sizes=(4, 5, 3), learning_rate=0.01)
+_SMALL = replace(
+    _FASHION, id="fashion-small", title="Fashion-MNIST 784-64-64-10, batch 128, SGD", sizes=(784, 64, 64, 10)
+)
+
+_ALL = (
+    _SEED,
+    replace(_SEED, id="seed-10", title="4-3 sigmoid, batch 10", batch_size=10),
+    _SEED2,
+    replace(_SEED2, id="seed2-10", title="4-5-3 sigmoid, batch 10", batch_size=10),
+    Workload(
+        id="chains",
+        title="matrix exponential, 4-32-16-4 tanh, full batch, Adam",
+        sizes=(4, 32, 16, 4),
+        hidden="tanh",
+        optimizer="adam",
+        learning_rate=0.001,
+        data="expm",
+        n_samples=10_000,
+        epochs=200,
+        threaded=True,
+        peers=(*TRAINING_PEERS, "scikit-learn"),
+    ),
+    Workload(
+        id="deep32",
+        title="32-32-32-32-10 ReLU, batch 32, SGD",
+        sizes=(32, 32, 32, 32, 10),
+        hidden="relu",
+        n_samples=3200,
+        batch_size=32,
+        epochs=20,
+        peers=(*TRAINING_PEERS, "scikit-learn"),
+    ),
+    _FASHION,
+    _adam(_FASHION),
+    _SMALL,
+    _adam(_SMALL),
+    replace(
+        _FASHION,
+        id="wide",
+        title="784-2048-2048-10, batch 1024, Adam",
+        sizes=(784, 2048, 2048, 10),
+        optimizer="adam",
+        learning_rate=0.001,
+        n_samples=4096,
+        batch_size=1024,
+    ),
+    _PREDICT,
+    replace(
+        _PREDICT,
+        id="predict-1-wide",
+        title="one sample through 784-256-10",
+        sizes=(784, 256, 10),
+        hidden="relu",
+        output="identity",
+        dtype="float32",
+        data="random",
+    ),
+)
+
+WORKLOADS: Mapping[str, Workload] = MappingProxyType({workload.id: workload for workload in _ALL})
+"""The workloads by their names, in the order of the report."""
+
+START = replace(_SEED2, id="start", title="import, and the first fit of a process (4-5-3, one epoch)", epochs=1)
+"""What the first fit of a fresh process trains; see ``start.py``."""
+
+NOT_YET: Mapping[str, str] = MappingProxyType(
+    {"sweep": "1,000 nets 4-5-3 at once: tinynet trains one net at a time so far, so there is nothing to measure."}
+)
+"""Workloads that are planned, and why they do not run."""
