@@ -162,6 +162,13 @@ def test_a_checkpoint_loads_as_a_model(tmp_path: Path) -> None:
     assert loaded.flat_parameters().tobytes() == net.flat_parameters().tobytes()
 
 
+def test_progress_may_be_shown_in_one_part_and_not_in_the_other(tmp_path: Path) -> None:
+    path = tmp_path / "run.ckpt"
+    train(path, "numpy", epochs=4, verbose=2)
+    resumed, whole = train(path, "numpy", epochs=9, resume=True), train(tmp_path / "whole.ckpt", "numpy")
+    assert resumed.flat_parameters().tobytes() == whole.flat_parameters().tobytes()
+
+
 def test_a_missing_checkpoint_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         network("numpy").fit(*data(), resume_from=tmp_path / "nothing.ckpt")

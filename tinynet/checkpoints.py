@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinynet.callbacks import split_state
+from tinynet.callbacks import Callback, split_state
 from tinynet.errors import ModelFileError
 from tinynet.files import Path_, read_archive, write_archive
 from tinynet.modelfile import describe_model
@@ -27,7 +27,7 @@ def save_checkpoint(trainer: Trainer, path: Path_) -> None:
     if trainer.order is not None:
         arrays["training.order"] = trainer.order
     callbacks = []
-    for position, callback in enumerate(trainer.callbacks):
+    for position, callback in enumerate(_with_state(trainer)):
         values, held = split_state(callback.state())
         callbacks.append({"class": type(callback).__name__, "values": values, "arrays": sorted(held)})
         arrays |= {f"callback{position}.{name}": array for name, array in held.items()}
@@ -123,7 +123,7 @@ def _restore(trainer: Trainer, training: dict[str, Any], arrays: dict[str, NDArr
     trainer.history.load_state(training["history"])
     trainer.history.stop_reason = training["stop_reason"]
     model.stop_training = bool(training["stopped"])
-    for callback, kept in zip(trainer.callbacks, states, strict=True):
+    for callback, kept in zip(_with_state(trainer), states, strict=True):
         callback.load_state(kept)
 
 
@@ -139,8 +139,13 @@ def _fingerprint(trainer: Trainer) -> dict[str, Any]:
         "shuffle": trainer.shuffle,
         "drop_last": trainer.drop_last,
         "number of samples": len(trainer.data),
-        "callbacks": [type(callback).__name__ for callback in trainer.callbacks],
+        "callbacks": [type(callback).__name__ for callback in _with_state(trainer)],
     }
+
+
+def _with_state(trainer: Trainer) -> list[Callback]:
+    """Return the callbacks that remember something; a progress bar may come and go."""
+    return [callback for callback in trainer.callbacks if type(callback).state is not Callback.state]
 
 
 def _describe(op: Any) -> str:

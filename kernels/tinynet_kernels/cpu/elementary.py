@@ -104,12 +104,9 @@ def sigmoid(x: Real) -> Real:
     return select(x < 0, e, one) / (one + e)
 
 
-@inlined
 def tanh(x: Real) -> Real:
-    """Hyperbolic tangent: ``-t / (2 + t)`` with ``t = exp(-2 |x|) - 1``, and the sign of ``x``."""
-    t = expm1_nonpositive(number(x, -2) * abs(x))
-    size = t / (number(x, 2) + t)
-    return select(x < 0, size, -size)
+    """Hyperbolic tangent."""
+    raise NotImplementedError("only in compiled code")
 
 
 @inlined
@@ -231,3 +228,46 @@ def _log1p_fraction(x: Any) -> Kernel | None:
         return two * (s + s * square * polynomial(square))
 
     return implementation
+
+
+# The odd rational approximation of Eigen (MathFunctionsImpl.h, generic_fast_tanh_float), highest power first.
+_TANH_ODD = (
+    -2.76076847742355e-16,
+    2.00018790482477e-13,
+    -8.60467152213735e-11,
+    5.12229709037114e-08,
+    1.48572235717979e-05,
+    6.37261928875436e-04,
+    4.89352455891786e-03,
+)
+_TANH_EVEN = (1.19825839466702e-06, 1.18534705686654e-04, 2.26843463243900e-03, 4.89352518554385e-03)
+_TANH_ONE = 7.90531110763549805
+"""From here on the approximation rounds to 1."""
+_TANH_TINY = 4e-4
+"""Up to here the hyperbolic tangent rounds to its argument."""
+
+
+@overload(tanh, jit_options=INLINE)
+def _tanh(x: Any) -> Kernel | None:
+    dtype = element(x)
+    if dtype is None:
+        return None
+    if dtype == types.float64:
+        return _tanh_by_exponential
+    odd, even = _polynomial(_TANH_ODD), _polynomial(_TANH_EVEN)
+    bound, tiny, one = np.float32(_TANH_ONE), np.float32(_TANH_TINY), np.float32(1)
+
+    def implementation(x: Any) -> Any:
+        bounded = select(x < -bound, -bound, select(x > bound, bound, x))
+        square = bounded * bounded
+        value = select(abs(x) < tiny, x, bounded * odd(square) / even(square))
+        return select(x <= -bound, -one, select(x >= bound, one, value))
+
+    return implementation
+
+
+def _tanh_by_exponential(x: Any) -> Any:
+    """``-t / (2 + t)`` with ``t = exp(-2 |x|) - 1``, and the sign of ``x``."""
+    t = expm1_nonpositive(number(x, -2) * abs(x))
+    size = t / (number(x, 2) + t)
+    return select(x < 0, size, -size)
