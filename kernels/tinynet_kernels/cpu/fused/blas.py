@@ -8,7 +8,7 @@ from numba.core import cgutils
 from numba.np import linalg
 
 from tinynet_kernels._typing import FloatArray
-from tinynet_kernels.cpu.compiling import inlined
+from tinynet_kernels.cpu.compiling import compiled
 from tinynet_kernels.cpu.generic import instruction
 
 _KINDS = {types.float32: "s", types.float64: "d"}
@@ -103,7 +103,7 @@ SMALL = 2048
 """Multiplications up to which a plain loop is quicker than the way to BLAS and back (0.2 us; measured on AVX-512)."""
 
 
-@inlined
+@compiled
 def product(a: FloatArray, b: FloatArray, c: FloatArray) -> None:
     """``c = a @ b``."""
     rows, inner, columns = a.shape[0], a.shape[1], b.shape[1]
@@ -121,7 +121,7 @@ def product(a: FloatArray, b: FloatArray, c: FloatArray) -> None:
         _xxgemm(False, False, rows, columns, inner, c.dtype.type(1), a, b, c.dtype.type(0), c)
 
 
-@inlined
+@compiled
 def product_transposed_right(a: FloatArray, b: FloatArray, c: FloatArray) -> None:
     """``c = a @ b.T``."""
     rows, inner, columns = a.shape[0], a.shape[1], b.shape[0]
@@ -136,7 +136,7 @@ def product_transposed_right(a: FloatArray, b: FloatArray, c: FloatArray) -> Non
         _xxgemm(False, True, rows, columns, inner, c.dtype.type(1), a, b, c.dtype.type(0), c)
 
 
-@inlined
+@compiled
 def add_product_transposed_left(factor: float, a: FloatArray, b: FloatArray, keep: float, c: FloatArray) -> None:
     """``c = factor * a.T @ b + keep * c``: a gradient, or an update without one."""
     real = c.dtype.type
