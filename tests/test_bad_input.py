@@ -101,6 +101,8 @@ CONSTRUCTIONS: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "beta1": (lambda: tn.Adam(beta1=1.0), ValueError, "beta1 must be"),
     "clip_norm": (lambda: tn.SGD(0.1, clip_norm=0.0), ValueError, "clip_norm must be a finite number > 0"),
     "dropout": (lambda: tn.Dropout(1.0), ValueError, "rate must be a finite number >= 0 and < 1; got 1.0"),
+    "slope": (lambda: tn.LeakyReLU(-0.1), ValueError, "negative_slope must be a finite number >= 0; got -0.1"),
+    "alpha": (lambda: tn.ELU(-1.0), ValueError, "alpha must be a finite number >= 0; got -1.0"),
     "width 0": (lambda: tn.Linear(0, 3), ValueError, "n_in must be a whole number >= 1; got 0"),
     "width 2.5": (lambda: tn.Linear(2.5, 3), TypeError, "n_in must be a whole number; got 2.5"),
     "init": (lambda: tn.Linear(2, 3, weight_init="xavier"), ValueError, "initializer must be one of.*'glorot'"),

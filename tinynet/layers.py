@@ -112,7 +112,7 @@ class LeakyReLU(Activation):
 
     def __init__(self, negative_slope: float = 0.01) -> None:
         super().__init__()
-        self.alpha = number("negative_slope", negative_slope)
+        self.alpha = number("negative_slope", negative_slope, at_least=0.0)
 
     def config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
@@ -126,7 +126,7 @@ class ELU(Activation):
 
     def __init__(self, alpha: float = 1.0) -> None:
         super().__init__()
-        self.alpha = number("alpha", alpha)
+        self.alpha = number("alpha", alpha, at_least=0.0)
 
     def config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""

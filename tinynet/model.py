@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import math
 import os
 from collections import OrderedDict
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from tinynet.arrays import as_real_array, as_samples
+from tinynet.assembly import checked_dtype, checked_layers, values_of, widths
 from tinynet.backends import get_backend
 from tinynet.backends.base import Array, Backend, Granularity, Plan, State
 from tinynet.backends.loop import LoopPlan
@@ -27,6 +27,7 @@ from tinynet.losses import Loss, get_loss
 from tinynet.metrics import Metric, get_metrics
 from tinynet.optimizers import Optimizer, get_optimizer
 from tinynet.program import LossSpec, Program
+from tinynet.summary import as_html, as_text
 from tinynet.trainer import Trainer
 
 KEPT_PLANS = 8
@@ -75,10 +76,10 @@ class Sequential:
         backend: str | Backend | None = None,
         initial_values: ArrayLike | None = None,
     ) -> None:
-        self.layers = _checked_layers(layers)
-        self.dtype = _checked_dtype(dtype)
-        widths = _widths(self.layers)
-        ops = tuple(layer.lower(n, i) for i, (layer, n) in enumerate(zip(self.layers, widths, strict=True)))
+        self.layers = checked_layers(layers)
+        self.dtype = checked_dtype(dtype)
+        widths_in = widths(self.layers)
+        ops = tuple(layer.lower(n, i) for i, (layer, n) in enumerate(zip(self.layers, widths_in, strict=True)))
         self.program = Program(ops, dtype=self.dtype)
         self._n_in, self._numpy_dtype = self.program.n_in, np.dtype(self.dtype)
         self._normalizers = [layer for layer in self.layers if isinstance(layer, Normalize)]
@@ -86,7 +87,7 @@ class Sequential:
         self.rng = np.random.default_rng(seed)
         self.backend = get_backend(backend)
         if initial_values is None:
-            initial_values = np.concatenate([_values_of(layer, self.rng) for layer in self.layers])
+            initial_values = np.concatenate([values_of(layer, self.rng) for layer in self.layers])
         dropout_seed = int(self.rng.integers(0, 2**63))
         self._hold(self.backend.new_state(self.program, np.asarray(initial_values), dropout_seed))
         self.metadata: dict[str, Any] = {}
@@ -443,27 +444,10 @@ class Sequential:
 
     def summary(self, print_fn: Callable[[str], object] = print) -> None:
         """Print a table of the layers: output width and number of parameters."""
-        rows = self._rows()
-        widths = [max(len(row[i]) for row in rows) for i in range(4)]
-        lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
-        lines.insert(1, "  ".join("-" * w for w in widths))
-        print_fn("\n".join([*lines, "", self._total()]))
-
-    def _rows(self) -> list[tuple[str, str, str, str]]:
-        rows = [("#", "layer", "output", "parameters")]
-        for position, (layer, op) in enumerate(zip(self.layers, self.program.ops, strict=True)):
-            rows.append((str(position), repr(layer), f"(batch, {op.n_out})", f"{layer.n_parameters:,}"))
-        return rows
-
-    def _total(self) -> str:
-        size = self.n_parameters * np.dtype(self.dtype).itemsize
-        return f"{self.n_parameters:,} parameters, {size:,} bytes, {self.dtype}, backend {self.backend.name}"
+        print_fn(as_text(self))
 
     def _repr_html_(self) -> str:
-        head, *rows = self._rows()
-        cells = "".join(f"<th>{html.escape(cell)}</th>" for cell in head)
-        body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-        return f"<table><thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table><p>{html.escape(self._total())}</p>"
+        return as_html(self)
 
     def __repr__(self) -> str:
         layers = ", ".join(repr(layer) for layer in self.layers)
@@ -524,47 +508,3 @@ class Sequential:
         for layer in self._normalizers:
             if not layer.adapted:
                 raise ValueError(f"{layer!r} has seen no data yet. Call its adapt(x) with the training data first.")
-
-
-def _checked_layers(layers: tuple[Any, ...]) -> tuple[Layer, ...]:
-    if len(layers) == 1 and isinstance(layers[0], Sequence):
-        layers = tuple(layers[0])
-    if not layers:
-        raise ValueError("Sequential expects at least one layer; got none.")
-    for layer in layers:
-        if not isinstance(layer, Layer):
-            raise TypeError(f"Sequential expects layers; got {layer!r}. Did you mean an instance, as in tn.Sigmoid()?")
-        if layer.owned or sum(other is layer for other in layers) > 1:
-            raise ValueError(f"{layer!r} is in use already. Make a new layer for each place in a model.")
-    return layers
-
-
-def _checked_dtype(dtype: DTypeLike) -> str:
-    name = str(np.dtype(dtype))
-    if name not in ("float32", "float64"):
-        raise ValueError(f"dtype must be 'float32' or 'float64'; got {name!r}.")
-    return name
-
-
-def _widths(layers: tuple[Layer, ...]) -> list[int]:
-    """Return the width that comes into each layer; neighbours must fit."""
-    width = next((layer.n_in for layer in layers if layer.n_in is not None), None)
-    if width is None:
-        raise ValueError("Sequential expects a layer with a width, such as Linear(n_in, n_out); got none.")
-    widths = []
-    for position, layer in enumerate(layers):
-        if layer.n_in is not None and layer.n_in != width:
-            raise ValueError(
-                f"layer {position}, {layer!r}, expects inputs of width {layer.n_in}; the layers before it give "
-                f"{width}. Make the widths of neighbouring layers equal."
-            )
-        widths.append(width)
-        width = layer.n_out if layer.n_out is not None else width
-    return widths
-
-
-def _values_of(layer: Layer, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Return the values a layer was given while it stood alone, else fresh ones."""
-    drawn = layer.initial_values(rng)
-    held = layer.held_values()
-    return drawn if held is None else held

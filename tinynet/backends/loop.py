@@ -8,13 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinynet.backends.base import Array, Backend, FloatArray, Plan, State, views
-from tinynet.backends.stages import Stage, stages_of
+from tinynet.backends.stages import Own, Stage, stages_of
 from tinynet.program import LossSpec, OptimizerSpec, Program
 
 PREDICT_ROWS = 4096
 """Rows taken at a time where no batch size is given: enough to fill the machine, little enough to stay in the cache."""
 
-Views = tuple[Array, ...]
+Bound = list[tuple[Stage, Own]]
 
 
 class Chain:
@@ -29,10 +29,10 @@ class Chain:
             self._layouts.append((program.parameter_layout[position], program.buffer_layout[position]))
             position += stage.n_ops
 
-    def bind(self, state: State) -> list[tuple[Stage, Views, Views, Views]]:
-        """Return each stage with views of its parameters, buffers and gradients."""
+    def bind(self, state: State) -> Bound:
+        """Return each stage with the views that belong to it."""
         return [
-            (stage, views(state.parameters, layout), views(state.buffers, held), views(state.gradients, layout))
+            (stage, Own(views(state.parameters, layout), views(state.buffers, held), views(state.gradients, layout)))
             for stage, (layout, held) in zip(self.stages, self._layouts, strict=True)
         ]
 
@@ -159,9 +159,7 @@ class LoopPlan(Plan):
         self.backend.kernels.gather_rows(source, index, out)
         return out
 
-    def _forward_backward(
-        self, bound: list[tuple[Stage, Views, Views, Views]], state: State, x: Array, y: Array, weight: Array | None
-    ) -> float:
+    def _forward_backward(self, bound: Bound, state: State, x: Array, y: Array, weight: Array | None) -> float:
         value, d_prediction = self._loss(_forward(bound, x, state), y, weight)
         _backward(bound, d_prediction, need_dx=False)
         return value
@@ -195,16 +193,16 @@ class LoopPlan(Plan):
         step(state.parameters, state.gradients, state.moments, state.step, learning_rate, *settings)
 
 
-def _forward(bound: list[tuple[Stage, Views, Views, Views]], x: Array, state: State | None) -> Array:
-    for stage, parameters, buffers, _ in bound:
-        x = stage.forward(x, parameters, buffers, state)
+def _forward(bound: Bound, x: Array, state: State | None) -> Array:
+    for stage, own in bound:
+        x = stage.forward(x, own, state)
     return x
 
 
-def _backward(bound: list[tuple[Stage, Views, Views, Views]], dy: Array, need_dx: bool) -> Array:
+def _backward(bound: Bound, dy: Array, need_dx: bool) -> Array:
     for position in range(len(bound) - 1, -1, -1):
-        stage, parameters, buffers, gradients = bound[position]
-        dy = stage.backward(dy, parameters, buffers, gradients, need_dx or position > 0)
+        stage, own = bound[position]
+        dy = stage.backward(dy, own, need_dx or position > 0)
     return dy
 
 

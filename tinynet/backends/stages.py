@@ -9,12 +9,20 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tinynet.program import ActivationOp, CustomOp, DropoutOp, LinearOp, NormalizeOp, Op
 
 if TYPE_CHECKING:
     from tinynet.backends.base import Array, Backend, State
+
+
+class Own(NamedTuple):
+    """What belongs to a stage: views of its parameters, of what it stores untrained, and of its gradients."""
+
+    parameters: tuple[Array, ...]
+    buffers: tuple[Array, ...]
+    gradients: tuple[Array, ...]
 
 
 class Stage(ABC):
@@ -39,21 +47,12 @@ class Stage(ABC):
         return buffer if len(buffer) == rows else buffer[:rows]
 
     @abstractmethod
-    def forward(
-        self, x: Array, parameters: tuple[Array, ...], buffers: tuple[Array, ...], state: State | None
-    ) -> Array:
+    def forward(self, x: Array, own: Own, state: State | None) -> Array:
         """Return the output for ``x``. ``state`` is None outside training: dropout is off then."""
 
     @abstractmethod
-    def backward(
-        self,
-        dy: Array,
-        parameters: tuple[Array, ...],
-        buffers: tuple[Array, ...],
-        gradients: tuple[Array, ...],
-        need_dx: bool,
-    ) -> Array:
-        """Fill ``gradients``; return the gradient with respect to the last input, or None if nobody needs it."""
+    def backward(self, dy: Array, own: Own, need_dx: bool) -> Array:
+        """Fill ``own.gradients``; return the gradient with respect to the last input, or None if nobody needs it."""
 
 
 class LinearStage(Stage):
@@ -65,10 +64,8 @@ class LinearStage(Stage):
         self.n_ops = 1 if activation is None else 2
         self._keep_z = activation is not None and activation.kind in self.kernels.READS_Z
 
-    def forward(
-        self, x: Array, parameters: tuple[Array, ...], buffers: tuple[Array, ...], state: State | None
-    ) -> Array:
-        weight, bias = parameters if self.op.bias else (*parameters, None)
+    def forward(self, x: Array, own: Own, state: State | None) -> Array:
+        weight, bias = own.parameters if self.op.bias else (*own.parameters, None)
         rows, columns = len(x), self.op.n_out
         y = self.scratch("y", rows, columns)
         z = self.scratch("z", rows, columns) if self._keep_z else y
@@ -80,22 +77,15 @@ class LinearStage(Stage):
         self._x, self._z, self._y = x, z, y
         return y
 
-    def backward(
-        self,
-        dy: Array,
-        parameters: tuple[Array, ...],
-        buffers: tuple[Array, ...],
-        gradients: tuple[Array, ...],
-        need_dx: bool,
-    ) -> Array:
+    def backward(self, dy: Array, own: Own, need_dx: bool) -> Array:
         dz = dy
         if self.activation is not None:
             dz = self.scratch("dz", len(dy), self.op.n_out)
             kind, alpha = self.activation.kind, self.activation.alpha
             self.kernels.activation_backward(kind, self._z, self._y, dy, dz, alpha)
-        dw, db = gradients if self.op.bias else (*gradients, None)
+        dw, db = own.gradients if self.op.bias else (*own.gradients, None)
         dx = self.scratch("dx", len(dy), self.op.n_in) if need_dx else None
-        self.kernels.linear_backward(self._x, parameters[0], dz, dw, db, dx)
+        self.kernels.linear_backward(self._x, own.parameters[0], dz, dw, db, dx)
         return dx
 
 
@@ -106,21 +96,12 @@ class ActivationStage(Stage):
         super().__init__(backend, dtype)
         self.op = op
 
-    def forward(
-        self, x: Array, parameters: tuple[Array, ...], buffers: tuple[Array, ...], state: State | None
-    ) -> Array:
+    def forward(self, x: Array, own: Own, state: State | None) -> Array:
         self._z, self._y = x, self.scratch("y", len(x), self.op.n)
         self.kernels.activation_forward(self.op.kind, self._z, self._y, self.op.alpha)
         return self._y
 
-    def backward(
-        self,
-        dy: Array,
-        parameters: tuple[Array, ...],
-        buffers: tuple[Array, ...],
-        gradients: tuple[Array, ...],
-        need_dx: bool,
-    ) -> Array:
+    def backward(self, dy: Array, own: Own, need_dx: bool) -> Array:
         if not need_dx:
             return None
         dz = self.scratch("dz", len(dy), self.op.n)
@@ -135,9 +116,7 @@ class DropoutStage(Stage):
         super().__init__(backend, dtype)
         self.op = op
 
-    def forward(
-        self, x: Array, parameters: tuple[Array, ...], buffers: tuple[Array, ...], state: State | None
-    ) -> Array:
+    def forward(self, x: Array, own: Own, state: State | None) -> Array:
         self._mask = None
         if state is None or self.op.rate == 0.0:
             return x
@@ -147,14 +126,7 @@ class DropoutStage(Stage):
         self.kernels.multiply(x, self._mask, y)
         return y
 
-    def backward(
-        self,
-        dy: Array,
-        parameters: tuple[Array, ...],
-        buffers: tuple[Array, ...],
-        gradients: tuple[Array, ...],
-        need_dx: bool,
-    ) -> Array:
+    def backward(self, dy: Array, own: Own, need_dx: bool) -> Array:
         if self._mask is None or not need_dx:
             return dy
         dx = self.scratch("dx", len(dy), self.op.n)
@@ -169,25 +141,16 @@ class NormalizeStage(Stage):
         super().__init__(backend, dtype)
         self.op = op
 
-    def forward(
-        self, x: Array, parameters: tuple[Array, ...], buffers: tuple[Array, ...], state: State | None
-    ) -> Array:
+    def forward(self, x: Array, own: Own, state: State | None) -> Array:
         y = self.scratch("y", len(x), self.op.n)
-        self.kernels.normalize_forward(x, *buffers, y)
+        self.kernels.normalize_forward(x, *own.buffers, y)
         return y
 
-    def backward(
-        self,
-        dy: Array,
-        parameters: tuple[Array, ...],
-        buffers: tuple[Array, ...],
-        gradients: tuple[Array, ...],
-        need_dx: bool,
-    ) -> Array:
+    def backward(self, dy: Array, own: Own, need_dx: bool) -> Array:
         if not need_dx:
             return None
         dx = self.scratch("dx", len(dy), self.op.n)
-        self.kernels.normalize_backward(buffers[1], dy, dx)
+        self.kernels.normalize_backward(own.buffers[1], dy, dx)
         return dx
 
 
@@ -198,21 +161,12 @@ class CustomStage(Stage):
         super().__init__(backend, dtype)
         self.op = op
 
-    def forward(
-        self, x: Array, parameters: tuple[Array, ...], buffers: tuple[Array, ...], state: State | None
-    ) -> Array:
+    def forward(self, x: Array, own: Own, state: State | None) -> Array:
         layer = self.op.layer
         layer.training = state is not None
         return self._checked(layer.forward(x), (len(x), self.op.n_out), "forward")
 
-    def backward(
-        self,
-        dy: Array,
-        parameters: tuple[Array, ...],
-        buffers: tuple[Array, ...],
-        gradients: tuple[Array, ...],
-        need_dx: bool,
-    ) -> Array:
+    def backward(self, dy: Array, own: Own, need_dx: bool) -> Array:
         dx = self.op.layer.backward(dy)
         return self._checked(dx, (len(dy), self.op.n_in), "backward") if need_dx else None
 
