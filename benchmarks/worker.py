@@ -10,12 +10,15 @@ import gc
 import importlib
 import multiprocessing
 import os
+import re
 import sys
 import time
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from multiprocessing.connection import Connection
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +28,13 @@ from benchmarks.workloads import Workload
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+THREAD_VARIABLES = (
+    "TINYNET_THREADS",
+    "NUMBA_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+)
 
 
 class PeerFailed(RuntimeError):
@@ -162,12 +171,7 @@ def _serve(pipe: Connection, name: str, workload: Workload, threads: int, option
         _pin(threads)
         runner, opening = _opened(name, workload, threads, options)
         pipe.send((True, opening))
-        answers = {
-            "run": lambda n: _timed(runner, n),
-            "result": lambda: runner.result(),
-            "about": lambda: runner.about(),
-            "peak": _peak_bytes,
-        }
+        answers = {"run": partial(_timed, runner), "result": runner.result, "about": runner.about, "peak": _peak_bytes}
         while True:
             what, *arguments = pipe.recv()
             pipe.send((True, answers[what](*arguments)))
@@ -202,12 +206,23 @@ def _timed(runner: Any, n: int) -> float:
 
 
 def _pin(threads: int) -> None:
-    """Stay on as many cores as there are threads: some libraries count cores and read no variable."""
+    """Stay on as many cores as there are threads: some libraries count cores and read no variable.
+
+    Workers of one parent share their cores, so that a pair meets the same conditions; those of another parent get
+    others, where there are any.
+    """
     if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-threads:])
+        cores = sorted(os.sched_getaffinity(0))
+        first = os.getppid() % len(cores)
+        os.sched_setaffinity(0, [*cores[first:], *cores[:first]][:threads])
 
 
 def _peak_bytes() -> int | None:
+    # On Linux, getrusage would count what the parent held before it became this process.
+    status = Path("/proc/self/status")
+    if status.exists():
+        found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text())
+        return int(found[1]) * 1024 if found else None
     try:
         import resource
     except ImportError:  # Windows

@@ -64,6 +64,11 @@ class Workload:
         return min(self.batch_size or self.n_samples, self.n_samples)
 
     @property
+    def unit(self) -> str:
+        """What the time is given for."""
+        return "prediction" if self.task == "predict" else "update"
+
+    @property
     def n_updates(self) -> int:
         """Updates of one epoch."""
         return 1 if self.task == "predict" else self.n_samples // self.rows

@@ -7,6 +7,7 @@ import importlib.util
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -93,6 +94,17 @@ def _sigmoid_only(workload: Workload) -> str | None:
     return None if fits else "it is written for the notebook's nets: one or two sigmoid layers, squared error, SGD"
 
 
+SMALLEST_PRODUCTS = 1_000_000
+"""Below so many operations in an update, NumPy spends its time on the calls, and its products are no floor."""
+
+
+def _floor_limit(workload: Workload) -> str | None:
+    operations = sum(6 * workload.rows * n_in * n_out for n_in, n_out in pairwise(workload.sizes))
+    if workload.task == "train" and operations < SMALLEST_PRODUCTS:
+        return "the products are so small that NumPy spends its time on the calls"
+    return None
+
+
 def _sklearn_limit(workload: Workload) -> str | None:
     if workload.output != "identity":
         return "scikit-learn's networks cannot end in a sigmoid with squared error"
@@ -103,7 +115,8 @@ def _sklearn_limit(workload: Workload) -> str | None:
 
 _TABLE = (
     Peer("tinynet", "tinynet", "tinynet_runs:Train", "tinynet_runs:Predict", ("tinynet",), "see README.md"),
-    Peer("floor", "the floor", "floor:Products", "floor:BareCall", ("numba",), "pip install numba"),
+    Peer("floor", "the floor", "floor:Products", "floor:BareCall", ("numba",), "pip install numba",
+         limit=_floor_limit),
     Peer("c", "hand-written C", "c_runs:Train", None, program="cc", command="install a C compiler (gcc or clang)",
          limit=_sigmoid_only),
     Peer("notebook", "the notebook's NumPy code", "notebook:Train", None, limit=_sigmoid_only),

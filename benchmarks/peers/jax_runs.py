@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from typing import Any
 
@@ -16,6 +17,7 @@ from benchmarks.workloads import Workload
 
 ACTIVATIONS = {"identity": lambda z: z, "sigmoid": jax.nn.sigmoid, "tanh": jnp.tanh, "relu": jax.nn.relu}
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
+LOG_BETA1, LOG_BETA2 = math.log(BETA1), math.log(BETA2)
 
 
 def forward(workload: Workload, parameters: Any, x: Any) -> Any:
@@ -46,7 +48,8 @@ def update(workload: Workload, state: Any, x: Any, y: Any) -> tuple[Any, Any]:
     step = step + 1
     m = jax.tree.map(lambda m, g: BETA1 * m + (1 - BETA1) * g, m, g)
     v = jax.tree.map(lambda v, g: BETA2 * v + (1 - BETA2) * g * g, v, g)
-    corrected, root = rate / (1 - BETA1**step), jnp.sqrt(1 - BETA2**step)
+    # 1 - beta**step, without the cancellation that float32 would suffer in the first steps.
+    corrected, root = rate / -jnp.expm1(step * LOG_BETA1), jnp.sqrt(-jnp.expm1(step * LOG_BETA2))
     moved = jax.tree.map(lambda p, m, v: p - corrected * m / (jnp.sqrt(v) / root + EPSILON), parameters, m, v)
     return (moved, m, v, step), loss
 

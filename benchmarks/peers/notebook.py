@@ -1,3 +1,4 @@
+# ruff: noqa: D102 - the methods are the notebook's.
 """The teaching notebook that tinynet grew from: its NumPy code, in Python 3 and with nothing changed but the prints."""
 
 from __future__ import annotations
