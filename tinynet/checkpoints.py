@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tinynet.callbacks import Callback, split_state
 from tinynet.errors import ModelFileError
 from tinynet.files import Path_, read_archive, write_archive
-from tinynet.modelfile import describe_model
+from tinynet.modelfile import describe_model, trained_values
 
 if TYPE_CHECKING:
     from tinynet.trainer import Trainer
@@ -21,7 +21,6 @@ def save_checkpoint(trainer: Trainer, path: Path_) -> None:
     model, state = trainer.model, trainer.model.state
     to_numpy = model.backend.to_numpy
     header, arrays = describe_model(model, portable=False)
-    arrays["training.parameters"] = to_numpy(state.parameters)
     arrays["training.moments"] = to_numpy(state.moments)
     arrays["training.best_parameters"] = trainer.best_parameters
     if trainer.order is not None:
@@ -91,9 +90,11 @@ def _restore(trainer: Trainer, training: dict[str, Any], arrays: dict[str, NDArr
     """Check everything first, then change the model and the trainer."""
     model, state = trainer.model, trainer.model.state
     n, n_moments = model.program.n_parameters, trainer.optimizer.n_moments
+    parameters = trained_values(model.layers, arrays)
+    held = {name: arrays[f"training.{name}"] for name in ("best_parameters", "moments")}
     wanted = {"parameters": (n,), "best_parameters": (n,), "moments": (n_moments, n)}
-    for name, shape in wanted.items():
-        array = arrays[f"training.{name}"]
+    for name, array in {"parameters": parameters, **held}.items():
+        shape = wanted[name]
         if array.shape != shape or array.dtype != model.dtype:
             raise ModelFileError(f"checkpoint array {name} has shape {array.shape}, {array.dtype}; expected {shape}.")
     order = arrays.get("training.order")
@@ -108,11 +109,11 @@ def _restore(trainer: Trainer, training: dict[str, Any], arrays: dict[str, NDArr
     counts = {name: int(training[name]) for name in ("step", "draws", "dropout_seed")}
     states = []
     for position, entry in enumerate(training["callbacks"]):
-        held = {name: arrays[f"callback{position}.{name}"] for name in entry["arrays"]}
-        states.append({**entry["values"], **held})
+        remembered = {name: arrays[f"callback{position}.{name}"] for name in entry["arrays"]}
+        states.append({**entry["values"], **remembered})
 
     model.prepare_optimizer(trainer.optimizer)
-    model.set_flat_parameters(arrays["training.parameters"])
+    model.set_flat_parameters(parameters)
     state.moments[...] = model.backend.asarray(arrays["training.moments"])
     model.rng = rng
     for target, values in ((state, counts), (trainer, counters), (trainer, floats)):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -109,14 +109,7 @@ def load_model(
             raise ModelFileError(f"{os.fspath(path)!r} does not describe a network: {error}.") from error
 
     header, arrays = read_archive(path, check)
-    values = np.concatenate(
-        [
-            arrays[f"layer{position}.{name}"].ravel()
-            for position, layer in enumerate(layers)
-            for name in layer.trainable_names
-        ]
-        or [np.empty(0)]
-    )
+    values = trained_values(layers, arrays)
     try:
         model = Sequential(*layers, dtype=header["dtype"], backend=backend, initial_values=values)
     except ValueError as error:
@@ -126,6 +119,12 @@ def load_model(
     model.loss = _loss(header.get("loss"), path)
     model.metadata = header["metadata"]
     return model
+
+
+def trained_values(layers: Sequence[Layer], arrays: dict[str, NDArray[Any]]) -> NDArray[Any]:
+    """Return the trained arrays of a file as one flat vector, in the order of the model's."""
+    named = [(position, name) for position, layer in enumerate(layers) for name in layer.trainable_names]
+    return np.concatenate([arrays[f"layer{position}.{name}"].ravel() for position, name in named] or [np.empty(0)])
 
 
 def _layer(entry: Any, known: Mapping[str, type[Layer]], path: Path_) -> Layer:

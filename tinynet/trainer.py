@@ -88,9 +88,8 @@ class Trainer:
         self.best_loss = math.inf
         self.best_parameters = model.flat_parameters()
         self._seconds_per_epoch = 0.0
-        stepwise = any(callback.wants_batches for callback in self.callbacks)
-        self._stepwise = stepwise
-        self.plan = model.plan(loss, optimizer, data.y, self.batch_size, "step" if stepwise else "epoch")
+        self._stepwise = any(callback.wants_batches for callback in self.callbacks)
+        self.plan = model.plan(loss, optimizer, data.y, self.batch_size, "step" if self._stepwise else "epoch")
         self.history.plan = self.plan.description
 
     # -- the loop ----------------------------------------------------------------------------------------------------

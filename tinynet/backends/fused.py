@@ -154,19 +154,11 @@ class FusedPlan(FusedForward):
         if key not in self._work:
             program, block = self.program, made.block
             assert program.loss is not None
-            targets: tuple[Any, ...] = (
-                ((block,), "int64")
-                if program.loss.index_target
-                else (
-                    (block, program.n_out),
-                    program.dtype,
-                )
-            )
-            empty = self.backend.empty
+            empty, labels = self.backend.empty, program.loss.index_target
             self._work[key] = (
                 empty((made.n_scratch,), program.dtype),
                 empty((block, program.n_in), program.dtype),
-                empty(*targets),
+                empty((block,), "int64") if labels else empty((block, program.n_out), program.dtype),
                 empty((block,), program.dtype),
             )
         return self._work[key]
