@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -66,80 +67,56 @@ class FusedPlan(FusedForward):
         made = self._function(sample_weight is not None, order is not None, batch_size)
         weight = np.empty(0, dtype) if sample_weight is None else sample_weight
         losses = np.zeros((n_epochs, 1))
-        arguments = (state, x, y, weight, order, learning_rates, losses)
-        n_threads = min(config.threads(), fused.SLOTS) if made.threaded is not None else 1
-        if n_threads > 1:
-            self._run_on_threads(n_threads, made, batch_size, n_visits, *arguments)
+        vectors = (state.parameters, state.gradients, state.moments, state.buffers)
+        data = (x, y, weight, order, learning_rates, losses)
+        settings = (made.places, made.numbers, state.step, state.draws, state.dropout_seed)
+        if made.threaded:
+            self._run_on_threads(made, vectors, data, settings)
         else:
-            self._run_here(made, *arguments)
+            made.run(*vectors, *data, *self._scratch(made, 0), *settings)
         n_updates = n_epochs * -(-n_visits // batch_size)
         state.step += n_updates
         state.draws += n_updates
         return losses
 
-    def _run_here(
-        self,
-        made: fused.Fused,
-        state: State,
-        x: Array,
-        y: Array,
-        weight: Array,
-        order: Array,
-        rates: Array,
-        losses: Array,
-    ) -> None:
-        vectors = (state.parameters, state.gradients, state.moments, state.buffers)
-        counters = (state.step, state.draws, state.dropout_seed)
-        slots = () if made.threaded is None else (self._slots(),)
-        scratch = self._scratch(made, 0)
-        numbers = (made.places, made.numbers)
-        made.run(*vectors, x, y, weight, order, rates, losses, *scratch, *numbers, *counters, *slots)
-
     def _run_on_threads(
-        self,
-        n_threads: int,
-        made: fused.Fused,
-        batch_size: int,
-        n_visits: int,
-        state: State,
-        x: Array,
-        y: Array,
-        weight: Array,
-        order: Array | None,
-        rates: FloatArray,
-        losses: NDArray[np.float64],
+        self, made: fused.Fused, vectors: tuple[Any, ...], data: tuple[Any, ...], settings: tuple[Any, ...]
     ) -> None:
-        """Run the slots of each batch on several threads; the sums are those of ``_run_here``, in the same order.
+        """Share the ranges of each batch among threads; their number changes nothing in the result.
 
         The threads live as long as the call, so nothing is left that a fork could break.
         """
-        assert made.threaded is not None
-        assert self.program.loss is not None
-        part, finish = made.threaded
-        slots, values = self._slots(), [0.0] * fused.SLOTS
-        work = [self._scratch(made, t) for t in range(n_threads)]
+        n_threads = min(config.threads(), fused.SLOTS)
+        slots = self.backend.empty((fused.SLOTS, self.program.n_parameters), self.program.dtype)
+        team = (slots, np.zeros(fused.SLOTS * fused.LINE), np.zeros(fused.SLOTS * fused.LINE, np.int64))
+        work = [self._scratch(made, thread) for thread in range(n_threads)]
 
-        def slots_of(thread: int, epoch: int, start: int, rows: int) -> None:
-            for slot in range(thread, fused.SLOTS, n_threads):
-                place = (order, epoch, start, rows, slot, *work[thread], made.places, made.numbers)
-                values[slot] = part(state.parameters, slots[slot], state.buffers, x, y, weight, *place)
+        def run(thread: int) -> None:
+            made.run(*vectors, *data, *work[thread], *settings, *team, thread, n_threads)
 
-        step = state.step
+        if n_threads == 1:
+            run(0)
+            return
+        # In compiled code the threads wait for one another, so none may enter before it is sure that all can:
+        # a call without epochs compiles, and `ready` opens when the last one has been started.
+        x, y, weight, order, rates, losses = data
+        made.run(*vectors, x, y, weight, order, rates[:0], losses, *work[0], *settings, *team, 0, 1)
+        ready, complete = threading.Event(), False
+
+        def follow(thread: int) -> None:
+            ready.wait()
+            if complete:
+                run(thread)
+
         with ThreadPoolExecutor(n_threads - 1) as pool:
-            for epoch in range(len(rates)):
-                total = 0.0
-                for update, start in enumerate(range(0, n_visits, batch_size)):
-                    rows = min(batch_size, n_visits - start)
-                    others = [pool.submit(slots_of, t, epoch, start, rows) for t in range(1, n_threads)]
-                    slots_of(0, epoch, start, rows)
-                    for other in others:
-                        other.result()
-                    for value in values:
-                        total += value
-                    step += 1
-                    vectors = (state.parameters, state.gradients, slots, state.moments)
-                    finish(*vectors, rates, epoch, update, made.numbers, step)
-                losses[epoch, 0] = total / n_visits if self.program.loss.reduction == "mean" else total
+            try:
+                others = [pool.submit(follow, thread) for thread in range(1, n_threads)]
+                complete = True
+            finally:
+                ready.set()
+            run(0)
+            for other in others:
+                other.result()
 
     def _function(self, weighted: bool, ordered: bool, batch_size: int) -> fused.Fused:
         """Return the function for such data."""
@@ -162,10 +139,6 @@ class FusedPlan(FusedForward):
                 empty((block,), program.dtype),
             )
         return self._work[key]
-
-    def _slots(self) -> Array:
-        """Return a gradient for each slot."""
-        return self.backend.empty((fused.SLOTS, self.program.n_parameters), self.program.dtype)
 
 
 def lower(program: Program, *, weighted: bool, ordered: bool) -> fused.Network:

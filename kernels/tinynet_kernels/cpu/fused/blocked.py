@@ -3,7 +3,7 @@
 A batch is cut into ``SLOTS`` ranges of rows, however many threads there are. ``part`` takes one range through the
 network in blocks whose activations stay in the cache, and adds up a gradient of its own; ``finish`` adds the gradients
 of the ranges, always in the same order, and makes the update. So the result is the same to the last bit on any number
-of threads. ``run`` does all of it on one thread.
+of threads. Every thread calls ``run``, which takes its share of the ranges; the first one calls ``finish``.
 """
 
 from tinynet_kernels.cpu.fused import medium
@@ -23,13 +23,18 @@ FINISH = "parameters, gradients, slots, moments, rates, e, u, numbers, step"
 """Arguments of ``finish``: ``slots`` is (SLOTS, n_parameters)."""
 
 
+TEAM = "slots, values, counters, thread, n_threads"
+"""What ``run`` takes beside the arguments of every fused function. ``values`` holds the loss of each range, and
+``counters`` how far each thread is, ``team.LINE`` numbers apart."""
+
+
 def source_of(network: Network) -> tuple[str, list[float]]:
     """Return the source of the module with ``part``, ``finish`` and ``run``, and the settings that go with them."""
     write = Writer()
     _part(write, network)
     _finish(write, network)
     _run(write, network)
-    return write.module(f"{SIGNATURE}, slots", HEAD), write.numbers
+    return write.module(f"{SIGNATURE}, {TEAM}", HEAD), write.numbers
 
 
 def _part(write: Writer, network: Network) -> None:
@@ -59,14 +64,21 @@ def _finish(write: Writer, network: Network) -> None:
 
 def _run(write: Writer, network: Network) -> None:
     write.define("run", "")
-    write("batch = places[0]")
+    write("batch = places[0]", "together = 0")
     write("n_visits = order.shape[1]" if network.ordered else "n_visits = x.shape[0]")
     write("for e in range(rates.shape[0]):")
     write.depth += 1
     write("total = 0.0", "for u in range((n_visits + batch - 1) // batch):")
     write.depth += 1
-    write("start = u * batch", "n_rows = min(batch, n_visits - start)", f"for slot in range({SLOTS}):")
-    write(f"    total += part({PART.replace('gradients', 'slots[slot]')})")
-    write("step += 1", f"finish({FINISH})")
+    write("start = u * batch", "n_rows = min(batch, n_visits - start)")
+    write(f"for slot in range(thread, {SLOTS}, n_threads):")
+    write(f"    values[slot * team.LINE] = part({PART.replace('gradients', 'slots[slot]')})")
+    write("step, together = step + 1, together + 1", "team.gather(counters, thread, n_threads, together)")
+    write("if thread == 0:")
+    write.depth += 1
+    write(f"for slot in range({SLOTS}):", "    total += values[slot * team.LINE]", f"finish({FINISH})")
     write.depth -= 1
-    write("losses[e, 0] = total / n_visits" if network.loss.mean else "losses[e, 0] = total")
+    write("team.release(counters, thread, together)")
+    write.depth -= 1
+    write("if thread == 0:")
+    write("    losses[e, 0] = total / n_visits" if network.loss.mean else "    losses[e, 0] = total")

@@ -33,8 +33,8 @@ class Fused(NamedTuple):
         Number of elements of the scratch vector.
     block : int
         Rows that go through at a time.
-    threaded : (callable, callable) or None
-        ``part`` and ``finish`` of ``blocked``, for several threads.
+    threaded : bool
+        Whether several threads can run it together: it is one of ``blocked``, and takes the arguments of its ``TEAM``.
     """
 
     run: Kernel
@@ -42,7 +42,7 @@ class Fused(NamedTuple):
     numbers: NDArray[np.float64]
     n_scratch: int
     block: int
-    threaded: tuple[Kernel, Kernel] | None = None
+    threaded: bool = False
 
 
 def epochs(network: Network, batch_size: int) -> Fused:
@@ -54,17 +54,17 @@ def epochs(network: Network, batch_size: int) -> Fused:
     batch_size : int
     """
     block = medium.block_rows(network, batch_size)
+    threaded = False
     *places, n_scratch = medium.Layout(network.layers).places(batch_size, block)
     if tiny.fits(network):
         source, numbers = tiny.source_of(network, single=batch_size == 1)
         n_scratch = 0
     elif block < batch_size:
         source, numbers = blocked.source_of(network)
+        threaded = True
     else:
         source, numbers = medium.source_of(network)
-    module = _module(source)
-    threaded = (module.part, module.finish) if hasattr(module, "part") else None
-    return Fused(module.run, np.array(places, np.int64), np.array(numbers), n_scratch, block, threaded)
+    return Fused(_module(source).run, np.array(places, np.int64), np.array(numbers), n_scratch, block, threaded)
 
 
 def prediction(layers: tuple[Layer, ...], block: int) -> Fused:
