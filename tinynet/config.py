@@ -24,13 +24,18 @@ def threads() -> int:
     ...     threads()
     2
     """
+    return chosen_threads() or min(MODEST, usable_cores())
+
+
+def chosen_threads() -> int | None:
+    """Return what ``use_threads`` or ``TINYNET_THREADS`` says; None if neither does."""
     chosen = _threads.get()
     if chosen is not None:
         return chosen
     text = os.environ.get("TINYNET_THREADS")
     if text:
         return whole("TINYNET_THREADS", int(text) if text.strip().isdigit() else text)
-    return min(MODEST, usable_cores())
+    return None
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from tinynet.backends.base import Array, Backend, Granularity, Plan, State
 from tinynet.backends.loop import LoopPlan
 from tinynet.callbacks import Callback
 from tinynet.checks import number
-from tinynet.config import use_threads
+from tinynet.config import chosen_threads, use_threads
 from tinynet.data import Data, checked_data, checked_validation, split_data
 from tinynet.history import History
 from tinynet.layer import Layer
@@ -81,7 +81,6 @@ class Sequential:
         widths_in = widths(self.layers)
         ops = tuple(layer.lower(n, i) for i, (layer, n) in enumerate(zip(self.layers, widths_in, strict=True)))
         self.program = Program(ops, dtype=self.dtype)
-        self._n_in, self._numpy_dtype = self.program.n_in, np.dtype(self.dtype)
         self._normalizers = [layer for layer in self.layers if isinstance(layer, Normalize)]
         self.seed = seed
         self.rng = np.random.default_rng(seed)
@@ -102,6 +101,7 @@ class Sequential:
         self._plans: OrderedDict[tuple[Program, Granularity], Plan] = OrderedDict()
         self._loop: LoopPlan | None = None
         self._predict_plan: Plan | None = None
+        self._quick: Callable[[Any], NDArray[Any] | None] | None = None
         first, first_buffer = 0, 0
         for layer, op in zip(self.layers, self.program.ops, strict=True):
             n = sum(math.prod(shape) for shape in op.shapes)
@@ -176,8 +176,9 @@ class Sequential:
             A file that ``Checkpoint`` wrote: training goes on where it stood, and ends bit for bit as if it had never
             stopped. Give the same arguments as in the interrupted call.
         threads : int, optional
-            Threads for large batches of small networks, by default ``TINYNET_THREADS`` or up to 4; the result is the
-            same to the last bit. The matrix products of large networks follow ``OPENBLAS_NUM_THREADS``.
+            By default ``TINYNET_THREADS``, else up to 4 for large batches of small networks, and as many as the BLAS
+            library takes for the matrix products of large ones. For small networks the result is the same to the last
+            bit for any number; the products of large ones are as reproducible as those of the BLAS library.
 
         Returns
         -------
@@ -226,7 +227,7 @@ class Sequential:
             verbose=verbose,
         )
         self.loss = chosen
-        with use_threads(threads):
+        with use_threads(threads), self.backend.using_threads(chosen_threads()):
             return trainer.run(resume_from)
 
     def evaluate(
@@ -279,28 +280,20 @@ class Sequential:
         y : (n_samples, n_out) array
             NumPy, in the model's dtype.
         """
-        if self._is_ready(x):
-            place = self.backend.asarray(x)
-            out = self.backend.empty((len(x), self.program.n_out), self.dtype)
-            if self._predictor().predict(self.state, place, out):
-                return self.backend.to_numpy(out)
+        out = (self._quick or self._make_quick())(x)
+        if out is not None:
+            return out
         samples = as_samples(x, "x", self.program.n_in, self.dtype, expects=repr(self.layers[0]))
         self._require_adapted()
         return self.predict_checked(self.backend.asarray(samples))
 
     __call__ = predict
 
-    def _is_ready(self, x: Any) -> bool:
-        """Whether ``x`` needs no conversion: the short way for one sample at a time. All else goes the long way."""
-        return (
-            type(x) is np.ndarray
-            and x.ndim == 2
-            and x.shape[1] == self._n_in
-            and x.shape[0] > 0
-            and x.dtype == self._numpy_dtype
-            and x.flags.c_contiguous
-            and all(layer.adapted for layer in self._normalizers)
-        )
+    def _make_quick(self) -> Callable[[Any], NDArray[Any] | None]:
+        """Return the short way for samples that need no conversion; it gives None for all others."""
+        self._require_adapted()
+        self._quick = self._predictor().predictor(self.state)
+        return self._quick
 
     def _predictor(self) -> Plan:
         if self._predict_plan is None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, Literal
@@ -103,6 +105,17 @@ class Plan(ABC):
         """
 
     @abstractmethod
+    def predictor(self, state: State) -> Callable[[Any], Array | None]:
+        """Return the shortest way to predict with ``state``, for one sample at a time.
+
+        Returns
+        -------
+        predict : callable
+            Gives the output for what is ready to be computed on, and None for all else: whatever must be converted or
+            refused goes the long way, which tells why.
+        """
+
+    @abstractmethod
     def gradient(self, state: State, x: Array, y: Array, sample_weight: Array | None = None) -> float:
         """Return the loss of all of ``x`` taken as one batch; fill ``state.gradients``."""
 
@@ -134,6 +147,10 @@ class Backend(ABC):
     @abstractmethod
     def synchronize(self) -> None:
         """Wait until all work that was handed over is done."""
+
+    def using_threads(self, n: int | None) -> AbstractContextManager[None]:
+        """Return a context in which matrix products use ``n`` threads; None leaves what is in force."""
+        return nullcontext()
 
     @abstractmethod
     def plan(self, program: Program, *, granularity: Granularity = "epoch") -> Plan:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,7 +14,7 @@ from tinynet_kernels.cpu import fused
 
 from tinynet import config
 from tinynet.backends.base import Array, Backend, FloatArray, State
-from tinynet.backends.loop import LoopPlan
+from tinynet.backends.loop import PREDICT_ROWS, LoopPlan
 from tinynet.program import ActivationOp, DropoutOp, LinearOp, LossSpec, NormalizeOp, Op, OptimizerSpec, Program
 
 PREDICT_BLOCK = 256
@@ -20,26 +22,45 @@ PREDICT_BLOCK = 256
 
 
 class FusedForward(LoopPlan):
-    """Predicts in one call of a compiled function."""
+    """Predicts, and evaluates, in calls of a compiled function."""
 
     def __init__(self, program: Program, backend: Backend) -> None:
         super().__init__(program, backend, "")
         self.description = "fused: predictions in one compiled function"
-        self._predictor: tuple[Any, ...] | None = None
+        self._predictions: dict[tuple[Op, ...], fused.Fused] = {}
 
     def predict(self, state: State, x: Array, out: Array) -> bool:
         """Write the output and tell whether ``x`` is finite; see ``Plan.predict``."""
-        if self._predictor is None:
-            layers = tuple(layer for layer in _layers(self.program.ops) if layer.kind != "dropout")
-            made = fused.prediction(layers, PREDICT_BLOCK)
-            self._predictor = (made.run, made.places, made.numbers)
-        run, places, numbers = self._predictor
-        finite: bool = run(state.parameters, state.buffers, x, out, places, numbers)
-        return finite
+        return self._predict_with(state)(x, out)
+
+    def _predict_with(self, state: State) -> Callable[[Array, Array], bool]:
+        return self._bound(state, self.program.ops)
+
+    def _prediction_of(self, state: State) -> Callable[[Array], Array]:
+        program = self.program
+        assert program.loss is not None
+        ops = program.ops[:-1] if program.loss.on_logits else program.ops
+        predict = self._bound(state, ops)
+        scratch = np.empty((PREDICT_ROWS, program.n_out), program.dtype)
+
+        def forward(x: Array) -> Array:
+            out = scratch[: len(x)]
+            predict(x, out)
+            return out
+
+        return forward
+
+    def _bound(self, state: State, ops: tuple[Op, ...]) -> Callable[[Array, Array], bool]:
+        """Return the compiled function from samples to the output of ``ops``; it compiles when it is first called."""
+        if ops not in self._predictions:
+            layers = tuple(layer for layer in _layers(ops) if layer.kind != "dropout")
+            self._predictions[ops] = fused.prediction(layers, PREDICT_BLOCK)
+        made = self._predictions[ops]
+        return partial(made.run, state.parameters, state.buffers, made.places, made.numbers)
 
 
 class FusedPlan(FusedForward):
-    """Trains in one call of a function that is compiled for the program; evaluates as ``LoopPlan``."""
+    """Trains in one call of a function that is compiled for the program."""
 
     def __init__(self, program: Program, backend: Backend) -> None:
         super().__init__(program, backend)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -104,6 +106,27 @@ class LoopPlan(Plan):
             out[start:stop] = _forward(bound, xb, None)
         return finite
 
+    def predictor(self, state: State) -> Callable[[Any], Array | None]:
+        """Return the shortest way to predict; see ``Plan.predictor``."""
+        n_in, n_out, dtype = self.program.n_in, self.program.n_out, np.dtype(self.program.dtype)
+        empty, ndarray = self.backend.namespace.empty, self.backend.namespace.ndarray
+        run = self._predict_with(state)
+
+        def predict(x: Any) -> Array | None:
+            if type(x) is not ndarray or x.dtype is not dtype or x.ndim != 2 or not x.flags.c_contiguous:
+                return None
+            rows, columns = x.shape
+            if columns != n_in or rows == 0:
+                return None
+            out = empty((rows, n_out), dtype)
+            return out if run(x, out) else None
+
+        return predict
+
+    def _predict_with(self, state: State) -> Callable[[Array, Array], bool]:
+        """Return ``predict`` for one state."""
+        return partial(self.predict, state)
+
     def gradient(self, state: State, x: Array, y: Array, sample_weight: Array | None = None) -> float:
         """Return the loss and fill ``state.gradients``; see ``Plan.gradient``."""
         return self._forward_backward(self._training.bind(state), state, x, y, sample_weight)
@@ -111,7 +134,7 @@ class LoopPlan(Plan):
     def evaluate(self, state: State, x: Array, y: Array, sample_weight: Array | None = None) -> float:
         """Return the loss over ``x``; see ``Plan.evaluate``."""
         loss, _ = _required(self.program, optimizer=False)
-        bound = self._training.bind(state)
+        forward = self._prediction_of(state)
         total = 0.0
         # A custom loss of a whole set need not be a sum over its samples, so it sees the set at once.
         rows = len(x) if loss.custom is not None else PREDICT_ROWS
@@ -120,9 +143,14 @@ class LoopPlan(Plan):
             xb = self._rows("x", x, None, start, stop, self.program.dtype)
             yb = self._rows("y", y, None, start, stop, "int64" if loss.index_target else self.program.dtype)
             wb = None if sample_weight is None else sample_weight[start:stop]
-            value, _ = self._loss(_forward(bound, xb, None), yb, wb)
+            value, _ = self._loss(forward(xb), yb, wb)
             total += value * (stop - start) if loss.reduction == "mean" else value
         return total / len(x) if loss.reduction == "mean" else total
+
+    def _prediction_of(self, state: State) -> Callable[[Array], Array]:
+        """Return the function from samples to what the loss reads, in scratch."""
+        bound = self._training.bind(state)
+        return lambda x: _forward(bound, x, None)
 
     # -- for those who write their own loop --------------------------------------------------------------------------
 

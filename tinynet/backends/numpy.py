@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from types import ModuleType
 from typing import Any
 
@@ -37,6 +38,12 @@ class HostBackend(Backend):
 
     def synchronize(self) -> None:
         """Do nothing: the work is done when the call returns."""
+
+    def using_threads(self, n: int | None) -> AbstractContextManager[None]:
+        """Return a context in which matrix products use ``n`` threads; None leaves what is in force."""
+        from tinynet_kernels import blas_threads
+
+        return blas_threads.at_most(n)
 
     def plan(self, program: Program, *, granularity: Granularity = "epoch") -> Plan:
         """Return a plan for the program."""

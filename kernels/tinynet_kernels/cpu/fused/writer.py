@@ -6,7 +6,7 @@ SIGNATURE = (
 )
 """The arguments of every fused function that trains."""
 
-PREDICT_SIGNATURE = "parameters, buffers, x, out, places, numbers"
+PREDICT_SIGNATURE = "parameters, buffers, places, numbers, x, out"
 """The arguments of one that predicts. It returns whether all of ``x`` is finite, and has scratch of its own: several
 threads may predict with one model at once."""
 
