@@ -23,7 +23,7 @@ from tinynet_kernels.cpu import fused
 layer = fused.Layer("linear", 1, 1)
 made = fused.prediction((layer,), 4)
 out = np.zeros((1, 1))
-made.run(np.ones(1), np.zeros(0), np.ones((1, 1)), out, made.places, made.numbers)
+made.run(np.ones(1), np.zeros(0), made.places, made.numbers, np.ones((1, 1)), out)
 print(out[0, 0])
 """
 
