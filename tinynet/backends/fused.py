@@ -53,7 +53,7 @@ class FusedForward(LoopPlan):
     def _bound(self, state: State, ops: tuple[Op, ...]) -> Callable[[Array, Array], bool]:
         """Return the compiled function from samples to the output of ``ops``; it compiles when it is first called."""
         if ops not in self._predictions:
-            layers = tuple(layer for layer in _layers(ops) if layer.kind != "dropout")
+            layers = tuple(layer for layer in layers_of(ops) if layer.kind != "dropout")
             self._predictions[ops] = fused.prediction(layers, PREDICT_BLOCK)
         made = self._predictions[ops]
         return partial(made.run, state.parameters, state.buffers, made.places, made.numbers)
@@ -169,8 +169,8 @@ def lower(program: Program, *, weighted: bool, ordered: bool) -> fused.Network:
     assert optimizer is not None
     ops = program.ops[:-1] if loss.on_logits else program.ops
     return fused.Network(
-        layers=_layers(ops),
-        loss=_loss(loss, program.n_out),
+        layers=layers_of(ops),
+        loss=loss_of(loss, program.n_out),
         optimizer=_optimizer(optimizer),
         dtype=program.dtype,
         weighted=weighted,
@@ -178,7 +178,8 @@ def lower(program: Program, *, weighted: bool, ordered: bool) -> fused.Network:
     )
 
 
-def _layers(ops: tuple[Op, ...]) -> tuple[fused.Layer, ...]:
+def layers_of(ops: tuple[Op, ...]) -> tuple[fused.Layer, ...]:
+    """Return ops as the kernels' plain data, each activation with the linear layer before it."""
     layers: list[fused.Layer] = []
     for op in ops:
         match op:
@@ -197,7 +198,8 @@ def _layers(ops: tuple[Op, ...]) -> tuple[fused.Layer, ...]:
     return tuple(layers)
 
 
-def _loss(loss: LossSpec, n_out: int) -> fused.Loss:
+def loss_of(loss: LossSpec, n_out: int) -> fused.Loss:
+    """Return a loss as the kernels' plain data."""
     return fused.Loss(
         kind=loss.kind,
         parameter=loss.parameter,
@@ -207,5 +209,5 @@ def _loss(loss: LossSpec, n_out: int) -> fused.Loss:
 
 
 def _optimizer(optimizer: OptimizerSpec) -> fused.Optimizer:
-    settings = tuple(float(value) for _, value in optimizer.settings)
+    settings = tuple(value if isinstance(value, tuple) else float(value) for _, value in optimizer.settings)
     return fused.Optimizer(optimizer.kind, settings, optimizer.clip_norm, optimizer.clip_value)

@@ -11,6 +11,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from tinynet.backends.base import Backend, Granularity, Plan
 from tinynet.backends.loop import LoopPlan
+from tinynet.backends.members import MembersPlan
 from tinynet.program import CustomOp, Program, Shape
 
 
@@ -47,6 +48,8 @@ class HostBackend(Backend):
 
     def plan(self, program: Program, *, granularity: Granularity = "epoch") -> Plan:
         """Return a plan for the program."""
+        if program.n_models is not None:
+            return MembersPlan(program, self, granularity)
         return LoopPlan(program, self, slow_reason(program, granularity) or self.reason)
 
 

@@ -1,0 +1,130 @@
+"""LanesPlan: the models of an ensemble side by side, one in each lane of the SIMD registers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tinynet_kernels.cpu.fused import many
+
+from tinynet import config
+from tinynet.backends.base import Array, Backend, FloatArray, State
+from tinynet.backends.fused import layers_of, loss_of, lower
+from tinynet.backends.members import MembersPlan
+from tinynet.program import Program
+
+SHARES = 4
+"""Pieces of work for each thread: one that is held up leaves the rest to the others."""
+
+BLOCK_BYTES = 1 << 20
+"""Most bytes of the parameters of a block, with their gradients and moments: a common second-level cache."""
+
+
+def fits(program: Program) -> bool:
+    """Whether models are small enough to be quicker side by side than one after the other."""
+    n_moments = program.optimizer.n_moments if program.optimizer is not None else 0
+    return 0 < program.n_parameters * (2 + n_moments) * many.REGISTER_BYTES <= BLOCK_BYTES
+
+
+class LanesPlan(MembersPlan):
+    """Train, evaluate and predict with blocks of models, on several threads."""
+
+    def __init__(self, program: Program, backend: Backend) -> None:
+        super().__init__(program, backend, "epoch")
+        lanes = many.n_lanes(program.dtype)
+        self.description = f"fused: whole epochs of {lanes} models at a time, one in each lane of the registers"
+        self._made: dict[Any, many.Many] = {}
+
+    def run(
+        self,
+        state: State,
+        x: Array,
+        y: Array,
+        order: Array | None,
+        learning_rates: FloatArray,
+        sample_weight: Array | None = None,
+    ) -> NDArray[np.float64]:
+        """Train; see ``Plan.run``."""
+        program, n_epochs = self.program, len(learning_rates)
+        n_visits = len(x) if order is None else order.shape[-1]
+        batch_size = program.batch_size or n_visits
+        data = many.Data(
+            order="none" if order is None else ("shared", "own")[order.ndim - 2],
+            weight=_sharing(sample_weight),
+            own_rates=learning_rates.ndim == 3,
+        )
+        network = lower(program, weighted=sample_weight is not None, ordered=order is not None)
+        made = self._function(("train", data, batch_size), lambda: many.training(network, data, batch_size))
+        rates = self._padded(made, learning_rates) if data.own_rates else learning_rates
+        losses = np.empty((n_epochs, self._n_models))
+        counters = [self._padded(made, values) for values in (state.draws, state.dropout_seed)]
+        counts = self._padded(made, state.step.astype(np.float64))
+        self._on_threads(
+            made,
+            (state.parameters, state.moments, state.buffers, x, y, sample_weight, order, rates, losses),
+            (counts, *counters),
+        )
+        n_updates = n_epochs * -(-n_visits // batch_size)
+        state.step += n_updates
+        state.draws += n_updates
+        return losses
+
+    def predict(self, state: State, x: Array, out: Array) -> bool:
+        """Write the output of each model and tell whether ``x`` is finite; see ``Plan.predict``."""
+        layers = tuple(layer for layer in layers_of(self.program.ops) if layer.kind != "dropout")
+        made = self._function("predict", lambda: many.prediction(layers, self.program.dtype))
+        self._on_threads(made, (state.parameters, state.buffers, x, out), ())
+        return bool(np.isfinite(x).all())
+
+    def evaluate(self, state: State, x: Array, y: Array, sample_weight: Array | None = None) -> NDArray[np.float64]:
+        """Return the loss of each model over ``x``; see ``Plan.evaluate``."""
+        program, weight = self.program, _sharing(sample_weight)
+        loss = program.loss
+        assert loss is not None
+        ops = program.ops[:-1] if loss.on_logits else program.ops
+        layers = tuple(layer for layer in layers_of(ops) if layer.kind != "dropout")
+        made = self._function(
+            ("evaluate", weight),
+            lambda: many.evaluation(layers, loss_of(loss, program.n_out), weight, program.dtype),
+        )
+        losses = np.empty((1, self._n_models))
+        self._on_threads(made, (state.parameters, state.buffers, x, y, sample_weight, losses), ())
+        return losses[0]
+
+    # -- parts -------------------------------------------------------------------------------------------------------
+
+    def _function(self, key: Any, make: Callable[[], many.Many]) -> many.Many:
+        if key not in self._made:
+            self._made[key] = make()
+        return self._made[key]
+
+    def _padded(self, made: many.Many, values: NDArray[Any]) -> NDArray[Any]:
+        """Return one value for each model along the last axis, the models filled up to whole blocks."""
+        missing = made.padded(self._n_models) - self._n_models
+        widths = [(0, 0)] * (values.ndim - 1) + [(0, missing)]
+        return np.ascontiguousarray(np.pad(values, widths, mode="edge") if missing else values)
+
+    def _on_threads(self, made: many.Many, data: tuple[Any, ...], rest: tuple[Any, ...]) -> None:
+        """Share the blocks of models among threads."""
+        n_models, lanes, numbers = self._n_models, made.lanes, made.numbers(self._n_models)
+
+        def run(low: int, high: int) -> None:
+            made.run(*data, *made.work(), made.places, numbers, *rest, low, high)
+
+        n_blocks = made.padded(n_models) // lanes
+        n_threads = min(config.threads(), n_blocks)
+        if n_threads == 1:
+            run(0, n_models)
+            return
+        n_shares = min(n_blocks, SHARES * n_threads)
+        ends = [min(n_models, n_blocks * i // n_shares * lanes) for i in range(n_shares + 1)]
+        with ThreadPoolExecutor(n_threads) as pool:
+            for _ in pool.map(run, ends[:-1], ends[1:]):
+                pass
+
+
+def _sharing(array: Any) -> str:
+    return "none" if array is None else ("shared", "own")[array.ndim - 1]
