@@ -27,6 +27,7 @@ from tinynet.losses import Loss, get_loss
 from tinynet.metrics import Metric, get_metrics
 from tinynet.optimizers import Optimizer, get_optimizer
 from tinynet.program import LossSpec, Program
+from tinynet.schedules import is_own
 from tinynet.summary import as_html, as_text
 from tinynet.trainer import Trainer
 
@@ -452,6 +453,12 @@ class Sequential:
         """Return the plan that trains this model on targets like ``y``."""
         spec = self._loss_spec(loss, y)
         program = Program(self.program.ops, spec, optimizer.lower(), self.dtype, batch_size)
+        own = [*program.own_settings, *["learning rate"] * is_own(optimizer.learning_rate)]
+        if own:
+            raise ValueError(
+                f"one model expects one number for each setting; got several for: {', '.join(own)}. "
+                "Pass one, or train many models at once with tn.Ensemble."
+            )
         return self._plan(program, granularity)
 
     def prepare_optimizer(self, optimizer: Optimizer) -> None:

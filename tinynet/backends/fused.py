@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tinynet_kernels.cpu import fused
 
 from tinynet import config
-from tinynet.backends.base import Array, Backend, FloatArray, State
+from tinynet.backends.base import Array, Backend, FloatArray, Members, State
 from tinynet.backends.loop import PREDICT_ROWS, LoopPlan
 from tinynet.program import ActivationOp, DropoutOp, LinearOp, LossSpec, NormalizeOp, Op, OptimizerSpec, Program
 
@@ -77,6 +77,7 @@ class FusedPlan(FusedForward):
         order: Array | None,
         learning_rates: FloatArray,
         sample_weight: Array | None = None,
+        members: Members | None = None,
     ) -> NDArray[np.float64]:
         """Train; see ``Plan.run``."""
         n_epochs, dtype = len(learning_rates), self.program.dtype

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tinynet_kernels.cpu.fused import many
 
 from tinynet import config
-from tinynet.backends.base import Array, Backend, FloatArray, State
+from tinynet.backends.base import Array, Backend, FloatArray, Members, State
 from tinynet.backends.fused import layers_of, loss_of, lower
 from tinynet.backends.members import MembersPlan
 from tinynet.program import Program
@@ -46,6 +46,7 @@ class LanesPlan(MembersPlan):
         order: Array | None,
         learning_rates: FloatArray,
         sample_weight: Array | None = None,
+        members: Members | None = None,
     ) -> NDArray[np.float64]:
         """Train; see ``Plan.run``."""
         program, n_epochs = self.program, len(learning_rates)
@@ -58,28 +59,28 @@ class LanesPlan(MembersPlan):
         )
         network = lower(program, weighted=sample_weight is not None, ordered=order is not None)
         made = self._function(("train", data, batch_size), lambda: many.training(network, data, batch_size))
-        rates = self._padded(made, learning_rates) if data.own_rates else learning_rates
-        losses = np.empty((n_epochs, self._n_models))
-        counters = [self._padded(made, values) for values in (state.draws, state.dropout_seed)]
-        counts = self._padded(made, state.step.astype(np.float64))
-        self._on_threads(
-            made,
-            (state.parameters, state.moments, state.buffers, x, y, sample_weight, order, rates, losses),
-            (counts, *counters),
-        )
+        chosen = self._chosen(members)
+        losses = np.empty((n_epochs, len(chosen)))
+        rates = made.padded(learning_rates) if data.own_rates else learning_rates
+        counters = [made.padded(values[chosen]) for values in (state.draws, state.dropout_seed)]
+        counts = made.padded(state.step[chosen].astype(np.float64))
+        vectors = (state.parameters, state.moments, state.buffers)
+        self._on_threads(made, chosen, (*vectors, x, y, sample_weight, order, rates, losses), (counts, *counters))
         n_updates = n_epochs * -(-n_visits // batch_size)
-        state.step += n_updates
-        state.draws += n_updates
+        state.step[chosen] += n_updates
+        state.draws[chosen] += n_updates
         return losses
 
     def predict(self, state: State, x: Array, out: Array) -> bool:
         """Write the output of each model and tell whether ``x`` is finite; see ``Plan.predict``."""
         layers = tuple(layer for layer in layers_of(self.program.ops) if layer.kind != "dropout")
         made = self._function("predict", lambda: many.prediction(layers, self.program.dtype))
-        self._on_threads(made, (state.parameters, state.buffers, x, out), ())
+        self._on_threads(made, self._chosen(None), (state.parameters, state.buffers, x, out), ())
         return bool(np.isfinite(x).all())
 
-    def evaluate(self, state: State, x: Array, y: Array, sample_weight: Array | None = None) -> NDArray[np.float64]:
+    def evaluate(
+        self, state: State, x: Array, y: Array, sample_weight: Array | None = None, members: Members | None = None
+    ) -> NDArray[np.float64]:
         """Return the loss of each model over ``x``; see ``Plan.evaluate``."""
         program, weight = self.program, _sharing(sample_weight)
         loss = program.loss
@@ -90,8 +91,9 @@ class LanesPlan(MembersPlan):
             ("evaluate", weight),
             lambda: many.evaluation(layers, loss_of(loss, program.n_out), weight, program.dtype),
         )
-        losses = np.empty((1, self._n_models))
-        self._on_threads(made, (state.parameters, state.buffers, x, y, sample_weight, losses), ())
+        chosen = self._chosen(members)
+        losses = np.empty((1, len(chosen)))
+        self._on_threads(made, chosen, (state.parameters, state.buffers, x, y, sample_weight, losses), ())
         return losses[0]
 
     # -- parts -------------------------------------------------------------------------------------------------------
@@ -101,26 +103,20 @@ class LanesPlan(MembersPlan):
             self._made[key] = make()
         return self._made[key]
 
-    def _padded(self, made: many.Many, values: NDArray[Any]) -> NDArray[Any]:
-        """Return one value for each model along the last axis, the models filled up to whole blocks."""
-        missing = made.padded(self._n_models) - self._n_models
-        widths = [(0, 0)] * (values.ndim - 1) + [(0, missing)]
-        return np.ascontiguousarray(np.pad(values, widths, mode="edge") if missing else values)
-
-    def _on_threads(self, made: many.Many, data: tuple[Any, ...], rest: tuple[Any, ...]) -> None:
+    def _on_threads(self, made: many.Many, members: Members, data: tuple[Any, ...], rest: tuple[Any, ...]) -> None:
         """Share the blocks of models among threads."""
-        n_models, lanes, numbers = self._n_models, made.lanes, made.numbers(self._n_models)
+        n, lanes, numbers = len(members), made.lanes, made.numbers(members)
 
         def run(low: int, high: int) -> None:
-            made.run(*data, *made.work(), made.places, numbers, *rest, low, high)
+            made.run(*data, *made.work(), made.places, numbers, *rest, members, low, high)
 
-        n_blocks = made.padded(n_models) // lanes
+        n_blocks = -(-n // lanes)
         n_threads = min(config.threads(), n_blocks)
-        if n_threads == 1:
-            run(0, n_models)
+        if n_threads <= 1:
+            run(0, n)
             return
         n_shares = min(n_blocks, SHARES * n_threads)
-        ends = [min(n_models, n_blocks * i // n_shares * lanes) for i in range(n_shares + 1)]
+        ends = [min(n, n_blocks * i // n_shares * lanes) for i in range(n_shares + 1)]
         with ThreadPoolExecutor(n_threads) as pool:
             for _ in pool.map(run, ends[:-1], ends[1:]):
                 pass

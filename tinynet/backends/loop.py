@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinynet.backends.base import Array, Backend, FloatArray, Plan, State, views
+from tinynet.backends.base import Array, Backend, FloatArray, Members, Plan, State, views
 from tinynet.backends.stages import Own, Stage, stages_of
 from tinynet.program import LossSpec, OptimizerSpec, Program
 
@@ -72,6 +72,7 @@ class LoopPlan(Plan):
         order: Array | None,
         learning_rates: FloatArray,
         sample_weight: Array | None = None,
+        members: Members | None = None,
     ) -> NDArray[np.float64]:
         """Train; see ``Plan.run``."""
         loss, optimizer = _required(self.program)
@@ -131,7 +132,9 @@ class LoopPlan(Plan):
         """Return the loss and fill ``state.gradients``; see ``Plan.gradient``."""
         return self._forward_backward(self._training.bind(state), state, x, y, sample_weight)
 
-    def evaluate(self, state: State, x: Array, y: Array, sample_weight: Array | None = None) -> float:
+    def evaluate(
+        self, state: State, x: Array, y: Array, sample_weight: Array | None = None, members: Members | None = None
+    ) -> float:
         """Return the loss over ``x``; see ``Plan.evaluate``."""
         loss, _ = _required(self.program, optimizer=False)
         forward = self._prediction_of(state)

@@ -22,7 +22,11 @@ class NumbaBackend(HostBackend):
 
         reason = slow_reason(program, granularity)
         if program.n_models is not None:
-            return LanesPlan(program, self) if reason is None and fits(program) else MembersPlan(program, self, granularity)
+            return (
+                LanesPlan(program, self)
+                if reason is None and fits(program)
+                else MembersPlan(program, self, granularity)
+            )
         if reason is not None:
             return LoopPlan(program, self, reason)
         trains = program.loss is not None and program.optimizer is not None

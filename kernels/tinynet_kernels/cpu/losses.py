@@ -70,7 +70,7 @@ def _bce_logits(z: Real, t: Real, parameter: Real) -> tuple[Real, Real]:
 
 
 @inlined
-def _probability(p: Real, t: Real, parameter: Real) -> tuple[Real, Real]:
+def _cross_entropy_probabilities(p: Real, t: Real, parameter: Real) -> tuple[Real, Real]:
     """``-t log p``, the logarithm at least -100; where it is clamped the gradient is 0."""
     value, slope = _clamped(log(p), p, t)
     return -value, -slope
@@ -89,7 +89,7 @@ SCALARS: dict[str, Kernel] = {
     "huber": _huber,
     "bce": _bce,
     "bce_logits": _bce_logits,
-    "cross_entropy_probabilities": _probability,
+    "cross_entropy_probabilities": _cross_entropy_probabilities,
 }
 """Every elementwise loss, by kind: from prediction, target and parameter, its value and derivative."""
 
@@ -214,7 +214,7 @@ def _cross_entropy_probabilities_index(
     total = 0.0
     for i in range(prediction.shape[0]):
         factor = _factor(scale, weight, i, zero)
-        value, slope = _probability(prediction[i, target[i]], one, zero)
+        value, slope = _cross_entropy_probabilities(prediction[i, target[i]], one, zero)
         for j in range(prediction.shape[1]):
             d_prediction[i, j] = factor * zero
         d_prediction[i, target[i]] = factor * slope

@@ -79,7 +79,7 @@ def store(typing_context: Any, value: Any, array: Any, offset: Any, stride: Any,
 
 @instruction
 def gather(typing_context: Any, like: Any, array: Any, places: Any, scale: Any, shift: Any, count: Any) -> Any:
-    """Return the elements ``places[lane] * scale + shift`` of a flat view of ``array``, as lanes of ``like``'s dtype."""
+    """Return the elements ``places[lane] * scale + shift`` of ``array``, taken flat, as lanes of ``like``'s dtype."""
     lanes = Lanes(like.dtype, _literal(count))
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:

@@ -1,6 +1,7 @@
 """Moving a block of models into scratch, where the models lie side by side, and back; and what each of them draws.
 
-In scratch every number of a model is a row of ``lanes`` numbers, one for each model of the block. A last block that is
+Which models are taken is an array ``members`` of their numbers; ``first`` and ``last`` bound a block of its entries. In
+scratch every number of a model is a row of ``lanes`` numbers, one for each model of the block. A last block that is
 not full holds its last model several times; copies are computed like all others, and not written back.
 """
 
@@ -12,40 +13,42 @@ from tinynet_kernels.cpu.random import philox
 
 
 @compiled
-def enter(source: FloatArray, first: int, last: int, lanes: int, block: FloatArray) -> None:
-    """Bring the vectors of models ``first`` to ``last - 1`` into scratch.
+def enter(source: FloatArray, members: IndexArray, first: int, last: int, lanes: int, block: FloatArray) -> None:
+    """Bring the vectors of a block of models into scratch.
 
     Parameters
     ----------
     source : (n_models, n) array
+    members : (n_members,) int array
     first, last, lanes : int
     block : (n * lanes,) array
         Overwritten.
     """
     for lane in range(lanes):
-        row = min(first + lane, last - 1)
+        row = members[min(first + lane, last - 1)]
         for i in range(source.shape[1]):
             block[i * lanes + lane] = source[row, i]
 
 
 @compiled
-def leave(block: FloatArray, first: int, last: int, lanes: int, target: FloatArray) -> None:
+def leave(block: FloatArray, members: IndexArray, first: int, last: int, lanes: int, target: FloatArray) -> None:
     """Bring vectors from scratch back to where ``enter`` took them from."""
-    for row in range(first, last):
+    for lane in range(last - first):
+        row = members[first + lane]
         for i in range(target.shape[1]):
-            target[row, i] = block[i * lanes + row - first]
+            target[row, i] = block[i * lanes + lane]
 
 
 @compiled
 def put_losses(values: FloatArray, losses: FloatArray, e: int, first: int, last: int) -> None:
-    """Write the losses of an epoch: ``losses`` is (n_epochs, n_models)."""
+    """Write the losses of an epoch: ``losses`` is (n_epochs, n_members)."""
     for row in range(first, last):
         losses[e, row] = values[row - first]
 
 
 @compiled
 def put_outputs(block: FloatArray, out: FloatArray, s: int, first: int, last: int, lanes: int) -> None:
-    """Write the outputs for sample ``s``: ``out`` is (n_models, n_samples, n_out)."""
+    """Write the outputs for sample ``s``: ``out`` is (n_members, n_samples, n_out)."""
     for row in range(first, last):
         for k in range(out.shape[2]):
             out[row, s, k] = block[k * lanes + row - first]
@@ -53,23 +56,25 @@ def put_outputs(block: FloatArray, out: FloatArray, s: int, first: int, last: in
 
 @compiled
 def own_rows(order: IndexArray, e: int, s: int, first: int, last: int, rows: IndexArray) -> None:
-    """Look up which row each model visits: ``order`` is (n_epochs, n_models, n_visits)."""
+    """Look up which row each model visits: ``order`` is (n_epochs, n_members, n_visits)."""
     for lane in range(rows.size):
         rows[lane] = order[e, min(first + lane, last - 1), s]
 
 
 @compiled
-def own_weights(row: int, n_samples: int, first: int, last: int, places: IndexArray) -> None:
+def own_weights(row: int, n_samples: int, members: IndexArray, first: int, last: int, places: IndexArray) -> None:
     """Find where each model's weight of a row lies in an (n_models, n_samples) array."""
     for lane in range(places.size):
-        places[lane] = min(first + lane, last - 1) * n_samples + row
+        places[lane] = members[min(first + lane, last - 1)] * n_samples + row
 
 
 @compiled
-def own_weights_of(rows: IndexArray, n_samples: int, first: int, last: int, places: IndexArray) -> None:
+def own_weights_of(
+    rows: IndexArray, n_samples: int, members: IndexArray, first: int, last: int, places: IndexArray
+) -> None:
     """Find where each model's weight of its own row lies."""
     for lane in range(places.size):
-        places[lane] = min(first + lane, last - 1) * n_samples + rows[lane]
+        places[lane] = members[min(first + lane, last - 1)] * n_samples + rows[lane]
 
 
 @compiled

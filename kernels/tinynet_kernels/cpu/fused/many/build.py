@@ -1,6 +1,6 @@
 """From a network and the kind of its data to the compiled function for many models, and the arrays that it wants."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,17 +48,19 @@ class Many(NamedTuple):
     lanes: int
     dtype: str
 
-    def numbers(self, n_models: int) -> NDArray[np.float64]:
-        """Return the settings of each model, (n_settings, n_models), the models filled up to whole blocks."""
-        table = np.empty((max(1, len(self.settings)), self.padded(n_models)))
+    def numbers(self, members: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return the settings of some models, (n_settings, n_members), filled up to whole blocks."""
+        chosen = self.padded(members)
+        table = np.empty((max(1, len(self.settings)), len(chosen)))
         for row, value in zip(table, self.settings, strict=False):
-            row[:n_models] = value
-            row[n_models:] = row[n_models - 1]
+            row[:] = np.array(value)[chosen] if isinstance(value, tuple) else value
         return table
 
-    def padded(self, n_models: int) -> int:
-        """Return a number of models filled up to whole blocks."""
-        return -(-n_models // self.lanes) * self.lanes
+    def padded(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Return one value for each model along the last axis, filled up to whole blocks with the last."""
+        missing = -values.shape[-1] % self.lanes
+        widths = [(0, 0)] * (values.ndim - 1) + [(0, missing)]
+        return np.ascontiguousarray(np.pad(values, widths, mode="edge") if missing else values)
 
     def work(self) -> tuple[FloatArray, NDArray[np.int64]]:
         """Return scratch for one thread; it begins on a cache line, so that no row of lanes lies on two."""

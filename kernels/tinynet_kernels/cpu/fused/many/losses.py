@@ -101,7 +101,7 @@ def _cross_entropy_probabilities_index(terms: Terms) -> None:
     form = terms.form
     form(f"wanted = {form.zeros()}")
     terms.each(lambda k: form(f"wanted = select(label == {k}, {terms.output(k)}, wanted)"))
-    form("value, slope = losses_of._probability(wanted, one, zero)")
+    form("value, slope = losses_of._cross_entropy_probabilities(wanted, one, zero)")
     if terms.put is not None:
         put = terms.put
         terms.each(lambda k: put(k, f"select(label == {k}, slope, zero)"))

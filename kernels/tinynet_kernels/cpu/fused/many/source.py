@@ -9,8 +9,10 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from tinynet_kernels.cpu.fused.many import updates
-from tinynet_kernels.cpu.fused.many.forms import Form, Looped, Unrolled, keeps_z
-from tinynet_kernels.cpu.fused.many.passes import Passes, Take
+from tinynet_kernels.cpu.fused.many.forms import Form, keeps_z
+from tinynet_kernels.cpu.fused.many.looped import Looped
+from tinynet_kernels.cpu.fused.many.passes import Passes
+from tinynet_kernels.cpu.fused.many.unrolled import Unrolled
 from tinynet_kernels.cpu.fused.network import Layer, Loss, Network, Setting
 
 MAX_UNROLLED = 100
@@ -21,12 +23,14 @@ MAX_ROWS = 4
 
 SIGNATURE = (
     "parameters, moments, buffers, x, y, sample_weight, order, rates, losses, "
-    "scratch, rows, places, numbers, counts, draws, seeds, low, high"
+    "scratch, rows, places, numbers, counts, draws, seeds, members, low, high"
 )
-"""Arguments of the function that trains: it takes models ``low`` to ``high - 1`` through all epochs."""
+"""Arguments of the function that trains: it takes ``members[low:high]`` through all epochs."""
 
-EVALUATE_SIGNATURE = "parameters, buffers, x, y, sample_weight, losses, scratch, rows, places, numbers, low, high"
-PREDICT_SIGNATURE = "parameters, buffers, x, out, scratch, rows, places, numbers, low, high"
+EVALUATE_SIGNATURE = (
+    "parameters, buffers, x, y, sample_weight, losses, scratch, rows, places, numbers, members, low, high"
+)
+PREDICT_SIGNATURE = "parameters, buffers, x, out, scratch, rows, places, numbers, members, low, high"
 
 HEAD = '''"""Written by tinynet; safe to delete."""
 
@@ -38,7 +42,7 @@ from tinynet_kernels.cpu import activations, compiling
 from tinynet_kernels.cpu import losses as losses_of
 from tinynet_kernels.cpu.elementary import exp, log
 from tinynet_kernels.cpu.fused import lanes
-from tinynet_kernels.cpu.fused.many import blocks
+from tinynet_kernels.cpu.fused.many import blocks, products
 from tinynet_kernels.cpu.generic import select, sqrt
 '''
 
@@ -134,9 +138,9 @@ def _assembled(
         form(*(f"y{i} = z{i}" for i, layer in enumerate(layers) if not keeps_z(layer)))
     form(f"for first in range(low, high, {form.lanes}):")
     form.depth = 2
-    form(f"last = min(first + {form.lanes}, high)", f"blocks.enter(parameters, first, last, {form.lanes}, p)")
+    form(f"last = min(first + {form.lanes}, high)", f"blocks.enter(parameters, members, first, last, {form.lanes}, p)")
     if any(layer.kind == "normalize" for layer in layers):
-        form(f"blocks.enter(buffers, first, last, {form.lanes}, held)")
+        form(f"blocks.enter(buffers, members, first, last, {form.lanes}, held)")
     for k in range(len(form.settings)):
         at = f"{k} * numbers.shape[1] + first"
         form(f"c{k} = lanes.load(like, numbers, {at}, 1, {form.lanes}, {form.lanes})")
@@ -158,7 +162,7 @@ def _arrays(form: Form, signature: str, network: Network | None) -> dict[str, in
     sizes |= {f"mask{i}": rows * layer.n_out for i, layer in enumerate(layers) if layer.kind == "dropout"}
     if isinstance(form, Looped):
         sizes |= {"grads": form.n_parameters} if network is not None else {}
-        sizes["x_in"] = rows * layers[0].n_in
+        sizes["inputs"] = rows * layers[0].n_in
         for i, layer in enumerate(layers):
             names = "zyd" if keeps_z(layer) else "zd"
             sizes |= {f"{letter}{i}": rows * layer.n_out for letter in names}
@@ -170,7 +174,7 @@ def _train(form: Form, network: Network, data: Data, batch_size: int) -> None:
     vectors = {"p": "parameters"} | {f"m{r}": f"moments[{r}]" for r in range(updates.n_moments(network))}
     for name, source in vectors.items():
         if name != "p":
-            form(f"blocks.enter({source}, first, last, {form.lanes}, {name})")
+            form(f"blocks.enter({source}, members, first, last, {form.lanes}, {name})")
         if isinstance(form, Unrolled):
             form(*(f"{name}_{k} = {form.load(name, k)}" for k in range(form.n_parameters)))
     form(f"count = lanes.load(numbers, counts, first, 1, {form.lanes}, {form.lanes})")
@@ -191,7 +195,7 @@ def _train(form: Form, network: Network, data: Data, batch_size: int) -> None:
         if isinstance(form, Unrolled):
             for k in range(form.n_parameters):
                 form.store(name, k, f"{name}_{k}")
-        form(f"blocks.leave({name}, first, last, {form.lanes}, {target})")
+        form(f"blocks.leave({name}, members, first, last, {form.lanes}, {target})")
 
 
 def _begin_update(form: Form, network: Network, data: Data, scale: str) -> None:
@@ -209,22 +213,26 @@ def _begin_update(form: Form, network: Network, data: Data, scale: str) -> None:
 
 
 def _update(form: Form, network: Network, passes: Passes, batch_size: int) -> None:
-    """Write one update: the gradient of a single sample goes straight into it, others are added up first."""
-    optimizer = network.optimizer
+    """Write one update: where it can, the gradient of a single sample goes straight into it; others are added up."""
+    optimizer, unrolled = network.optimizer, isinstance(form, Unrolled)
     clip = None if optimizer.clip_value is None else updates.clip_by_value(form, optimizer.clip_value)
     element = updates.element_of(form, network)
 
-    def tile(take: Take) -> None:
+    def tile(mode: str) -> None:
         passes.forward()
         passes.loss(network.loss, gradient=True)
-        passes.backward(take)
+        passes.backward(mode, lambda k, g: element(k, clip(g) if clip else g))
 
-    if batch_size == 1 and optimizer.clip_norm is None:
-        passes.each_tile(lambda: tile(lambda k, g: element(k, clip(g) if clip else g)), single=True)
+    if batch_size == 1 and updates.is_plain(network):
+        passes.each_tile(lambda: tile("descend"), single=True)
         return
-    size = form.n_parameters if isinstance(form, Unrolled) else "parameters.shape[1]"
-    form.each(size, lambda k: form.put("grads", k, form.zeros()))
-    passes.each_tile(lambda: tile(lambda k, g: form.put("grads", k, f"{form.get('grads', k)} + ({g})")))
+    if batch_size == 1 and unrolled and optimizer.clip_norm is None:
+        passes.each_tile(lambda: tile("take"), single=True)
+        return
+    size = form.n_parameters if unrolled else "parameters.shape[1]"
+    if unrolled:
+        form(*(f"grads_{k} = {form.zeros()}" for k in range(form.n_parameters)))
+    passes.each_tile(lambda: tile("grads"))
     if clip is not None:
         form.each(size, lambda k: form.put("grads", k, clip(form.get("grads", k))))
     if optimizer.clip_norm is not None:

@@ -14,8 +14,8 @@ Element = Callable[[Index, str], None]
 
 
 def any_of(setting: Setting) -> bool:
-    """Whether a setting is other than 0 for any model."""
-    return any(setting) if isinstance(setting, tuple) else bool(setting)
+    """Whether a setting may be other than 0: where each model has its own it may, whichever are trained."""
+    return isinstance(setting, tuple) or bool(setting)
 
 
 def is_plain(network: Network) -> bool:
