@@ -25,7 +25,8 @@ LEVELS = [
     {"__main__"},
     {"cli", "commands"},
     {"notebook", "estimators"},
-    {"ensemble", "ensemble_files", "ensemble_trainer", "ensemble_watch", "sweeps"},
+    {"sweeps", "sweep_result", "sweep_plots", "sweep_files", "sweep_runs", "sweep_space"},
+    {"ensemble", "ensemble_files", "ensemble_trainer", "ensemble_watch"},
     {"info", "plots", "datasets"},
     {
         "model",
@@ -39,12 +40,12 @@ LEVELS = [
         "history",
         "gradcheck",
     },
-    {"layers", "layer", "losses", "metrics", "optimizers", "initializers", "schedules", "files"},
+    {"layers", "layer", "losses", "metrics", "optimizers", "initializers", "distributions", "schedules", "files"},
     {"backends"},
     {"program"},
     {"arrays", "checks", "config", "errors"},
 ]
-HEAVY = {"numba", "scipy", "cupy", "tinynet_kernels", "rich", "matplotlib", "pandas", "llvmlite"}
+HEAVY = {"numba", "scipy", "cupy", "tinynet_kernels", "rich", "matplotlib", "pandas", "llvmlite", "joblib", "dask"}
 
 
 def modules() -> list[Path]:

@@ -19,6 +19,7 @@ from tinynet.callbacks import (
     ProgressBar,
     ReduceLROnPlateau,
 )
+from tinynet.distributions import Choice, IntUniform, LogUniform
 from tinynet.ensemble import Ensemble
 from tinynet.errors import (
     BackendUnavailableError,
@@ -68,6 +69,8 @@ from tinynet.model import Sequential
 from tinynet.modelfile import load_model as load
 from tinynet.optimizers import SGD, Adam, AdamW, Optimizer, RMSprop
 from tinynet.schedules import CosineDecay, ExponentialDecay, Schedule, StepDecay, Warmup
+from tinynet.sweep_result import SweepResult
+from tinynet.sweeps import sweep
 
 __version__ = "0.1.0"
 
@@ -82,6 +85,7 @@ __all__ = [
     "CSVLogger",
     "Callback",
     "Checkpoint",
+    "Choice",
     "Constant",
     "CosineDecay",
     "CrossEntropy",
@@ -99,11 +103,13 @@ __all__ = [
     "Huber",
     "Identity",
     "Initializer",
+    "IntUniform",
     "LambdaCallback",
     "Layer",
     "LeCun",
     "LeakyReLU",
     "Linear",
+    "LogUniform",
     "Loss",
     "MeanAbsoluteError",
     "MeanSquaredError",
@@ -123,6 +129,7 @@ __all__ = [
     "Softmax",
     "Softplus",
     "StepDecay",
+    "SweepResult",
     "Tanh",
     "TinynetError",
     "Uniform",
@@ -133,5 +140,6 @@ __all__ = [
     "gradient_check",
     "load",
     "numpy_namespace",
+    "sweep",
     "use_backend",
 ]

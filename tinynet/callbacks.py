@@ -350,7 +350,7 @@ class ProgressBar(Callback):
         self._last = -math.inf
         self._width = len(str(self.trainer.epochs))
         if not self.every_epoch and sys.stdout.isatty():
-            self._bar = _rich_bar()
+            self._bar = rich_bar()
         if self._bar is not None:
             self._bar.start()
             self._task = self._bar.add_task("training", total=self.trainer.epochs, completed=self.trainer.epoch)
@@ -372,7 +372,7 @@ class ProgressBar(Callback):
             self._bar.stop()
 
 
-def _rich_bar() -> Any:
+def rich_bar() -> Any:
     """Return a bar of the package rich, or None where it is not installed."""
     try:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn

@@ -21,7 +21,7 @@ _LOSS_CLASSES = {cls.__name__: cls for cls in LOSSES.values()}
 _WORD = 2**64
 
 
-def _describe(models: Ensemble) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+def describe_ensemble(models: Ensemble) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     """Return an ensemble as a header and arrays."""
     loss, to_numpy = models.loss, models.backend.to_numpy
     known = loss is not None and not loss.is_custom
@@ -46,7 +46,7 @@ def _describe(models: Ensemble) -> tuple[dict[str, Any], dict[str, NDArray[Any]]
 
 def save_ensemble(models: Ensemble, path: Path_) -> None:
     """Write an ensemble to a file, atomically; see ``Ensemble.save``."""
-    write_archive(path, *_describe(models))
+    write_archive(path, *describe_ensemble(models))
 
 
 def load_ensemble(path: Path_, *, backend: str | None = None) -> Ensemble:
@@ -59,14 +59,19 @@ def load_ensemble(path: Path_, *, backend: str | None = None) -> Ensemble:
     ModelFileError
         If it is not the file of an ensemble, or damaged.
     """
+    return ensemble_from(*read_archive(path), name=os.fspath(path), backend=backend)
+
+
+def ensemble_from(
+    header: dict[str, Any], arrays: dict[str, NDArray[Any]], *, name: str, backend: str | None = None
+) -> Ensemble:
+    """Return the ensemble that ``describe_ensemble`` described; ``name`` is the file's, for errors."""
     from tinynet.ensemble import Ensemble
     from tinynet.model import Sequential
 
-    name = os.fspath(path)
-    header, arrays = read_archive(path)
     if header.get("kind") != "ensemble":
         raise ModelFileError(
-            f"{name!r} is a {header.get('kind')!r} file; Ensemble.load expects an ensemble. Use tinynet.load for a model."
+            f"{name!r} is a {header.get('kind')!r} file; Ensemble.load expects an ensemble. tinynet.load reads models."
         )
     try:
         layers = [LAYERS[entry["kind"]](**entry["config"]) for entry in header["layers"]]
@@ -115,7 +120,7 @@ def _unpack(rows: NDArray[np.uint64], generators: list[np.random.Generator]) -> 
 
 def save_checkpoint(trainer: EnsembleTrainer, path: Path_) -> None:
     """Write the models, the optimizer's memory, the random state, the position and what the watches know."""
-    header, arrays = _describe(trainer.model)
+    header, arrays = describe_ensemble(trainer.model)
     history = trainer.history
     header["kind"] = "ensemble checkpoint"
     header["training"] = {

@@ -80,15 +80,37 @@ class Normal(Initializer):
 
 @dataclass(frozen=True)
 class Uniform(Initializer):
-    """Uniform in ``[-limit, limit)``."""
+    """Uniform in ``[-limit, limit)``; ``Uniform(low, high)``, as in the space of a sweep, in ``[low, high)``.
+
+    Parameters
+    ----------
+    limit : float
+        The lower end, where there is an upper one.
+    high : float, optional
+
+    Examples
+    --------
+    >>> values = Uniform(2.0, 3.0)((100,), np.random.default_rng(0))
+    >>> bool(values.min() >= 2.0), bool(values.max() < 3.0)
+    (True, True)
+    """
 
     limit: float = 0.05
+    high: float | None = None
 
     def __post_init__(self) -> None:
-        number("limit", self.limit, above=0.0)
+        if self.high is None:
+            number("limit", self.limit, above=0.0)
+        else:
+            number("high", self.high, above=number("low", self.limit))
 
     def __call__(self, shape: Shape, rng: np.random.Generator) -> Float64:
-        return rng.uniform(-self.limit, self.limit, shape)
+        if self.high is None:
+            return rng.uniform(-self.limit, self.limit, shape)
+        return rng.uniform(self.limit, self.high, shape)
+
+    def __repr__(self) -> str:
+        return f"Uniform(limit={self.limit!r})" if self.high is None else f"Uniform({self.limit!r}, {self.high!r})"
 
 
 @dataclass(frozen=True)

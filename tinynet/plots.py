@@ -22,7 +22,7 @@ FORMATS = (".png", ".svg", ".pdf")
 def check_plot(path: str | os.PathLike[str]) -> None:
     """Raise now what ``plot_loss`` would raise after a long training: DependencyError or ValueError."""
     member("the ending of a plot's name", Path(path).suffix, FORMATS)
-    _figure()
+    empty_figure()
 
 
 def plot_loss(history: History, path: str | os.PathLike[str]) -> None:
@@ -43,7 +43,7 @@ def plot_loss(history: History, path: str | os.PathLike[str]) -> None:
         If the file cannot be written.
     """
     check_plot(path)
-    figure = _figure()
+    figure = empty_figure()
     axes = figure.add_subplot()
     losses = {name: values for name, values in history.history.items() if name in ("loss", "val_loss")}
     for name, values in losses.items():
@@ -55,14 +55,25 @@ def plot_loss(history: History, path: str | os.PathLike[str]) -> None:
     axes.set_ylabel("loss")
     axes.grid(alpha=0.3)
     axes.legend()
+    write_figure(figure, path)
+
+
+def write_figure(figure: Figure, path: str | os.PathLike[str]) -> None:
+    """Write a figure to a file, atomically, in the format that its name ends in."""
     with atomic_open(path) as file:
         figure.savefig(file, format=Path(path).suffix[1:], dpi=150)
 
 
-def _figure() -> Figure:
-    """Return an empty figure that belongs to no window and no pyplot."""
+def empty_figure(size: tuple[float, float] = (6.0, 4.0)) -> Figure:
+    """Return an empty figure that belongs to no window and no pyplot.
+
+    Raises
+    ------
+    DependencyError
+        If matplotlib is not installed.
+    """
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise requires("matplotlib", "The loss plot", "pip install matplotlib") from error
-    return Figure(figsize=(6.0, 4.0), layout="constrained")
+        raise requires("matplotlib", "The plot", "pip install matplotlib") from error
+    return Figure(figsize=size, layout="constrained")

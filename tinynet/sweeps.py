@@ -1,0 +1,410 @@
+"""sweep: train a network for many settings and seeds, those that are alike together, and tell which is best."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import sys
+import time
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinynet.arrays import as_real_array, as_samples
+from tinynet.callbacks import Callback, EarlyStopping, ReduceLROnPlateau, rich_bar
+from tinynet.checks import number, whole
+from tinynet.config import usable_cores
+from tinynet.data import checked_data, checked_validation
+from tinynet.ensemble import Ensemble
+from tinynet.ensemble_files import describe_ensemble
+from tinynet.errors import requires
+from tinynet.files import Path_
+from tinynet.losses import Loss
+from tinynet.metrics import Metric, get_metrics
+from tinynet.model import Sequential
+from tinynet.optimizers import Optimizer
+from tinynet.sweep_files import Contents, Group, SweepFolder, plain
+from tinynet.sweep_result import SweepResult
+from tinynet.sweep_runs import Case, Recipe, grouped, joined
+from tinynet.sweep_space import Settings, Space, settings_of
+from tinynet.trainer import checked_callbacks
+
+Figures = dict[str, NDArray[np.float64]]
+
+_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
+
+
+def sweep(
+    build: Callable[..., Sequential],
+    space: Space,
+    x: Any,
+    y: Any,
+    *,
+    validation_data: tuple[Any, ...] | None = None,
+    validation_split: float = 0.0,
+    seeds: int | Iterable[int] = 1,
+    n_samples: int | None = None,
+    seed: int = 0,
+    by: str | None = None,
+    loss: str | Loss = "mse",
+    optimizer: str | Optimizer | Callable[..., Optimizer] = "adam",
+    epochs: int = 1,
+    batch_size: int = 32,
+    shuffle: bool | str = True,
+    drop_last: bool = False,
+    sample_weight: Any = None,
+    bootstrap: bool = False,
+    metrics: str | Metric | Iterable[str | Metric] = (),
+    callbacks: Callback | Sequence[Callback] = (),
+    folder: Path_ | None = None,
+    n_jobs: int | None = None,
+    threads: int | None = None,
+    group_size: int = 256,
+    verbose: int = 0,
+) -> SweepResult:
+    """Train a network for each setting of a space and each seed.
+
+    Runs whose networks have the same layers, and which agree in batch size and epochs, are trained together, as an
+    ``Ensemble`` with numbers of their own. Each ends as it would if it were trained alone, with the same seed.
+
+    Parameters
+    ----------
+    build : callable
+        ``build(**settings) -> Sequential``, of built-in layers. Its weights and seed are not used.
+    space : dict of str to list or distribution, or list of such dicts
+        A grid of lists; or a random search, see ``n_samples``. Each name goes where it is known: to ``build``, if that
+        has a parameter of the name; else to ``fit`` ("epochs", "batch_size", "loss", "optimizer", "shuffle",
+        "drop_last"), or to the optimizer ("learning_rate", "momentum", ...); else to ``build``, if it takes
+        ``**settings``. Several dicts are tried one after the other.
+    x, y, validation_data, validation_split, loss, epochs, batch_size, shuffle, drop_last, sample_weight, bootstrap
+        As for ``Ensemble.fit``; what the space has too is taken from there.
+    seeds : int or sequence of int
+        A number: 0, 1, ... Each setting is trained with each seed, so that settings are compared from equal starts.
+    n_samples : int, optional
+        Draw so many settings at random: from lists, and from distributions (``LogUniform``, ``Uniform``,
+        ``IntUniform``, ``Choice``, or frozen ones of scipy.stats).
+    seed : int
+        Of the draw of the settings.
+    by : str, optional
+        The figure that tells which is best; by default "val_loss", or "loss" without validation data.
+    optimizer : str, Optimizer or callable
+        A callable is called with the settings that it has parameters for, and returns an optimizer, as in
+        ``lambda learning_rate: tn.SGD(tn.CosineDecay(learning_rate, epochs=100))``.
+    metrics : str, callable or list of them
+        Figures of the trained models, over the validation data if there are any: then "val_accuracy" and so on.
+    callbacks : list of EarlyStopping and ReduceLROnPlateau
+        They act on each run by itself.
+    folder : path, optional
+        Keep each group that is finished there. The same call finds them, and goes on where it was interrupted.
+    n_jobs : int, optional
+        Train groups in so many processes, by joblib; -1: on all cores. Within ``joblib.parallel_config`` its backend is
+        used, for instance "dask" for the machines of a cluster, and None stands for all its workers.
+    threads : int, optional
+        Of each process. By default as for ``fit``; with several processes they share the cores.
+    group_size : int
+        Most runs that are trained together. Smaller groups spread over more processes, and less is lost when a sweep is
+        interrupted; what runs get does not depend on it.
+    verbose : {0, 1, 2}
+        Nothing; progress; that of the epochs, too.
+
+    Returns
+    -------
+    SweepResult
+        Runs that diverged are marked in it.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If anything does not fit, before anything is trained.
+    DependencyError
+        If joblib is needed, and not installed.
+
+    Examples
+    --------
+    >>> import tinynet as tn
+    >>> def build(width):
+    ...     return tn.Sequential(tn.Linear(1, width), tn.Tanh(), tn.Linear(width, 1))
+    >>> space = {"width": [4], "learning_rate": [1e-9, 0.1]}
+    >>> tn.sweep(build, space, [[0.0], [1.0]], [0.0, 2.0], epochs=20, seeds=2).best_settings
+    {'width': 4, 'learning_rate': 0.1}
+    """
+    data = _Data.of(x, y, sample_weight, validation_data, validation_split)
+    settings, chosen = settings_of(space, n_samples, seed), _seeds(seeds)
+    defaults = {"loss": loss, "optimizer": optimizer, "epochs": epochs, "batch_size": batch_size}
+    recipe = Recipe(build, defaults | {"shuffle": shuffle, "drop_last": drop_last})
+    specs = (metrics,) if isinstance(metrics, str) or callable(metrics) else tuple(metrics)
+    options = _Options(specs, _watches(callbacks), bool(bootstrap), threads, max(0, verbose - 1))
+    size = whole("group_size", group_size)
+    keys: list[Hashable] = []
+    seen: set[Hashable] = set()
+    backends, descriptions = [], []
+    for one in settings:
+        case = recipe.case(one)
+        if case.key not in seen:
+            data.check(case)
+            seen.add(case.key)
+        keys.append(case.key)
+        backends.append(case.net.backend.name)
+        descriptions.append(case.description if folder is not None else "")
+    groups = grouped(keys, len(chosen), size)
+    _check_by(by, data, list(get_metrics(specs)))
+    place = None
+    if folder is not None:
+        identity = {"settings": plain(settings), "seeds": chosen, "groups": groups, "data": data.digest}
+        identity |= {"cases": _stable(descriptions), **options.identity}
+        place = SweepFolder(folder, identity)
+    done: dict[int, Group] = {}
+    tasks = []
+    for position, runs in enumerate(groups):
+        found = None if place is None else place.finished(position, runs)
+        if found is not None:
+            done[position] = found
+            continue
+        members: dict[int, list[int]] = {}
+        for run in runs:
+            members.setdefault(run // len(chosen), []).append(chosen[run % len(chosen)])
+        cases = [(settings[i], own) for i, own in members.items()]
+        tasks.append(_Task(position, runs, cases, backends[runs[0] // len(chosen)]))
+    progress = _Progress(len(settings) * len(chosen), sum(len(g.runs) for g in done.values()), len(groups), verbose)
+    with progress:
+        for position, contents in _trained(tasks, recipe, data, options, n_jobs):
+            done[position] = Group.of(contents) if place is None else place.write(position, contents)
+            progress.finished(done[position])
+    return SweepResult(settings, chosen, [done[position] for position in sorted(done)], by)
+
+
+@dataclass(frozen=True)
+class _Data:
+    """What runs are trained on, as arrays that can be sent to other processes."""
+
+    x: NDArray[Any]
+    y: NDArray[Any]
+    weight: NDArray[Any] | None
+    validation: tuple[NDArray[Any], ...] | None
+
+    @classmethod
+    def of(cls, x: Any, y: Any, weight: Any, validation: Any, share: float) -> _Data:
+        samples, targets = as_real_array(x, "x"), as_real_array(y, "y")
+        weights = None if weight is None else as_real_array(weight, "sample_weight")
+        if weights is not None and weights.ndim != 1:
+            raise ValueError(f"sample_weight expects one for each sample; got shape {weights.shape}.")
+        if validation is not None and share:
+            raise ValueError("sweep expects validation_data or validation_split, not both. Drop one of them.")
+        if validation is not None:
+            names = ("x of validation_data", "y of validation_data", "sample_weight of validation_data")
+            held = tuple(as_real_array(v, name) for v, name in zip(checked_validation(validation), names, strict=False))
+            return cls(samples, targets, weights, held)
+        if not share:
+            return cls(samples, targets, weights, None)
+        n = len(samples) - max(1, round(len(samples) * number("validation_split", share, above=0.0, below=1.0)))
+        if n < 1:
+            raise ValueError(f"validation_split={share:g} leaves none of {len(samples)} samples to train on. Lower it.")
+        parts = [samples, targets] + ([] if weights is None else [weights])
+        first, held = [part[:n] for part in parts], tuple(part[n:] for part in parts)
+        return cls(first[0], first[1], None if weights is None else first[2], held)
+
+    def check(self, case: Case) -> None:
+        """Raise now what ``fit`` would raise of the data, for a network and its loss."""
+        program = case.net.program
+        for x, y, *weight in [(self.x, self.y, self.weight), *([self.validation] if self.validation else [])]:
+            samples = as_samples(x, "x", program.n_in, program.dtype, expects=repr(case.net.layers[0]))
+            checked_data(samples, y, case.loss, program.n_out, program.dtype, *weight)
+
+    @property
+    def digest(self) -> str:
+        """A text that is the same for the same data only."""
+        found = hashlib.sha256()
+        for array in (self.x, self.y, self.weight, *(self.validation or ())):
+            found.update(b"none" if array is None else f"{array.dtype.str}{array.shape}".encode())
+            if array is not None:
+                found.update(np.ascontiguousarray(array).data)
+        return found.hexdigest()
+
+
+@dataclass(frozen=True)
+class _Options:
+    """What is the same for all runs."""
+
+    metrics: tuple[str | Metric, ...]
+    callbacks: list[Callback]
+    bootstrap: bool
+    threads: int | None
+    verbose: int
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What tells one sweep from another."""
+        watches = [{"kind": type(callback).__name__, **_config(callback)} for callback in self.callbacks]
+        return {"metrics": list(get_metrics(self.metrics)), "callbacks": watches, "bootstrap": self.bootstrap}
+
+
+def _config(callback: Callback) -> dict[str, Any]:
+    names = ("monitor", "mode", "min_delta", "patience", "restore_best", "factor", "min_learning_rate")
+    return {name: getattr(callback, name) for name in names if hasattr(callback, name)}
+
+
+@dataclass(frozen=True)
+class _Task:
+    """A group of runs: each setting, with the seeds that are to be trained."""
+
+    position: int
+    runs: list[int]
+    cases: list[tuple[Settings, list[int]]]
+    backend: str
+
+
+def _train(task: _Task, recipe: Recipe, data: _Data, options: _Options) -> tuple[int, Contents]:
+    """Train a group, here or in another process; return what its file holds."""
+    cases = [recipe.case(settings, task.backend) for settings, _ in task.cases]
+    made = [Ensemble(case.net, len(seeds), seeds) for case, (_, seeds) in zip(cases, task.cases, strict=True)]
+    models = made[0] if len(made) == 1 else Ensemble.concatenate(made)
+    each = [case for case, (_, seeds) in zip(cases, task.cases, strict=True) for _ in seeds]
+    history = models.fit(
+        data.x,
+        data.y,
+        loss=joined([case.loss for case in each]),
+        optimizer=joined([case.optimizer for case in each]),
+        validation_data=data.validation,
+        sample_weight=data.weight,
+        bootstrap=options.bootstrap,
+        callbacks=options.callbacks,
+        verbose=options.verbose,
+        threads=options.threads,
+        **cases[0].fit,
+    )
+    diverged = np.zeros(len(models), bool)
+    diverged[history.diverged] = True
+    figures = models.scores | _measured(models, data, options.metrics)
+    header, arrays = describe_ensemble(models)
+    arrays |= {f"figure.{name}": np.asarray(values, np.float64) for name, values in figures.items()}
+    arrays |= {f"history.{name}": history[name] for name in ("loss", "val_loss") if name in history}
+    arrays |= {
+        "sweep.runs": np.array(task.runs, np.int64),
+        "sweep.n_epochs": np.isfinite(history["loss"]).sum(axis=0),
+        "sweep.diverged": diverged,
+    }
+    return task.position, (header | {"plan": history.plan}, arrays)
+
+
+def _measured(models: Ensemble, data: _Data, metrics: tuple[str | Metric, ...]) -> Figures:
+    """Return the metrics of models over the validation data, or else over what they were trained on."""
+    if not metrics:
+        return {}
+    x, y = (data.x, data.y) if data.validation is None else data.validation[:2]
+    with np.errstate(over="ignore", invalid="ignore"):  # Runs on their way to infinity are reported, not warned of.
+        found = models.evaluate(x, y, metrics=metrics)
+    prefix = "" if data.validation is None else "val_"
+    return {prefix + name: found[name] for name in get_metrics(metrics)}
+
+
+def _trained(
+    tasks: list[_Task], recipe: Recipe, data: _Data, options: _Options, n_jobs: int | None
+) -> Iterator[tuple[int, Contents]]:
+    """Train groups one after the other, or in several processes; give each when it is finished."""
+    if n_jobs == 1 or (n_jobs is None and "joblib" not in sys.modules):
+        yield from (_train(task, recipe, data, options) for task in tasks)
+        return
+    try:
+        import joblib
+    except ImportError as error:
+        raise requires("joblib", f"sweep(n_jobs={n_jobs})", "pip install joblib") from error
+    parallel = joblib.Parallel(n_jobs=n_jobs, return_as="generator_unordered")
+    n_workers = joblib.effective_n_jobs(n_jobs)
+    if n_workers == 1:
+        yield from (_train(task, recipe, data, options) for task in tasks)
+        return
+    if options.threads is None:
+        # As many threads in each process as there are cores would only get in each other's way.
+        options = _Options(
+            options.metrics, options.callbacks, options.bootstrap, max(1, usable_cores() // n_workers), options.verbose
+        )
+    yield from parallel(joblib.delayed(_train)(task, recipe, data, options) for task in tasks)
+
+
+class _Progress:
+    """Progress of a sweep: a bar if ``rich`` is installed and the output is a terminal, else a line for each group."""
+
+    def __init__(self, n_runs: int, n_done: int, n_groups: int, verbose: int) -> None:
+        if verbose not in (0, 1, 2):
+            raise ValueError(f"verbose must be 0, 1 or 2; got {verbose!r}.")
+        self.n_runs, self.n_done, self.n_groups, self.verbose = n_runs, n_done, n_groups, verbose
+        self._best = np.nan
+        self._started = time.monotonic()
+        self._bar = rich_bar() if verbose == 1 and sys.stdout.isatty() else None
+
+    def __enter__(self) -> None:
+        if self._bar is not None:
+            self._bar.start()
+            self._task = self._bar.add_task("sweep", total=self.n_runs, completed=self.n_done)
+        elif self.verbose and self.n_done:
+            print(f"runs {self.n_done}/{self.n_runs}  were finished before", flush=True)
+
+    def __exit__(self, *error: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def finished(self, group: Group) -> None:
+        """Tell of a group."""
+        name = "val_loss" if "val_loss" in group.figures else "loss"
+        values = np.where(group.diverged, np.nan, group.figures[name])
+        self._best = np.nanmin([self._best, *values]) if np.isfinite([self._best, *values]).any() else np.nan
+        self.n_done += len(group.runs)
+        lost = f"  {group.diverged.sum()} diverged" if group.diverged.any() else ""
+        text = f"best {name} {self._best:.6g}{lost}"
+        if self._bar is not None:
+            self._bar.update(self._task, completed=self.n_done, description=text)
+        elif self.verbose:
+            seconds = time.monotonic() - self._started
+            width = len(str(self.n_runs))
+            print(f"runs {self.n_done:{width}d}/{self.n_runs}  {text}  {seconds:.1f} s", flush=True)
+
+
+# -- checks ----------------------------------------------------------------------------------------------------------
+
+
+def _seeds(seeds: Any) -> list[int]:
+    """Return seeds as a list: 0, 1, ... for a number."""
+    if isinstance(seeds, Iterable):
+        chosen = [whole("seeds", seed, at_least=0) for seed in seeds]
+        if not chosen or len(set(chosen)) < len(chosen):
+            raise ValueError(f"seeds expects at least one, all different; got {chosen}.")
+        return chosen
+    return list(range(whole("seeds", seeds)))
+
+
+def _watches(callbacks: Any) -> list[Callback]:
+    """Return callbacks that act on each run by itself; what others see would depend on how runs are grouped."""
+    checked = checked_callbacks(callbacks)
+    for callback in checked:
+        if type(callback) not in (EarlyStopping, ReduceLROnPlateau):
+            raise TypeError(
+                f"sweep expects EarlyStopping and ReduceLROnPlateau as callbacks; got {type(callback).__name__}. "
+                "Progress is shown with verbose=1, and folder= keeps what is finished."
+            )
+    return checked
+
+
+def _check_by(by: str | None, data: _Data, metrics: list[str]) -> None:
+    prefix = "" if data.validation is None else "val_"
+    known = ["loss", *["val_loss"] * (data.validation is not None), *(prefix + name for name in metrics)]
+    if by is not None and by not in known:
+        raise ValueError(
+            f"by expects a figure of this sweep, {', '.join(map(repr, known))}; got {by!r}. "
+            "Figures that start with val_ need validation data; others than losses must be in metrics."
+        )
+
+
+def _stable(descriptions: list[str]) -> list[str]:
+    """Return descriptions of cases if another process would find the same."""
+    for text in descriptions:
+        found = _ADDRESS.search(text)
+        if found:
+            place = max(0, found.start() - 60)
+            raise TypeError(
+                f"folder expects settings that can be told apart by their repr; got ...{text[place : found.end()]}. "
+                "Give that class a __repr__, or make it a dataclass."
+            )
+    return descriptions
