@@ -25,7 +25,7 @@ LEVELS = [
     {"__main__"},
     {"cli", "commands"},
     {"notebook", "estimators"},
-    {"sweeps", "sweep_result", "sweep_plots", "sweep_files", "sweep_runs", "sweep_space"},
+    {"sweeps", "sweep_result", "sweep_plots", "sweep_files", "sweep_runs", "sweep_space", "sweep_training"},
     {"ensemble", "ensemble_files", "ensemble_trainer", "ensemble_watch"},
     {"info", "plots", "datasets"},
     {

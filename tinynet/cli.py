@@ -12,8 +12,9 @@ from typing import Any, NoReturn
 
 import tinynet
 from tinynet.backends import NAMES
-from tinynet.checks import number, whole
-from tinynet.commands import config, predict, train
+from tinynet.checks import member, number, whole
+from tinynet.commands import config, predict, sweep, train
+from tinynet.commands.ranges import values
 from tinynet.datasets.targets import TASKS
 from tinynet.errors import TinynetError
 from tinynet.info import report
@@ -97,10 +98,8 @@ def make_parser() -> Parser:
     return parser
 
 
-def _train(parser: argparse.ArgumentParser) -> None:
-    parser.set_defaults(run=train.run)
-    add = parser.add_argument
-    add(
+def _data(parser: argparse.ArgumentParser, validation: str) -> None:
+    parser.add_argument(
         "data",
         nargs="?",
         metavar="DATA",
@@ -110,7 +109,13 @@ def _train(parser: argparse.ArgumentParser) -> None:
     data("--target", type=_names, default=(), metavar="NAMES", help="target columns, by name or position (last column)")
     data("--ignore", type=_names, default=(), metavar="NAMES", help="columns to leave out")
     data("--task", choices=TASKS, default="auto", help="what the targets are (auto)")
-    data("--validation", type=_share, metavar="SHARE|FILE", help="held out for validation (0.2, or the test set)")
+    data("--validation", type=_share, metavar="SHARE|FILE", help=validation)
+
+
+def _train(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run=train.run)
+    add = parser.add_argument
+    _data(parser, "held out for validation (0.2, or the test set)")
     network = parser.add_argument_group("network").add_argument
     network("--layers", type=_widths, metavar="N,N", help="widths of the hidden layers, or none (64,64)")
     network("--activation", choices=sorted(ACTIVATIONS), metavar="NAME", help=_choices(ACTIVATIONS, "relu"))
@@ -141,6 +146,43 @@ def _train(parser: argparse.ArgumentParser) -> None:
     files("--resume", action="store_true", help="go on from the checkpoint, with the same options")
     files("--config", metavar="FILE", help="options from a TOML file; those of the command line win")
     add("--quiet", action="store_true", help="print nothing but errors")
+
+
+def _sweep(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run=sweep.run)
+    _data(parser, "held out, to tell what is best (0.2)")
+    many = parser.add_argument_group(
+        "settings to try",
+        "Give an option again for another value. VALUES are a number, numbers with commas, or a range such as "
+        "1e-4:1e-1:log:20 or 0:0.5:linear:6; without its last number it is drawn from (--samples).",
+    ).add_argument
+    many("--layers", type=_layers, action="append", metavar="N,N", help="widths of the hidden layers, or none (64,64)")
+    names: tuple[tuple[str, Any, str], ...] = (("activation", ACTIVATIONS, "relu"), ("optimizer", OPTIMIZERS, "adam"))
+    for name, table, default in names:
+        many(f"--{name}", type=_member(name, table), action="append", metavar="NAMES", help=_choices(table, default))
+    many("--dropout", **_searched("--dropout", at_least=0.0, below=1.0), help="after each hidden layer (none)")
+    many("--learning-rate", **_searched("--learning-rate", above=0.0), help="(the optimizer's default)")
+    many("--weight-decay", **_searched("--weight-decay", at_least=0.0), help="(the optimizer's default)")
+    many("--momentum", **_searched("--momentum", at_least=0.0, below=1.0), help="of sgd and rmsprop (0)")
+    many("--batch-size", type=_sizes, action="append", metavar="N,N", help="rows in an update (32)")
+    many("--samples", type=_whole("--samples"), metavar="N", help="draw so many settings at random (try all)")
+    many("--seeds", type=_whole("--seeds"), default=3, metavar="N", help="train each setting with so many seeds (3)")
+    fit = parser.add_argument_group("training").add_argument
+    fit("--loss", choices=["auto", *LOSSES], default="auto", metavar="NAME", help=_choices(LOSSES, "auto"))
+    fit("--by", metavar="FIGURE", help="what tells which is best: val_loss, val_accuracy, val_r2 (val_loss)")
+    fit("--dtype", choices=("float32", "float64"), help="what is computed in (float32)")
+    fit("--schedule", choices=("cosine", "constant"), default="cosine", help="how the learning rate falls (cosine)")
+    fit("--epochs", type=_whole("--epochs"), metavar="N", help="passes over the data (100, more for few rows)")
+    fit("--early-stopping", type=_whole("--early-stopping", 0), metavar="N", help="epochs without progress; 0: never")
+    fit("--seed", type=_whole("--seed", 0), default=0, metavar="N", help="of the rows held out, and of --samples (0)")
+    fit("--backend", choices=["auto", *NAMES], help="what computes (TINYNET_BACKEND, else auto)")
+    fit("--jobs", type=_jobs, default=1, metavar="N", help="processes, -1: one for each core; needs joblib (1)")
+    fit("--threads", type=_whole("--threads"), metavar="N", help="of each process")
+    parser.add_argument(
+        "--out", metavar="DIR", help=f"where all goes; a sweep that was interrupted goes on ({sweep.OUT})"
+    )
+    parser.add_argument("--no-plot", dest="plot", action="store_false", help="draw no plots")
+    parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
 
 
 def _model_and_data(parser: argparse.ArgumentParser) -> None:
@@ -175,6 +217,7 @@ def _print_report(args: argparse.Namespace) -> int:
 
 COMMANDS: tuple[tuple[str, Callable[[argparse.ArgumentParser], None], str], ...] = (
     ("train", _train, "Train a network on data, and write the model and a plot of its losses."),
+    ("sweep", _sweep, "Train many networks, to find out which settings are best on data."),
     ("predict", _predict, "Predict with a model, as CSV."),
     ("evaluate", _evaluate, "Tell how good the predictions of a model are."),
     ("info", _info, "Tell what works on this machine, and how to get what does not."),
@@ -212,11 +255,40 @@ def _number(name: str) -> Callable[[str], float]:
     return _option(lambda text: number(name, _as_number(text, float), above=0.0))
 
 
-@_option
-def _widths(text: str) -> tuple[int, ...]:
+def _parsed_widths(text: str) -> tuple[int, ...]:
     if text.strip() == "none":
         return ()
     return tuple(whole("a width in --layers", _as_number(width, int)) for width in text.split(","))
+
+
+_widths = _option(_parsed_widths)
+
+
+@_option
+def _layers(text: str) -> list[tuple[int, ...]]:
+    """Return a list of one architecture: widths have commas already, so that others are given by the option again."""
+    return [_parsed_widths(text)]
+
+
+def _searched(option: str, **bounds: float) -> dict[str, Any]:
+    """Return what argparse is told of an option that takes numbers, ranges and distributions."""
+    check = _option(lambda text: values(option, text, lambda part: number(option, _as_number(part, float), **bounds)))
+    return {"type": check, "action": "append", "metavar": "VALUES"}
+
+
+def _member(option: str, table: Any) -> Callable[[str], list[str]]:
+    return _option(lambda text: [member(f"--{option}", name.strip(), table) for name in text.split(",")])
+
+
+@_option
+def _sizes(text: str) -> list[int]:
+    return [whole("--batch-size", _as_number(part, int)) for part in text.split(",")]
+
+
+@_option
+def _jobs(text: str) -> int:
+    value = whole("--jobs", _as_number(text, int), at_least=-1)
+    return value or whole("--jobs", value)
 
 
 @_option

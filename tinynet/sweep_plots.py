@@ -39,7 +39,7 @@ def plot_parallel(result: SweepResult, path: Path_ | None, by: str) -> Figure:
     usable = np.flatnonzero(np.isfinite(figures))[::-1]  # The best are drawn last, on top.
     if not usable.size:
         raise ValueError("plot_parallel expects a setting of which a run is finished and has not diverged; got none.")
-    names = list(result.columns.values())
+    names = result.varied(table) or list(result.columns.values())
     scales = [_Scale(table[name][usable], text_of) for name in names] + [_Scale(figures[usable], text_of)]
     figure = empty_figure((max(6.0, 1.6 * len(scales)), 4.0))
     axes = figure.add_subplot()
@@ -98,7 +98,7 @@ def plot_losses(result: SweepResult, path: Path_ | None, name: str, n_settings: 
     curves, table, runs = result.losses(name), result.summary(), result.table
     figure = empty_figure((9.0, 4.0))
     axes = figure.add_subplot()
-    names = [column for column in result.columns.values() if len(set(map(text_of, table[column]))) > 1]
+    names = result.varied(table)
     shown = []
     for rank, setting in reversed(list(enumerate(table["setting"]))):
         low, middle, high = _band(curves[:, (runs["setting"] == setting) & ~runs["diverged"]])

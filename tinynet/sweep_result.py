@@ -269,7 +269,7 @@ class SweepResult:
         finished = f"{len(self)} of {n_total} runs" if len(self) < n_total else f"{n_total} runs"
         bad = f", {n_bad} diverged" if n_bad else ""
         head = f"SweepResult: {len(self.settings)} settings x {len(self.seeds)} seeds, {finished}{bad}"
-        names = list(self.columns.values())
+        names = self.varied(table)
         shown = min(n, len(table["setting"]))
         spread = " (mean, standard deviation)" if len(self.seeds) > 1 else ""
         rows = [[*names, f"{self.by}{spread}"]]
@@ -284,6 +284,10 @@ class SweepResult:
         return "\n".join([head, *(f"  {line}" for line in lines), *([f"  and {rest} more settings"] if rest else [])])
 
     __repr__ = report
+
+    def varied(self, table: Table) -> list[str]:
+        """Return the columns of the settings that are not the same in all rows of a table."""
+        return [name for name in self.columns.values() if len(set(map(text_of, table[name]))) > 1]
 
     def _known(self, by: str) -> str:
         if by not in self._figures:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tinynet.checks import member
 from tinynet.datasets.targets import Label
 from tinynet.layer import Layer
-from tinynet.layers import Linear, Normalize, Sigmoid, Softmax, get_activation
+from tinynet.layers import Dropout, Linear, Normalize, Sigmoid, Softmax, get_activation
 from tinynet.losses import BinaryCrossEntropy, CrossEntropy, Loss, get_loss
 from tinynet.model import Sequential
 
@@ -78,12 +78,22 @@ def normalizer(x: NDArray[Any]) -> Normalize:
 
 
 def build(
-    first: Sequence[Layer], n_in: int, widths: Sequence[int], activation: str, head: Head, **options: Any
+    first: Sequence[Layer],
+    n_in: int,
+    widths: Sequence[int],
+    activation: str,
+    head: Head,
+    dropout: float | None = None,
+    **options: Any,
 ) -> Sequential:
-    """Return a network: what comes first, a hidden layer for each of ``widths``, and the head."""
+    """Return a network: what comes first, a hidden layer for each of ``widths``, and the head.
+
+    With ``dropout``, a layer of that rate follows each hidden layer.
+    """
     layers, n = list(first), n_in
     for width in widths:
         layers += [Linear(n, width), get_activation(activation)]
+        layers += [] if dropout is None else [Dropout(dropout)]
         n = width
     layers.append(Linear(n, head.n_out))
     return Sequential(*layers, *([head.activation] if head.activation is not None else []), **options)

@@ -77,11 +77,11 @@ class Lines(Callback):
 
 def run(args: argparse.Namespace) -> int:
     """Run the command; return its exit code."""
-    _fill(args, SINE_DEFAULTS if args.data is None else DEFAULTS)
-    say = _say_nothing if args.quiet else _say
+    fill_in(args, SINE_DEFAULTS if args.data is None else DEFAULTS)
+    say = say_nothing if args.quiet else say_line
     _check_places(args)
     problem = read_problem(args, say)
-    _fill(args, _lengths(args, problem))
+    fill_in(args, _lengths(args, problem))
     net, loss = _network(args, problem)
     if not args.quiet:
         net.summary(lambda text: print(f"\n{text}\n"))
@@ -102,7 +102,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _fill(args: argparse.Namespace, defaults: dict[str, Any]) -> None:
+def fill_in(args: argparse.Namespace, defaults: dict[str, Any]) -> None:
     """Put defaults where nothing is given."""
     for name, value in defaults.items():
         if getattr(args, name) is None:
@@ -117,12 +117,13 @@ def _lengths(args: argparse.Namespace, problem: Problem) -> dict[str, int]:
     return {"epochs": max(MIN_EPOCHS, math.ceil(MIN_UPDATES / n_updates)), "early_stopping": patience}
 
 
-def _say(name: str, text: str) -> None:
+def say_line(name: str, text: str) -> None:
+    """Print what a line is about, and its text."""
     print(f"{name:<10}{text}", flush=True)
 
 
-def _say_nothing(name: str, text: str) -> None:
-    """Stand in for ``_say``."""
+def say_nothing(name: str, text: str) -> None:
+    """Stand in for ``say_line`` where nothing is to be said."""
 
 
 def _check_places(args: argparse.Namespace) -> None:
