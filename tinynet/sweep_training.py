@@ -38,6 +38,7 @@ class Data:
 
     @classmethod
     def of(cls, x: Any, y: Any, weight: Any, validation: Any, share: float) -> Data:
+        """Return what a sweep was given, its validation data held out of the rest where it asks for a share."""
         samples, targets = as_real_array(x, "x"), as_real_array(y, "y")
         weights = None if weight is None else as_real_array(weight, "sample_weight")
         if weights is not None and weights.ndim != 1:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import sys
 import time
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from tinynet.optimizers import Optimizer
 from tinynet.sweep_files import Group, SweepFolder, plain
 from tinynet.sweep_result import SweepResult
 from tinynet.sweep_runs import Recipe, grouped
-from tinynet.sweep_space import Space, settings_of
+from tinynet.sweep_space import Settings, Space, settings_of
 from tinynet.sweep_training import Data, Options, Task, run_tasks
 from tinynet.trainer import checked_callbacks
 
@@ -126,6 +127,8 @@ def sweep(
     defaults = {"loss": loss, "optimizer": optimizer, "epochs": epochs, "batch_size": batch_size}
     recipe = Recipe(build, defaults | {"shuffle": shuffle, "drop_last": drop_last})
     specs = (metrics,) if isinstance(metrics, str) or callable(metrics) else tuple(metrics)
+    progress = _Progress(len(settings) * len(chosen), verbose)
+    threads = None if threads is None else whole("threads", threads)
     options = Options(specs, _watches(callbacks), bool(bootstrap), threads, max(0, verbose - 1))
     size = whole("group_size", group_size)
     keys: list[Hashable] = []
@@ -146,61 +149,76 @@ def sweep(
         identity = {"settings": plain(settings), "seeds": chosen, "groups": groups, "data": data.digest}
         identity |= {"cases": _stable(descriptions), **options.identity}
         place = SweepFolder(folder, identity)
-    done: dict[int, Group] = {}
-    tasks = []
+    done = {}
     for position, runs in enumerate(groups):
         found = None if place is None else place.finished(position, runs)
         if found is not None:
             done[position] = found
-            continue
-        members: dict[int, list[int]] = {}
-        for run in runs:
-            members.setdefault(run // len(chosen), []).append(chosen[run % len(chosen)])
-        cases = [(settings[i], own) for i, own in members.items()]
-        tasks.append(Task(position, runs, cases, backends[runs[0] // len(chosen)]))
-    progress = _Progress(len(settings) * len(chosen), sum(len(g.runs) for g in done.values()), verbose)
-    with progress:
+    tasks = [
+        Task(position, runs, _members(runs, settings, chosen), backends[runs[0] // len(chosen)])
+        for position, runs in enumerate(groups)
+        if position not in done
+    ]
+    with progress.started(done.values()):
         for position, contents in run_tasks(tasks, recipe, data, options, n_jobs):
             done[position] = Group.of(contents) if place is None else place.write(position, contents)
             progress.finished(done[position])
     return SweepResult(settings, chosen, [done[position] for position in sorted(done)], by)
 
 
+def _members(runs: list[int], settings: list[Settings], seeds: list[int]) -> list[tuple[Settings, list[int]]]:
+    """Return each setting of some runs, with its seeds among them."""
+    members: dict[int, list[int]] = {}
+    for run in runs:
+        members.setdefault(run // len(seeds), []).append(seeds[run % len(seeds)])
+    return [(settings[i], own) for i, own in members.items()]
+
+
 class _Progress:
     """Progress of a sweep: a bar if ``rich`` is installed and the output is a terminal, else a line for each group."""
 
-    def __init__(self, n_runs: int, n_done: int, verbose: int) -> None:
+    def __init__(self, n_runs: int, verbose: int) -> None:
         if verbose not in (0, 1, 2):
             raise ValueError(f"verbose must be 0, 1 or 2; got {verbose!r}.")
-        self.n_runs, self.n_done, self.verbose = n_runs, n_done, verbose
-        self._best = np.nan
-        self._started = time.monotonic()
-        self._bar = rich_bar() if verbose == 1 and sys.stdout.isatty() else None
+        self.n_runs, self.verbose = n_runs, verbose
+        self.n_done, self._best, self._start = 0, np.nan, time.monotonic()
+        self._bar: Any = None
 
-    def __enter__(self) -> None:
+    @contextmanager
+    def started(self, before: Iterable[Group]) -> Iterator[None]:
+        """Show progress in a ``with`` block; some groups were finished before."""
+        for group in before:
+            self._count(group)
+        if self.verbose == 1 and sys.stdout.isatty():
+            self._bar = rich_bar()
         if self._bar is not None:
             self._bar.start()
             self._task = self._bar.add_task("sweep", total=self.n_runs, completed=self.n_done)
         elif self.verbose and self.n_done:
             print(f"runs {self.n_done}/{self.n_runs}  were finished before", flush=True)
+        try:
+            yield
+        finally:
+            if self._bar is not None:
+                self._bar.stop()
 
-    def __exit__(self, *error: object) -> None:
-        if self._bar is not None:
-            self._bar.stop()
+    def _count(self, group: Group) -> str:
+        """Count a group; return the name of the figure that is shown."""
+        name = "val_loss" if "val_loss" in group.figures else "loss"
+        usable = group.figures[name][~group.diverged]
+        self._best = float(np.fmin.reduce(usable, initial=self._best))
+        self.n_done += len(group.runs)
+        return name
 
     def finished(self, group: Group) -> None:
         """Tell of a group."""
-        name = "val_loss" if "val_loss" in group.figures else "loss"
-        values = np.where(group.diverged, np.nan, group.figures[name])
-        self._best = np.nanmin([self._best, *values]) if np.isfinite([self._best, *values]).any() else np.nan
-        self.n_done += len(group.runs)
+        name = self._count(group)
         lost = f"  {group.diverged.sum()} diverged" if group.diverged.any() else ""
         text = f"best {name} {self._best:.6g}{lost}"
         if self._bar is not None:
             self._bar.update(self._task, completed=self.n_done, description=text)
         elif self.verbose:
-            seconds = time.monotonic() - self._started
-            width = len(str(self.n_runs))
+            width, seconds = len(str(self.n_runs)), time.monotonic() - self._start
             print(f"runs {self.n_done:{width}d}/{self.n_runs}  {text}  {seconds:.1f} s", flush=True)
 
 

@@ -1,0 +1,75 @@
+"""examples/uncertainty.ipynb runs, and its intervals cover what they promise."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+nbformat = pytest.importorskip("nbformat", reason="the example needs nbformat: pip install nbformat")
+nbclient = pytest.importorskip("nbclient", reason="running the example needs nbclient: pip install nbclient")
+pytest.importorskip("ipykernel", reason="running the example needs ipykernel: pip install ipykernel")
+pytest.importorskip("matplotlib", reason="the example plots with matplotlib: pip install matplotlib")
+pytest.importorskip("sklearn", reason="the example's data come with scikit-learn: pip install scikit-learn")
+
+ROOT = Path(__file__).resolve().parent.parent
+EXAMPLE = ROOT / "examples" / "uncertainty.ipynb"
+ROW = re.compile(r"^ +(\d+) % +([\d.]+) % +([\d.]+) %$", flags=re.MULTILINE)
+
+
+@pytest.fixture(scope="module")
+def stored() -> Any:
+    return nbformat.read(EXAMPLE, as_version=4)
+
+
+@pytest.fixture
+def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the kernel be this Python, whatever kernels and settings the user has."""
+    for name in ("JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "JUPYTER_CONFIG_DIR", "IPYTHONDIR"):
+        monkeypatch.setenv(name, str(tmp_path))
+    monkeypatch.delenv("JUPYTER_PATH", raising=False)
+
+
+def outputs(notebook: Any) -> list[Any]:
+    return [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
+
+
+def printed(notebook: Any) -> str:
+    return "".join(output.get("text", "") for output in outputs(notebook))
+
+
+def table(notebook: Any) -> np.ndarray:
+    """Promised, of the networks alone, with noise: in percent, a row for each level."""
+    return np.array(ROW.findall(printed(notebook)), dtype=float)
+
+
+@pytest.mark.usefixtures("isolated")
+def test_the_example_runs_and_measures_the_coverage_that_is_stored(stored: Any) -> None:
+    fresh = nbformat.read(EXAMPLE, as_version=4)
+    nbclient.NotebookClient(fresh, timeout=None, resources={"metadata": {"path": str(ROOT)}}).execute()
+    assert {output.output_type for output in outputs(fresh)} == {"stream", "display_data"}
+    assert {output.name for output in outputs(fresh) if output.output_type == "stream"} == {"stdout"}
+    # Ten splits have 1,110 patients in all: other processors round differently, and move a few of them over an end.
+    np.testing.assert_allclose(table(fresh), table(stored), atol=2.0)
+
+
+def test_intervals_with_noise_cover_what_they_promise(stored: Any) -> None:
+    promised, alone, with_noise = table(stored).T
+    assert promised.tolist() == [50, 60, 70, 80, 90, 95]
+    # The standard deviation of a share of 1,110 is at most 1.5 %.
+    np.testing.assert_allclose(with_noise, promised, atol=3.0)
+    assert (alone < promised / 2).all()
+
+
+def test_the_stored_example_is_portable(stored: Any) -> None:
+    nbformat.validate(stored)
+    assert stored.metadata.kernelspec.name == "python3"
+    assert all(not cell.metadata for cell in stored.cells)
+    assert sum("image/png" in output.get("data", {}) for output in outputs(stored)) == 2
+    assert not re.search(
+        r"/home/|/tmp/|/root/|[A-Z]:\\", "".join(cell.source for cell in stored.cells) + printed(stored)
+    )
+    assert EXAMPLE.stat().st_size < 200_000
