@@ -65,7 +65,9 @@ class FusedPlan(FusedForward):
     def __init__(self, program: Program, backend: Backend) -> None:
         super().__init__(program, backend)
         network = lower(program, weighted=False, ordered=True)
-        self.description = f"fused: whole epochs in one compiled function, {fused.tier(network)}"
+        # Without a batch size, all samples are one batch; that they are many is a guess which only words depend on.
+        tier = fused.tier(network, program.batch_size or 1 << 30)
+        self.description = f"fused: whole epochs in one compiled function, {tier}"
         self._made: dict[tuple[bool, bool, int], fused.Fused] = {}
         self._work: dict[tuple[int, int], tuple[Array, ...]] = {}
 
