@@ -8,7 +8,7 @@ from numba import types
 from numba.core.registry import cpu_target
 from numba.extending import models, register_model
 
-from tinynet_kernels.cpu.generic import FLAGS, Lanes, Mask, unary, broadcast, instruction
+from tinynet_kernels.cpu.generic import FLAGS, Lanes, Mask, broadcast, instruction, unary
 
 _WORD = ir.IntType(32)
 _INDEX = ir.IntType(64)
