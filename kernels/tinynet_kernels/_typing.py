@@ -19,3 +19,6 @@ AnyArray = NDArray[Any]
 
 Words = NDArray[np.uint64]
 """32-bit words, each in 64 bits to leave room for a product."""
+
+DeviceArray = Any
+"""``cupy.ndarray``, which has no stubs."""

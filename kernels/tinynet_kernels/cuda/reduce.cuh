@@ -31,6 +31,20 @@ struct Lanes {
     }
 };
 
+/// Which rows a thread takes when a block is cut into groups of lanes, a row for each: base + offset for
+/// base = first, first + step, ... The bases are the same for the whole block, so that its warps stay together.
+struct RowsOfLanes {
+    Index first, step;
+    int offset;
+
+    __device__ __forceinline__ explicit RowsOfLanes(int lanes) {
+        const int groups = blockDim.x / lanes;
+        first = Index(blockIdx.x) * groups;
+        step = Index(gridDim.x) * groups;
+        offset = threadIdx.x / lanes;
+    }
+};
+
 /// The largest of a row's numbers.
 template <typename T>
 __device__ __forceinline__ T row_peak(const T* z, Index n, Lanes lanes) {
