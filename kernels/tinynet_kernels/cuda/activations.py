@@ -23,9 +23,8 @@ def activation_forward(kind: str, z: DeviceArray, y: DeviceArray, alpha: float =
         launch(*grid, (z, y, np.int64(rows), np.int64(columns), np.int32(lanes)))
         return
     width = pack_width(z.size, z, y)
-    n = z.size // width
     launch = kernel(_FILE, "activation_forward", REAL[z.dtype], _STRUCT[kind], width)
-    launch(*over_vector(n), (z, y, np.int64(n), z.dtype.type(alpha)))
+    launch(*over_vector(z.size // width), (z, y, np.int64(z.size), z.dtype.type(alpha)))
 
 
 def activation_backward(
@@ -40,9 +39,8 @@ def activation_backward(
         return
     read = z if kind in READS_Z else y
     width = pack_width(dy.size, read, dy, dz)
-    n = dy.size // width
     launch = kernel(_FILE, "activation_backward", REAL[dy.dtype], _STRUCT[kind], width)
-    launch(*over_vector(n), (read, dy, dz, np.int64(n), dy.dtype.type(alpha)))
+    launch(*over_vector(dy.size // width), (read, dy, dz, np.int64(dy.size), dy.dtype.type(alpha)))
 
 
 def bias_activation(kind: str, z: DeviceArray, b: DeviceArray | None, y: DeviceArray, alpha: float) -> None:
@@ -64,9 +62,9 @@ def bias_activation(kind: str, z: DeviceArray, b: DeviceArray | None, y: DeviceA
     else:
         rows, columns = z.shape
         width = pack_width(columns, z, b, y)
-        columns //= width
         launch = kernel(_FILE, "bias_activation", REAL[z.dtype], _STRUCT[kind], width)
-        launch(*over_matrix(rows, columns), (z, b, y, np.int64(rows), np.int64(columns), z.dtype.type(alpha)))
+        grid = over_matrix(rows, columns // width)
+        launch(*grid, (z, b, y, np.int64(rows), np.int64(columns), z.dtype.type(alpha)))
 
 
 def instances() -> Iterator[Instance]:

@@ -3,12 +3,18 @@
 
 namespace tinynet {
 
-/// A number of IEEE 754's binary16 format, which CUDA knows only by a header of its toolkit.
-struct Half {
-    unsigned short bits;
+/// Numbers that C++ knows.
+template <typename T>
+struct Plain {
+    using Stored = T;
+    static __device__ __forceinline__ T read(T stored) { return stored; }
+};
 
-    __device__ operator float() const {
-        const unsigned int sign = (bits & 0x8000u) << 16, size = bits & 0x7fffu;
+/// Numbers of IEEE 754's binary16 format, which CUDA knows only by a header of its toolkit.
+struct Half {
+    using Stored = unsigned short;
+    static __device__ float read(unsigned short stored) {
+        const unsigned int sign = (stored & 0x8000u) << 16, size = stored & 0x7fffu;
         if (size < 0x400u) {  // zero and subnormal numbers: multiples of the smallest
             const float value = float(size) * 0x1p-24f;
             return sign ? -value : value;
@@ -19,15 +25,15 @@ struct Half {
     }
 };
 
-/// out[i] = source[index[i]]; strides are in elements, and may be negative.
+/// out[i] = source[index[i]]. Source is Plain<...> or Half; strides are in elements, and may be negative.
 template <typename Source, typename Out, typename Row>
 __global__ void gather_rows(
-    const Source* source, const Row* index, Out* out, Index rows, Index columns, Index row_stride,
+    const typename Source::Stored* source, const Row* index, Out* out, Index rows, Index columns, Index row_stride,
     Index column_stride) {
     for (Index i = first_y(); i < rows; i += step_y()) {
-        const Source* row = source + index[i] * row_stride;
+        const typename Source::Stored* row = source + index[i] * row_stride;
         for (Index j = first_x(); j < columns; j += step_x()) {
-            out[i * columns + j] = Out(row[j * column_stride]);
+            out[i * columns + j] = Out(Source::read(row[j * column_stride]));
         }
     }
 }

@@ -20,7 +20,11 @@ _INTEGER = {
     np.dtype(np.uint32): "unsigned int",
     np.dtype(np.uint64): "unsigned long long",
 }
-_SOURCE = {**REAL, **_INTEGER, np.dtype(np.bool_): "bool", np.dtype(np.float16): "tinynet::Half"}
+_PLAIN = {**REAL, **_INTEGER, np.dtype(np.bool_): "bool"}
+_SOURCE = {
+    **{dtype: f"tinynet::Plain<{name}>" for dtype, name in _PLAIN.items()},
+    np.dtype(np.float16): "tinynet::Half",
+}
 _INDEX = {dtype: _INTEGER[dtype] for dtype in (np.dtype(np.int32), np.dtype(np.int64))}
 _OUT = {**REAL, **_INDEX}
 

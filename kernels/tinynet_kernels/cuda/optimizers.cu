@@ -57,24 +57,26 @@ __global__ void rmsprop_step(
     }
 }
 
-/// The sums of squares of what each block took.
+/// The sums of squares of what each block took: three numbers each.
 template <typename T>
-__global__ void squared_norms(const T* values, Index n, SquaredNorm* sums) {
+__global__ void squared_norms(const T* values, Index n, double* sums) {
     SquaredNorm sum;
     for (Index i = first_x(); i < n; i += step_x()) {
         sum.add(values[i]);
     }
     sum = {block_sum(sum.plain), block_sum(sum.shrunk), block_sum(sum.grown)};
     if (threadIdx.x == 0) {
-        sums[blockIdx.x] = sum;
+        sums[3 * blockIdx.x] = sum.plain;
+        sums[3 * blockIdx.x + 1] = sum.shrunk;
+        sums[3 * blockIdx.x + 2] = sum.grown;
     }
 }
 
-/// The 2-norm from n sums of squares, by one block.
-__global__ void norm_of_sums(const SquaredNorm* sums, Index n, double* norm) {
+/// The 2-norm from the sums of n blocks, by one block.
+__global__ void norm_of_sums(const double* sums, Index n, double* norm) {
     SquaredNorm sum;
     for (Index i = first_x(); i < n; i += step_x()) {
-        sum = {sum.plain + sums[i].plain, sum.shrunk + sums[i].shrunk, sum.grown + sums[i].grown};
+        sum = {sum.plain + sums[3 * i], sum.shrunk + sums[3 * i + 1], sum.grown + sums[3 * i + 2]};
     }
     sum = {block_sum(sum.plain), block_sum(sum.shrunk), block_sum(sum.grown)};
     if (threadIdx.x == 0) {

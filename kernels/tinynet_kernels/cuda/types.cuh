@@ -12,6 +12,16 @@ struct alignas(sizeof(T) * width) Pack {
     T lane[width];
 };
 
+template <int width, typename T>
+__device__ __forceinline__ Pack<T, width>* packs(T* array) {
+    return reinterpret_cast<Pack<T, width>*>(array);
+}
+
+template <int width, typename T>
+__device__ __forceinline__ const Pack<T, width>* packs(const T* array) {
+    return reinterpret_cast<const Pack<T, width>*>(array);
+}
+
 /// The smallest number there is: where a search for the largest begins.
 template <typename T>
 __device__ __forceinline__ T minus_infinity() {
