@@ -314,7 +314,7 @@ class ndarray:
     def __getitem__(self, key: Any) -> ndarray:
         keys = key if isinstance(key, tuple) else (key,)
         if all(_is_basic(k) for k in keys):
-            return self._view(self._host[(*keys, ...)])
+            return self._view(self._host[_open(keys)])
         keys = tuple(index for k in keys for index in (_where(k) if _is_mask(k) else (k,)))
         return apply(lambda a, *i: a[_wrapped(a, keys, i)], self, *_index_arrays(keys))
 
@@ -328,7 +328,7 @@ class ndarray:
                 )
             self.set(value)
         elif all(_is_basic(k) for k in keys):
-            target = self._view(self._host[(*keys, ...)])
+            target = self._view(self._host[_open(keys)])
             if not isinstance(value, ndarray):
                 target.fill(value)
                 return
@@ -445,6 +445,11 @@ def _is_basic(key: Any) -> bool:
     if isinstance(key, bool):
         return False
     return key is None or key is Ellipsis or isinstance(key, (slice, int, np.integer))
+
+
+def _open(keys: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return keys that give an array even where only one element is left."""
+    return keys if Ellipsis in keys else (*keys, ...)
 
 
 def _is_mask(key: Any) -> bool:
