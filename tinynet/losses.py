@@ -89,7 +89,7 @@ class Loss:
         return self._compute(prediction, target, sample_weight)[0]
 
     def backward(self, prediction: Any, target: Any, sample_weight: Any = None) -> Array:
-        """Return the gradient of ``forward`` with respect to ``prediction``, shaped like it; it lies where that does."""
+        """Return the gradient of ``forward`` with respect to ``prediction``, shaped like it and beside it."""
         return self._compute(prediction, target, sample_weight)[1]
 
     __call__ = forward

@@ -198,7 +198,7 @@ class Sequential:
         DivergenceError
             If the loss becomes NaN or infinite; the model holds the best weights seen before.
         MemoryError
-            If there is no room (``DeviceMemoryError`` on a GPU); the model holds the weights of the last complete epoch.
+            If there is no room (``DeviceMemoryError`` on a GPU); the model holds the weights of its last epoch.
         KeyboardInterrupt
             On Ctrl-C, after the callbacks' ``on_train_end``; the model is usable, ``history`` tells how far it came.
 

@@ -21,7 +21,9 @@ NAMES = {"numpy": "numpy", "numba": "numba", "cpu": "numba", "cupy": "cupy", "gp
 WITH_DEVICES = frozenset({"cupy"})
 """Modules whose devices are numbered: ``gpu:1`` is the second GPU, ``gpu`` the first."""
 
-_created: dict[str, Backend] = {}
+_created: dict[str, dict[int, Backend]] = {}
+"""By module, and by the number of the device: 0 where there are none."""
+
 _chosen: str | None = None
 
 
@@ -99,11 +101,11 @@ def _automatic() -> Backend:
 
 
 def _create(module: str, device: int = 0) -> Backend:
-    key = f"{module}:{device}" if device else module
-    if key not in _created:
+    made = _created.setdefault(module, {})
+    if device not in made:
         create = importlib.import_module(f"tinynet.backends.{module}").create
-        _created[key] = create(device) if module in WITH_DEVICES else create()
-    return _created[key]
+        made[device] = create(device) if module in WITH_DEVICES else create()
+    return made[device]
 
 
 def available() -> dict[str, str | None]:

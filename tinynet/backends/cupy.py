@@ -190,7 +190,7 @@ class CuPyBackend(Backend):
                 name = cuda.runtime.getDeviceProperties(number)["name"].decode()
                 free, total = device.mem_info
                 capability = ".".join(device.compute_capability)
-            rows[f"gpu {number}"] = (
+            rows[f"GPU {number}"] = (
                 f"{name}, compute capability {capability}, {in_units(free)} of {in_units(total)} free"
             )
         rows["driver"] = f"for CUDA {version(cuda.runtime.driverGetVersion())}"
