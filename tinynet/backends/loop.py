@@ -240,7 +240,7 @@ class LoopPlan(Plan):
         _backward(bound, d_prediction, need_dx=False)
 
     def _loss(self, prediction: Array, y: Array, weight: Array | None, value: Array) -> Array:
-        """Write the loss of a batch to ``value``; return its gradient: with respect to the prediction, or the logits."""
+        """Write the loss of a batch to ``value``; return its gradient by the prediction (or the logits)."""
         loss, _ = _required(self.program, optimizer=False)
         if loss.custom is not None:
             arguments = (prediction, y) if weight is None else (prediction, y, weight)

@@ -1,6 +1,7 @@
 """Moving, scaling, multiplying and checking data."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from tinynet_kernels.cuda.loading import REAL, Instance, kernel
 
 _FILE = "data.cu"
 
-_INTEGER = {
+_INTEGER: dict[np.dtype[Any], str] = {
     np.dtype(np.int8): "signed char",
     np.dtype(np.int16): "short",
     np.dtype(np.int32): "int",
@@ -25,7 +26,7 @@ _SOURCE = {
     **{dtype: f"tinynet::Plain<{name}>" for dtype, name in _PLAIN.items()},
     np.dtype(np.float16): "tinynet::Half",
 }
-_INDEX = {dtype: _INTEGER[dtype] for dtype in (np.dtype(np.int32), np.dtype(np.int64))}
+_INDEX: dict[np.dtype[Any], str] = {dtype: _INTEGER[dtype] for dtype in (np.dtype(np.int32), np.dtype(np.int64))}
 _OUT = {**REAL, **_INDEX}
 
 

@@ -12,9 +12,15 @@ THREADS = 256
 # The threads of more blocks than this would only queue up: they loop over what is left instead.
 _MAX_BLOCKS = 4096
 
-# A launch costs as much as adding up some thousands of numbers: sums of less are made by one block, in one launch.
+# A launch costs as much as some thousands of additions: what is little is added up by one block, in one launch.
 _SUM_PER_THREAD = 16
+_ROWS_PER_GROUP = 4
+_COLUMN_SUM_PER_THREAD = 32
 _MAX_SUMS = 512
+
+# A lane of a group takes this many columns before there are more lanes.
+_COLUMNS_PER_LANE = 4
+_WARP = 32
 
 # Sixteen bytes are the most that a thread moves at once.
 _VECTOR_BYTES = 16
@@ -45,16 +51,20 @@ def over_summed_matrix(rows: int, columns: int) -> Grid:
 
 def over_rows(rows: int, columns: int) -> tuple[Grid, int]:
     """Return a grid with a group of lanes, at most a warp, for each row; and how many lanes these are."""
-    lanes = min(_power_of_two(columns), 32)
-    return ((min(_blocks(rows, THREADS // lanes), _MAX_SUMS),), (THREADS,)), lanes
+    return _rows(rows, columns, 1, _MAX_BLOCKS)
+
+
+def over_summed_rows(rows: int, columns: int) -> tuple[Grid, int]:
+    """Return a grid like that of ``over_rows`` whose blocks add up what they take: a single one for few rows."""
+    return _rows(rows, columns, _ROWS_PER_GROUP, _MAX_SUMS)
 
 
 def over_columns(rows: int, columns: int) -> Grid:
     """Return a grid that adds up columns: x runs along the columns, and each y takes a slice of the rows."""
-    width = min(_power_of_two(columns), 32)
+    width = min(_power_of_two(columns), _WARP)
     height = THREADS // width
     across = min(_blocks(columns, width), _MAX_BLOCKS)
-    slices = min(_blocks(rows, height * _SUM_PER_THREAD), max(1, _MAX_SUMS // across))
+    slices = min(_blocks(rows, height * _COLUMN_SUM_PER_THREAD), max(1, _MAX_SUMS // across))
     return (across, slices), (width, height)
 
 
@@ -63,6 +73,11 @@ def pack_width(n: int, *arrays: Any) -> int:
     width = _VECTOR_BYTES // int(arrays[0].itemsize)
     fits = n % width == 0 and all(array.data.ptr % _VECTOR_BYTES == 0 for array in arrays)
     return width if fits else 1
+
+
+def _rows(rows: int, columns: int, per_group: int, max_blocks: int) -> tuple[Grid, int]:
+    lanes = min(_power_of_two(_blocks(columns, _COLUMNS_PER_LANE)), _WARP)
+    return ((min(_blocks(rows, THREADS // lanes * per_group), max_blocks),), (THREADS,)), lanes
 
 
 def _matrix(rows: int, columns: int, per_thread: int, max_blocks: int) -> Grid:

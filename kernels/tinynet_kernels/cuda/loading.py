@@ -14,7 +14,7 @@ import numpy as np
 # and square root apart, and assume that there is no NaN.
 OPTIONS = ("-std=c++17",)
 
-REAL = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
+REAL: dict[np.dtype[Any], str] = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
 """What C++ calls the dtypes that kernels compute in."""
 
 _INCLUDE = re.compile(r'#include "(.+)"')

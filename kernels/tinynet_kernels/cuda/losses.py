@@ -1,13 +1,14 @@
 """Losses and their gradients, in one pass over the predictions."""
 
 from collections.abc import Iterator
+from typing import Any
 
-import cupy
 import numpy as np
 
 from tinynet_kernels._typing import DeviceArray
-from tinynet_kernels.cuda.grids import THREADS, Grid, over_rows, over_summed_matrix
+from tinynet_kernels.cuda.grids import THREADS, Grid, over_summed_rows, over_summed_matrix
 from tinynet_kernels.cuda.loading import REAL, Instance, kernel
+from tinynet_kernels.cuda.scratch import scratch
 from tinynet_kernels.kinds import LOSSES
 
 # The sources name each kind's struct as the kind.
@@ -30,26 +31,26 @@ def loss_forward_backward(
     Waits for the device only where no ``value`` is given.
     """
     traits = LOSSES[kind]
-    result = cupy.empty(1, np.float64) if value is None else value
+    result = scratch(1, np.float64) if value is None else value
     rows, columns = prediction.shape
     real, number = REAL[prediction.dtype], prediction.dtype.type
     template = (real, _STRUCT[kind], weight is not None)
     arrays = (prediction, target, prediction if weight is None else weight, d_prediction)
-    sizes = (np.int64(rows), np.int64(columns))
+    settings: tuple[Any, ...] = (*arrays, np.int64(rows), np.int64(columns))
     if traits.elementwise:
         grid = over_summed_matrix(rows, columns)
         launch = kernel(_FILE, "elementwise_loss", *template)
-        settings = (*arrays, *sizes, number(scale), number(parameter))
+        settings = (*settings, number(scale), number(parameter))
     else:
-        grid, lanes = over_rows(rows, columns)
+        grid, lanes = over_summed_rows(rows, columns)
         launch = kernel(_FILE, "row_loss", *template)
         t_columns = np.int64(1 if traits.index_target else columns)
-        settings = (*arrays, *sizes, t_columns, np.int32(lanes), number(scale))
+        settings = (*settings, t_columns, np.int32(lanes), number(scale))
     n_blocks = _n_blocks(grid)
     if n_blocks == 1:
         launch(*grid, (*settings, np.float64(scale), result))
     else:
-        sums = cupy.empty(n_blocks, np.float64)
+        sums = scratch(n_blocks, np.float64)
         launch(*grid, (*settings, np.float64(1), sums))
         total = kernel(_TOTAL_FILE, "total")
         total((1,), (THREADS,), (sums, np.int64(n_blocks), np.float64(scale), result))
