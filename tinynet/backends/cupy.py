@@ -189,7 +189,7 @@ class CuPyBackend(Backend):
             with cuda.Device(number) as device:
                 name = cuda.runtime.getDeviceProperties(number)["name"].decode()
                 free, total = device.mem_info
-                capability = ".".join(device.compute_capability)
+                capability = f"{device.compute_capability[:-1]}.{device.compute_capability[-1]}"
             rows[f"GPU {number}"] = (
                 f"{name}, compute capability {capability}, {in_units(free)} of {in_units(total)} free"
             )

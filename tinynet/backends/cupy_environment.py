@@ -45,7 +45,7 @@ def usable_cupy(device: int) -> ModuleType:
         cupy = importlib.import_module("cupy")
     except ImportError as error:
         raise BackendUnavailableError(
-            f"The backend 'cupy' needs CuPy, which does not import: {error}. Get it by: {INSTALL}"
+            f"The backend 'cupy' needs CuPy, which does not import: {_one_line(error)}. Get it by: {INSTALL}"
         ) from error
     try:
         n_devices = cupy.cuda.runtime.getDeviceCount()
@@ -104,7 +104,7 @@ def _driver_problem(cupy: ModuleType) -> str:
 def _libraries_problem(error: Exception) -> str:
     return (
         "The backend 'cupy' needs the CUDA libraries of CuPy's version: the runtime, NVRTC with the CUDA headers, and "
-        f"cuBLAS. What fails: {' '.join(str(error).split())}. Get them by: {INSTALL}"
+        f"cuBLAS. What fails: {_one_line(error)}. Get them by: {INSTALL}"
     )
 
 
@@ -124,3 +124,8 @@ def version(number: int) -> str:
     '12.8'
     """
     return f"{number // 1000}.{number % 1000 // 10}"
+
+
+def _one_line(error: Exception) -> str:
+    """Return the words of an error, without CuPy's frame of equals signs."""
+    return " ".join(word for word in str(error).split() if word.strip("="))
