@@ -19,6 +19,7 @@ from numpy.typing import DTypeLike, NDArray
 from tinynet.arrays import is_cupy
 from tinynet.backends import cupy_environment
 from tinynet.backends.base import Array, Backend, Granularity, Plan
+from tinynet.backends.cupy_memory import in_units, storable
 from tinynet.backends.cupy_plan import CuPyLoopPlan
 from tinynet.backends.numpy import slow_reason
 from tinynet.checks import whole
@@ -199,34 +200,6 @@ class CuPyBackend(Backend):
         with cuda.Device(self.device):
             rows["cuBLAS"] = str(cuda.cublas.getVersion(cuda.device.get_cublas_handle()))
         return rows
-
-
-def storable(host: NDArray[Any]) -> NDArray[Any]:
-    """Return an array as the device can hold it: C-contiguous, of native byte order, at most 64 bits an element.
-
-    Examples
-    --------
-    >>> storable(np.array([1, 2], dtype=">i4")).dtype.isnative
-    True
-    """
-    dtype = host.dtype.newbyteorder("=")
-    if dtype.kind == "f" and dtype.itemsize > 8:
-        dtype = np.dtype(np.float64)
-    return np.asarray(host, dtype=dtype, order="C")
-
-
-def in_units(n_bytes: int) -> str:
-    """Write a number of bytes for people.
-
-    Examples
-    --------
-    >>> in_units(3 * 10**9)
-    '3 GB'
-    """
-    size, units = float(n_bytes), ["bytes", "kB", "MB", "GB", "TB"]
-    while size >= 1000 and len(units) > 1:
-        size, units = size / 1000, units[1:]
-    return f"{size:.3g} {units[0]}"
 
 
 def create(device: int = 0) -> Backend:

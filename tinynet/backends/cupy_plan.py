@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinynet.backends.base import Array, Backend, State
+from tinynet.backends.base import Array, State
 from tinynet.backends.cupy_streaming import Uploader
 from tinynet.backends.loop import Batch, Cuts, LoopPlan
 from tinynet.program import Program
+
+if TYPE_CHECKING:
+    from tinynet.backends.cupy import CuPyBackend
 
 PREDICT_ROWS = 1 << 14
 """Rows that are predicted at a time: enough to fill the device with work."""
@@ -25,14 +28,15 @@ class CuPyLoopPlan(LoopPlan):
 
     predict_rows = PREDICT_ROWS
 
-    def __init__(self, program: Program, backend: Backend, reason: str) -> None:
+    def __init__(self, program: Program, backend: CuPyBackend, reason: str) -> None:
         super().__init__(program, backend, reason)
+        self._device = backend.device
         self._uploader = Uploader(backend)
 
     def predictor(self, state: State) -> Callable[[Any], Array | None]:
         """Return the shortest way to predict; see ``Plan.predictor``."""
-        backend, quick = self.backend, super().predictor(state)
-        ndarray, device = backend.namespace.ndarray, getattr(backend, "device", 0)
+        backend, device, quick = self.backend, self._device, super().predictor(state)
+        ndarray = backend.namespace.ndarray
 
         def predict(x: Any) -> Array | None:
             if type(x) is not ndarray or x.device.id != device:

@@ -4,23 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tinynet.backends.base import Array, Backend
+from tinynet.backends.base import Array
+from tinynet.backends.cupy_memory import pinned, storable_dtype
 from tinynet.backends.loop import Cuts
+
+if TYPE_CHECKING:
+    from tinynet.backends.cupy import CuPyBackend
 
 CHUNK_BYTES = 1 << 26
 """Size of a chunk: large enough that a copy runs at the full rate of the bus, small enough to be pinned twice."""
+
+CHUNK_SHARE = 8
+"""A chunk takes at most one part in so many of the free memory of the device."""
 
 
 class Slot:
     """A pinned buffer and a device array for each source, and where the two streams stand with them."""
 
-    def __init__(self, cuda: Any, backend: Backend, shapes: list[tuple[tuple[int, ...], np.dtype[Any]]]) -> None:
-        self.pinned = [_pinned(cuda, shape, dtype) for shape, dtype in shapes]
+    def __init__(self, cuda: Any, backend: CuPyBackend, shapes: list[tuple[tuple[int, ...], np.dtype[Any]]]) -> None:
+        self.pinned = [pinned(cuda, shape, dtype) for shape, dtype in shapes]
         self.arrays = [backend.empty(shape, dtype) for shape, dtype in shapes]
         self.sent, self.read = cuda.Event(disable_timing=True), cuda.Event(disable_timing=True)
 
@@ -32,7 +39,7 @@ class Uploader:
     caller's stream works on the chunk before. Chunks hold whole batches.
     """
 
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: CuPyBackend) -> None:
         self._backend = backend
         self._cuda: Any = backend.namespace.cuda
         self._stream: Any = None
@@ -54,7 +61,8 @@ class Uploader:
 
         The arrays are good until the next chunk is asked for.
         """
-        groups = _grouped(cuts, sum(_row_bytes(source) for source in sources))
+        most = min(CHUNK_BYTES, self._backend.memory()[0] // CHUNK_SHARE)
+        groups = _grouped(cuts, most // max(1, sum(_row_bytes(source) for source in sources)))
         self._reserve(sources, max(group[-1][1] - group[0][0] for group in groups))
         current = self._cuda.get_current_stream()
         for slot in self._slots:
@@ -78,7 +86,7 @@ class Uploader:
     def _reserve(self, sources: list[NDArray[Any]], rows: int) -> None:
         """Allocate the slots, once, unless a chunk grows or other data come."""
         rows = max([rows, *(shape[0] for shape, _ in self._shapes)])
-        shapes = [((rows, *source.shape[1:]), _storable(source.dtype)) for source in sources]
+        shapes = [((rows, *source.shape[1:]), storable_dtype(source.dtype)) for source in sources]
         if self._stream is None:
             self._stream = self._cuda.Stream(non_blocking=True)
         if shapes != self._shapes:
@@ -93,8 +101,8 @@ class Uploader:
         with self._backend.active():
             slot.sent.synchronize()
             self._stream.wait_event(slot.read)
-            for source, pinned, array in zip(sources, slot.pinned, slot.arrays, strict=True):
-                rows = pinned[: stop - start]
+            for source, buffer, array in zip(sources, slot.pinned, slot.arrays, strict=True):
+                rows = buffer[: stop - start]
                 if index is None:
                     rows[...] = source[start:stop]
                 elif source.dtype == rows.dtype:
@@ -105,9 +113,8 @@ class Uploader:
             slot.sent.record(self._stream)
 
 
-def _grouped(cuts: Cuts, row_bytes: int) -> list[Cuts]:
-    """Group batches that follow one another into chunks of at most ``CHUNK_BYTES``, or of one batch."""
-    most = max(1, CHUNK_BYTES // max(1, row_bytes))
+def _grouped(cuts: Cuts, most: int) -> list[Cuts]:
+    """Group batches that follow one another into chunks of at most ``most`` rows, or of one batch."""
     groups: list[Cuts] = []
     for cut in cuts:
         if groups and cut[1] - groups[-1][0][0] <= most:
@@ -118,17 +125,4 @@ def _grouped(cuts: Cuts, row_bytes: int) -> list[Cuts]:
 
 
 def _row_bytes(source: NDArray[Any]) -> int:
-    return int(np.prod(source.shape[1:], dtype=np.int64)) * _storable(source.dtype).itemsize
-
-
-def _storable(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    from tinynet.backends.cupy import storable
-
-    return storable(np.empty(0, dtype)).dtype
-
-
-def _pinned(cuda: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Return an array in memory that the device copies by itself."""
-    count = int(np.prod(shape, dtype=np.int64))
-    memory = cuda.alloc_pinned_memory(count * dtype.itemsize)
-    return np.frombuffer(memory, dtype, count).reshape(shape)
+    return int(np.prod(source.shape[1:], dtype=np.int64)) * storable_dtype(source.dtype).itemsize

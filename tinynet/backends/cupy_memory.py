@@ -1,0 +1,47 @@
+"""Host arrays as a GPU takes them, and how much that is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def storable_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Return the dtype that the device holds for one of the host's: of native byte order, at most 64 bits.
+
+    Examples
+    --------
+    >>> storable_dtype(np.dtype(">i4")).isnative
+    True
+    """
+    if dtype.kind == "f" and dtype.itemsize > 8:
+        return np.dtype(np.float64)
+    return dtype.newbyteorder("=")
+
+
+def storable(host: NDArray[Any]) -> NDArray[Any]:
+    """Return a C-contiguous array of such a dtype; a copy only where one is needed."""
+    return np.asarray(host, dtype=storable_dtype(host.dtype), order="C")
+
+
+def pinned(cuda: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return a host array in memory that the device copies by itself while the host goes on."""
+    count = int(np.prod(shape, dtype=np.int64))
+    memory = cuda.alloc_pinned_memory(count * dtype.itemsize)
+    return np.frombuffer(memory, dtype, count).reshape(shape)
+
+
+def in_units(n_bytes: int) -> str:
+    """Write a number of bytes for people.
+
+    Examples
+    --------
+    >>> in_units(3 * 10**9)
+    '3 GB'
+    """
+    size, units = float(n_bytes), ["bytes", "kB", "MB", "GB", "TB"]
+    while size >= 1000 and len(units) > 1:
+        size, units = size / 1000, units[1:]
+    return f"{size:.3g} {units[0]}"
