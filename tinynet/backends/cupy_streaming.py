@@ -63,6 +63,10 @@ class Uploader:
         """
         most = min(CHUNK_BYTES, self._backend.memory()[0] // CHUNK_SHARE)
         groups = _grouped(cuts, most // max(1, sum(_row_bytes(source) for source in sources)))
+        if len(groups) == 1:
+            # Nothing to do meanwhile: a thread and pinned memory would only cost time.
+            yield groups[0], [self._backend.asarray(_taken(source, index, groups[0])) for source in sources]
+            return
         self._reserve(sources, max(group[-1][1] - group[0][0] for group in groups))
         current = self._cuda.get_current_stream()
         for slot in self._slots:
@@ -103,12 +107,10 @@ class Uploader:
             self._stream.wait_event(slot.read)
             for source, buffer, array in zip(sources, slot.pinned, slot.arrays, strict=True):
                 rows = buffer[: stop - start]
-                if index is None:
-                    rows[...] = source[start:stop]
-                elif source.dtype == rows.dtype:
+                if index is not None and source.dtype == rows.dtype:
                     np.take(source, index[start:stop], axis=0, out=rows, mode="clip")  # "raise" would buffer `out`.
                 else:
-                    rows[...] = source[index[start:stop]]
+                    rows[...] = _taken(source, index, group)
                 array[: stop - start].set(rows, stream=self._stream)
             slot.sent.record(self._stream)
 
@@ -122,6 +124,11 @@ def _grouped(cuts: Cuts, most: int) -> list[Cuts]:
         else:
             groups.append([cut])
     return groups
+
+
+def _taken(source: NDArray[Any], index: NDArray[Any] | None, group: Cuts) -> NDArray[Any]:
+    start, stop = group[0][0], group[-1][1]
+    return source[start:stop] if index is None else source[index[start:stop]]
 
 
 def _row_bytes(source: NDArray[Any]) -> int:
