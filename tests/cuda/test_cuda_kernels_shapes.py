@@ -134,9 +134,7 @@ def test_losses(kernels: OnDevice, kind: str, shape: tuple[int, int], dtype: str
     weights = (weight, *wide(weight)) if weighted else (None, None)
     value = kernels.loss_forward_backward(kind, prediction, target, weights[0], gradient, 0.3, DELTA)
     wide_target = target if LOSSES[kind].index_target else target.astype(np.float64)
-    want = reference.loss_forward_backward(
-        kind, *wide(prediction), wide_target, weights[1], want_gradient, 0.3, DELTA
-    )
+    want = reference.loss_forward_backward(kind, *wide(prediction), wide_target, weights[1], want_gradient, 0.3, DELTA)
     # A row's terms are added in the dtype, up to 515 of them over 32 lanes.
     np.testing.assert_allclose(value, want, rtol=40 * np.finfo(dtype).eps)
     assert_close(gradient, want_gradient, units=40, size=100 if kind == "bce" else 1)

@@ -1,4 +1,4 @@
-"""Launches that between them pass through every barrier and shuffle of the project's kernels, with work for all threads.
+"""Launches that between them pass through every barrier and shuffle of the project's kernels.
 
 Sizes leave the last warps ragged, and make blocks go round their loops more than once.
 """
@@ -111,9 +111,7 @@ def sums_of_blocks(module: Module) -> Arrays:
     return [out]
 
 
-NORMS = Source(
-    "optimizers", source_text("optimizers.cu"), ("tinynet::squared_norms<double>", "tinynet::norm_of_sums")
-)
+NORMS = Source("optimizers", source_text("optimizers.cu"), ("tinynet::squared_norms<double>", "tinynet::norm_of_sums"))
 
 
 @case(NORMS)
