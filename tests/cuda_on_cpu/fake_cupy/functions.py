@@ -237,7 +237,7 @@ def ones_like(a: ndarray, dtype: DTypeLike = None, *, shape: Any = None) -> ndar
 def _computed(host: NDArray[Any]) -> ndarray:
     """Return an array that a kernel fills, without a copy from the host."""
     made = new(host.shape, host.dtype)
-    submit(lambda: np.copyto(made._host, host), [made])
+    submit(lambda target: np.copyto(target, host), made)
     return made
 
 
