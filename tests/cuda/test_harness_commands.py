@@ -15,9 +15,10 @@ DEMO = cases.selected(["demo"])
 LINES = cases.DEMO.code.splitlines()
 
 
-def line(text: str) -> int:
-    """Return the number of the demonstration's line that holds ``text``."""
-    return next(number for number, content in enumerate(LINES, 1) if text in content)
+def place(text: str, further: int = 0) -> str:
+    """Return where the demonstration's line is that holds ``text``, or one some lines further down."""
+    number = next(number for number, content in enumerate(LINES, 1) if text in content)
+    return f"kernel.cu:{number + further}"
 
 
 # Barriers.
@@ -29,8 +30,8 @@ def test_each_barrier_is_deleted_once_and_nothing_else() -> None:
     for mutant in found:
         lines = mutant.source.code.splitlines()
         changed = [number for number, pair in enumerate(zip(lines, LINES, strict=True), 1) if pair[0] != pair[1]]
-        assert changed == [mutant.line]
-        assert mutant.text in LINES[mutant.line - 1]
+        assert [f"kernel.cu:{number}" for number in changed] == [mutant.place]
+        assert mutant.text in LINES[changed[0] - 1]
 
 
 def test_barriers_in_comments_are_none() -> None:
@@ -38,13 +39,18 @@ def test_barriers_in_comments_are_none() -> None:
     assert [mutant.text for mutant in mutate.mutants(source)] == ["__syncwarp(3u);"]
 
 
+def test_barriers_of_included_files_are_named_by_their_places() -> None:
+    code = 'a;\n#line 1 "a.cuh"\nb;\n__syncthreads();\n#line 8 "b.cu"\n__syncwarp();\n# line 20\n__syncwarp();'
+    source = replace(cases.DEMO, code=code)
+    assert [mutant.place for mutant in mutate.mutants(source)] == ["a.cuh:2", "b.cu:8", "b.cu:20"]
+
+
 @needs_compiler
 def test_the_orders_notice_every_barrier_but_the_one_that_is_not_needed() -> None:
     verdicts = list(mutate.survey(cases.DEMO, DEMO, with_races=False))
-    unneeded = line("Not needed")
-    assert {verdict.mutant.line for verdict in verdicts if not verdict.noticed} == {unneeded}
-    before = {verdict.mutant.line: verdict.noticed for verdict in verdicts}
-    assert "not finite" in before[line("partial[warp] = sum") + 1]
+    assert [verdict.mutant.place for verdict in verdicts if not verdict.noticed] == [place("Not needed")]
+    noticed = {verdict.mutant.place: verdict.noticed for verdict in verdicts}
+    assert "not finite" in noticed[place("partial[warp] = sum", 1)]
 
 
 @needs_compiler
@@ -62,10 +68,10 @@ def test_the_demonstration_has_no_race() -> None:
 @needs_races
 def test_a_race_is_found_with_its_lines() -> None:
     text = "values[threadIdx.x] - values[threadIdx.x - 1]"
-    mutant = next(mutant for mutant in mutate.mutants(cases.DEMO) if mutant.line == line(text) - 1)
+    mutant = next(mutant for mutant in mutate.mutants(cases.DEMO) if mutant.place == place(text, -1))
     found = races.find(mutant.source, ["demo.differences"])
     assert {race.kind for race in found} == {"data race"}
-    assert {line(text), line("values[threadIdx.x] = x[i]")} <= {number for race in found for number in race.lines}
+    assert {place(text), place("values[threadIdx.x] = x[i]")} <= {where for race in found for where in race.places}
 
 
 def test_an_unknown_case_is_refused() -> None:
@@ -77,7 +83,7 @@ def test_an_unknown_case_is_refused() -> None:
 def test_the_commands_say_what_they_found(capsys: pytest.CaptureFixture[str]) -> None:
     assert mutate.main(["--no-races", "demo"]) == 1
     said = capsys.readouterr().out
-    assert f"line {line('Not needed')}, __syncthreads();: NOT NOTICED" in said
+    assert f"{place('Not needed')}, __syncthreads();: NOT NOTICED" in said
     assert "1 mutants were not noticed" in said
 
 

@@ -58,14 +58,19 @@ def test_an_error_of_queued_work_fails_the_test_that_queued_it(tmp_path: Path) -
     said = run_tests(
         tmp_path,
         "def test_trespass(cp):\n"
+        "    import tinynet.backends.cupy\n"
         "    code = 'extern \"C\" __global__ void k(float* y) { y[5] = 1; }'\n"
         "    cp.RawModule(code=code).get_function('k')((1,), (1,), (cp.zeros(5, 'f4'),))\n"
+        "def test_nothing_is_left():\n"
+        "    import sys\n"
+        "    assert 'cupy' not in sys.modules\n"
+        "    assert 'tinynet.backends.cupy' not in sys.modules\n"
         "def test_innocent(cp):\n"
         "    cp.zeros(3).get()\n",
     )
     assert "ERROR test_it.py::test_trespass[fake]" in said
     assert "OutOfBoundsError" in said
-    assert "2 passed" in said
+    assert "3 passed" in said
 
 
 def test_without_a_compiler_the_tests_are_skipped_and_say_so(tmp_path: Path) -> None:
