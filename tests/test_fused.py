@@ -53,8 +53,8 @@ OPTIMIZERS: dict[str, Callable[[], tn.Optimizer]] = {
     "rmsprop, momentum": lambda: tn.RMSprop(0.01, momentum=0.5),
     "rmsprop, centered": lambda: tn.RMSprop(0.01, centered=True),
 }
-# One size for each tier; what a tier cannot do, the next one does.
-WIDTHS = {"registers": 5, "BLAS": 33}
+# A width and a batch size for each tier; what a tier cannot do, the next one does.
+TIERS = {"registers": (5, 3), "SIMD lanes": (5, 5), "BLAS": (33, 5)}
 
 
 def assert_agrees(
@@ -96,35 +96,41 @@ def network(kind: str, width: int, n_out: int = 3, *ending: type[tn.Layer]) -> C
     return lambda: [tn.Linear(3, width), ACTIVATIONS[kind](), tn.Linear(width, n_out), *(layer() for layer in ending)]
 
 
-@pytest.mark.parametrize("tier", WIDTHS)
+@pytest.mark.parametrize("tier", TIERS)
 @pytest.mark.parametrize("kind", sorted(ACTIVATIONS))
 def test_every_activation(kind: str, tier: str) -> None:
-    assert_agrees(network(kind, WIDTHS[tier]), tn.MeanSquaredError(), TARGETS["values"](3), lambda: tn.SGD(0.01))
+    width, batch_size = TIERS[tier]
+    optimizer, y = OPTIMIZERS["sgd"], TARGETS["values"](3)
+    assert_agrees(network(kind, width), tn.MeanSquaredError(), y, optimizer, batch_size=batch_size)
 
 
-@pytest.mark.parametrize("tier", WIDTHS)
+@pytest.mark.parametrize("tier", TIERS)
 @pytest.mark.parametrize("name", LOSSES)
 def test_every_loss(name: str, tier: str) -> None:
     loss, target = LOSSES[name]
-    y = TARGETS[target](3)
-    assert_agrees(network("tanh", WIDTHS[tier]), loss, y, OPTIMIZERS["momentum"], tier=tier, weighted=True)
+    width, batch_size = TIERS[tier]
+    options: Any = {"tier": tier, "batch_size": batch_size, "weighted": True}
+    assert_agrees(network("tanh", width), loss, TARGETS[target](3), OPTIMIZERS["momentum"], **options)
 
 
-@pytest.mark.parametrize("tier", WIDTHS)
+@pytest.mark.parametrize("tier", TIERS)
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_every_optimizer(name: str, tier: str) -> None:
-    assert_agrees(network("tanh", WIDTHS[tier]), tn.MeanSquaredError(), TARGETS["values"](3), OPTIMIZERS[name])
+    width, batch_size = TIERS[tier]
+    y = TARGETS["values"](3)
+    assert_agrees(network("tanh", width), tn.MeanSquaredError(), y, OPTIMIZERS[name], batch_size=batch_size)
 
 
 @pytest.mark.parametrize("loss", ["bce", "cross-entropy"])
-@pytest.mark.parametrize("width", WIDTHS.values(), ids=WIDTHS.keys())
-def test_losses_that_meet_their_activation(loss: str, width: int) -> None:
+@pytest.mark.parametrize("tier", TIERS)
+def test_losses_that_meet_their_activation(loss: str, tier: str) -> None:
+    width, batch_size = TIERS[tier]
     if loss == "bce":
         arguments: Any = (network("tanh", width, 3, tn.Sigmoid), tn.BinaryCrossEntropy(), TARGETS["bits"](3))
     else:
         chosen = tn.CrossEntropy(from_logits=False)
         arguments = (network("tanh", width, 3, tn.Softmax), chosen, TARGETS["labels"](3))
-    assert_agrees(*arguments, OPTIMIZERS["adam"])
+    assert_agrees(*arguments, OPTIMIZERS["adam"], batch_size=batch_size)
 
 
 @pytest.mark.parametrize("loss", ["bce", "cross-entropy", "cross-entropy-rows"])
@@ -174,10 +180,10 @@ def test_every_shape_of_network(name: str) -> None:
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("batch_size", [1, 7, N])
 @pytest.mark.parametrize("ordered", [True, False])
-@pytest.mark.parametrize("tier", WIDTHS)
-def test_every_form_of_data(tier: str, ordered: bool, batch_size: int, dtype: str) -> None:
+@pytest.mark.parametrize("width", [5, 33])
+def test_every_form_of_data(width: int, ordered: bool, batch_size: int, dtype: str) -> None:
     assert_agrees(
-        network("sigmoid", WIDTHS[tier]),
+        network("sigmoid", width),
         tn.MeanSquaredError(),
         TARGETS["values"](3),
         OPTIMIZERS["sgd"],
@@ -185,7 +191,6 @@ def test_every_form_of_data(tier: str, ordered: bool, batch_size: int, dtype: st
         batch_size=batch_size,
         ordered=ordered,
         weighted=batch_size == 7,
-        tier=tier,
     )
 
 
@@ -232,23 +237,23 @@ def test_data_of_another_dtype_are_converted_as_they_are_read() -> None:
     assert nets[0].flat_parameters().tobytes() == nets[1].flat_parameters().tobytes()
 
 
-@pytest.mark.parametrize("width", [*WIDTHS.values(), 300], ids=[*WIDTHS, "large"])
-def test_results_are_bit_identical_from_run_to_run(width: int) -> None:
+@pytest.mark.parametrize(("width", "batch_size"), [*TIERS.values(), (300, 6)], ids=[*TIERS, "large"])
+def test_results_are_bit_identical_from_run_to_run(width: int, batch_size: int) -> None:
     x, y = RNG.normal(size=(N, 3)), RNG.normal(size=(N, 3))
     outcomes = set()
     for _ in range(3):
         net = tn.Sequential(*network("tanh", width)(), seed=0, backend="numba")
-        net.fit(x, y, epochs=4, batch_size=6)
+        net.fit(x, y, epochs=4, batch_size=batch_size)
         outcomes.add(net.flat_parameters().tobytes())
     assert len(outcomes) == 1
 
 
 def test_a_diverging_loss_is_seen() -> None:
     x, y = RNG.normal(size=(N, 3)), RNG.normal(size=(N, 3))
-    for width in WIDTHS.values():
+    for width, batch_size in TIERS.values():
         net = tn.Sequential(*network("identity", width)(), seed=0, backend="numba")
         with pytest.raises(tn.DivergenceError):
-            net.fit(x, y, optimizer=tn.SGD(1e6), epochs=100)
+            net.fit(x, y, optimizer=tn.SGD(1e6), epochs=100, batch_size=batch_size)
         assert np.isfinite(net.flat_parameters()).all()
 
 
@@ -347,9 +352,9 @@ def test_every_program_of_built_in_parts_has_a_fused_plan() -> None:
         assert net.plan(loss, tn.Adam(), y, 4, "epoch").description.startswith("fused: ")
 
 
-def test_a_network_that_is_too_large_for_registers_takes_the_next_tier() -> None:
+def test_a_network_that_is_too_large_for_a_tier_takes_the_next_one() -> None:
     backend = get_backend("numba")
-    for n_in, tier in ((8, "registers"), (400, "BLAS")):
+    for n_in, batch_size, tier in ((8, 2, "registers"), (8, 4, "lanes"), (50, 4, "registers"), (400, 4, "BLAS")):
         net = tn.Sequential(tn.Linear(n_in, 4), backend=backend)
-        plan = net.plan(tn.MeanSquaredError(), tn.SGD(0.1), np.zeros((4, 4), "float32"), 4, "epoch")
+        plan = net.plan(tn.MeanSquaredError(), tn.SGD(0.1), np.zeros((4, 4), "float32"), batch_size, "epoch")
         assert tier in plan.description
