@@ -273,7 +273,7 @@ class ndarray:
     def swapaxes(self, axis1: int, axis2: int) -> ndarray:
         return self._view(self._host.swapaxes(axis1, axis2))
 
-    def view(self, dtype: DTypeLike = None) -> ndarray:
+    def view(self, dtype: DTypeLike | None = None) -> ndarray:
         return self._view(self._host.view() if dtype is None else self._host.view(dtype))
 
     def flatten(self, order: str = "C") -> ndarray:
@@ -368,7 +368,7 @@ def new(shape: Any, dtype: DTypeLike = float, order: str = "C") -> ndarray:
     return ndarray._of(host, allocation)
 
 
-def from_host(data: Any, dtype: DTypeLike = None, order: str = "C") -> ndarray:
+def from_host(data: Any, dtype: DTypeLike | None = None, order: str = "C") -> ndarray:
     """Copy host data to the current device; the caller may change it at once."""
     host = np.array(data, dtype=dtype, order="F" if order == "F" else "C")
     made = new(host.shape, host.dtype, order)
@@ -410,7 +410,9 @@ def check_operands(operands: Sequence[Any]) -> None:
             raise TypeError(f"Unsupported type {type(operand)}")
 
 
-def apply(function: Callable[..., Any], *operands: Any, out: ndarray | None = None, dtype: DTypeLike = None) -> ndarray:
+def apply(
+    function: Callable[..., Any], *operands: Any, out: ndarray | None = None, dtype: DTypeLike | None = None
+) -> ndarray:
     """Queue a NumPy function of arrays and scalars; return its result, which is not there yet."""
     check_operands(operands)
     with np.errstate(all="ignore"):
