@@ -103,7 +103,7 @@ def test_predictions_of_host_arrays_go_in_blocks(
     set_chunk(monkeypatch, CHUNKS[chunk])
     plan = importlib.import_module("tinynet.backends.cupy_plan")
     monkeypatch.setattr(plan.CuPyLoopPlan, "predict_rows", 16)
-    np.testing.assert_allclose(net.predict(X), at_once, rtol=1e-6)
+    np.testing.assert_allclose(net.predict(X), at_once, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "float64", ">i2"])
@@ -120,6 +120,16 @@ def test_a_mapped_file_is_streamed_as_it_lies_on_the_disk(
         return net.flat_parameters()
 
     np.testing.assert_array_equal(*both_ways(monkeypatch, run))
+
+
+def test_rows_of_a_chunk_are_aligned_as_in_the_whole_array(gpu: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    set_chunk(monkeypatch, 5 * 12)
+    streaming = importlib.import_module("tinynet.backends.cupy_streaming")
+    uploader, source = streaming.Uploader(tn.get_backend(gpu)), np.arange(300, dtype="float32").reshape(100, 3)
+    cuts = [(start, start + 5) for start in range(0, 100, 5)]
+    for chunk, (rows,) in uploader.chunks([source], None, cuts):
+        assert chunk[0][0] * 12 % 512 == rows.data.ptr % 512
+        np.testing.assert_array_equal(rows.get(), source[chunk[0][0] : chunk[-1][1]])
 
 
 def test_a_model_streams_data_of_several_shapes_one_after_the_other(gpu: str, monkeypatch: pytest.MonkeyPatch) -> None:

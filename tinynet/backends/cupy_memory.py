@@ -26,11 +26,9 @@ def storable(host: NDArray[Any]) -> NDArray[Any]:
     return np.asarray(host, dtype=storable_dtype(host.dtype), order="C")
 
 
-def pinned(cuda: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Return a host array in memory that the device copies by itself while the host goes on."""
-    count = int(np.prod(shape, dtype=np.int64))
-    memory = cuda.alloc_pinned_memory(count * dtype.itemsize)
-    return np.frombuffer(memory, dtype, count).reshape(shape)
+def pinned(cuda: Any, count: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return a host array of one dimension in memory that the device copies by itself while the host goes on."""
+    return np.frombuffer(cuda.alloc_pinned_memory(count * dtype.itemsize), dtype, count)
 
 
 def in_units(n_bytes: int) -> str:

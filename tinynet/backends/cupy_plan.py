@@ -59,8 +59,10 @@ class CuPyLoopPlan(LoopPlan):
         for chunk, arrays in self._uploader.chunks(sources, index, cuts):
             rest = iter(arrays)
             xc, yc, wc = next(rest), None if y is None else next(rest), None if weight is None else next(rest)
-            first = chunk[0][0]
-            yield from super()._batches(xc, yc, wc, None, [(start - first, stop - first) for start, stop in chunk])
+            first, last = chunk[0][0], chunk[-1][1]
+            # Rows in an order of their own are gathered from the chunk as they would be from the whole: see ALIGNMENT.
+            place = None if index is None else self.backend.namespace.arange(last - first)
+            yield from super()._batches(xc, yc, wc, place, [(start - first, stop - first) for start, stop in chunk])
 
     def _put(self, prediction: Array, out: Array) -> None:
         if isinstance(out, np.ndarray):
