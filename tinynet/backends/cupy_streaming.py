@@ -25,8 +25,8 @@ CHUNK_SHARE = 8
 """A chunk takes at most one part in so many of the free memory of the device."""
 
 ALIGNMENT = 512
-"""What CuPy's addresses are multiples of. cuBLAS may choose an algorithm, and with it the last bits, by the address of a
-batch: rows of a chunk lie as far from such a multiple as they would in the whole array."""
+"""What CuPy's addresses are multiples of. cuBLAS may choose an algorithm, and with it the last bits, by the address of
+a batch: rows of a chunk lie as far from such a multiple as they would in the whole array."""
 
 
 class Slot:
