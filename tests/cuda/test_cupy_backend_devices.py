@@ -242,6 +242,20 @@ def test_info_tells_the_device_and_the_libraries(two: str) -> None:
     assert rows["cuBLAS"] == "130100"
 
 
+def test_info_tells_of_a_device_that_cannot_be_used(two: str, cp: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    properties = cp.cuda.runtime.getDeviceProperties
+
+    def busy(number: int) -> Any:
+        if number == 1:
+            raise cp.cuda.runtime.CUDARuntimeError(46)
+        return properties(number)
+
+    monkeypatch.setattr(cp.cuda.runtime, "getDeviceProperties", busy)
+    told = info.report()
+    assert "GPU 0         Simulated H100" in told
+    assert "GPU 1         not usable: cudaErrorDevicesUnavailable" in told
+
+
 def test_the_command_takes_a_device(two: str, tmp_path: Any, capsys: pytest.CaptureFixture[str]) -> None:
     data = tmp_path / "data.csv"
     np.savetxt(data, np.column_stack([X, Y[:, 0]]), delimiter=",", header="a,b,c,d,y", comments="")

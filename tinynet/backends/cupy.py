@@ -185,21 +185,24 @@ class CuPyBackend(Backend):
     def describe(self) -> dict[str, str]:
         """Return the GPUs, and the versions of the driver and the libraries."""
         cuda, version = self.namespace.cuda, cupy_environment.version
-        rows = {}
-        for number in range(cuda.runtime.getDeviceCount()):
-            with cuda.Device(number) as device:
-                name = cuda.runtime.getDeviceProperties(number)["name"].decode()
-                free, total = device.mem_info
-                capability = f"{device.compute_capability[:-1]}.{device.compute_capability[-1]}"
-            rows[f"GPU {number}"] = (
-                f"{name}, compute capability {capability}, {in_units(free)} of {in_units(total)} free"
-            )
+        rows = {f"GPU {number}": self._described(number) for number in range(cuda.runtime.getDeviceCount())}
         rows["driver"] = f"for CUDA {version(cuda.runtime.driverGetVersion())}"
         rows["CUDA"] = version(cuda.runtime.runtimeGetVersion())
         rows["NVRTC"] = ".".join(map(str, cuda.nvrtc.getVersion()))
         with cuda.Device(self.device):
             rows["cuBLAS"] = str(cuda.cublas.getVersion(cuda.device.get_cublas_handle()))
         return rows
+
+    def _described(self, number: int) -> str:
+        cuda = self.namespace.cuda
+        try:
+            with cuda.Device(number) as device:
+                name = cuda.runtime.getDeviceProperties(number)["name"].decode()
+                free, total = device.mem_info
+                capability = f"{device.compute_capability[:-1]}.{device.compute_capability[-1]}"
+        except cuda.runtime.CUDARuntimeError as error:  # Of one device, in use by others perhaps; the rest are told.
+            return f"not usable: {error}"
+        return f"{name}, compute capability {capability}, {in_units(free)} of {in_units(total)} free"
 
 
 def create(device: int = 0) -> Backend:
