@@ -207,3 +207,36 @@ def test_what_fails_while_chunks_are_on_their_way_leaves_nothing_behind(
     net.set_weights(network().get_weights())
     net.fit(X, Y, loss=loss, batch_size=BATCH, optimizer="sgd", shuffle=False)
     assert np.isfinite(net.flat_parameters()).all()
+
+
+@pytest.mark.parametrize("place", ["on the device", "in host memory"])
+def test_everything_is_put_on_the_callers_stream(
+    gpu: str, cp: ModuleType, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_chunk(monkeypatch, 1)
+    expected = network()
+    history = expected.fit(X, Y, epochs=2, batch_size=BATCH)
+    if place == "in host memory":
+        monkeypatch.setenv("TINYNET_GPU_DATA_BYTES", "0")
+    with cp.cuda.Stream(non_blocking=True):
+        net = network()
+        assert net.fit(X, Y, epochs=2, batch_size=BATCH).history == history.history
+        np.testing.assert_array_equal(net.predict(X), expected.predict(X))
+
+
+def test_pinned_memory_that_the_system_refuses_is_an_error_and_the_model_is_intact(
+    gpu: str, machine: Machine, cp: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(size: int) -> Any:
+        raise cp.cuda.runtime.CUDARuntimeError(2)
+
+    set_chunk(monkeypatch, 1)
+    monkeypatch.setenv("TINYNET_GPU_DATA_BYTES", "0")
+    net = network()
+    before = net.flat_parameters()
+    with monkeypatch.context() as patch:
+        patch.setattr(cp.cuda, "alloc_pinned_memory", refuse)
+        with pytest.raises(MemoryError, match="need 128 bytes of it pinned, which the system refuses: cudaErrorMemory"):
+            net.fit(X, Y, batch_size=BATCH)
+    np.testing.assert_array_equal(net.flat_parameters(), before)
+    net.fit(X, Y, batch_size=BATCH)

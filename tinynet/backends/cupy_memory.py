@@ -27,8 +27,21 @@ def storable(host: NDArray[Any]) -> NDArray[Any]:
 
 
 def pinned(cuda: Any, count: int, dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Return a host array of one dimension in memory that the device copies by itself while the host goes on."""
-    return np.frombuffer(cuda.alloc_pinned_memory(count * dtype.itemsize), dtype, count)
+    """Return a host array of one dimension in memory that the device copies by itself while the host goes on.
+
+    Raises
+    ------
+    MemoryError
+        If the host has no such memory left.
+    """
+    n_bytes = count * dtype.itemsize
+    try:
+        return np.frombuffer(cuda.alloc_pinned_memory(n_bytes), dtype, count)
+    except cuda.runtime.CUDARuntimeError as error:
+        raise MemoryError(
+            f"data that stay in host memory need {in_units(n_bytes)} of it pinned, which the system refuses: {error}. "
+            "Free memory, raise the limit on locked memory (ulimit -l), or use a smaller batch_size."
+        ) from error
 
 
 def in_units(n_bytes: int) -> str:
