@@ -458,7 +458,8 @@ class Ensemble:
         if own:
             if len(sample_weight) != len(self):
                 raise ValueError(
-                    f"sample_weight expects shape (n_samples,) or ({len(self)}, n_samples); got {np.shape(sample_weight)}."
+                    f"sample_weight expects shape (n_samples,) or ({len(self)}, n_samples); "
+                    f"got {np.shape(sample_weight)}."
                 )
             rows = [checked_data(samples, y, loss, self.program.n_out, self.dtype, row).weight for row in sample_weight]
             host.weight = np.stack(rows)  # type: ignore[arg-type]

@@ -66,7 +66,7 @@ def load_ensemble(path: Path_, *, backend: str | None = None) -> Ensemble:
     header, arrays = read_archive(path)
     if header.get("kind") != "ensemble":
         raise ModelFileError(
-            f"{name!r} is a {header.get('kind')!r} file; Ensemble.load expects an ensemble. Use tinynet.load for a model."
+            f"{name!r} is a {header.get('kind')!r} file; Ensemble.load expects an ensemble. tinynet.load reads models."
         )
     try:
         layers = [LAYERS[entry["kind"]](**entry["config"]) for entry in header["layers"]]

@@ -115,6 +115,7 @@ class LanesPlan(MembersPlan):
         if n_threads <= 1:
             run(0, n)
             return
+        run(0, 0)  # Compiles, if need be: once, and not in several threads that wait for one another.
         n_shares = min(n_blocks, SHARES * n_threads)
         ends = [min(n, n_blocks * i // n_shares * lanes) for i in range(n_shares + 1)]
         with ThreadPoolExecutor(n_threads) as pool:
