@@ -92,9 +92,9 @@ class LanesPlan(MembersPlan):
             lambda: many.evaluation(layers, loss_of(loss, program.n_out), weight, program.dtype),
         )
         chosen = self._chosen(members)
-        losses = np.empty((1, len(chosen)))
-        self._on_threads(made, chosen, (state.parameters, state.buffers, x, y, sample_weight, losses), ())
-        return losses[0]
+        losses = np.empty(len(chosen))
+        self._on_threads(made, chosen, (state.parameters, state.buffers, x, y, sample_weight, losses[None]), ())
+        return losses
 
     # -- parts -------------------------------------------------------------------------------------------------------
 
