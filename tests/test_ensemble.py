@@ -144,6 +144,7 @@ def test_a_diverging_model_is_stopped_and_the_others_never_know() -> None:
     assert history.diverged == [3]
     assert history.stopped[3] >= 0
     assert np.isfinite(together.state.parameters).all()
+    assert np.argmax(np.isnan(together.scores["loss"])) == np.argsort(together.scores["loss"])[-1] == 3
     others = np.arange(E) != 3
     assert together.state.parameters[others].tobytes() == usual.state.parameters[others].tobytes()
 
@@ -209,6 +210,18 @@ def test_one_model_is_an_ensemble_too(backend: str) -> None:
     alone = net(backend)
     alone.fit(X, Y, epochs=2)
     assert_is(together[0], alone)
+
+
+def test_models_move_to_another_backend() -> None:
+    together = models()
+    expected = together.predict(XV)
+    together.fit(X, Y, epochs=1)
+    moved = together[:].to("numpy")
+    np.testing.assert_allclose(moved.predict(XV), together.predict(XV), rtol=1e-12)
+    assert not np.array_equal(expected, together.predict(XV))
+    for part in (together, moved):
+        part.fit(X, Y, epochs=1, optimizer="sgd")
+    np.testing.assert_allclose(moved.state.parameters, together.state.parameters, rtol=1e-11)
 
 
 def test_save_and_load(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinynet.arrays import as_samples
+from tinynet.backends import get_backend
 from tinynet.backends.base import Backend, Plan, State
 from tinynet.callbacks import Callback
 from tinynet.checks import number, whole
@@ -407,6 +408,15 @@ class Ensemble:
     def n_parameters(self) -> int:
         """Number of trained parameters of each model."""
         return self.program.n_parameters
+
+    def to(self, backend: str | Backend) -> Ensemble:
+        """Move the models to another backend; return them. The optimizer's memory stays behind."""
+        place, old = get_backend(backend), self.state
+        state = place.new_state(self.program, self.backend.to_numpy(old.parameters), old.dropout_seed)
+        state.buffers[...] = place.asarray(self.backend.to_numpy(old.buffers))
+        state.draws[...] = old.draws
+        self.backend, self.state, self._optimizer, self._plans = place, state, None, {}
+        return self
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the ensemble to a ``.npz`` file that ``Ensemble.load`` reads; see ``Sequential.save``."""
