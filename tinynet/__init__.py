@@ -23,6 +23,7 @@ from tinynet.ensemble import Ensemble
 from tinynet.errors import (
     BackendUnavailableError,
     DependencyError,
+    DeviceMemoryError,
     DivergenceError,
     ModelFileError,
     TinynetError,
@@ -86,6 +87,7 @@ __all__ = [
     "CosineDecay",
     "CrossEntropy",
     "DependencyError",
+    "DeviceMemoryError",
     "DivergenceError",
     "Dropout",
     "EarlyStopping",

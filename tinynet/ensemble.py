@@ -20,7 +20,7 @@ from tinynet.ensemble_trainer import EnsembleTrainer
 from tinynet.history import EnsembleHistory
 from tinynet.layer import Layer
 from tinynet.layers import Dropout, Normalize
-from tinynet.losses import Loss, get_loss
+from tinynet.losses import Loss, as_weights, get_loss
 from tinynet.metrics import Metric, get_metrics
 from tinynet.model import Sequential
 from tinynet.optimizers import Optimizer, get_optimizer
@@ -232,7 +232,7 @@ class Ensemble:
         if named:
             prediction = self.predict(x)
             for name, metric in named.items():
-                figures[name] = np.array([float(metric(own, data.y_host)) for own in prediction])  # type: ignore[arg-type]
+                figures[name] = np.array([float(metric(own, data.y_host)) for own in prediction])
         return figures
 
     # -- predictions -------------------------------------------------------------------------------------------------
@@ -284,7 +284,8 @@ class Ensemble:
         return result
 
     def _samples(self, x: Any) -> NDArray[Any]:
-        samples = as_samples(x, "x", self.program.n_in, self.dtype, expects=repr(self.layers[0]))
+        admitted = self.backend.admit(x, "x")
+        samples = as_samples(admitted, "x", self.program.n_in, self.dtype, expects=repr(self.layers[0]))
         self._require_adapted()
         return samples
 
@@ -462,19 +463,18 @@ class Ensemble:
         self._optimizer = optimizer
 
     def _data(self, x: Any, y: Any, loss: Loss, sample_weight: Any = None) -> Data:
-        samples = self._samples(x)
-        own = np.ndim(sample_weight) == 2
-        host = checked_data(samples, y, loss, self.program.n_out, self.dtype, None if own else sample_weight)
-        if own:
-            if len(sample_weight) != len(self):
-                raise ValueError(
-                    f"sample_weight expects shape (n_samples,) or ({len(self)}, n_samples); "
-                    f"got {np.shape(sample_weight)}."
-                )
-            rows = [checked_data(samples, y, loss, self.program.n_out, self.dtype, row).weight for row in sample_weight]
-            host.weight = np.stack(rows)  # type: ignore[arg-type]
-        asarray = self.backend.asarray
-        return Data(asarray(host.x), asarray(host.y), None if host.weight is None else asarray(host.weight), host.y)
+        """Return checked data on the backend."""
+        parts = (self._samples(x), y, loss, self.program.n_out, self.dtype, self.backend)
+        if np.ndim(sample_weight) != 2:
+            return checked_data(*parts, sample_weight)
+        data = checked_data(*parts)
+        if len(sample_weight) != len(self):
+            raise ValueError(
+                f"sample_weight expects shape (n_samples,) or ({len(self)}, n_samples); got {np.shape(sample_weight)}."
+            )
+        weights = [as_weights(own, len(data), self.dtype, f"sample_weight[{i}]") for i, own in enumerate(sample_weight)]
+        data.weight = self.backend.asarray(np.stack(weights))
+        return data
 
     def _require_adapted(self) -> None:
         for layer in self.layers:

@@ -33,7 +33,8 @@ class LanesPlan(MembersPlan):
     """Train, evaluate and predict with blocks of models, on several threads."""
 
     def __init__(self, program: Program, backend: Backend) -> None:
-        super().__init__(program, backend, "epoch")
+        self.program, self.backend, self.granularity = program, backend, "epoch"
+        self._plans = []
         lanes = many.n_lanes(program.dtype)
         self.description = f"fused: whole epochs of {lanes} models at a time, one in each lane of the registers"
         self._made: dict[Any, many.Many] = {}
