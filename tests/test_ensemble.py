@@ -144,7 +144,7 @@ def test_a_diverging_model_is_stopped_and_the_others_never_know() -> None:
     assert history.diverged == [3]
     assert history.stopped[3] >= 0
     assert np.isfinite(together.state.parameters).all()
-    assert np.argmax(np.isnan(together.scores["loss"])) == np.argsort(together.scores["loss"])[-1] == 3
+    assert np.argsort(together.scores["loss"])[-1] == 3
     others = np.arange(E) != 3
     assert together.state.parameters[others].tobytes() == usual.state.parameters[others].tobytes()
 

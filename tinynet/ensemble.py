@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tinynet.arrays import as_samples
 from tinynet.backends import get_backend
-from tinynet.backends.base import Backend, Plan, State
+from tinynet.backends.base import Array, Backend, Plan, State, on_backend
 from tinynet.callbacks import Callback
 from tinynet.checks import number, whole
 from tinynet.config import chosen_threads, use_threads
@@ -109,6 +109,7 @@ class Ensemble:
 
     # -- training ----------------------------------------------------------------------------------------------------
 
+    @on_backend
     def fit(
         self,
         x: Any,
@@ -212,6 +213,7 @@ class Ensemble:
             row[:] = np.bincount(drawn, minlength=n_samples)
         return counts
 
+    @on_backend
     def evaluate(
         self,
         x: Any,
@@ -283,13 +285,14 @@ class Ensemble:
         result: NDArray[Any] = np.concatenate(parts, axis=axis).astype(self.dtype)
         return result
 
-    def _samples(self, x: Any) -> NDArray[Any]:
+    def _samples(self, x: Any) -> Array:
         admitted = self.backend.admit(x, "x")
         samples = as_samples(admitted, "x", self.program.n_in, self.dtype, expects=repr(self.layers[0]))
         self._require_adapted()
         return samples
 
-    def _predict(self, samples: NDArray[Any]) -> NDArray[Any]:
+    @on_backend
+    def _predict(self, samples: Any) -> NDArray[Any]:
         out = self.backend.empty((len(self), len(samples), self.program.n_out), self.dtype)
         self._plan(self.program).predict(self.state, self.backend.asarray(samples), out)
         return self.backend.to_numpy(out)

@@ -149,7 +149,7 @@ class WarmingPlan(Plan):
         """Return the loss over ``x``; see ``Plan.evaluate``."""
         weight = None if sample_weight is None else sample_weight[:REHEARSAL_ROWS]
         few = (x[:REHEARSAL_ROWS], y[:REHEARSAL_ROWS], weight)
-        return self._chosen("evaluate", few).evaluate(state, x, y, sample_weight)
+        return float(self._chosen("evaluate", few).evaluate(state, x, y, sample_weight))
 
     def wait(self) -> None:
         """Wait until everything that is being compiled is."""
