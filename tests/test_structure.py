@@ -25,7 +25,7 @@ LEVELS = [
     {"__main__"},
     {"cli", "commands"},
     {"notebook", "estimators"},
-    {"ensemble", "sweeps"},
+    {"ensemble", "ensemble_files", "ensemble_trainer", "ensemble_watch", "sweeps"},
     {"info", "plots", "datasets"},
     {
         "model",

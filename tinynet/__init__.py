@@ -19,6 +19,7 @@ from tinynet.callbacks import (
     ProgressBar,
     ReduceLROnPlateau,
 )
+from tinynet.ensemble import Ensemble
 from tinynet.errors import (
     BackendUnavailableError,
     DependencyError,
@@ -28,7 +29,7 @@ from tinynet.errors import (
     TinynetError,
 )
 from tinynet.gradcheck import GradientCheck, gradient_check
-from tinynet.history import History
+from tinynet.history import EnsembleHistory, History
 from tinynet.initializers import (
     Constant,
     Glorot,
@@ -90,6 +91,8 @@ __all__ = [
     "DivergenceError",
     "Dropout",
     "EarlyStopping",
+    "Ensemble",
+    "EnsembleHistory",
     "ExponentialDecay",
     "Glorot",
     "GradientCheck",

@@ -27,6 +27,7 @@ from tinynet.losses import Loss, get_loss
 from tinynet.metrics import Metric, get_metrics
 from tinynet.optimizers import Optimizer, get_optimizer
 from tinynet.program import LossSpec, Program
+from tinynet.schedules import is_own
 from tinynet.summary import as_html, as_text
 from tinynet.trainer import Trainer
 
@@ -479,6 +480,12 @@ class Sequential:
         """Return the plan that trains this model on targets like ``y``; see ``Backend.plan``."""
         spec = self._loss_spec(loss, y)
         program = Program(self.program.ops, spec, optimizer.lower(), self.dtype, batch_size)
+        own = [*program.own_settings, *["learning rate"] * is_own(optimizer.learning_rate)]
+        if own:
+            raise ValueError(
+                f"one model expects one number for each setting; got several for: {', '.join(own)}. "
+                "Pass one, or train many models at once with tn.Ensemble."
+            )
         return self._plan(program, granularity, streamed)
 
     def prepare_optimizer(self, optimizer: Optimizer) -> None:
