@@ -77,6 +77,13 @@ def _sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
+def write_header(header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> str:
+    """Return the JSON text of a header, with the shape and the dtype of each array."""
+    listed = {name: {"shape": list(array.shape), "dtype": array.dtype.str} for name, array in arrays.items()}
+    head = {"format": FORMAT, "version": VERSION, **header, "arrays": listed}
+    return json.dumps(head, allow_nan=True)
+
+
 def write_archive(path: Path_, header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> None:
     """Write a header and named arrays to ``path``.
 
@@ -85,9 +92,7 @@ def write_archive(path: Path_, header: dict[str, Any], arrays: dict[str, NDArray
     OSError
         If the disk is full, the folder is missing or not writable: what was at ``path`` stays.
     """
-    listed = {name: {"shape": list(array.shape), "dtype": array.dtype.str} for name, array in arrays.items()}
-    head = {"format": FORMAT, "version": VERSION, **header, "arrays": listed}
-    text = json.dumps(head, allow_nan=True).encode()
+    text = write_header(header, arrays).encode()
     with atomic_open(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
         archive.writestr(HEADER, text)
         for name, array in arrays.items():
@@ -112,7 +117,7 @@ def read_archive(
     """
     name = os.fspath(path)
     entries = _read_entries(Path(path).read_bytes(), name)
-    header = _read_header(entries.pop(HEADER, None), name)
+    header = read_header(entries.pop(HEADER, None), name)
     if check is not None:
         check(header)
     return header, _read_arrays(entries, header, name)
@@ -144,10 +149,17 @@ def _read_entries(data: bytes, name: str) -> dict[str, bytes]:
         ) from error
 
 
-def _read_header(text: bytes | None, name: str) -> dict[str, Any]:
+def read_header(text: bytes | str | None, name: str) -> dict[str, Any]:
+    """Return the header of a file from its JSON text, or None where the file has none.
+
+    Raises
+    ------
+    ModelFileError
+        If it is missing, not JSON, not tinynet's, or of a newer version.
+    """
     foreign = f"{name!r} is not a tinynet model file: expected a header of format {FORMAT!r}"
     if text is None:
-        raise ModelFileError(f"{foreign}; got an archive without {HEADER}. Save models with net.save(path).")
+        raise ModelFileError(f"{foreign}; got a file without a header. Save models with net.save(path).")
     try:
         header = json.loads(text)
     except (ValueError, RecursionError) as error:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 class History:
@@ -39,6 +43,35 @@ class History:
         self.epoch.append(epoch)
         for name, value in logs.items():
             self.history.setdefault(name, []).append(value)
+
+    def plot(self, path: str | os.PathLike[str] | None = None) -> Figure:
+        """Plot the losses over the epochs; needs matplotlib.
+
+        Parameters
+        ----------
+        path : path, optional
+            Where to write the plot: ends in ``.png``, ``.svg`` or ``.pdf``. A file there is replaced atomically.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            Jupyter shows it; ``figure.axes[0]`` takes changes.
+
+        Raises
+        ------
+        DependencyError
+            If matplotlib is not installed.
+
+        Examples
+        --------
+        >>> history = History()
+        >>> history.record(0, {"loss": 2.0})
+        >>> history.plot().axes[0].get_xlabel()
+        'epoch'
+        """
+        from tinynet.plots import plot_loss
+
+        return plot_loss(self, path)
 
     def __getitem__(self, name: str) -> list[float]:
         return self.history[name]
