@@ -64,12 +64,13 @@ def _header(model: Sequential, name: str, real: Real, steps: list[Step]) -> Iter
     import tinynet
 
     n_in, n_out, upper = model.program.n_in, model.program.n_out, name.upper()
+    stack = f"{_scratch_bytes(steps, real):,} bytes"
     yield f"/* {name}: a network of {n_in} inputs and {n_out} outputs, written by tinynet {tinynet.__version__}."
     yield " *"
     yield from (f" *   {step.label}" for step in steps)
     yield " *"
     yield f" * {name}_predict(x, y) computes the outputs y[{n_out}] of one sample x[{n_in}]; the two must not overlap."
-    yield f" * C99 or C++. It allocates nothing, keeps no state, and takes at most {_scratch_bytes(steps, real):,} bytes of stack."
+    yield f" * C99 or C++. It allocates nothing, keeps no state, and takes at most {stack} of stack."
     yield " */"
     yield f"#ifndef {upper}_H"
     yield f"#define {upper}_H"

@@ -55,8 +55,8 @@ def from_sklearn(estimator: Any, *, backend: str | None = None) -> Sequential:
     Examples
     --------
     >>> from sklearn.neural_network import MLPRegressor
-    >>> model = MLPRegressor((3,), solver="lbfgs", random_state=0).fit([[0.0], [1.0], [2.0]], [0.0, 1.0, 2.0])
-    >>> from_sklearn(model, backend="numpy")
+    >>> model = MLPRegressor(hidden_layer_sizes=(3,), solver="lbfgs", random_state=0)
+    >>> from_sklearn(model.fit([[0.0], [1.0], [2.0]], [0.0, 1.0, 2.0]), backend="numpy")
     Sequential(Linear(1, 3), ReLU(), Linear(3, 1), dtype='float64', backend='numpy')
     """
     name = type(estimator).__name__
