@@ -127,6 +127,8 @@ def plot_weights(net: Sequential, path: str | os.PathLike[str] | None = None) ->
             axes.set_yticks([0], ["bias"])
             places.append(axes)
         axes.set_xlabel("output")
+        for axis in (places[0].yaxis, axes.xaxis):
+            axis.get_major_locator().set_params(integer=True)
         figure.colorbar(image, ax=places)
     return _written(figure, path)
 
