@@ -163,7 +163,7 @@ def load_model(path: Path) -> tn.Sequential:
 DATA = (ValueError, TypeError)
 RESUME = (tn.ModelFileError, ValueError)
 IDX = struct.pack(">HBBII", 0, 8, 2, 2, 3) + bytes(range(6))
-CSV = b'length,width,"kind, of it"\n5.1,3.5,setosa\n6.4,,versicolor\n1e3,-2,"a ""b"""\n'
+CSV = b'length,width,"kind, of it"\n5.1,3.5,setosa\n6.4,3.2,versicolor\n1e3,-2,"a ""b"""\n'
 
 TARGETS: dict[str, Target] = {
     "npz": Target(lambda: saved(".npz"), whole, ".npz", load_model),

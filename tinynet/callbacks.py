@@ -114,7 +114,7 @@ class _Monitor(Callback):
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Take up what a checkpoint kept."""
-        self.best, self.best_epoch, self.wait = state["best"], state["best_epoch"], state["wait"]
+        self.best, self.best_epoch, self.wait = float(state["best"]), int(state["best_epoch"]), int(state["wait"])
 
 
 class EarlyStopping(_Monitor):
@@ -173,7 +173,10 @@ class EarlyStopping(_Monitor):
     def load_state(self, state: dict[str, Any]) -> None:
         """Take up what a checkpoint kept."""
         super().load_state(state)
-        self.best_parameters = state.get("best_parameters")
+        best = state.get("best_parameters")
+        if best is not None and best.shape != (self.model.n_parameters,):
+            raise ValueError(f"the best weights have shape {best.shape}; expected {(self.model.n_parameters,)}")
+        self.best_parameters = best
 
 
 class ReduceLROnPlateau(_Monitor):

@@ -16,6 +16,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tokenize import TokenError
 from typing import IO, Any
 
 import numpy as np
@@ -195,7 +196,10 @@ def _read_array(data: bytes, entry: dict[str, Any]) -> NDArray[Any]:
     buffer = io.BytesIO(data)
     if np.lib.format.read_magic(buffer) != (1, 0):
         raise ValueError("expected .npy version 1.0")
-    got_shape, fortran, got_dtype = np.lib.format.read_array_header_1_0(buffer)
+    try:
+        got_shape, fortran, got_dtype = np.lib.format.read_array_header_1_0(buffer)
+    except (SyntaxError, TokenError) as error:  # What NumPy lets through of Python's parser.
+        raise ValueError(f"expected the header of an array; got none: {error}") from error
     if (got_shape, got_dtype) != (shape, dtype) or fortran:
         raise ValueError(f"expected shape {shape} and dtype {dtype}; got {got_shape} and {got_dtype}")
     count = 1

@@ -91,8 +91,8 @@ class History:
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Take up what a checkpoint kept."""
-        self.history = {name: list(values) for name, values in state["history"].items()}
-        self.epoch = list(state["epoch"])
+        self.history = {name: [float(value) for value in values] for name, values in state["history"].items()}
+        self.epoch = [int(epoch) for epoch in state["epoch"]]
 
     def __repr__(self) -> str:
         if not self.epoch:
