@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -128,6 +129,12 @@ def test_weights_in_half_precision_are_refused(dtype: str) -> None:
 def test_weights_of_two_dtypes_are_refused() -> None:
     with pytest.raises(ValueError, match="one dtype"):
         tn.from_torch(nn.Sequential(nn.Linear(4, 2), nn.Linear(2, 2).double()))
+
+
+def test_the_package_is_asked_for_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(tn.DependencyError, match="pip install torch"):
+        tn.from_torch(None)
 
 
 @pytest.mark.parametrize("other", [nn.Linear(2, 2), "net", None])

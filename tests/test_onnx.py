@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,12 @@ def test_layers_in_python_are_refused_by_name() -> None:
 def test_a_network_that_has_not_seen_its_data_is_refused() -> None:
     with pytest.raises(ValueError, match="adapt"):
         tn.Sequential(tn.Normalize(3), tn.Linear(3, 2), backend="numpy").to_onnx()
+
+
+def test_the_package_is_asked_for_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(tn.DependencyError, match="pip install onnx"):
+        network("Tanh").to_onnx()
 
 
 def test_weights_that_are_not_finite_are_refused(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import json
 import os
 import stat
 import struct
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +116,31 @@ def test_a_file_that_cannot_be_read_says_so_in_pythons_words(tmp_path: Path) -> 
     (tmp_path / "folder.safetensors").mkdir()
     with pytest.raises(IsADirectoryError):
         tn.load(tmp_path / "folder.safetensors")
+
+
+def test_checkpoints_are_no_safetensors(tmp_path: Path) -> None:
+    net = network("Tanh")
+    for keep, message in (
+        (tn.Checkpoint(tmp_path / "a.safetensors"), r"Checkpoint writes \.npz"),
+        (tn.Checkpoint(tmp_path / "a.npz", best_path=tmp_path / "b.onnx"), "to_onnx"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            net.fit(X, X[:, :1].repeat(5, axis=1), callbacks=[keep])
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_package_is_asked_for_where_it_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    net = network("Tanh")
+    net.save(tmp_path / "net.safetensors")
+    for name in ("safetensors", "safetensors.numpy"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(tn.DependencyError, match="pip install safetensors"):
+        net.save(tmp_path / "other.safetensors")
+    with pytest.raises(tn.DependencyError, match="pip install safetensors"):
+        tn.load(tmp_path / "net.safetensors")
+    with pytest.raises(tn.DependencyError, match="pip install safetensors"):
+        keep = tn.Checkpoint(tmp_path / "a.npz", best_path=tmp_path / "b.safetensors")
+        net.fit(X, X[:, :1].repeat(5, axis=1), callbacks=[keep])
 
 
 @pytest.mark.parametrize("suffix", [".onnx", ".h"])

@@ -248,7 +248,15 @@ class Checkpoint(Callback):
         self.looks_every = 1 if best_path is not None or unit == "update" else self.every
 
     def on_train_begin(self, logs: Logs) -> None:
-        """Say now, not after hours, that the folder is missing."""
+        """Say now, not after hours, that the folder is missing or the name of the best model is none for a model."""
+        from tinynet.modelfile import check_name, is_safetensors
+
+        if is_safetensors(self.path):
+            raise ValueError(
+                f"Checkpoint writes .npz files; got {str(self.path)!r}. Only best_path may be safetensors."
+            )
+        if self.best_path is not None:
+            check_name(self.best_path)
         paths = [self.path] if self.best_path is None else [self.path, Path(self.best_path)]
         for path in paths:
             folder = path.resolve().parent

@@ -52,14 +52,9 @@ OTHER_FORMATS = {".onnx": "net.to_onnx(path)", ".h": "net.to_c(path)"}
 
 def save_model(model: Sequential, path: Path_) -> None:
     """Write a model to a file, atomically; see ``Sequential.save``."""
-    suffix = Path(path).suffix.lower()
-    if suffix in OTHER_FORMATS:
-        raise ValueError(
-            f"save writes files that tinynet.load reads, .npz or .safetensors; got {os.fspath(path)!r}. "
-            f"Use {OTHER_FORMATS[suffix]}."
-        )
+    check_name(path)
     header, arrays = describe_model(model)
-    if suffix == ".safetensors":
+    if is_safetensors(path):
         from tinynet.exchange.safetensors import write_safetensors
 
         write_safetensors(path, header, arrays)
@@ -67,9 +62,36 @@ def save_model(model: Sequential, path: Path_) -> None:
         write_archive(path, header, arrays)
 
 
+def check_name(path: Path_) -> None:
+    """Raise now what ``save_model`` would raise after a long training because of the ending of ``path``.
+
+    Raises
+    ------
+    ValueError
+        If it is that of an export.
+    DependencyError
+        If it is ``.safetensors``, and safetensors is not installed.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix in OTHER_FORMATS:
+        raise ValueError(
+            f"save writes files that tinynet.load reads, .npz or .safetensors; got {os.fspath(path)!r}. "
+            f"Use {OTHER_FORMATS[suffix]}."
+        )
+    if is_safetensors(path):
+        from tinynet.exchange.safetensors import check_installed
+
+        check_installed()
+
+
+def is_safetensors(path: Path_) -> bool:
+    """Tell whether the ending of a path asks for safetensors."""
+    return Path(path).suffix.lower() == ".safetensors"
+
+
 def _reader(path: Path_) -> Callable[..., tuple[dict[str, Any], dict[str, NDArray[Any]]]]:
     """Return what reads files with the ending of ``path``."""
-    if Path(path).suffix.lower() == ".safetensors":
+    if is_safetensors(path):
         from tinynet.exchange.safetensors import read_safetensors
 
         return read_safetensors

@@ -14,10 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinynet.errors import DependencyError, ModelFileError, requires
+from tinynet.errors import ModelFileError, requires
 from tinynet.files import FORMAT, Path_, atomic_open, read_header, write_header
 
-SUFFIX = ".safetensors"
 DTYPES = {"F32": np.dtype(np.float32).str, "F64": np.dtype(np.float64).str}
 """What a tensor may be, by the format's names."""
 
@@ -32,10 +31,9 @@ def write_safetensors(path: Path_, header: dict[str, Any], arrays: dict[str, NDA
     OSError
         If the file cannot be written: what was at ``path`` stays.
     """
-    try:
-        from safetensors.numpy import save
-    except ImportError as error:
-        raise _requires() from error
+    check_installed()
+    from safetensors.numpy import save
+
     # The package writes the memory of an array as it lies, whatever its strides (safetensors issue 825).
     contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     digests = {name: _sha256(array.data) for name, array in contiguous.items()}
@@ -59,10 +57,9 @@ def read_safetensors(
     ModelFileError
         If the file is truncated, corrupt, not tinynet's, or of a newer version.
     """
-    try:
-        from safetensors import SafetensorError, safe_open
-    except ImportError as error:
-        raise _requires() from error
+    check_installed()
+    from safetensors import SafetensorError, safe_open
+
     name = os.fspath(path)
     with open(name, "rb"):
         pass  # Whatever keeps the file from being read is told by Python's own errors.
@@ -110,5 +107,9 @@ def _sha256(data: bytes | memoryview) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def _requires() -> DependencyError:
-    return requires("safetensors", f"A {SUFFIX} file", "pip install safetensors")
+def check_installed() -> None:
+    """Raise DependencyError if the package safetensors is not installed."""
+    try:
+        import safetensors.numpy  # noqa: F401
+    except ImportError as error:
+        raise requires("safetensors", "A .safetensors file", "pip install safetensors") from error
