@@ -138,8 +138,8 @@ def test_the_package_is_asked_for_where_it_is_missing(monkeypatch: pytest.Monkey
         net.save(tmp_path / "other.safetensors")
     with pytest.raises(tn.DependencyError, match="pip install safetensors"):
         tn.load(tmp_path / "net.safetensors")
+    keep = tn.Checkpoint(tmp_path / "a.npz", best_path=tmp_path / "b.safetensors")
     with pytest.raises(tn.DependencyError, match="pip install safetensors"):
-        keep = tn.Checkpoint(tmp_path / "a.npz", best_path=tmp_path / "b.safetensors")
         net.fit(X, X[:, :1].repeat(5, axis=1), callbacks=[keep])
 
 

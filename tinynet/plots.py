@@ -98,6 +98,8 @@ def plot_weights(net: Sequential, path: str | os.PathLike[str] | None = None) ->
     from tinynet.layers import Linear
 
     check_plot(path)
+    from matplotlib.ticker import MaxNLocator
+
     layers = [layer for layer in net.layers if isinstance(layer, Linear)]
     if not layers:
         raise ValueError(f"plot_weights expects a network with Linear layers; got {net!r}.")
@@ -128,7 +130,7 @@ def plot_weights(net: Sequential, path: str | os.PathLike[str] | None = None) ->
             places.append(axes)
         axes.set_xlabel("output")
         for axis in (places[0].yaxis, axes.xaxis):
-            axis.get_major_locator().set_params(integer=True)
+            axis.set_major_locator(MaxNLocator(integer=True))
         figure.colorbar(image, ax=places)
     return _written(figure, path)
 

@@ -20,8 +20,8 @@ from tinynet.errors import DependencyError, DivergenceError
 from tinynet.layers import Normalize
 from tinynet.losses import Loss
 from tinynet.model import Sequential
-from tinynet.optimizers import Optimizer, get_optimizer
 from tinynet.modelfile import check_name
+from tinynet.optimizers import Optimizer, get_optimizer
 from tinynet.plots import check_plot, plot_loss
 from tinynet.schedules import CosineDecay
 
