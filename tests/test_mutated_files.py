@@ -178,6 +178,50 @@ def test_headers_of_other_values_are_refused_or_loaded(name: str, tmp_path_facto
     check()
 
 
+def npy(shape: str) -> bytes:
+    """An .npy file whose header has a text in the place of the shape."""
+    text = f"{{'descr': '<f8', 'fortran_order': False, 'shape': {shape}, }}\n"
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode() + bytes(144)
+
+
+def test_the_array_headers_below_differ_from_a_good_one_in_the_shape_alone(tmp_path: Path) -> None:
+    data, _ = TARGETS["npy"].run(npy("(6, 3)"), tmp_path)
+    assert data.x.shape == (6, 2)
+
+
+@pytest.mark.parametrize("name", ["npy", "npz-array"])
+@pytest.mark.parametrize("shape", ["(6, [[[[3)", "(2, 399999999999999999999)", "(6, 3", "(6, -3)", "(6, 30000000000)"])
+def test_array_headers_that_fuzzing_found_are_refused(shape: str, name: str, tmp_path: Path) -> None:
+    assert TARGETS[name].run(npy(shape), tmp_path) is None
+
+
+CHECKPOINTS: dict[str, dict[str, Any]] = {
+    "a callback without a state": {"callbacks": []},
+    "callbacks' states of no kind": {"callbacks": [{"values": {"best": "x"}, "arrays": []}] * 2},
+    "a negative epoch": {"epoch": -1},
+    "a place in an epoch without its order": {"visit": 2},
+    "a place beyond the data": {"visit": 10**6},
+    "a seed beyond 64 bits": {"dropout_seed": 2**64},
+    "a step that is no number": {"step": None},
+    "no random state": {"rng": {}},
+    "another generator": {"rng": {"bit_generator": "os.system"}},
+    "a history of no kind": {"history": {"history": {"loss": ["x"]}, "epoch": []}},
+    "no reason": {"stop_reason": 3},
+    "a fingerprint of no kind": {"fingerprint": [1]},
+}
+
+
+@pytest.mark.parametrize("change", CHECKPOINTS.values(), ids=CHECKPOINTS.keys())
+def test_checkpoints_that_fuzzing_found_are_refused_and_change_nothing(change: dict[str, Any], tmp_path: Path) -> None:
+    target = TARGETS["checkpoint-header"]
+    header = json.loads(target.seed())
+    header["training"] |= change
+    path = tmp_path / "changed.ckpt"
+    path.write_bytes(target.file(json.dumps(header).encode()))
+    with pytest.raises(tn.ModelFileError):
+        target.load(path)  # It checks that the network is as it was.
+
+
 class Bomb:
     def __reduce__(self) -> tuple[Any, tuple[str]]:
         return exec, ("import tinynet; tinynet.exploded = True",)

@@ -90,7 +90,6 @@ def test_a_network_without_weights_has_none_to_show() -> None:
 
 
 def test_plots_need_matplotlib(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "tinynet.figures", raising=False)
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     net = network()
     for plot in (tn.History().plot, lambda: tn.plot_weights(net), lambda: net.fit(X, Y, callbacks=tn.LivePlot())):

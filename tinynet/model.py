@@ -424,7 +424,8 @@ class Sequential:
         """Return the model as ONNX, for onnxruntime and others that run it; write it to ``path`` if one is given.
 
         Its one input is ``"input"``, (batch, n_in), its one output ``"output"``, (batch, n_out), in the model's dtype
-        and for any number of rows. Dropout is off. Opset 17. Needs the package onnx.
+        and for any number of rows. Dropout is off. Opset 17, and in float64 only what onnxruntime has in float64: some
+        activations are several nodes there. Needs the package onnx.
 
         Parameters
         ----------

@@ -145,7 +145,9 @@ def _written(figure: Figure, path: str | os.PathLike[str] | None) -> Figure:
 def _figure(width: float, height: float) -> Figure:
     """Return an empty figure of a size in inches."""
     try:
-        from tinynet.figures import ShownFigure
+        import matplotlib.figure  # noqa: F401
     except ImportError as error:
         raise requires("matplotlib", "A plot", "pip install matplotlib") from error
+    from tinynet.figures import ShownFigure
+
     return ShownFigure(figsize=(width, height), layout="constrained")

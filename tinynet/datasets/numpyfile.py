@@ -26,6 +26,7 @@ UNREADABLE = (
     OSError,
     MemoryError,
     NotImplementedError,
+    OverflowError,
     RuntimeError,
     SyntaxError,
     TokenError,

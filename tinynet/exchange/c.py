@@ -39,7 +39,7 @@ class Real:
         >>> REALS["float32"].literal(0.1), REALS["float64"].literal(1e30)
         ('0.1f', '1e+30')
         """
-        return f"{np.dtype(self.dtype).type(value)}{self.suffix}"
+        return str(np.dtype(self.dtype).type(value)) + self.suffix
 
 
 REALS = {"float32": Real("float32", "float", "f"), "float64": Real("float64", "double", "")}
