@@ -31,6 +31,13 @@ class OptunaPruning(Callback):
         If ``trial`` is no trial.
     ValueError
         When an epoch ends, if the training does not report ``monitor``.
+
+    Examples
+    --------
+    >>> import optuna, tinynet as tn
+    >>> trial = optuna.trial.FixedTrial({})
+    >>> len(tn.Sequential(tn.Linear(1, 1)).fit([[0.0]], [[0.0]], callbacks=[OptunaPruning(trial, "loss")]))
+    1
     """
 
     def __init__(self, trial: Any, monitor: str = "val_loss", every: int = 1) -> None:

@@ -83,6 +83,12 @@ def from_torch(module: Any, *, backend: str | None = None) -> Sequential:
     ValueError
         If it has modules that tinynet does not know, all of which are named, or weights that are neither float32 nor
         float64.
+
+    Examples
+    --------
+    >>> from torch import nn  # doctest: +SKIP
+    >>> from_torch(nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 3)))  # doctest: +SKIP
+    Sequential(Linear(4, 5), Tanh(), Linear(5, 3), dtype='float32', backend='numba')
     """
     try:
         from torch import nn
