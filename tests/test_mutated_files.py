@@ -195,6 +195,16 @@ def test_array_headers_that_fuzzing_found_are_refused(shape: str, name: str, tmp
     assert TARGETS[name].run(npy(shape), tmp_path) is None
 
 
+@pytest.mark.parametrize(
+    "dtype", ["0<,f8", "f8,f8", "(2,)f8", "|O", "|V8", "<U8", "<c16", "<M8[s]", "float64 ", 8, None, []]
+)
+def test_arrays_of_anything_but_real_numbers_are_refused(dtype: Any, tmp_path: Path) -> None:
+    target = TARGETS["checkpoint-header"]
+    header = json.loads(target.seed())
+    header["arrays"]["training.moments"]["dtype"] = dtype
+    assert target.run(json.dumps(header).encode(), tmp_path) is None
+
+
 CHECKPOINTS: dict[str, dict[str, Any]] = {
     "a callback without a state": {"callbacks": []},
     "callbacks' states of no kind": {"callbacks": [{"values": {"best": "x"}, "arrays": []}] * 2},

@@ -1,7 +1,8 @@
 """ONNX: a network as a graph that onnxruntime, TensorRT, OpenVINO and others run.
 
 Every layer is one node or a few, in the network's own dtype. Where onnxruntime has no kernel for float64 (``Elu``,
-``Softplus``, ``Erf``), float64 networks get the same function from nodes that it has; the formulas stand with the code.
+``Softplus``, ``Erf``; in older versions others), float64 networks get the same function from nodes that it has; the
+formulas stand with the code.
 """
 
 from __future__ import annotations
@@ -221,5 +222,10 @@ def _tail_polynomial() -> list[float]:
     return [float(coefficient) for coefficient in series]
 
 
-ACTIVATIONS64 = {"leaky_relu": _leaky_relu64, "elu": _elu64, "softplus": _softplus64, "gelu": _gelu64}
+def _silu64(graph: Graph, x: str, alpha: float) -> str:
+    """``x / (1 + exp(-x))``: onnxruntime before 1.21 fuses ``x * sigmoid(x)`` into a node that has no float64."""
+    return graph.add("Div", x, graph.add("Add", graph.add("Exp", graph.add("Neg", x)), 1.0))
+
+
+ACTIVATIONS64 = {"leaky_relu": _leaky_relu64, "elu": _elu64, "softplus": _softplus64, "gelu": _gelu64, "silu": _silu64}
 """What takes the place of ``ACTIVATIONS`` in float64: onnxruntime has no kernel, or an attribute has no float64."""
