@@ -198,9 +198,12 @@ def test_tensorboard_gets_histograms_of_the_weights_as_they_are(tmp_path: Path) 
     histograms = [(step, value.tag, value.histo) for step, value in values if value.HasField("histo")]
     names = ["layer0.weight", "layer0.bias", "layer2.weight", "layer2.bias"]
     assert [(step, tag) for step, tag, _ in histograms] == [(step, tag) for step in (1, 3) for tag in names]
-    last = {tag: histogram for step, tag, histogram in histograms if step == 3}
-    assert last["layer0.weight"].num == 8
-    assert last["layer0.weight"].sum == pytest.approx(float(net.layers[0].weight.sum()), rel=1e-5)
+    halfway = network()
+    halfway.fit(X, Y, epochs=2)
+    for epoch, trained in ((1, halfway), (3, net)):
+        kept = {tag: histogram for step, tag, histogram in histograms if step == epoch}
+        assert kept["layer0.weight"].num == 8
+        assert kept["layer0.weight"].sum == pytest.approx(float(trained.layers[0].weight.sum()), rel=1e-5)
 
 
 def test_a_resumed_training_purges_what_it_repeats(tmp_path: Path) -> None:
