@@ -25,6 +25,7 @@ from tinynet.callbacks import (
 from tinynet.errors import (
     BackendUnavailableError,
     DependencyError,
+    DeviceMemoryError,
     DivergenceError,
     ModelFileError,
     TinynetError,
@@ -108,6 +109,7 @@ __all__ = [
     "CosineDecay",
     "CrossEntropy",
     "DependencyError",
+    "DeviceMemoryError",
     "DivergenceError",
     "Dropout",
     "EarlyStopping",
