@@ -53,8 +53,8 @@ OPTIMIZERS: dict[str, Callable[[], tn.Optimizer]] = {
     "rmsprop, momentum": lambda: tn.RMSprop(0.01, momentum=0.5),
     "rmsprop, centered": lambda: tn.RMSprop(0.01, centered=True),
 }
-# One size for each tier; what a tier cannot do, the next one does.
-WIDTHS = {"registers": 5, "BLAS": 33}
+# A width and a batch size for each tier; what a tier cannot do, the next one does.
+TIERS = {"registers": (5, 3), "SIMD lanes": (5, 5), "BLAS": (33, 5)}
 
 
 def assert_agrees(
@@ -96,35 +96,41 @@ def network(kind: str, width: int, n_out: int = 3, *ending: type[tn.Layer]) -> C
     return lambda: [tn.Linear(3, width), ACTIVATIONS[kind](), tn.Linear(width, n_out), *(layer() for layer in ending)]
 
 
-@pytest.mark.parametrize("tier", WIDTHS)
+@pytest.mark.parametrize("tier", TIERS)
 @pytest.mark.parametrize("kind", sorted(ACTIVATIONS))
 def test_every_activation(kind: str, tier: str) -> None:
-    assert_agrees(network(kind, WIDTHS[tier]), tn.MeanSquaredError(), TARGETS["values"](3), lambda: tn.SGD(0.01))
+    width, batch_size = TIERS[tier]
+    optimizer, y = OPTIMIZERS["sgd"], TARGETS["values"](3)
+    assert_agrees(network(kind, width), tn.MeanSquaredError(), y, optimizer, batch_size=batch_size)
 
 
-@pytest.mark.parametrize("tier", WIDTHS)
+@pytest.mark.parametrize("tier", TIERS)
 @pytest.mark.parametrize("name", LOSSES)
 def test_every_loss(name: str, tier: str) -> None:
     loss, target = LOSSES[name]
-    y = TARGETS[target](3)
-    assert_agrees(network("tanh", WIDTHS[tier]), loss, y, OPTIMIZERS["momentum"], tier=tier, weighted=True)
+    width, batch_size = TIERS[tier]
+    options: Any = {"tier": tier, "batch_size": batch_size, "weighted": True}
+    assert_agrees(network("tanh", width), loss, TARGETS[target](3), OPTIMIZERS["momentum"], **options)
 
 
-@pytest.mark.parametrize("tier", WIDTHS)
+@pytest.mark.parametrize("tier", TIERS)
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_every_optimizer(name: str, tier: str) -> None:
-    assert_agrees(network("tanh", WIDTHS[tier]), tn.MeanSquaredError(), TARGETS["values"](3), OPTIMIZERS[name])
+    width, batch_size = TIERS[tier]
+    y = TARGETS["values"](3)
+    assert_agrees(network("tanh", width), tn.MeanSquaredError(), y, OPTIMIZERS[name], batch_size=batch_size)
 
 
 @pytest.mark.parametrize("loss", ["bce", "cross-entropy"])
-@pytest.mark.parametrize("width", WIDTHS.values(), ids=WIDTHS.keys())
-def test_losses_that_meet_their_activation(loss: str, width: int) -> None:
+@pytest.mark.parametrize("tier", TIERS)
+def test_losses_that_meet_their_activation(loss: str, tier: str) -> None:
+    width, batch_size = TIERS[tier]
     if loss == "bce":
         arguments: Any = (network("tanh", width, 3, tn.Sigmoid), tn.BinaryCrossEntropy(), TARGETS["bits"](3))
     else:
         chosen = tn.CrossEntropy(from_logits=False)
         arguments = (network("tanh", width, 3, tn.Softmax), chosen, TARGETS["labels"](3))
-    assert_agrees(*arguments, OPTIMIZERS["adam"])
+    assert_agrees(*arguments, OPTIMIZERS["adam"], batch_size=batch_size)
 
 
 @pytest.mark.parametrize("loss", ["bce", "cross-entropy", "cross-entropy-rows"])
@@ -174,10 +180,10 @@ def test_every_shape_of_network(name: str) -> None:
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("batch_size", [1, 7, N])
 @pytest.mark.parametrize("ordered", [True, False])
-@pytest.mark.parametrize("tier", WIDTHS)
-def test_every_form_of_data(tier: str, ordered: bool, batch_size: int, dtype: str) -> None:
+@pytest.mark.parametrize("width", [5, 33])
+def test_every_form_of_data(width: int, ordered: bool, batch_size: int, dtype: str) -> None:
     assert_agrees(
-        network("sigmoid", WIDTHS[tier]),
+        network("sigmoid", width),
         tn.MeanSquaredError(),
         TARGETS["values"](3),
         OPTIMIZERS["sgd"],
@@ -185,7 +191,6 @@ def test_every_form_of_data(tier: str, ordered: bool, batch_size: int, dtype: st
         batch_size=batch_size,
         ordered=ordered,
         weighted=batch_size == 7,
-        tier=tier,
     )
 
 
@@ -232,45 +237,74 @@ def test_data_of_another_dtype_are_converted_as_they_are_read() -> None:
     assert nets[0].flat_parameters().tobytes() == nets[1].flat_parameters().tobytes()
 
 
-@pytest.mark.parametrize("width", [*WIDTHS.values(), 300], ids=[*WIDTHS, "large"])
-def test_results_are_bit_identical_from_run_to_run(width: int) -> None:
+@pytest.mark.parametrize(("width", "batch_size"), [*TIERS.values(), (300, 6)], ids=[*TIERS, "large"])
+def test_results_are_bit_identical_from_run_to_run(width: int, batch_size: int) -> None:
     x, y = RNG.normal(size=(N, 3)), RNG.normal(size=(N, 3))
     outcomes = set()
     for _ in range(3):
         net = tn.Sequential(*network("tanh", width)(), seed=0, backend="numba")
-        net.fit(x, y, epochs=4, batch_size=6)
+        net.fit(x, y, epochs=4, batch_size=batch_size)
         outcomes.add(net.flat_parameters().tobytes())
     assert len(outcomes) == 1
 
 
 def test_a_diverging_loss_is_seen() -> None:
     x, y = RNG.normal(size=(N, 3)), RNG.normal(size=(N, 3))
-    for width in WIDTHS.values():
+    for width, batch_size in TIERS.values():
         net = tn.Sequential(*network("identity", width)(), seed=0, backend="numba")
         with pytest.raises(tn.DivergenceError):
-            net.fit(x, y, optimizer=tn.SGD(1e6), epochs=100)
+            net.fit(x, y, optimizer=tn.SGD(1e6), epochs=100, batch_size=batch_size)
         assert np.isfinite(net.flat_parameters()).all()
 
 
-BLOCKED = {
-    "plain": (lambda: [tn.Linear(3, 24), tn.Tanh(), tn.Linear(24, 24), tn.GELU(), tn.Linear(24, 2)], "sgd"),
-    "adam": (lambda: [tn.Linear(3, 40), tn.ReLU(), tn.Linear(40, 40, bias=False), tn.Linear(40, 2)], "adam, decay"),
+def strips(n_in: int, *widths: int) -> list[tn.Layer]:
+    found: list[tn.Layer] = [tn.Normalize(n_in).adapt(np.arange(3.0 * n_in).reshape(3, n_in) ** 2)]
+    for n_out in widths:
+        found += [tn.Linear(n_in, n_out), tn.ELU(0.7)]
+        n_in = n_out
+    return [*found, tn.Identity(), tn.Linear(n_in, 3)]
+
+
+# In strips, and the last two by BLAS.
+BLOCKED: dict[str, tuple[Callable[[], list[tn.Layer]], str, str]] = {
+    "plain": (lambda: [tn.Linear(3, 24), tn.Tanh(), tn.Linear(24, 24), tn.GELU(), tn.Linear(24, 3)], "sgd", "mse"),
+    "adam": (
+        lambda: [tn.Linear(3, 40), tn.ReLU(), tn.Linear(40, 40, bias=False), tn.Linear(40, 3)],
+        "adam, decay",
+        "huber",
+    ),
+    "odd widths": (lambda: strips(3, 41, 7), "momentum", "bce-logits"),
+    "labels": (lambda: strips(3, 33), "rmsprop", "cross-entropy"),
+    "rows": (lambda: [tn.Tanh(), *strips(3, 50)], "clip norm", "cross-entropy-rows"),
+    "wide": (lambda: [tn.Linear(3, 160), tn.Tanh(), tn.Linear(160, 3)], "clip value", "mse-sum"),
+    "softmax": (lambda: [tn.Linear(3, 40), tn.Softmax(), tn.Linear(40, 3)], "adamw", "mae"),
 }
+BATCH_OF_BLOCKS = 2600
 
 
-@pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("name", BLOCKED)
-def test_large_batches_agree_with_the_loop_and_do_not_depend_on_threads(name: str, weighted: bool) -> None:
-    layers, optimizer = BLOCKED[name]
+@pytest.mark.parametrize(
+    ("name", "form"), [*((name, "plain") for name in BLOCKED), ("labels", "weighted"), ("adam", "in place")]
+)
+def test_large_batches_agree_with_the_loop_and_do_not_depend_on_threads(name: str, form: str) -> None:
+    layers, optimizer, loss = BLOCKED[name]
     rng = np.random.default_rng(3)
-    x, y = rng.normal(size=(5003, 3)), rng.normal(size=(5003, 2))
-    weight = rng.uniform(0.5, 2.0, 5003) if weighted else None
+    n = 5003
+    targets = {
+        "values": rng.normal(size=(n, 3)),
+        "bits": rng.integers(0, 2, size=(n, 3)).astype(float),
+        "labels": rng.integers(0, 3, size=n),
+        "rows": rng.dirichlet(np.ones(3), size=n),
+    }
+    x, y = rng.normal(size=(n, 3)), targets[LOSSES[loss][1]]
+    options: dict[str, Any] = {"loss": LOSSES[loss][0], "epochs": 3, "batch_size": BATCH_OF_BLOCKS}
+    options |= {
+        "shuffle": form != "in place",
+        "sample_weight": rng.uniform(0.5, 2.0, n) if form == "weighted" else None,
+    }
     outcomes = []
     for backend, threads in (("numpy", 1), ("numba", 1), ("numba", 2), ("numba", 3), ("numba", 20)):
         net = tn.Sequential(*layers(), dtype="float64", seed=0, backend=backend)
-        history = net.fit(
-            x, y, optimizer=OPTIMIZERS[optimizer](), epochs=3, batch_size=2600, sample_weight=weight, threads=threads
-        )
+        history = net.fit(x, y, optimizer=OPTIMIZERS[optimizer](), threads=threads, **options)
         outcomes.append((np.array(history["loss"]), net.flat_parameters()))
     np.testing.assert_allclose(outcomes[1][0], outcomes[0][0], rtol=1e-11)
     np.testing.assert_allclose(outcomes[1][1], outcomes[0][1], rtol=1e-8, atol=1e-10)
@@ -279,9 +313,21 @@ def test_large_batches_agree_with_the_loop_and_do_not_depend_on_threads(name: st
         assert parameters.tobytes() == outcomes[1][1].tobytes()
 
 
+@pytest.mark.parametrize("widths", [(1,), (5, 3), (64, 64), (128,)])
+def test_strips_of_any_width_agree_with_the_loop(widths: tuple[int, ...]) -> None:
+    rng = np.random.default_rng(5)
+    x, y = rng.normal(size=(4100, 2)), rng.normal(size=(4100, 3))
+    ends = []
+    for backend in ("numpy", "numba"):
+        net = tn.Sequential(*strips(2, *widths), dtype="float32", seed=0, backend=backend)
+        net.fit(x, y, optimizer=tn.SGD(0.01), epochs=2, batch_size=2050)
+        ends.append(net.flat_parameters())
+    np.testing.assert_allclose(ends[1], ends[0], rtol=1e-4, atol=1e-5)
+
+
 def test_models_train_side_by_side_in_python_threads() -> None:
     rng = np.random.default_rng(4)
-    x, y = rng.normal(size=(4001, 3)), rng.normal(size=(4001, 2))
+    x, y = rng.normal(size=(4001, 3)), rng.normal(size=(4001, 3))
 
     def train(seed: int) -> bytes:
         net = tn.Sequential(*BLOCKED["plain"][0](), seed=seed, backend="numba")
@@ -304,7 +350,7 @@ def test_one_model_predicts_in_several_threads_at_once() -> None:
 
 def train_in_a_child(seed: int) -> bytes:
     rng = np.random.default_rng(4)
-    x, y = rng.normal(size=(4001, 3)), rng.normal(size=(4001, 2))
+    x, y = rng.normal(size=(4001, 3)), rng.normal(size=(4001, 3))
     net = tn.Sequential(*BLOCKED["plain"][0](), seed=seed, backend="numba")
     net.fit(x, y, epochs=2, batch_size=4001, threads=2)
     return net.flat_parameters().tobytes()
@@ -347,9 +393,9 @@ def test_every_program_of_built_in_parts_has_a_fused_plan() -> None:
         assert net.plan(loss, tn.Adam(), y, 4, "epoch").description.startswith("fused: ")
 
 
-def test_a_network_that_is_too_large_for_registers_takes_the_next_tier() -> None:
+def test_a_network_that_is_too_large_for_a_tier_takes_the_next_one() -> None:
     backend = get_backend("numba")
-    for n_in, tier in ((8, "registers"), (400, "BLAS")):
+    for n_in, batch_size, tier in ((8, 2, "registers"), (8, 4, "lanes"), (50, 4, "registers"), (400, 4, "BLAS")):
         net = tn.Sequential(tn.Linear(n_in, 4), backend=backend)
-        plan = net.plan(tn.MeanSquaredError(), tn.SGD(0.1), np.zeros((4, 4), "float32"), 4, "epoch")
+        plan = net.plan(tn.MeanSquaredError(), tn.SGD(0.1), np.zeros((4, 4), "float32"), batch_size, "epoch")
         assert tier in plan.description

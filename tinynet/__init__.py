@@ -8,6 +8,9 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from tinynet.arrays import numpy_namespace
 from tinynet.backends import available, get_backend, use_backend
 from tinynet.callbacks import (
@@ -19,11 +22,11 @@ from tinynet.callbacks import (
     ProgressBar,
     ReduceLROnPlateau,
 )
-from tinynet.distributions import Choice, IntUniform, LogUniform
 from tinynet.ensemble import Ensemble
 from tinynet.errors import (
     BackendUnavailableError,
     DependencyError,
+    DeviceMemoryError,
     DivergenceError,
     ModelFileError,
     TinynetError,
@@ -69,10 +72,36 @@ from tinynet.model import Sequential
 from tinynet.modelfile import load_model as load
 from tinynet.optimizers import SGD, Adam, AdamW, Optimizer, RMSprop
 from tinynet.schedules import CosineDecay, ExponentialDecay, Schedule, StepDecay, Warmup
-from tinynet.sweep_result import SweepResult
-from tinynet.sweeps import sweep
+
+if TYPE_CHECKING:
+    from tinynet.distributions import Choice, IntUniform, LogUniform
+    from tinynet.exchange.sklearn import from_sklearn
+    from tinynet.exchange.torch import from_torch
+    from tinynet.live import LivePlot
+    from tinynet.loggers import JSONLogger, LambdaSink, TensorBoardLogger
+    from tinynet.plots import plot_weights
+    from tinynet.pruning import OptunaPruning
+    from tinynet.sweep_result import SweepResult
+    from tinynet.sweeps import sweep
 
 __version__ = "0.1.0"
+
+_ON_FIRST_USE = {
+    "Choice": "tinynet.distributions",
+    "IntUniform": "tinynet.distributions",
+    "JSONLogger": "tinynet.loggers",
+    "LambdaSink": "tinynet.loggers",
+    "LivePlot": "tinynet.live",
+    "LogUniform": "tinynet.distributions",
+    "OptunaPruning": "tinynet.pruning",
+    "SweepResult": "tinynet.sweep_result",
+    "TensorBoardLogger": "tinynet.loggers",
+    "from_sklearn": "tinynet.exchange.sklearn",
+    "from_torch": "tinynet.exchange.torch",
+    "plot_weights": "tinynet.plots",
+    "sweep": "tinynet.sweeps",
+}
+"""Names whose modules are imported when they are first used: few programs need them, all pay for an import."""
 
 __all__ = [
     "ELU",
@@ -90,6 +119,7 @@ __all__ = [
     "CosineDecay",
     "CrossEntropy",
     "DependencyError",
+    "DeviceMemoryError",
     "DivergenceError",
     "Dropout",
     "EarlyStopping",
@@ -104,11 +134,14 @@ __all__ = [
     "Identity",
     "Initializer",
     "IntUniform",
+    "JSONLogger",
     "LambdaCallback",
+    "LambdaSink",
     "Layer",
     "LeCun",
     "LeakyReLU",
     "Linear",
+    "LivePlot",
     "LogUniform",
     "Loss",
     "MeanAbsoluteError",
@@ -118,6 +151,7 @@ __all__ = [
     "Normalize",
     "Ones",
     "Optimizer",
+    "OptunaPruning",
     "ProgressBar",
     "RMSprop",
     "ReLU",
@@ -131,15 +165,30 @@ __all__ = [
     "StepDecay",
     "SweepResult",
     "Tanh",
+    "TensorBoardLogger",
     "TinynetError",
     "Uniform",
     "Warmup",
     "Zeros",
     "available",
+    "from_sklearn",
+    "from_torch",
     "get_backend",
     "gradient_check",
     "load",
     "numpy_namespace",
+    "plot_weights",
     "sweep",
     "use_backend",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _ON_FIRST_USE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(_ON_FIRST_USE[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

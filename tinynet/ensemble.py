@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinynet.arrays import as_samples
-from tinynet.backends.base import Backend, Plan, State
+from tinynet.backends import get_backend
+from tinynet.backends.base import Array, Backend, Plan, State, on_backend
 from tinynet.callbacks import Callback
 from tinynet.checks import number, whole
 from tinynet.config import chosen_threads, use_threads
@@ -19,7 +20,7 @@ from tinynet.ensemble_trainer import EnsembleTrainer
 from tinynet.history import EnsembleHistory
 from tinynet.layer import Layer
 from tinynet.layers import Dropout, Normalize
-from tinynet.losses import Loss, get_loss
+from tinynet.losses import Loss, as_weights, get_loss
 from tinynet.metrics import Metric, get_metrics
 from tinynet.model import Sequential
 from tinynet.optimizers import Optimizer, get_optimizer
@@ -108,6 +109,7 @@ class Ensemble:
 
     # -- training ----------------------------------------------------------------------------------------------------
 
+    @on_backend
     def fit(
         self,
         x: Any,
@@ -211,6 +213,7 @@ class Ensemble:
             row[:] = np.bincount(drawn, minlength=n_samples)
         return counts
 
+    @on_backend
     def evaluate(
         self,
         x: Any,
@@ -231,7 +234,7 @@ class Ensemble:
         if named:
             prediction = self.predict(x)
             for name, metric in named.items():
-                figures[name] = np.array([float(metric(own, data.y_host)) for own in prediction])  # type: ignore[arg-type]
+                figures[name] = np.array([float(metric(own, data.y_host)) for own in prediction])
         return figures
 
     # -- predictions -------------------------------------------------------------------------------------------------
@@ -282,12 +285,14 @@ class Ensemble:
         result: NDArray[Any] = np.concatenate(parts, axis=axis).astype(self.dtype)
         return result
 
-    def _samples(self, x: Any) -> NDArray[Any]:
-        samples = as_samples(x, "x", self.program.n_in, self.dtype, expects=repr(self.layers[0]))
+    def _samples(self, x: Any) -> Array:
+        admitted = self.backend.admit(x, "x")
+        samples = as_samples(admitted, "x", self.program.n_in, self.dtype, expects=repr(self.layers[0]))
         self._require_adapted()
         return samples
 
-    def _predict(self, samples: NDArray[Any]) -> NDArray[Any]:
+    @on_backend
+    def _predict(self, samples: Any) -> NDArray[Any]:
         out = self.backend.empty((len(self), len(samples), self.program.n_out), self.dtype)
         self._plan(self.program).predict(self.state, self.backend.asarray(samples), out)
         return self.backend.to_numpy(out)
@@ -408,6 +413,15 @@ class Ensemble:
         """Number of trained parameters of each model."""
         return self.program.n_parameters
 
+    def to(self, backend: str | Backend) -> Ensemble:
+        """Move the models to another backend; return them. The optimizer's memory stays behind."""
+        place, old = get_backend(backend), self.state
+        state = place.new_state(self.program, self.backend.to_numpy(old.parameters), old.dropout_seed)
+        state.buffers[...] = place.asarray(self.backend.to_numpy(old.buffers))
+        state.draws[...] = old.draws
+        self.backend, self.state, self._optimizer, self._plans = place, state, None, {}
+        return self
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the ensemble to a ``.npz`` file that ``Ensemble.load`` reads; see ``Sequential.save``."""
         from tinynet.ensemble_files import save_ensemble
@@ -452,18 +466,18 @@ class Ensemble:
         self._optimizer = optimizer
 
     def _data(self, x: Any, y: Any, loss: Loss, sample_weight: Any = None) -> Data:
-        samples = self._samples(x)
-        own = np.ndim(sample_weight) == 2
-        host = checked_data(samples, y, loss, self.program.n_out, self.dtype, None if own else sample_weight)
-        if own:
-            if len(sample_weight) != len(self):
-                raise ValueError(
-                    f"sample_weight expects shape (n_samples,) or ({len(self)}, n_samples); got {np.shape(sample_weight)}."
-                )
-            rows = [checked_data(samples, y, loss, self.program.n_out, self.dtype, row).weight for row in sample_weight]
-            host.weight = np.stack(rows)  # type: ignore[arg-type]
-        asarray = self.backend.asarray
-        return Data(asarray(host.x), asarray(host.y), None if host.weight is None else asarray(host.weight), host.y)
+        """Return checked data on the backend."""
+        parts = (self._samples(x), y, loss, self.program.n_out, self.dtype, self.backend)
+        if np.ndim(sample_weight) != 2:
+            return checked_data(*parts, sample_weight)
+        data = checked_data(*parts)
+        if len(sample_weight) != len(self):
+            raise ValueError(
+                f"sample_weight expects shape (n_samples,) or ({len(self)}, n_samples); got {np.shape(sample_weight)}."
+            )
+        weights = [as_weights(own, len(data), self.dtype, f"sample_weight[{i}]") for i, own in enumerate(sample_weight)]
+        data.weight = self.backend.asarray(np.stack(weights))
+        return data
 
     def _require_adapted(self) -> None:
         for layer in self.layers:

@@ -136,7 +136,8 @@ def save_checkpoint(trainer: EnsembleTrainer, path: Path_) -> None:
         "training.live": trainer.live,
         "training.rate_factor": trainer.rate_factor,
         "training.best_loss": trainer.best_loss,
-        "training.best_parameters": trainer.best_parameters,
+        "training.best_epoch": trainer.best_epoch,
+        "training.best_parameters": trainer.model.backend.to_numpy(trainer.best_parameters),
         "training.stopped": history.stopped,
     }
     arrays |= {f"history.{name}": values for name, values in history.history.items()}
@@ -187,7 +188,9 @@ def _restore(trainer: EnsembleTrainer, training: dict[str, Any], arrays: dict[st
         "training.best_parameters": shape,
         "training.moments": (trainer.optimizer.n_moments, *shape),
         "generators": (len(models), 6),
-        **dict.fromkeys(("training.step", "training.rate_factor", "training.best_loss", "draws"), shape[:1]),
+        **dict.fromkeys(
+            ("training.step", "training.rate_factor", "training.best_loss", "training.best_epoch", "draws"), shape[:1]
+        ),
     }
     for name, size in wanted.items():
         if arrays[name].shape != size:
@@ -205,7 +208,8 @@ def _restore(trainer: EnsembleTrainer, training: dict[str, Any], arrays: dict[st
     _unpack(arrays["generators"], models.generators)
     trainer.epoch, trainer.live = epoch, arrays["training.live"]
     trainer.rate_factor, trainer.best_loss = arrays["training.rate_factor"], arrays["training.best_loss"]
-    trainer.best_parameters = arrays["training.best_parameters"]
+    trainer.best_epoch = arrays["training.best_epoch"]
+    trainer.best_parameters = asarray(arrays["training.best_parameters"])
     trainer.history.load(epochs, histories)
     trainer.history.stopped, trainer.history.diverged = arrays["training.stopped"], diverged
     for watch, values in zip(trainer.watches, kept, strict=True):

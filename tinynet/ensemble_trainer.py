@@ -72,6 +72,7 @@ class EnsembleTrainer:
         self.live = np.arange(len(models))
         self.rate_factor = np.ones(len(models))
         self.best_loss = np.full(len(models), math.inf)
+        self.best_epoch = np.full(len(models), -1)
         self.best_parameters = models.state.parameters.copy()
         self._seconds_per_epoch = 0.0
         self._last_line = -math.inf
@@ -135,7 +136,7 @@ class EnsembleTrainer:
         self.history.diverged += diverged.tolist()
         if last:
             better = self.live[losses[self.live] < self.best_loss[self.live]]
-            self.best_loss[better] = losses[better]
+            self.best_loss[better], self.best_epoch[better] = losses[better], self.epoch
             self.best_parameters[better] = self.model.state.parameters[better]
             logs |= self._validated()
         logs["learning_rate"] = np.broadcast_to(rate, len(losses)).copy()
@@ -172,14 +173,15 @@ class EnsembleTrainer:
         held = np.where(history.stopped >= 0, history.stopped, len(history) - 1)
         bad = np.array(history.diverged, np.int64)
         state.parameters[bad] = self.model.backend.asarray(self.best_parameters[bad])
-        if len(history):
-            losses = np.where(np.isfinite(history["loss"]), history["loss"], np.inf)
-            held[bad] = losses[:, bad].argmin(axis=0)
+        held[bad] = self.best_epoch[bad]
         for watch in self.watches:
             held = watch.finish(self, held)
         if len(history):
-            at = held - history.epoch[0], np.arange(len(self.model))
-            self.model.scores = {name: history[name][at] for name in history if name != "learning_rate"}
+            # A model that diverged at once holds the weights that it began with, which have no figures.
+            known, every = held >= 0, np.arange(len(self.model))
+            self.model.scores = {
+                name: np.where(known, history[name][held, every], np.nan) for name in history if name != "learning_rate"
+            }
         for callback in [*self.callbacks, *self.checkpoints]:
             callback.on_train_end({})
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from tinynet.ensemble_trainer import EnsembleTrainer
 
 Logs = dict[str, NDArray[np.float64]]
+Members = NDArray[np.int64]
 
 
 class Watch:
@@ -30,7 +31,7 @@ class Watch:
         self.best_epoch = np.full(n_models, -1)
         self.wait = np.zeros(n_models, np.int64)
 
-    def compare(self, trainer: EnsembleTrainer, logs: Logs) -> NDArray[np.int64]:
+    def compare(self, trainer: EnsembleTrainer, logs: Logs) -> Members:
         """Note an epoch; return the models that got better."""
         name = self.callback.monitor
         if name not in logs:
@@ -41,17 +42,17 @@ class Watch:
         live, delta = trainer.live, self.callback.min_delta
         value, best = logs[name][live], self.best[live]
         improved = value < best - delta if self.callback.mode == "min" else value > best + delta
-        better = live[improved]
+        better: Members = live[improved]
         self.wait[live] += 1
         self.wait[better] = 0
         self.best[better], self.best_epoch[better] = logs[name][better], trainer.epoch
         return better
 
-    def look(self, trainer: EnsembleTrainer, logs: Logs) -> NDArray[np.int64]:
+    def look(self, trainer: EnsembleTrainer, logs: Logs) -> Members:
         """Act on an epoch; return the models that stop."""
         raise NotImplementedError
 
-    def finish(self, trainer: EnsembleTrainer, held: NDArray[np.int64]) -> NDArray[np.int64]:
+    def finish(self, trainer: EnsembleTrainer, held: Members) -> Members:
         """Act on the end of training; ``held`` is the epoch whose weights each model holds, before and after."""
         return held
 
@@ -72,7 +73,7 @@ class Stopping(Watch):
         super().__init__(callback, n_models)
         self.best_parameters = np.empty((0, 0))
 
-    def look(self, trainer: EnsembleTrainer, logs: Logs) -> NDArray[np.int64]:
+    def look(self, trainer: EnsembleTrainer, logs: Logs) -> Members:
         """Stop the models whose patience is at its end."""
         better = self.compare(trainer, logs)
         if self.callback.restore_best:
@@ -80,9 +81,10 @@ class Stopping(Watch):
             if not self.best_parameters.size:
                 self.best_parameters = trainer.model.backend.to_numpy(parameters).copy()
             self.best_parameters[better] = trainer.model.backend.to_numpy(parameters[better])
-        return trainer.live[self.wait[trainer.live] > self.callback.patience]
+        done: Members = trainer.live[self.wait[trainer.live] > self.callback.patience]
+        return done
 
-    def finish(self, trainer: EnsembleTrainer, held: NDArray[np.int64]) -> NDArray[np.int64]:
+    def finish(self, trainer: EnsembleTrainer, held: Members) -> Members:
         """Restore the best weights."""
         seen = np.flatnonzero(self.best_epoch >= 0)
         if not self.callback.restore_best or not seen.size:
@@ -101,11 +103,11 @@ class Plateau(Watch):
     def __init__(self, callback: ReduceLROnPlateau, n_models: int) -> None:
         super().__init__(callback, n_models)
 
-    def look(self, trainer: EnsembleTrainer, logs: Logs) -> NDArray[np.int64]:
+    def look(self, trainer: EnsembleTrainer, logs: Logs) -> Members:
         """Reduce the rates of the models that wait for too long."""
         self.compare(trainer, logs)
-        late = trainer.live[self.wait[trainer.live] >= self.callback.patience]
+        late: Members = trainer.live[self.wait[trainer.live] >= self.callback.patience]
         self.wait[late] = 0
         floor = np.minimum(1.0, self.callback.min_learning_rate / logs["learning_rate"][late])
         trainer.rate_factor[late] *= np.maximum(self.callback.factor, floor)
-        return late[:0]
+        return np.empty(0, np.int64)

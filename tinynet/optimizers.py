@@ -84,7 +84,7 @@ class Optimizer:
         """
         if not isinstance(self.learning_rate, float):
             raise TypeError(
-                "Optimizer.step expects a constant learning rate; got a schedule or one for each model, which need fit. "
+                "Optimizer.step expects a constant learning rate; got a schedule or one per model, which need fit. "
                 "Set optimizer.learning_rate to a number before each step."
             )
         model._apply(self)
@@ -132,7 +132,7 @@ class SGD(Optimizer):
         self.momentum = setting("momentum", momentum, at_least=0.0, below=1.0)
         self.nesterov = bool(nesterov)
         self.weight_decay = setting("weight_decay", weight_decay, at_least=0.0)
-        if self.nesterov and (0.0 in self.momentum if isinstance(self.momentum, tuple) else self.momentum == 0.0):
+        if self.nesterov and 0.0 in (self.momentum if isinstance(self.momentum, tuple) else (self.momentum,)):
             raise ValueError("nesterov=True expects momentum > 0; got momentum=0. Set momentum, for instance to 0.9.")
 
     def settings(self) -> dict[str, Setting]:

@@ -49,7 +49,8 @@ class StepDecay(Schedule):
 
     def __call__(self, epochs: Float64) -> Float64:
         initial, every, factor = map(np.asarray, (self.initial, self.every, self.factor))
-        return initial * factor ** np.floor(_whole(epochs) / every)
+        rate: Float64 = initial * factor ** np.floor(_whole(epochs) / every)
+        return rate
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,8 @@ class CosineDecay(Schedule):
     def __call__(self, epochs: Float64) -> Float64:
         initial, final = np.asarray(self.initial), np.asarray(self.final)
         progress = np.minimum(epochs / np.asarray(self.epochs), 1.0)
-        return final + (initial - final) * 0.5 * (1.0 + np.cos(np.pi * progress))
+        rate: Float64 = final + (initial - final) * 0.5 * (1.0 + np.cos(np.pi * progress))
+        return rate
 
 
 @dataclass(frozen=True)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tinynet.files import Path_
-from tinynet.plots import check_plot, empty_figure, write_figure
+from tinynet.plots import check_plot, empty_figure, written_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,12 +27,11 @@ DECADES = 1.5
 
 def plot_parallel(result: SweepResult, path: Path_ | None, by: str) -> Figure:
     """Draw the settings of a sweep in parallel coordinates; see ``SweepResult.plot_parallel``."""
-    from matplotlib.collections import LineCollection
-
     from tinynet.sweep_result import text_of
 
-    if path is not None:
-        check_plot(path)
+    check_plot(path)
+    from matplotlib.collections import LineCollection
+
     table = result.summary(by)
     figures = table[f"{by}_mean"]
     usable = np.flatnonzero(np.isfinite(figures))[::-1]  # The best are drawn last, on top.
@@ -41,7 +39,7 @@ def plot_parallel(result: SweepResult, path: Path_ | None, by: str) -> Figure:
         raise ValueError("plot_parallel expects a setting of which a run is finished and has not diverged; got none.")
     names = result.varied(table) or list(result.columns.values())
     scales = [_Scale(table[name][usable], text_of) for name in names] + [_Scale(figures[usable], text_of)]
-    figure = empty_figure((max(6.0, 1.6 * len(scales)), 4.0))
+    figure = empty_figure(max(6.0, 1.6 * len(scales)), 4.0)
     axes = figure.add_subplot()
     heights = np.column_stack([scale.heights for scale in scales])
     lines = [np.column_stack([np.arange(len(scales)), row]) for row in heights]
@@ -56,7 +54,7 @@ def plot_parallel(result: SweepResult, path: Path_ | None, by: str) -> Figure:
     axes.set_xlim(-0.1, len(scales) - 0.6)
     axes.set_ylim(-0.05, 1.05)
     _bare(axes)
-    return _done(figure, path)
+    return written_figure(figure, path)
 
 
 class _Scale:
@@ -93,10 +91,9 @@ def plot_losses(result: SweepResult, path: Path_ | None, name: str, n_settings: 
     """Draw the losses of a sweep by setting; see ``SweepResult.plot_losses``."""
     from tinynet.sweep_result import text_of
 
-    if path is not None:
-        check_plot(path)
+    check_plot(path)
     curves, table, runs = result.losses(name), result.summary(), result.table
-    figure = empty_figure((9.0, 4.0))
+    figure = empty_figure(9.0, 4.0)
     axes = figure.add_subplot()
     names = result.varied(table)
     shown = []
@@ -120,7 +117,7 @@ def plot_losses(result: SweepResult, path: Path_ | None, name: str, n_settings: 
     axes.grid(alpha=0.3)
     handles, labels = axes.get_legend_handles_labels()
     figure.legend(handles[::-1], labels[::-1], fontsize="small", loc="outside right upper", title="best first")
-    return _done(figure, path)
+    return written_figure(figure, path)
 
 
 def _band(curves: Values) -> tuple[Values, Values, Values]:
@@ -134,9 +131,3 @@ def _band(curves: Values) -> tuple[Values, Values, Values]:
 def _bare(axes: Axes) -> None:
     for spine in axes.spines.values():
         spine.set_visible(False)
-
-
-def _done(figure: Figure, path: Path_ | None) -> Figure:
-    if path is not None:
-        write_figure(figure, Path(path))
-    return figure

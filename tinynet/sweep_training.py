@@ -101,7 +101,13 @@ def _config(callback: Callback) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Task:
-    """A group of runs: each setting, with the seeds that are to be trained."""
+    """A group of runs: each setting, with the seeds that are to be trained.
+
+    Attributes
+    ----------
+    backend : str
+        What other processes take where ``build`` names none; here, what is in force is.
+    """
 
     position: int
     runs: list[int]
@@ -109,9 +115,9 @@ class Task:
     backend: str
 
 
-def train(task: Task, recipe: Recipe, data: Data, options: Options) -> tuple[int, Contents]:
+def train(task: Task, recipe: Recipe, data: Data, options: Options, backend: str | None = None) -> tuple[int, Contents]:
     """Train a group, here or in another process; return what its file holds."""
-    cases = [recipe.case(settings, task.backend) for settings, _ in task.cases]
+    cases = [recipe.case(settings, backend) for settings, _ in task.cases]
     made = [Ensemble(case.net, len(seeds), seeds) for case, (_, seeds) in zip(cases, task.cases, strict=True)]
     models = made[0] if len(made) == 1 else Ensemble.concatenate(made)
     each = [case for case, (_, seeds) in zip(cases, task.cases, strict=True) for _ in seeds]
@@ -172,4 +178,4 @@ def run_tasks(
     if options.threads is None:
         # As many threads in each process as there are cores would only get in each other's way.
         options = replace(options, threads=max(1, usable_cores() // n_workers))
-    yield from parallel(joblib.delayed(train)(task, recipe, data, options) for task in tasks)
+    yield from parallel(joblib.delayed(train)(task, recipe, data, options, task.backend) for task in tasks)

@@ -33,7 +33,8 @@ class LanesPlan(MembersPlan):
     """Train, evaluate and predict with blocks of models, on several threads."""
 
     def __init__(self, program: Program, backend: Backend) -> None:
-        super().__init__(program, backend, "epoch")
+        self.program, self.backend, self.granularity = program, backend, "epoch"
+        self._plans = []
         lanes = many.n_lanes(program.dtype)
         self.description = f"fused: whole epochs of {lanes} models at a time, one in each lane of the registers"
         self._made: dict[Any, many.Many] = {}
@@ -92,9 +93,9 @@ class LanesPlan(MembersPlan):
             lambda: many.evaluation(layers, loss_of(loss, program.n_out), weight, program.dtype),
         )
         chosen = self._chosen(members)
-        losses = np.empty((1, len(chosen)))
-        self._on_threads(made, chosen, (state.parameters, state.buffers, x, y, sample_weight, losses), ())
-        return losses[0]
+        losses = np.empty(len(chosen))
+        self._on_threads(made, chosen, (state.parameters, state.buffers, x, y, sample_weight, losses[None]), ())
+        return losses
 
     # -- parts -------------------------------------------------------------------------------------------------------
 
@@ -115,6 +116,7 @@ class LanesPlan(MembersPlan):
         if n_threads <= 1:
             run(0, n)
             return
+        run(0, 0)  # Compiles, if need be: once, and not in several threads that wait for one another.
         n_shares = min(n_blocks, SHARES * n_threads)
         ends = [min(n, n_blocks * i // n_shares * lanes) for i in range(n_shares + 1)]
         with ThreadPoolExecutor(n_threads) as pool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from tinynet import config
+from tinynet.backends import get_backend
 from tinynet.backends.base import Backend, Granularity, Plan
 from tinynet.backends.loop import LoopPlan
 from tinynet.backends.members import MembersPlan
@@ -15,7 +17,7 @@ class NumbaBackend(HostBackend):
 
     name = "numba"
 
-    def plan(self, program: Program, *, granularity: Granularity = "epoch") -> Plan:
+    def plan(self, program: Program, *, granularity: Granularity = "epoch", streamed: bool = False) -> Plan:
         """Return a fused plan where the program needs no Python inside."""
         from tinynet.backends.fused import FusedForward, FusedPlan
         from tinynet.backends.lanes import LanesPlan, fits
@@ -30,7 +32,12 @@ class NumbaBackend(HostBackend):
         if reason is not None:
             return LoopPlan(program, self, reason)
         trains = program.loss is not None and program.optimizer is not None
-        return FusedPlan(program, self) if trains else FusedForward(program, self)
+        plan = FusedPlan(program, self) if trains else FusedForward(program, self)
+        if config.compiles_in_background():
+            from tinynet.backends.warming import WarmingPlan
+
+            return WarmingPlan(plan, LoopPlan(program, get_backend("numpy"), "not compiled yet"))
+        return plan
 
 
 def create() -> Backend:

@@ -155,7 +155,7 @@ def _register_all() -> None:
         return (lambda x: _llvm_abs(x)) if isinstance(x, Lanes) else None
 
 
-def _unary(name: str) -> Kernel:
+def unary(name: str) -> Kernel:
     """Make an LLVM intrinsic of one argument callable on numbers and lanes."""
 
     @instruction
@@ -172,8 +172,8 @@ def _unary(name: str) -> Kernel:
     return operation
 
 
-_llvm_abs = _unary("fabs")
-sqrt = _unary("sqrt")
+_llvm_abs = unary("fabs")
+sqrt = unary("sqrt")
 """Square root of a number or of lanes."""
 
 

@@ -2,13 +2,26 @@
 
 A network is described as plain data (``Network``). ``epochs`` writes the source of one function for it (gather,
 forward, loss, backward, update, with no allocation and no Python inside), compiles it and keeps it on disk. ``tiny``
-writes it for networks whose weights fit into registers, ``medium`` for all others, and ``many`` for many models of one
-network at once.
+writes it for networks whose weights fit into registers, ``rows`` for small ones and batches that fill the SIMD lanes,
+``blocked`` and ``medium`` for all others, and ``many`` for many models of one network at once.
 """
 
 from tinynet_kernels.cpu.fused.blocked import SLOTS
-from tinynet_kernels.cpu.fused.build import Fused, epochs, prediction, tier
+from tinynet_kernels.cpu.fused.build import Fused, cache_folder, epochs, prediction, tier
 from tinynet_kernels.cpu.fused.network import Layer, Loss, Network, Optimizer, Setting
 from tinynet_kernels.cpu.fused.team import LINE
 
-__all__ = ["LINE", "SLOTS", "Fused", "Layer", "Loss", "Network", "Optimizer", "Setting", "epochs", "prediction", "tier"]
+__all__ = [
+    "LINE",
+    "SLOTS",
+    "Fused",
+    "Layer",
+    "Loss",
+    "Network",
+    "Optimizer",
+    "Setting",
+    "cache_folder",
+    "epochs",
+    "prediction",
+    "tier",
+]

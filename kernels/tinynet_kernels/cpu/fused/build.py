@@ -15,8 +15,9 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from tinynet_kernels.cpu import compiling
 from tinynet_kernels.cpu.compiling import Kernel, fingerprint
-from tinynet_kernels.cpu.fused import blocked, medium, tiny
+from tinynet_kernels.cpu.fused import blocked, medium, rows, tiny
 from tinynet_kernels.cpu.fused.network import Layer, Network
 
 
@@ -44,6 +45,10 @@ class Fused(NamedTuple):
     block: int
     threaded: bool = False
 
+    def on_disk(self) -> bool:
+        """Whether its machine code is on disk."""
+        return compiling.on_disk(self.run)
+
 
 def epochs(network: Network, batch_size: int) -> Fused:
     """Return the fused function for a network and a batch size; it compiles when it is first called.
@@ -53,10 +58,13 @@ def epochs(network: Network, batch_size: int) -> Fused:
     network : Network
     batch_size : int
     """
-    block = medium.block_rows(network, batch_size)
+    block = blocked.block_rows(network, batch_size)
     threaded = False
     *places, n_scratch = medium.Layout(network.layers).places(batch_size, block)
-    if tiny.fits(network):
+    if rows.fits(network, batch_size):
+        source, numbers = rows.source_of(network, batch_size)
+        n_scratch = 0
+    elif tiny.fits(network):
         source, numbers = tiny.source_of(network, single=batch_size == 1)
         n_scratch = 0
     elif block < batch_size:
@@ -80,8 +88,10 @@ def prediction(layers: tuple[Layer, ...], block: int) -> Fused:
     return Fused(module_of(source).run, np.array(places, np.int64), np.array(numbers), places[-1], block)
 
 
-def tier(network: Network) -> str:
-    """Tell which kind of function serves a network, and why it is quick."""
+def tier(network: Network, batch_size: int) -> str:
+    """Tell which kind of function serves a network and a batch size, and why it is quick."""
+    if rows.fits(network, batch_size):
+        return "samples side by side in SIMD lanes"
     return "weights in registers" if tiny.fits(network) else "products by BLAS, all else in between"
 
 
