@@ -57,8 +57,10 @@ class Group:
     ensemble: Callable[[], Ensemble] = field(repr=False)
 
     @classmethod
-    def of(cls, contents: Contents, path: Path_ | None = None) -> Group:
+    def of(cls, contents: Contents, path: Path_ | None = None, backend: str | None = None) -> Group:
         """Return a group from what a file holds; with ``path``, models are read from there when they are needed.
+
+        They are put on ``backend``, by default that which is in force then.
 
         Raises
         ------
@@ -75,7 +77,7 @@ class Group:
                 arrays["sweep.n_epochs"],
                 arrays["sweep.diverged"],
                 str(header["plan"]),
-                _models(contents, path),
+                _models(contents, path, backend),
             )
         except KeyError as error:
             raise ModelFileError(f"{path or 'the group'!s} holds no runs of a sweep: it has no {error}.") from error
@@ -85,12 +87,12 @@ class Group:
         return found
 
 
-def _models(contents: Contents, path: Path_ | None) -> Callable[[], Ensemble]:
+def _models(contents: Contents, path: Path_ | None, backend: str | None) -> Callable[[], Ensemble]:
     from tinynet.ensemble_files import ensemble_from, load_ensemble
 
     if path is not None:
-        return lambda: load_ensemble(path)
-    return lambda: ensemble_from(*contents, name="the group")
+        return lambda: load_ensemble(path, backend=backend)
+    return lambda: ensemble_from(*contents, name="the group", backend=backend)
 
 
 class SweepFolder:
@@ -123,21 +125,21 @@ class SweepFolder:
         with atomic_open(self.path / HEAD) as file:
             file.write(json.dumps({"format": FORMAT, "version": VERSION, "identity": expected}, indent=1).encode())
 
-    def finished(self, number: int, runs: list[int]) -> Group | None:
+    def finished(self, number: int, runs: list[int], backend: str) -> Group | None:
         """Return a group that was trained before, or None."""
         path = _group_path(self.path, number)
         if not path.exists():
             return None
-        group = Group.of(read_archive(path), path)
+        group = Group.of(read_archive(path), path, backend)
         if group.runs.tolist() != runs:
             raise ModelFileError(f"{str(path)!r} holds other runs than it should. Delete it, and sweep again.")
         return group
 
-    def write(self, number: int, contents: Contents) -> Group:
+    def write(self, number: int, contents: Contents, backend: str) -> Group:
         """Write a group that is trained."""
         path = _group_path(self.path, number)
         write_archive(path, *contents)
-        return Group.of(contents, path)
+        return Group.of(contents, path, backend)
 
 
 def read_folder(path: Path_) -> tuple[list[Settings], list[int], list[Group]]:

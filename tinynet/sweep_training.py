@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinynet.arrays import as_real_array, as_samples
+from tinynet.backends import get_backend
 from tinynet.callbacks import Callback
 from tinynet.checks import number
 from tinynet.config import usable_cores
@@ -63,8 +64,8 @@ class Data:
         program = case.net.program
         for x, y, *weights in [(self.x, self.y, self.weight), *([self.validation] if self.validation else [])]:
             samples = as_samples(x, "x", program.n_in, program.dtype, expects=repr(case.net.layers[0]))
-            weight = weights[0] if weights else None
-            checked_data(samples, y, case.loss, program.n_out, program.dtype, weight)  # type: ignore[arg-type]
+            host = get_backend("numpy")  # Nothing needs to go to a device to be checked.
+            checked_data(samples, y, case.loss, program.n_out, program.dtype, host, *weights)
 
     @property
     def digest(self) -> str:
@@ -106,7 +107,7 @@ class Task:
     Attributes
     ----------
     backend : str
-        What other processes take where ``build`` names none; here, what is in force is.
+        That of its networks. Other processes take it where ``build`` names none.
     """
 
     position: int
@@ -115,8 +116,10 @@ class Task:
     backend: str
 
 
-def train(task: Task, recipe: Recipe, data: Data, options: Options, backend: str | None = None) -> tuple[int, Contents]:
-    """Train a group, here or in another process; return what its file holds."""
+def train(
+    task: Task, recipe: Recipe, data: Data, options: Options, backend: str | None = None
+) -> tuple[Task, Contents]:
+    """Train a group, here or in another process; return it with what its file holds."""
     cases = [recipe.case(settings, backend) for settings, _ in task.cases]
     made = [Ensemble(case.net, len(seeds), seeds) for case, (_, seeds) in zip(cases, task.cases, strict=True)]
     models = made[0] if len(made) == 1 else Ensemble.concatenate(made)
@@ -145,7 +148,7 @@ def train(task: Task, recipe: Recipe, data: Data, options: Options, backend: str
         "sweep.n_epochs": np.isfinite(history["loss"]).sum(axis=0),
         "sweep.diverged": diverged,
     }
-    return task.position, (header | {"plan": history.plan}, arrays)
+    return task, (header | {"plan": history.plan}, arrays)
 
 
 def _measured(models: Ensemble, data: Data, metrics: tuple[str | Metric, ...]) -> Figures:
@@ -161,7 +164,7 @@ def _measured(models: Ensemble, data: Data, metrics: tuple[str | Metric, ...]) -
 
 def run_tasks(
     tasks: list[Task], recipe: Recipe, data: Data, options: Options, n_jobs: int | None
-) -> Iterator[tuple[int, Contents]]:
+) -> Iterator[tuple[Task, Contents]]:
     """Train groups one after the other, or in several processes; give each when it is finished."""
     if n_jobs == 1 or (n_jobs is None and "joblib" not in sys.modules):
         yield from (train(task, recipe, data, options) for task in tasks)

@@ -151,7 +151,7 @@ def sweep(
         place = SweepFolder(folder, identity)
     done = {}
     for position, runs in enumerate(groups):
-        found = None if place is None else place.finished(position, runs)
+        found = None if place is None else place.finished(position, runs, backends[runs[0] // len(chosen)])
         if found is not None:
             done[position] = found
     tasks = [
@@ -160,9 +160,13 @@ def sweep(
         if position not in done
     ]
     with progress.started(done.values()):
-        for position, contents in run_tasks(tasks, recipe, data, options, n_jobs):
-            done[position] = Group.of(contents) if place is None else place.write(position, contents)
-            progress.finished(done[position])
+        for task, contents in run_tasks(tasks, recipe, data, options, n_jobs):
+            if place is None:
+                group = Group.of(contents, backend=task.backend)
+            else:
+                group = place.write(task.position, contents, task.backend)
+            done[task.position] = group
+            progress.finished(group)
     return SweepResult(settings, chosen, [done[position] for position in sorted(done)], by)
 
 

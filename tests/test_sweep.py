@@ -1,0 +1,412 @@
+"""tn.sweep: every run is what the network is that is trained alone, and the result tells the truth about them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinynet as tn
+from tinynet import sweep_training
+from tinynet.errors import DependencyError
+from tinynet.sweep_runs import grouped, joined
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(40, 3))
+Y = np.sin(X.sum(axis=1, keepdims=True)) + 0.1 * RNG.normal(size=(40, 1))
+TRAIN, HELD = (X[:30], Y[:30]), (X[30:], Y[30:])
+
+
+def build(width: int = 4, dropout: float = 0.0, activation: str = "tanh", seed: int | None = None) -> tn.Sequential:
+    layer = {"tanh": tn.Tanh, "relu": tn.ReLU}[activation]
+    return tn.Sequential(
+        tn.Normalize(3).adapt(TRAIN[0]),
+        tn.Linear(3, width),
+        layer(),
+        tn.Dropout(dropout),
+        tn.Linear(width, 1),
+        dtype="float64",
+        backend="numpy",
+        seed=seed,
+    )
+
+
+def quick(space: Any, **options: Any) -> tn.SweepResult:
+    chosen: dict[str, Any] = {"optimizer": tn.SGD(0.05), "epochs": 3, "batch_size": 8, "validation_data": HELD}
+    return tn.sweep(options.pop("build", build), space, *TRAIN, **chosen | options)
+
+
+# -- each run is that of the network trained alone -------------------------------------------------------------------
+
+
+def alone(seed: int, *, net: dict[str, Any], **fit: Any) -> tuple[tn.Sequential, tn.History]:
+    made = build(**net, seed=seed)
+    chosen: dict[str, Any] = {"epochs": 3, "batch_size": 8, "validation_data": HELD}
+    return made, made.fit(*TRAIN, **chosen | fit)
+
+
+ALONE: dict[str, tuple[dict[str, list[Any]], dict[str, Any], Callable[..., dict[str, Any]]]] = {
+    "build and optimizer": (
+        {"width": [4, 6], "dropout": [0.0, 0.3], "learning_rate": [0.1, 0.01]},
+        {"optimizer": tn.SGD(momentum=0.5)},
+        lambda width, dropout, learning_rate: {
+            "net": {"width": width, "dropout": dropout},
+            "optimizer": tn.SGD(learning_rate, momentum=0.5),
+        },
+    ),
+    "fit": (
+        {"batch_size": [4, 30], "epochs": [2, 4], "shuffle": [True, False]},
+        {"optimizer": "adam"},
+        lambda **fit: {"net": {}, "optimizer": "adam", **fit},
+    ),
+    "momentum or none": (
+        {"momentum": [0.0, 0.9], "weight_decay": [0.0, 0.1]},
+        {"optimizer": "sgd"},
+        lambda **settings: {"net": {}, "optimizer": tn.SGD(**settings)},
+    ),
+    "optimizers": (
+        {"optimizer": ["adam", tn.RMSprop(0.02), tn.Adam(0.1)]},
+        {},
+        lambda optimizer: {"net": {}, "optimizer": optimizer},
+    ),
+    "losses": (
+        {"loss": [tn.Huber(0.1), tn.Huber(1.0), "mae"]},
+        {"optimizer": "adam"},
+        lambda loss: {"net": {}, "optimizer": "adam", "loss": loss},
+    ),
+    "schedules": (
+        {"learning_rate": [0.1, 0.02], "n": [2.0, 5.0]},
+        {"optimizer": lambda learning_rate, n: tn.SGD(tn.Warmup(tn.CosineDecay(learning_rate, n), 1.0))},
+        lambda learning_rate, n: {
+            "net": {},
+            "optimizer": tn.SGD(tn.Warmup(tn.CosineDecay(learning_rate, n), 1.0)),
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("case", ALONE)
+def test_every_run_equals_the_network_trained_alone(case: str) -> None:
+    space, options, expected = ALONE[case]
+    result = quick(space, seeds=[3, 8], **options)
+    assert len(result) == 2 * np.prod([len(values) for values in space.values()])
+    table, curves = result.table, result.losses("val_loss")
+    for row in range(len(result)):
+        setting = result.settings[table["setting"][row]]
+        net, history = alone(int(table["seed"][row]), **expected(**setting))
+        np.testing.assert_allclose(table["loss"][row], history["loss"][-1], rtol=1e-12)
+        np.testing.assert_allclose(curves[: len(history), row], history["val_loss"], rtol=1e-12)
+        assert np.isnan(curves[len(history) :, row]).all()
+        assert table["n_epochs"][row] == len(history)
+        model = result.model(int(table["run"][row]))
+        np.testing.assert_allclose(model.predict(X), net.predict(X), rtol=1e-10, atol=1e-13)
+        assert model.backend.name == "numpy"
+        assert model.evaluate(*HELD)["loss"] == pytest.approx(table["val_loss"][row], rel=1e-12)
+
+
+def test_runs_that_differ_in_numbers_only_are_trained_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = []
+
+    class Counted(tn.Ensemble):
+        def fit(self, *args: Any, **kwargs: Any) -> Any:
+            sizes.append(len(self))
+            return super().fit(*args, **kwargs)
+
+    monkeypatch.setattr(sweep_training, "Ensemble", Counted)
+    quick({"width": [4, 6], "dropout": [0.1, 0.2], "learning_rate": [0.1, 0.01, 0.001]}, seeds=2)
+    assert sizes == [12, 12]
+
+
+def test_the_result_does_not_depend_on_how_runs_are_grouped() -> None:
+    space = {"width": [4, 6], "learning_rate": [0.1, 0.01, 0.001]}
+    whole, pieces = (quick(space, seeds=3, group_size=size) for size in (256, 4))
+    assert_same(whole, pieces)
+
+
+def assert_same(a: tn.SweepResult, b: tn.SweepResult) -> None:
+    assert list(a.table) == list(b.table)
+    for name, column in a.table.items():
+        np.testing.assert_array_equal(column, b.table[name], err_msg=name)
+    np.testing.assert_array_equal(a.losses("loss"), b.losses("loss"))
+    np.testing.assert_array_equal(a.best_model.flat_parameters(), b.best_model.flat_parameters())
+
+
+@pytest.mark.parametrize(("n_settings", "n_seeds", "size"), [(1, 1, 1), (5, 3, 4), (4, 7, 100)])
+def test_groups_hold_every_run_once_and_no_unlike_ones(n_settings: int, n_seeds: int, size: int) -> None:
+    keys = [setting % 2 for setting in range(n_settings)]
+    groups = grouped(keys, n_seeds, size)
+    assert sorted(run for runs in groups for run in runs) == list(range(n_settings * n_seeds))
+    assert all(1 <= len(runs) <= size for runs in groups)
+    assert all(len({keys[run // n_seeds] for run in runs}) == 1 for runs in groups)
+
+
+def test_joined_optimizers_have_one_number_for_each_where_they_differ() -> None:
+    one = joined([tn.Adam(tn.StepDecay(0.1, 5)), tn.Adam(tn.StepDecay(0.2, 5))])
+    assert one.learning_rate == tn.StepDecay((0.1, 0.2), 5)
+    assert one.beta1 == 0.9
+
+
+# -- the result ------------------------------------------------------------------------------------------------------
+
+
+def test_the_summary_is_the_mean_and_spread_over_the_seeds() -> None:
+    result = quick({"learning_rate": [0.1, 0.001, 0.02]}, seeds=4)
+    table, summary = result.table, result.summary()
+    assert summary["setting"].tolist() == sorted(
+        range(3), key=lambda i: table["val_loss"][table["setting"] == i].mean()
+    )
+    for row, setting in enumerate(summary["setting"]):
+        values = table["val_loss"][table["setting"] == setting]
+        assert summary["n_runs"][row] == 4
+        assert summary["learning_rate"][row] == [0.1, 0.001, 0.02][setting]
+        expected = (values.mean(), values.std(ddof=1), values.min(), values.max())
+        found = tuple(summary[f"val_loss_{name}"][row] for name in ("mean", "std", "min", "max"))
+        np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+def test_the_best_model_is_the_best_run_of_the_best_setting() -> None:
+    result = quick({"learning_rate": [0.001, 0.1]}, seeds=3)
+    assert result.best_settings == {"learning_rate": 0.1}
+    runs = np.flatnonzero(result.table["learning_rate"] == 0.1)
+    best = runs[result.table["val_loss"][runs].argmin()]
+    model = result.best_model
+    assert model.metadata["settings"] == {"learning_rate": 0.1}
+    assert model.metadata["seed"] == result.table["seed"][best]
+    assert model.evaluate(*HELD)["loss"] == pytest.approx(result.table["val_loss"][best], rel=1e-12)
+
+
+def test_metrics_that_should_be_high_are_ranked_so() -> None:
+    result = quick({"learning_rate": [0.001, 0.1]}, seeds=2, metrics=["r2", "mae"], by="val_r2")
+    assert result.figures == ("loss", "val_loss", "val_r2", "val_mae")
+    assert result.best_settings == {"learning_rate": 0.1}
+    measured = result.best_model.evaluate(*HELD, metrics="r2")["r2"]
+    assert measured == pytest.approx(result.table["val_r2"][2:].max(), rel=1e-12)
+
+
+def test_the_ensemble_of_a_setting_has_its_runs_in_the_order_of_the_seeds() -> None:
+    result = quick({"learning_rate": [0.1, 0.05]}, seeds=[5, 2, 9], group_size=2)
+    models = result.ensemble(1)
+    assert models.seeds == [5, 2, 9]
+    expected = [result.model(run).predict(X) for run in (3, 4, 5)]
+    np.testing.assert_allclose(models.predict(X), expected, rtol=1e-12)
+
+
+def test_without_validation_data_the_training_loss_tells() -> None:
+    result = quick({"learning_rate": [0.001, 0.1]}, validation_data=None, metrics="r2")
+    assert result.by == "loss"
+    assert result.figures == ("loss", "r2")
+
+
+def test_a_share_is_held_out_from_the_end() -> None:
+    held = quick({}, validation_data=None, validation_split=0.2)
+    expected = tn.sweep(
+        build, {}, X[:24], Y[:24], validation_data=(X[24:30], Y[24:30]), optimizer=tn.SGD(0.05), epochs=3, batch_size=8
+    )
+    assert_same(held, expected)
+
+
+@pytest.mark.filterwarnings("error")
+def test_runs_that_diverge_are_reported_and_the_others_go_on() -> None:
+    result = quick({"learning_rate": [1e200, 0.05, 1e-6]}, seeds=2, metrics="r2")
+    table, summary = result.table, result.summary()
+    assert table["diverged"].tolist() == [True, True, False, False, False, False]
+    assert np.isnan(table["val_loss"][:2]).all()
+    assert np.isfinite(table["val_loss"][2:]).all()
+    assert summary["setting"].tolist() == [1, 2, 0]
+    assert summary["n_diverged"].tolist() == [0, 0, 2]
+    assert result.best_settings == {"learning_rate": 0.05}
+    assert "2 diverged" in repr(result)
+
+
+def test_a_sweep_of_which_all_diverged_has_no_best() -> None:
+    result = quick({"learning_rate": [1e200]}, seeds=2)
+    with pytest.raises(ValueError, match="all of them diverged; try lower learning rates"):
+        _ = result.best_model
+    assert "2 diverged" in repr(result)
+
+
+def test_early_stopping_acts_on_each_run() -> None:
+    callback = tn.EarlyStopping("val_loss", patience=1)
+    result = quick({"learning_rate": [0.5, 1e-7]}, epochs=30, seeds=2, callbacks=[callback])
+    for row, (rate, seed) in enumerate(zip(result.table["learning_rate"], result.table["seed"], strict=True)):
+        net, history = alone(
+            int(seed), net={}, optimizer=tn.SGD(rate), epochs=30, callbacks=[tn.EarlyStopping("val_loss", patience=1)]
+        )
+        assert result.table["n_epochs"][row] == len(history)
+        np.testing.assert_allclose(result.table["val_loss"][row], min(history["val_loss"]), rtol=1e-12)
+        np.testing.assert_allclose(result.model(row).predict(X), net.predict(X), rtol=1e-10)
+
+
+def test_settings_that_only_some_runs_have_are_none_in_the_table() -> None:
+    result = quick([{"optimizer": ["sgd"], "momentum": [0.5]}, {"optimizer": ["adam"]}])
+    assert result.table["momentum"].tolist() == [0.5, None]
+
+
+def test_a_setting_that_is_called_as_a_figure_has_another_name_in_the_table() -> None:
+    result = quick({"loss": ["mse", "mae"]})
+    assert result.table["loss_setting"].tolist() == ["mse", "mae"]
+    assert result.table["loss"].dtype == float
+
+
+def test_tables_become_data_frames(monkeypatch: pytest.MonkeyPatch) -> None:
+    pandas = pytest.importorskip("pandas", reason="data frames need pandas: pip install pandas")
+    result = quick({"width": [4, 6], "activation": ["tanh"]}, seeds=2)
+    frame = result.to_pandas()
+    assert frame.shape == (4, len(result.table))
+    assert frame.groupby("width").val_loss.mean().to_dict() == pytest.approx(
+        dict(zip(result.summary()["width"].tolist(), result.summary()["val_loss_mean"].tolist(), strict=True))
+    )
+    assert len(result.to_pandas(summary=True)) == 2
+    monkeypatch.setitem(__import__("sys").modules, "pandas", None)
+    with pytest.raises(DependencyError, match="pip install pandas"):
+        result.to_pandas()
+    assert pandas is not None
+
+
+def test_the_same_call_gives_the_same_result() -> None:
+    space = {"learning_rate": tn.LogUniform(1e-3, 1e-1), "width": [4, 6]}
+    assert_same(*(quick(space, n_samples=4, seed=7, seeds=2, bootstrap=True) for _ in range(2)))
+
+
+def test_sample_weights_and_bootstrap_reach_the_runs() -> None:
+    weight = np.r_[np.ones(10), np.zeros(20)]
+    weighted = quick({}, sample_weight=weight, epochs=2, seeds=2)
+    few = tn.Ensemble(build(), 2, [0, 1])
+    few.fit(*TRAIN, optimizer=tn.SGD(0.05), epochs=2, batch_size=8, validation_data=HELD, sample_weight=weight)
+    np.testing.assert_allclose(weighted.table["val_loss"], few.scores["val_loss"], rtol=1e-12)
+    bagged = tn.Ensemble(build(), 2, [0, 1])
+    bagged.fit(*TRAIN, optimizer=tn.SGD(0.05), epochs=2, batch_size=8, validation_data=HELD, bootstrap=True)
+    found = quick({}, bootstrap=True, epochs=2, seeds=2).table["val_loss"]
+    np.testing.assert_allclose(found, bagged.scores["val_loss"], rtol=1e-12)
+
+
+# -- to look at ------------------------------------------------------------------------------------------------------
+
+
+def test_the_report_shows_what_differs_best_first() -> None:
+    text = repr(quick({"learning_rate": [0.001, 0.1], "width": [4], "activation": ["tanh", "relu"]}, seeds=2))
+    head, names, *rows = text.splitlines()
+    assert head == "SweepResult: 4 settings x 2 seeds, 8 runs"
+    assert names.split()[:3] == ["learning_rate", "activation", "val_loss"]
+    assert [row.split()[0] for row in rows] == ["0.1", "0.1", "0.001", "0.001"]
+
+
+def test_plots_draw_each_setting(tmp_path: Any) -> None:
+    pytest.importorskip("matplotlib", reason="plots need matplotlib: pip install matplotlib")
+    result = quick({"learning_rate": [1e-3, 1e-2, 0.1, 1e200], "activation": ["tanh", "relu"]}, seeds=2)
+    parallel = result.plot_parallel(tmp_path / "parallel.png")
+    (lines,) = parallel.axes[0].collections
+    assert len(lines.get_segments()) == 6  # Two settings diverged.
+    heights = np.array(lines.get_segments())[:, -1, 1]
+    means = result.summary()["val_loss_mean"][:6][::-1]
+    assert (np.argsort(heights) == np.argsort(means)).all()
+    assert [label.get_text() for label in parallel.axes[0].get_xticklabels()] == [
+        "learning_rate",
+        "activation",
+        "val_loss (mean)",
+    ]
+    losses = result.plot_losses(tmp_path / "losses.svg", n_settings=2)
+    best = losses.axes[0].get_lines()[-1]
+    setting = result.summary()["setting"][0]
+    expected = np.median(result.losses("val_loss")[:, result.table["setting"] == setting], axis=1)
+    np.testing.assert_allclose(best.get_ydata(), expected)
+    assert (tmp_path / "parallel.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "losses.svg").read_text().startswith("<?xml")
+
+
+def test_progress_is_a_line_for_each_group(capsys: pytest.CaptureFixture[str]) -> None:
+    result = quick({"width": [4, 6]}, seeds=2, verbose=1)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[1] for line in lines] == ["2/4", "4/4"]
+    assert f"best val_loss {result.table['val_loss'].min():.6g}" in lines[-1]
+    quick({}, verbose=0)
+    assert capsys.readouterr().out == ""
+
+
+# -- errors ----------------------------------------------------------------------------------------------------------
+
+
+class Double(tn.Layer):
+    def forward(self, x: Any, training: bool = False) -> Any:
+        return 2 * x
+
+    def backward(self, dy: Any) -> Any:
+        return 2 * dy
+
+
+def anything(**settings: Any) -> tn.Sequential:
+    return build(**settings)
+
+
+def needs(width: int) -> tn.Sequential:
+    return build(width)
+
+
+ERRORS: dict[str, tuple[Any, dict[str, Any], type[Exception], str]] = {
+    "unknown name": ({"widht": [3]}, {}, ValueError, "got 'widht'. build takes 'width', 'dropout'.*'learning_rate'"),
+    "not of the optimizer": ({"beta1": [0.9]}, {"optimizer": "sgd"}, ValueError, "got 'beta1'"),
+    "unknown optimizer": ({"optimizer": ["sdg"]}, {}, ValueError, "optimizer must be one of"),
+    "bad value": ({"learning_rate": [-1.0]}, {}, ValueError, "learning_rate must be a finite number > 0"),
+    "bad epochs": ({"epochs": [0]}, {}, ValueError, "epochs must be a whole number >= 1"),
+    "bad shuffle": ({"shuffle": ["no"]}, {}, ValueError, "shuffle must be True, False or 'replacement'"),
+    "schedule replaced": (
+        {"learning_rate": [0.1]},
+        {"optimizer": tn.SGD(tn.CosineDecay(0.1, 3))},
+        ValueError,
+        "would replace the schedule.*Give a function",
+    ),
+    "one for each model": ({}, {"optimizer": tn.SGD([0.1, 0.2])}, ValueError, "one number for the learning_rate"),
+    "missing": ({}, {"build": needs}, TypeError, "build cannot be called with nothing.*'width'"),
+    "no network": ({}, {"build": lambda: 3}, TypeError, "build must return Sequential; got 3"),
+    "no function": ({}, {"build": 3}, TypeError, "expects a function build"),
+    "no optimizer": ({}, {"optimizer": lambda: 3}, TypeError, "optimizer must return Optimizer; got 3"),
+    "custom layer": (
+        {},
+        {"build": lambda: tn.Sequential(tn.Linear(3, 1), Double(), backend="numpy")},
+        TypeError,
+        "built-in layers; got Double",
+    ),
+    "not adapted": (
+        {},
+        {"build": lambda: tn.Sequential(tn.Normalize(3), tn.Linear(3, 1), backend="numpy")},
+        ValueError,
+        "has seen no data yet",
+    ),
+    "wrong width": (
+        {},
+        {"build": lambda: tn.Sequential(tn.Linear(2, 1), backend="numpy")},
+        ValueError,
+        r"Linear\(2, 1\) expects x of shape",
+    ),
+    "seeds": ({}, {"seeds": [1, 1]}, ValueError, "at least one, all different"),
+    "seeds 0": ({}, {"seeds": 0}, ValueError, "seeds must be a whole number >= 1"),
+    "callbacks": ({}, {"callbacks": [tn.CSVLogger("a.csv")]}, TypeError, "EarlyStopping and ReduceLROnPlateau"),
+    "by": ({}, {"by": "val_r2"}, ValueError, "by expects a figure of this sweep, 'loss', 'val_loss'; got 'val_r2'"),
+    "both": ({}, {"validation_split": 0.2}, ValueError, "validation_data or validation_split, not both"),
+    "verbose": ({}, {"verbose": 3}, ValueError, "verbose must be 0, 1 or 2"),
+    "threads": ({}, {"threads": 0}, ValueError, "threads must be a whole number >= 1"),
+    "group_size": ({}, {"group_size": 0}, ValueError, "group_size must be a whole number >= 1"),
+}
+
+
+@pytest.mark.parametrize("case", ERRORS)
+def test_what_does_not_fit_is_an_error_before_anything_is_trained(case: str, tmp_path: Any) -> None:
+    space, options, error, message = ERRORS[case]
+    with pytest.raises(error, match=message):
+        quick(space, folder=tmp_path / "sweep", **options)
+    assert not (tmp_path / "sweep").exists()
+
+
+def test_a_build_that_takes_any_name_gets_what_nobody_else_knows() -> None:
+    result = quick({"width": [4, 6], "learning_rate": [0.1]}, build=anything)
+    assert {result.model(run).program.ops[1].n_out for run in range(2)} == {4, 6}
+
+
+@pytest.mark.parametrize("name", ["model", "losses", "ensemble", "summary"])
+def test_asking_for_what_is_not_there_is_an_error(name: str) -> None:
+    result = quick({})
+    wrong: dict[str, Any] = {"model": 7, "losses": "accuracy", "ensemble": 3, "summary": "val_r2"}
+    with pytest.raises(ValueError, match=f"expects .*{wrong[name]!r}"):
+        getattr(result, name)(wrong[name])

@@ -1,0 +1,108 @@
+"""Sweeps in several processes, and on a cluster: the same results, wherever runs are trained."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinynet as tn
+from tinynet import config, sweep_training
+from tinynet.errors import DependencyError
+
+ROOT = Path(__file__).resolve().parent.parent
+X = np.random.default_rng(0).normal(size=(30, 2))
+Y = X[:, :1] * X[:, 1:]
+
+
+def run(**options: Any) -> tn.SweepResult:
+    def build(width: int) -> tn.Sequential:
+        return tn.Sequential(tn.Linear(2, width), tn.Tanh(), tn.Linear(width, 1), dtype="float64")
+
+    space = {"width": [3, 4], "learning_rate": [0.1, 0.01]}
+    with tn.use_backend("numpy"):
+        return tn.sweep(build, space, X, Y, seeds=2, epochs=2, validation_split=0.2, group_size=2, **options)
+
+
+def assert_same(a: tn.SweepResult, b: tn.SweepResult) -> None:
+    for name, column in a.table.items():
+        np.testing.assert_array_equal(column, b.table[name], err_msg=name)
+    np.testing.assert_array_equal(a.best_model.flat_parameters(), b.best_model.flat_parameters())
+
+
+def test_two_processes_give_what_one_gives(tmp_path: Path) -> None:
+    joblib = pytest.importorskip("joblib", reason="processes need joblib: pip install joblib")
+    expected = run()
+    assert_same(run(n_jobs=2, folder=tmp_path), expected)
+    with joblib.parallel_config(backend="threading", n_jobs=2):
+        assert_same(run(), expected)  # None is what the context says.
+
+
+def test_workers_take_the_backend_that_is_in_force_here() -> None:
+    pytest.importorskip("joblib", reason="processes need joblib: pip install joblib")
+    assert {group.plan.split(":")[0] for group in run(n_jobs=2)._groups} == {run()._groups[0].plan.split(":")[0]}
+
+
+def test_processes_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    joblib = pytest.importorskip("joblib", reason="processes need joblib: pip install joblib")
+    seen = []
+    train = sweep_training.train
+
+    def watched(task: Any, recipe: Any, data: Any, options: Any, backend: Any = None) -> Any:
+        seen.append(options.threads)
+        return train(task, recipe, data, options, backend)
+
+    monkeypatch.setattr(sweep_training, "train", watched)
+    monkeypatch.setattr(sweep_training, "usable_cores", lambda: 8)
+    with joblib.parallel_config(backend="threading"):
+        run(n_jobs=2)
+        run(n_jobs=2, threads=1)
+    assert seen == [4] * 4 + [1] * 4
+    assert config.chosen_threads() is None
+
+
+def test_without_joblib_the_error_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "joblib", None)
+    with pytest.raises(DependencyError, match=r"sweep\(n_jobs=2\) needs the package joblib.*pip install joblib"):
+        run(n_jobs=2)
+
+
+def test_a_sweep_here_does_not_import_joblib() -> None:
+    code = (
+        "import sys, tinynet as tn\n"
+        "build = lambda: tn.Sequential(tn.Linear(1, 1), backend='numpy')\n"
+        "tn.sweep(build, {}, [[0.0], [1.0]], [0.0, 1.0])\n"
+        "print(sorted({'joblib', 'dask', 'pandas', 'matplotlib', 'rich'} & set(sys.modules)))\n"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert result.stdout.strip() == "[]"
+
+
+def test_the_example_on_a_dask_cluster_gives_what_one_process_gives(tmp_path: Path) -> None:
+    pytest.importorskip("distributed", reason="the cluster needs Dask: pip install 'dask[distributed]'")
+    pytest.importorskip("joblib", reason="the cluster needs joblib: pip install joblib")
+    script = ROOT / "examples" / "sweep_on_a_cluster.py"
+    arguments = ["--workers", "2", "--seeds", "2", "--epochs", "2", "--folder", str(tmp_path / "sweep")]
+    process = subprocess.run(
+        [sys.executable, str(script), *arguments],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "TINYNET_BACKEND": "numpy", "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert process.returncode == 0, process.stderr
+    assert "workers: 2" in process.stdout
+    assert "30 settings x 2 seeds, 60 runs" in process.stdout
+    names: dict[str, Any] = {"__name__": "example"}
+    exec(compile(script.read_text(), str(script), "exec"), names)
+    rng = np.random.default_rng(0)
+    x = rng.uniform(-2, 2, (400, 2))
+    y = np.sin(x[:, 0]) * np.cos(2 * x[:, 1]) + rng.normal(0, 0.05, 400)
+    with tn.use_backend("numpy"):
+        expected = tn.sweep(names["build"], names["SPACE"], x, y, validation_split=0.25, seeds=2, epochs=2)
+    assert_same(tn.SweepResult.load(tmp_path / "sweep"), expected)
