@@ -61,6 +61,7 @@ class LoopPlan(Plan):
         self._training = Chain(program, len(program.ops) - 1, backend) if fused_output else self._chain
         self._batch: dict[str, Array] = {}
         self._d_prediction: Array | None = None
+        self._norm: Array = backend.empty((1,), "float64")
 
     # -- the contract ------------------------------------------------------------------------------------------------
 
@@ -76,23 +77,22 @@ class LoopPlan(Plan):
         """Train; see ``Plan.run``."""
         loss, optimizer = _required(self.program)
         n_visits = len(x) if order is None else order.shape[1]
-        batch_size = self.program.batch_size or n_visits
+        batches = _cut(n_visits, self.program.batch_size or n_visits)
         bound = self._training.bind(state)
         losses = np.zeros((len(learning_rates), 1))
         for epoch, rates in enumerate(learning_rates):
-            total = 0.0
-            for update, start in enumerate(range(0, n_visits, batch_size)):
-                stop = min(start + batch_size, n_visits)
+            # The losses of an epoch stay where they were computed until its end: a GPU is not waited for before.
+            values = self.backend.empty((len(batches),), "float64")
+            for update, (start, stop) in enumerate(batches):
                 index = None if order is None else order[epoch, start:stop]
                 xb = self._rows("x", x, index, start, stop, self.program.dtype)
                 yb = self._rows("y", y, index, start, stop, "int64" if loss.index_target else self.program.dtype)
                 wb = None
                 if sample_weight is not None:
                     wb = self._rows("weight", sample_weight, index, start, stop, self.program.dtype)
-                value = self._forward_backward(bound, state, xb, yb, wb)
-                total += value * (stop - start) if loss.reduction == "mean" else value
+                self._forward_backward(bound, state, xb, yb, wb, values[update : update + 1])
                 self._update(state, optimizer, float(rates[min(update, len(rates) - 1)]))
-            losses[epoch] = total / n_visits if loss.reduction == "mean" else total
+            losses[epoch] = _total(loss, batches, self.backend.to_numpy(values))
         return losses
 
     def predict(self, state: State, x: Array, out: Array) -> bool:
@@ -129,23 +129,24 @@ class LoopPlan(Plan):
 
     def gradient(self, state: State, x: Array, y: Array, sample_weight: Array | None = None) -> float:
         """Return the loss and fill ``state.gradients``; see ``Plan.gradient``."""
-        return self._forward_backward(self._training.bind(state), state, x, y, sample_weight)
+        value = self.backend.empty((1,), "float64")
+        self._forward_backward(self._training.bind(state), state, x, y, sample_weight, value)
+        return float(self.backend.to_numpy(value)[0])
 
     def evaluate(self, state: State, x: Array, y: Array, sample_weight: Array | None = None) -> float:
         """Return the loss over ``x``; see ``Plan.evaluate``."""
         loss, _ = _required(self.program, optimizer=False)
         forward = self._prediction_of(state)
-        total = 0.0
         # A custom loss of a whole set need not be a sum over its samples, so it sees the set at once.
         rows = len(x) if loss.custom is not None else PREDICT_ROWS
-        for start in range(0, len(x), rows):
-            stop = min(start + rows, len(x))
+        batches = _cut(len(x), rows)
+        values = self.backend.empty((len(batches),), "float64")
+        for chunk, (start, stop) in enumerate(batches):
             xb = self._rows("x", x, None, start, stop, self.program.dtype)
             yb = self._rows("y", y, None, start, stop, "int64" if loss.index_target else self.program.dtype)
             wb = None if sample_weight is None else sample_weight[start:stop]
-            value, _ = self._loss(forward(xb), yb, wb)
-            total += value * (stop - start) if loss.reduction == "mean" else value
-        return total / len(x) if loss.reduction == "mean" else total
+            self._loss(forward(xb), yb, wb, values[chunk : chunk + 1])
+        return _total(loss, batches, self.backend.to_numpy(values))
 
     def _prediction_of(self, state: State) -> Callable[[Array], Array]:
         """Return the function from samples to what the loss reads, in scratch."""
@@ -165,7 +166,8 @@ class LoopPlan(Plan):
     def input_gradient(self, state: State, x: Array, y: Array, sample_weight: Array | None = None) -> Array:
         """Return the gradient of the loss with respect to ``x``; fill ``state.gradients``."""
         bound = self._training.bind(state)
-        _, d_prediction = self._loss(_forward(bound, x, state), y, sample_weight)
+        value = self.backend.empty((1,), "float64")
+        d_prediction = self._loss(_forward(bound, x, state), y, sample_weight, value)
         return _backward(bound, d_prediction, need_dx=True).copy()
 
     def update(self, state: State, learning_rate: float) -> None:
@@ -179,7 +181,7 @@ class LoopPlan(Plan):
         if index is None and source.dtype == dtype:
             return source[start:stop]
         if index is None:
-            index = np.arange(start, stop)
+            index = self.backend.namespace.arange(start, stop)
         buffer = self._batch.get(name)
         if buffer is None or len(buffer) < len(index) or buffer.shape[1:] != source.shape[1:] or buffer.dtype != dtype:
             buffer = self._batch[name] = self.backend.empty((len(index), *source.shape[1:]), dtype)
@@ -187,38 +189,54 @@ class LoopPlan(Plan):
         self.backend.kernels.gather_rows(source, index, out)
         return out
 
-    def _forward_backward(self, bound: Bound, state: State, x: Array, y: Array, weight: Array | None) -> float:
-        value, d_prediction = self._loss(_forward(bound, x, state), y, weight)
+    def _forward_backward(
+        self, bound: Bound, state: State, x: Array, y: Array, weight: Array | None, value: Array
+    ) -> None:
+        """Fill ``state.gradients``; write the loss of a batch to ``value``, a float64 array of one element."""
+        d_prediction = self._loss(_forward(bound, x, state), y, weight, value)
         _backward(bound, d_prediction, need_dx=False)
-        return value
 
-    def _loss(self, prediction: Array, y: Array, weight: Array | None) -> tuple[float, Array]:
-        """Return the loss of a batch and its gradient with respect to the prediction (or the logits)."""
+    def _loss(self, prediction: Array, y: Array, weight: Array | None, value: Array) -> Array:
+        """Write the loss of a batch to ``value``; return its gradient by the prediction (or the logits)."""
         loss, _ = _required(self.program, optimizer=False)
         if loss.custom is not None:
             arguments = (prediction, y) if weight is None else (prediction, y, weight)
-            return float(loss.custom.forward(*arguments)), loss.custom.backward(*arguments)
+            value[...] = float(loss.custom.forward(*arguments))
+            return loss.custom.backward(*arguments)
         rows, columns = prediction.shape
         if self._d_prediction is None or len(self._d_prediction) < rows:
             self._d_prediction = self.backend.empty((rows, columns), self.program.dtype)
         d_prediction = self._d_prediction[:rows]
         scale = loss.scale(rows, columns)
-        value = self.backend.kernels.loss_forward_backward(
-            loss.kind, prediction, y, weight, d_prediction, scale, loss.parameter
+        self.backend.kernels.loss_forward_backward(
+            loss.kind, prediction, y, weight, d_prediction, scale, loss.parameter, value
         )
-        return float(value), d_prediction
+        return d_prediction
 
     def _update(self, state: State, optimizer: OptimizerSpec, learning_rate: float) -> None:
         kernels = self.backend.kernels
         if optimizer.clip_value is not None:
             kernels.clip_by_value(state.gradients, optimizer.clip_value)
         if optimizer.clip_norm is not None:
-            kernels.clip_by_norm(state.gradients, optimizer.clip_norm)
+            kernels.clip_by_norm(state.gradients, optimizer.clip_norm, self._norm)
         state.step += 1
         state.draws += 1
         step = getattr(kernels, f"{optimizer.kind}_step")
         settings = [value for _, value in optimizer.settings]
         step(state.parameters, state.gradients, state.moments, state.step, learning_rate, *settings)
+
+
+def _cut(n: int, size: int) -> list[tuple[int, int]]:
+    """Cut ``n`` rows into batches: where each starts and stops. The last may be smaller."""
+    return [(start, min(start + size, n)) for start in range(0, n, size)]
+
+
+def _total(loss: LossSpec, batches: list[tuple[int, int]], values: NDArray[np.float64]) -> float:
+    """Return the loss of all batches from those of each: the mean over the samples, or the sum."""
+    mean, total = loss.reduction == "mean", 0.0
+    for (start, stop), value in zip(batches, values.tolist(), strict=True):
+        total += value * (stop - start) if mean else value
+    return total / batches[-1][1] if mean else total
 
 
 def _forward(bound: Bound, x: Array, state: State | None) -> Array:

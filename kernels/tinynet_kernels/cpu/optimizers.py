@@ -6,7 +6,8 @@ What a step does is settled when its loop is made (with momentum or without, ...
 import math
 from functools import cache
 
-from tinynet_kernels._typing import FloatArray
+from tinynet_kernels._results import given
+from tinynet_kernels._typing import FloatArray, ValueArray
 from tinynet_kernels.cpu.compiling import Kernel, compiled, compiled_sum, inlined
 
 
@@ -77,9 +78,14 @@ def rmsprop_step(
     kernel(parameters, gradients, moments, learning_rate, alpha, epsilon, weight_decay, momentum)
 
 
-@inlined
-def clip_by_norm(gradients: FloatArray, max_norm: float) -> float:
+def clip_by_norm(gradients: FloatArray, max_norm: float, norm: ValueArray | None = None) -> float | None:
     """Scale so that the 2-norm is at most ``max_norm``. See ``tinynet_kernels.reference.clip_by_norm``."""
+    return given(shrink_to_norm(gradients, max_norm), norm)
+
+
+@inlined
+def shrink_to_norm(gradients: FloatArray, max_norm: float) -> float:
+    """``clip_by_norm`` for compiled code: always returns the norm."""
     norm: float = _norm(gradients)
     coefficient = max_norm / (norm + 1e-6)
     if not coefficient >= 1:

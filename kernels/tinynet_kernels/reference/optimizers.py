@@ -12,7 +12,8 @@ import math
 
 import numpy as np
 
-from tinynet_kernels._typing import FloatArray
+from tinynet_kernels._results import given
+from tinynet_kernels._typing import FloatArray, ValueArray
 
 
 @np.errstate(all="ignore")
@@ -153,7 +154,7 @@ def rmsprop_step(
 
 
 @np.errstate(all="ignore")
-def clip_by_norm(gradients: FloatArray, max_norm: float) -> float:
+def clip_by_norm(gradients: FloatArray, max_norm: float, norm: ValueArray | None = None) -> float | None:
     """Scale a vector in place so that its 2-norm is at most ``max_norm``, as PyTorch's ``clip_grad_norm_``.
 
     The factor is ``max_norm / (norm + 1e-6)``, applied where it is below 1. A NaN anywhere makes everything NaN.
@@ -163,17 +164,19 @@ def clip_by_norm(gradients: FloatArray, max_norm: float) -> float:
     gradients : (n,) array
         Scaled in place.
     max_norm : float
+    norm : (1,) float64 array, optional
+        Overwritten with the norm, which is then not returned: on a GPU, a number would have to be waited for.
 
     Returns
     -------
-    float
-        The norm before, computed in float64.
+    float or None
+        The norm before, computed in float64; None where it went to ``norm``.
     """
-    norm = _norm(gradients)
-    coefficient = float(max_norm) / (norm + 1e-6)
+    before = _norm(gradients)
+    coefficient = float(max_norm) / (before + 1e-6)
     if not coefficient >= 1:
         gradients *= coefficient
-    return norm
+    return given(before, norm)
 
 
 @np.errstate(all="ignore")
