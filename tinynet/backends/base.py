@@ -26,6 +26,10 @@ FloatArray = NDArray[np.floating[Any]]
 class State:
     """All that training changes, as flat contiguous vectors on the backend.
 
+    The state of an ensemble has the models as an axis of their own: parameters, gradients and buffers are
+    (n_models, n), moments (n_moments, n_models, n_parameters), and ``step``, ``draws`` and ``dropout_seed`` are (n_models,)
+    int64 arrays in host memory.
+
     Attributes
     ----------
     parameters, gradients : (n_parameters,) float
@@ -45,9 +49,9 @@ class State:
     gradients: Array
     moments: Array
     buffers: Array
-    step: int = 0
-    draws: int = 0
-    dropout_seed: int = 0
+    step: Any = 0
+    draws: Any = 0
+    dropout_seed: Any = 0
 
 
 def views(flat: Array, layout: tuple[tuple[int, Shape], ...]) -> tuple[Array, ...]:
@@ -92,11 +96,18 @@ class Plan(ABC):
         -------
         losses : (n_epochs, n_models) float64 array
             With reduction "mean" the mean over the epoch's samples, with "sum" their total.
+
+        Notes
+        -----
+        The models of an ensemble share ``x`` and ``y``. Each may have its own order (n_epochs, n_models, n_visits),
+        learning rates (n_epochs, n_rates, n_models) and weights (n_models, n_samples); else they share those, too.
         """
 
     @abstractmethod
     def predict(self, state: State, x: Array, out: Array) -> bool:
         """Write the network's output for ``x`` (n_samples, n_in) to ``out`` (n_samples, n_out).
+
+        For an ensemble ``out`` is (n_models, n_samples, n_out).
 
         Returns
         -------
@@ -116,12 +127,12 @@ class Plan(ABC):
         """
 
     @abstractmethod
-    def gradient(self, state: State, x: Array, y: Array, sample_weight: Array | None = None) -> float:
-        """Return the loss of all of ``x`` taken as one batch; fill ``state.gradients``."""
+    def gradient(self, state: State, x: Array, y: Array, sample_weight: Array | None = None) -> Any:
+        """Return the loss of all of ``x`` taken as one batch, of an ensemble (n_models,); fill ``state.gradients``."""
 
     @abstractmethod
-    def evaluate(self, state: State, x: Array, y: Array, sample_weight: Array | None = None) -> float:
-        """Return the loss over ``x`` with dropout off; nothing in ``state`` changes."""
+    def evaluate(self, state: State, x: Array, y: Array, sample_weight: Array | None = None) -> Any:
+        """Return the loss over ``x`` with dropout off, of an ensemble (n_models,); nothing in ``state`` changes."""
 
 
 class Backend(ABC):
@@ -156,14 +167,18 @@ class Backend(ABC):
     def plan(self, program: Program, *, granularity: Granularity = "epoch") -> Plan:
         """Return the quickest plan for the program; ``"step"`` asks for one that can be stopped after every update."""
 
-    def new_state(self, program: Program, parameters: FloatArray, dropout_seed: int = 0) -> State:
+    def new_state(self, program: Program, parameters: FloatArray, dropout_seed: Any = 0) -> State:
         """Return a state with these parameters and all else zero."""
         dtype = np.dtype(program.dtype)
         n_moments = program.optimizer.n_moments if program.optimizer else 0
+        models = () if program.n_models is None else (program.n_models,)
+        counter = 0 if program.n_models is None else np.zeros(program.n_models, np.int64)
         return State(
             parameters=self.asarray(np.array(parameters, dtype=dtype)),
-            gradients=self.asarray(np.zeros(program.n_parameters, dtype)),
-            moments=self.asarray(np.zeros((n_moments, program.n_parameters), dtype)),
-            buffers=self.asarray(np.zeros(program.n_buffers, dtype)),
+            gradients=self.asarray(np.zeros((*models, program.n_parameters), dtype)),
+            moments=self.asarray(np.zeros((n_moments, *models, program.n_parameters), dtype)),
+            buffers=self.asarray(np.zeros((*models, program.n_buffers), dtype)),
+            step=counter,
+            draws=np.copy(counter) if models else 0,
             dropout_seed=dropout_seed,
         )

@@ -51,8 +51,8 @@ class LoopPlan(Plan):
     """
 
     def __init__(self, program: Program, backend: Backend, reason: str) -> None:
-        if program.n_models != 1:
-            raise ValueError(f"a loop plan trains one model at a time; got n_models={program.n_models}.")
+        if program.n_models is not None:
+            raise ValueError(f"a loop plan trains one model; got n_models={program.n_models}. Use a MembersPlan.")
         self.program = program
         self.backend = backend
         self.description = f"loop: {reason}"

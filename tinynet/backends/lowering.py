@@ -54,5 +54,5 @@ def loss_of(loss: LossSpec, n_out: int) -> Loss:
 
 
 def _optimizer(optimizer: OptimizerSpec) -> Optimizer:
-    settings = tuple(float(value) for _, value in optimizer.settings)
+    settings = tuple(value if isinstance(value, tuple) else float(value) for _, value in optimizer.settings)
     return Optimizer(optimizer.kind, settings, optimizer.clip_norm, optimizer.clip_value)
