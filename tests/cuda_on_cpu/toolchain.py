@@ -17,7 +17,7 @@ DYNAMIC_SHARED = 227 * 1024
 """Bytes of dynamic shared memory that a block can have: those of an H100."""
 
 _GUARD = 1024
-# Without -fno-extern-tls-init, each use of an array declared `extern __shared__` looks for a function that initialises it.
+# -fno-extern-tls-init: no use of an array declared `extern __shared__` looks for a function that initialises it.
 _COMMON = [
     *("-std=c++17", "-O1", "-fPIC", "-fvisibility=hidden", "-fno-gnu-unique", "-fno-extern-tls-init"),
     *("-fsigned-char", "-ffp-contract=off", "-w"),
