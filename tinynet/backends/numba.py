@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from tinynet import config
+from tinynet.backends import get_backend
 from tinynet.backends.base import Backend, Granularity, Plan
 from tinynet.backends.loop import LoopPlan
 from tinynet.backends.numpy import HostBackend, slow_reason
@@ -22,7 +24,12 @@ class NumbaBackend(HostBackend):
         if reason is not None:
             return LoopPlan(program, self, reason)
         trains = program.loss is not None and program.optimizer is not None
-        return FusedPlan(program, self) if trains else FusedForward(program, self)
+        plan = FusedPlan(program, self) if trains else FusedForward(program, self)
+        if config.compiles_in_background():
+            from tinynet.backends.warming import WarmingPlan
+
+            return WarmingPlan(plan, LoopPlan(program, get_backend("numpy"), "not compiled yet"))
+        return plan
 
 
 def create() -> Backend:

@@ -15,6 +15,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from tinynet_kernels.cpu import compiling
 from tinynet_kernels.cpu.compiling import Kernel, fingerprint
 from tinynet_kernels.cpu.fused import blocked, medium, rows, tiny
 from tinynet_kernels.network import Layer, Network
@@ -43,6 +44,10 @@ class Fused(NamedTuple):
     n_scratch: int
     block: int
     threaded: bool = False
+
+    def on_disk(self) -> bool:
+        """Whether its machine code is on disk."""
+        return compiling.on_disk(self.run)
 
 
 def epochs(network: Network, batch_size: int) -> Fused:
