@@ -5,7 +5,7 @@
 // it reads each weight once for all of them, and the rows, which its neighbours read as well, some numbers at a time.
 #pragma once
 
-#include "network.cuh"
+#include "fused/network.cuh"
 
 namespace tinynet {
 

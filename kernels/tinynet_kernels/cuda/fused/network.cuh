@@ -127,14 +127,14 @@ __device__ __forceinline__ void deliver(Pass& pass, int r, int c, Real dy) {
 // -- the way up --------------------------------------------------------------------------------------------------------
 
 /// Take an output of the network: write it, or take its loss, and begin the way down.
-template <Mode mode>
+template <Mode mode, class Loss = net::Loss>
 __device__ __forceinline__ void finish(Pass& pass, int r, int c, Real y) {
     constexpr int last = net::n_stages - 1;
     if constexpr (mode == Mode::predict) {
         pass.out[(pass.first_row + r) * net::n_out + c] = y;
-    } else if constexpr (net::Loss::elementwise) {
+    } else if constexpr (Loss::elementwise) {
         const Real weight = weight_of(pass, r);
-        const ValueAndSlope<Real> loss = net::Loss::template at<Real>(y, Real(targets_of(pass, r)[c]), pass.parameter);
+        const ValueAndSlope<Real> loss = Loss::template at<Real>(y, Real(targets_of(pass, r)[c]), pass.parameter);
         pass.total += double(loss.value) * weight;
         if constexpr (mode == Mode::train) {
             deliver<last>(pass, r, c, pass.factor * weight * loss.slope);
@@ -223,12 +223,12 @@ __device__ __forceinline__ void softmax_backward(Pass& pass, int r, bool taken, 
 }
 
 /// The loss of row r, if it is one of whole rows, and the way down from it.
-template <Mode mode>
+template <Mode mode, class Loss = net::Loss>
 __device__ __forceinline__ void row_loss(Pass& pass, int r, bool taken, Lanes lanes) {
     constexpr int last = net::n_stages - 1, n = net::n_out;
     const Real weight = taken ? weight_of(pass, r) : Real(0);
     Real* d = &d_of<last>(pass, r, 0);
-    const Real value = net::Loss::row(
+    const Real value = Loss::row(
         &y_of<last>(pass, r, 0), targets_of(pass, r), d, Index(taken ? n : 0), pass.factor * weight, lanes);
     if (taken) {
         if (lanes.rank() == 0) {
