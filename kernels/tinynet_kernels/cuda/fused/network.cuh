@@ -26,6 +26,16 @@ struct Dropout {
     Real kept;
 };
 
+/// Factors of the gradient of the loss, in a whole batch and in the last one of an epoch, which may be smaller.
+struct Factors {
+    Real whole, last;
+
+    __device__ __forceinline__ explicit Factors(Index n_visits)
+        : whole(of(net::batch)), last(of((n_visits - 1) % net::batch + 1)) {}
+
+    static __device__ __forceinline__ Real of(Index rows) { return Real(net::mean ? net::scale / double(rows) : net::scale); }
+};
+
 /// A tile of a batch: its rows, and what all of them need.
 struct Pass {
     Real* memory;         // outputs and gradients of every stage

@@ -160,6 +160,7 @@ __global__ void __launch_bounds__(net::threads) persistent(
         const double rate = numbers[net::first_rate + k];
         dropouts[k] = {Word(rate * 4294967296.0), Real(1 / (1 - rate))};
     }
+    const Factors factors(n_visits);
     Update update(numbers);
     Clock clock(numbers, Index(counters[0]) + first_update);
     Pass pass{};
@@ -189,7 +190,6 @@ __global__ void __launch_bounds__(net::threads) persistent(
         const Cursor now = at;
         at.advance();
         const int rows = now.rows();
-        const Index batch_rows = now.batch_end() - now.batch_start;
         const bool more = number + now.ends_batch() < last_update;
         if constexpr (fetches_ahead) {
             if (more) {
@@ -207,7 +207,7 @@ __global__ void __launch_bounds__(net::threads) persistent(
         pass.t = tile.t;
         pass.weight = tile.weight;
         pass.first_row = now.start - now.batch_start;
-        pass.factor = Real(net::mean ? net::scale / double(batch_rows) : net::scale);
+        pass.factor = now.batch_end() - now.batch_start == net::batch ? factors.whole : factors.last;
         up_and_down(pass, p, rows);
         if constexpr (fetches_ahead) {
             if (more) {

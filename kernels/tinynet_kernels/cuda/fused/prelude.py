@@ -49,11 +49,23 @@ class Shape:
 
 @dataclass(frozen=True)
 class Prelude:
-    """A network's text, and the bytes of shared memory that its kernel needs."""
+    """A network's text, and what its kernel needs.
+
+    Attributes
+    ----------
+    text : str
+    shared_bytes : int
+        Of dynamic shared memory, where parameters and activations lie there.
+    n_state : int
+        Numbers that hold parameters, gradients and moments, where they lie in registers.
+    n_memory : int
+        Numbers that hold what lies between the layers.
+    """
 
     text: str
     shared_bytes: int
-    n_numbers: int
+    n_state: int
+    n_memory: int
 
 
 def numbers_of(network: Network, n_models: int) -> list[list[float]]:
@@ -187,7 +199,7 @@ def prelude(network: Network, shape: Shape) -> Prelude:
             "",
         ]
     )
-    return Prelude(text, place * size, len(_settings(network)))
+    return Prelude(text, place * size, (2 + traits.n_moments) * flat, memory)
 
 
 def row_slots(rows: int) -> int:

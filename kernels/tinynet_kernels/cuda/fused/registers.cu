@@ -172,6 +172,7 @@ __global__ void __launch_bounds__(net::threads) registers(
         const double rate = numbers[net::first_rate + k];
         dropouts[k] = {Word(rate * 4294967296.0), Real(1 / (1 - rate))};
     }
+    const Factors factors(n_visits);
     Update update(numbers);
     Clock clock(numbers, Index(counters[0]) + first_update);
     Real memory[net::memory_size];
@@ -220,7 +221,7 @@ __global__ void __launch_bounds__(net::threads) registers(
                         !own_rows ? staged.weight[row] : weight[own_weight ? index * n_samples + row : row];
                 }
                 pass.first_row = visit - batch_start;
-                pass.factor = Real(net::mean ? net::scale / double(batch_rows) : net::scale);
+                pass.factor = batch_rows == net::batch ? factors.whole : factors.last;
                 up_from<Mode::train, 0>(pass, model.p);
                 down_from<rest_of_gradient<net::n_stages - 1>()>(pass, model);
                 if (visit + 1 == batch_start + batch_rows) {

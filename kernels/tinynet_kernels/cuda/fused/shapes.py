@@ -1,0 +1,101 @@
+"""How fused kernels are cut for a network and a device.
+
+The rules are estimates from the machine's published figures, to be measured: a thread's share should be long enough to
+hide latencies, and every model of an ensemble should find room on the device at once.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from tinynet_kernels.cuda.fused.prelude import REALS, Shape, prelude
+from tinynet_kernels.network import Network
+
+MAX_ROWS = 128
+"""Most samples that go through a network together. More would only take shared memory."""
+
+MAX_THREADS = 512
+
+SPARE_BYTES = 1024
+"""Shared memory that a block needs beside what a prelude counts: sums over the block, and what CUDA keeps for itself."""
+
+REGISTERS_FOR_PARAMETERS = 180
+"""Of a thread's 255, those that may hold parameters, gradients and moments. With more, the compiler spills (sm_90)."""
+
+REGISTERS_FOR_MEMORY = 64
+"""Of these, those that may hold what lies between the layers."""
+
+STAGED_BYTES = 8192
+"""Of the samples that a block stages for its models."""
+
+
+class Limits(NamedTuple):
+    """What a device offers.
+
+    Attributes
+    ----------
+    shared_bytes : int
+        Most shared memory of a block.
+    multiprocessors : int
+    """
+
+    shared_bytes: int
+    multiprocessors: int
+
+
+def persistent_shape(network: Network, n_models: int, batch: int, limits: Limits) -> Shape | None:
+    """Cut a training with a block for each model; None if the model does not fit.
+
+    Whole batches at a time if possible, and with the optimizer's memory; where there are more models than
+    multiprocessors, several at a time on each, at the price of smaller tiles.
+    """
+    room = limits.shared_bytes - SPARE_BYTES
+    together = min(8, -(-n_models // limits.multiprocessors))
+    for share in dict.fromkeys((room // together, room // 2 if together > 1 else room, room)):
+        for moments_shared in (True, False):
+            for rows in _tiles(min(batch, MAX_ROWS), least=min(batch, 8)):
+                shape = Shape(rows, _threads(network, rows), batch, moments_shared=moments_shared)
+                if prelude(network, shape).shared_bytes <= share:
+                    return shape
+    return None
+
+
+def registers_shape(network: Network, n_models: int, batch: int, limits: Limits) -> Shape | None:
+    """Cut a training with a thread for each model; None if the model does not fit."""
+    size = REALS[network.dtype][1]
+    threads = 128 if n_models >= 128 * limits.multiprocessors else 32
+    sample = (network.layers[0].n_in + network.layers[-1].n_out) * size + 16
+    staged = max(1, min(64, STAGED_BYTES // sample))
+    shape = Shape(1, threads, batch, padded=False, staged=staged)
+    made = prelude(network, shape)
+    words = size // 4
+    fits = made.n_state * words <= REGISTERS_FOR_PARAMETERS and made.n_memory * words <= REGISTERS_FOR_MEMORY
+    return shape if fits else None
+
+
+def predicting_shape(network: Network, limits: Limits) -> Shape | None:
+    """Cut predictions; None if the model does not fit."""
+    for rows in _tiles(64, least=8):
+        shape = Shape(rows, min(256, _threads(network, rows)))
+        if prelude(network, shape).shared_bytes <= limits.shared_bytes - SPARE_BYTES:
+            return shape
+    return None
+
+
+def _tiles(rows: int, least: int) -> list[int]:
+    """Return sizes of tiles to try, largest first."""
+    sizes = [rows]
+    while sizes[-1] > least:
+        sizes.append(max(least, sizes[-1] // 2))
+    return sizes
+
+
+def _threads(network: Network, rows: int) -> int:
+    """Return how many threads share a tile: one for each number of the widest layer, or for four where there are many."""
+    widest = max(layer.n_out for layer in network.layers)
+    n_parameters = sum(
+        (layer.n_in + layer.bias) * layer.n_out for layer in network.layers if layer.kind == "linear"
+    )
+    work = max(rows * widest, n_parameters)
+    wanted = work if work <= 128 else max(128, work // 4)
+    return min(MAX_THREADS, -(-wanted // 32) * 32)

@@ -1,0 +1,213 @@
+"""Trainings and predictions in as few launches as there can be."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import cupy
+import numpy as np
+from numpy.typing import NDArray
+
+from tinynet_kernels._typing import DeviceArray
+from tinynet_kernels.cuda.fused.build import kernel
+from tinynet_kernels.cuda.fused.prelude import Prelude, numbers_of, prelude
+from tinynet_kernels.cuda.fused.shapes import Limits, persistent_shape, predicting_shape, registers_shape
+from tinynet_kernels.network import Loss, Network
+
+MAX_UPDATES, MAX_VISITS = 1 << 17, 1 << 20
+"""Most updates, and most samples, of one launch: about a second. A GPU that drives a display stops a kernel after some."""
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """The state of one model or of many, as the kernels change it.
+
+    Attributes
+    ----------
+    parameters : ([n_models,] n_parameters) array
+    moments : (n_moments, [n_models,] n_parameters) array
+    held : ([n_models,] n_held) array
+    counters : (n_models, 3) uint64 array in host memory
+        Of each model the updates so far, the draws so far, and the seed of its dropout masks.
+    """
+
+    parameters: DeviceArray
+    moments: DeviceArray
+    held: DeviceArray
+    counters: NDArray[np.uint64]
+
+
+@dataclass(frozen=True)
+class Epochs:
+    """What to train on.
+
+    Attributes
+    ----------
+    x : (n_samples, n_in) array
+    t : (n_samples, n_out) array, or (n_samples,) int64 array of class numbers
+    weight : (n_samples,) or (n_models, n_samples) array or None
+    order : (n_epochs, n_visits) or (n_epochs, n_models, n_visits) int64 array or None
+    rates : (n_epochs, n_rates) or (n_epochs, n_rates, n_models) float64 array in host memory
+    """
+
+    x: DeviceArray
+    t: DeviceArray
+    weight: DeviceArray | None
+    order: DeviceArray | None
+    rates: NDArray[np.float64]
+
+    @property
+    def n_visits(self) -> int:
+        """Samples of an epoch."""
+        return len(self.x) if self.order is None else int(self.order.shape[-1])
+
+
+class Training:
+    """Whole epochs of one model, or of many, in one launch.
+
+    Parameters
+    ----------
+    network : Network
+    n_models, batch : int
+    limits : Limits
+        Of the device.
+    """
+
+    def __init__(self, network: Network, n_models: int, batch: int, limits: Limits) -> None:
+        self.network, self.n_models, self.batch, self.limits = network, n_models, batch, limits
+        self._numbers = cupy.asarray(np.array(numbers_of(network, n_models)))
+
+    def run(self, vectors: Vectors, epochs: Epochs) -> NDArray[np.float64]:
+        """Train, and return the loss of each epoch and model; waits for the device.
+
+        Returns
+        -------
+        losses : (n_epochs, n_models) array
+        """
+        n_epochs, n_visits = len(epochs.rates), epochs.n_visits
+        losses = cupy.zeros((n_epochs, self.n_models), np.float64)
+        launch = self._launcher(vectors, epochs, losses)
+        n_updates = n_epochs * -(-n_visits // self.batch)
+        step = max(1, min(MAX_UPDATES, MAX_VISITS // self.batch))
+        for first in range(0, n_updates, step):
+            launch(np.int64(first), np.int64(min(first + step, n_updates)))
+        return total_to_value(losses.get(), self.network.loss, n_visits)
+
+    def _launcher(self, vectors: Vectors, epochs: Epochs, losses: DeviceArray) -> Callable[[Any, Any], None]:
+        """Return a function that trains from one update to another."""
+        raise NotImplementedError
+
+    def _arguments(self, vectors: Vectors, epochs: Epochs, losses: DeviceArray) -> tuple[tuple[Any, ...], ...]:
+        """Return what the kernels have in common: arrays, and sizes and flags."""
+        own = [
+            np.int32(array is not None and array.ndim == dimensions)
+            for array, dimensions in ((epochs.weight, 2), (epochs.order, 3), (epochs.rates, 3))
+        ]
+        arrays = (
+            *(vectors.parameters, vectors.moments, vectors.held, epochs.x, epochs.t, epochs.weight, epochs.order),
+            *(cupy.asarray(epochs.rates), self._numbers, cupy.asarray(vectors.counters), losses),
+        )
+        n_rates = epochs.rates.shape[1]
+        return arrays, (np.int64(len(epochs.x)), np.int64(epochs.n_visits), np.int64(n_rates), *own)
+
+
+class PersistentTraining(Training):
+    """A block for each model."""
+
+    def __init__(self, network: Network, n_models: int, batch: int, limits: Limits) -> None:
+        super().__init__(network, n_models, batch, limits)
+        shape = persistent_shape(network, n_models, batch, limits)
+        if shape is None:
+            raise ValueError(f"a network must fit into {limits.shared_bytes} bytes of shared memory; this one does not.")
+        self.shape, self.prelude = shape, prelude(network, shape)
+
+    def _launcher(self, vectors: Vectors, epochs: Epochs, losses: DeviceArray) -> Callable[[Any, Any], None]:
+        arrays, sizes = self._arguments(vectors, epochs, losses)
+        function = kernel("persistent.cu", "persistent", self.prelude)
+        grid, block = (self.n_models,), (self.shape.threads,)
+
+        def launch(first: Any, last: Any) -> None:
+            function(grid, block, (*arrays, *sizes, first, last), shared_mem=self.prelude.shared_bytes)
+
+        return launch
+
+
+class RegistersTraining(Training):
+    """A thread for each model."""
+
+    def __init__(self, network: Network, n_models: int, batch: int, limits: Limits) -> None:
+        super().__init__(network, n_models, batch, limits)
+        shape = registers_shape(network, n_models, batch, limits)
+        if shape is None:
+            raise ValueError("a network must fit into the registers of a thread; this one does not.")
+        self.shape, self.prelude = shape, prelude(network, shape)
+
+    def _launcher(self, vectors: Vectors, epochs: Epochs, losses: DeviceArray) -> Callable[[Any, Any], None]:
+        arrays, (n_samples, n_visits, n_rates, own_weight, own_order, own_rates) = self._arguments(
+            vectors, epochs, losses
+        )
+        own_rows = bool(own_weight or own_order)
+        function = kernel("registers.cu", f"registers<{str(own_rows).lower()}>", self.prelude)
+        grid, block = (-(-self.n_models // self.shape.threads),), (self.shape.threads,)
+        sizes = (np.int64(self.n_models), n_samples, n_visits, n_rates, own_weight, own_order, own_rates)
+
+        def launch(first: Any, last: Any) -> None:
+            function(grid, block, (*arrays, *sizes, first, last))
+
+        return launch
+
+
+class Prediction:
+    """Predictions of one model, or of many, in one launch; and losses without training.
+
+    Parameters
+    ----------
+    network : Network
+        Without dropout.
+    n_models : int
+    limits : Limits
+    """
+
+    def __init__(self, network: Network, n_models: int, limits: Limits) -> None:
+        shape = predicting_shape(network, limits)
+        if shape is None:
+            raise ValueError(f"a network must fit into {limits.shared_bytes} bytes of shared memory; this one does not.")
+        self.network, self.n_models, self.shape = network, n_models, shape
+        self.prelude: Prelude = prelude(network, shape)
+        self._numbers = cupy.asarray(np.array(numbers_of(network, n_models)))
+
+    def predict(self, parameters: DeviceArray, held: DeviceArray, x: DeviceArray, out: DeviceArray) -> DeviceArray:
+        """Write ([n_models,] n_samples, n_out) predictions; return (1,) int32, not 0 if an element of x is not finite."""
+        not_finite = cupy.zeros(1, np.int32)
+        function = kernel("predict.cu", "predict", self.prelude)
+        self._launch(function, len(x), (parameters, held, x, out, not_finite, np.int64(len(x))))
+        return not_finite
+
+    def evaluate(
+        self, parameters: DeviceArray, held: DeviceArray, x: DeviceArray, t: DeviceArray, weight: DeviceArray | None
+    ) -> NDArray[np.float64]:
+        """Return the loss of each model; waits for the device."""
+        sums = cupy.empty((self.n_models, self._n_tiles(len(x))), np.float64)
+        not_finite = cupy.zeros(1, np.int32)
+        own = np.int32(weight is not None and weight.ndim == 2)
+        function = kernel("predict.cu", "evaluate", self.prelude)
+        arguments = (parameters, held, x, t, weight, own, self._numbers, sums, not_finite, np.int64(len(x)))
+        self._launch(function, len(x), arguments)
+        totals = np.array([math.fsum(row) for row in sums.get()])
+        return total_to_value(totals, self.network.loss, len(x))
+
+    def _n_tiles(self, n_samples: int) -> int:
+        return -(-n_samples // self.shape.rows)
+
+    def _launch(self, function: Any, n_samples: int, arguments: tuple[Any, ...]) -> None:
+        grid, block = (self._n_tiles(n_samples), self.n_models), (self.shape.threads,)
+        function(grid, block, arguments, shared_mem=self.prelude.shared_bytes)
+
+
+def total_to_value(totals: NDArray[np.float64], loss: Loss, n_samples: int) -> NDArray[np.float64]:
+    """Return losses from the sums over elements and samples."""
+    values: NDArray[np.float64] = totals * loss.scale / (n_samples if loss.mean else 1)
+    return values

@@ -1,0 +1,132 @@
+"""Which fused plan trains a program on a GPU: one table of tiers, tried from top to bottom.
+
+All thresholds are estimates from the hardware's published figures, to be measured.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tinynet_kernels.cuda.fused.shapes import Limits, persistent_shape, registers_shape
+from tinynet_kernels.network import Network
+
+from tinynet.checks import member
+
+ENVIRONMENT = "TINYNET_GPU_TIER"
+"""The environment variable that asks for a tier by name: for tests and measurements."""
+
+SAMPLE_SECONDS = 0.8e-6
+"""A sample's way through a network of one thread. Estimate: some 500 instructions, each waiting for the one before."""
+
+UPDATE_SECONDS = 4e-6
+"""An update of a small network by a block. Estimate: about 8 barriers, and shared memory between them."""
+
+BLOCKS_TOGETHER = 16
+"""Blocks of a multiprocessor that train small networks without slowing one another. Estimate: 64 threads each."""
+
+BLOCK_FLOPS = 1e11
+"""Floating-point operations a second of a single block. Estimate: a quarter of a multiprocessor's peak."""
+
+BLOCK_SECONDS = 50e-6
+"""Longest update that one block should make alone; with more to do, the whole device is quicker kernel by kernel."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """What there is to train, and on what."""
+
+    network: Network
+    n_models: int
+    batch: int
+    limits: Limits
+
+    @property
+    def n_parameters(self) -> int:
+        """Number of weights and biases of a model."""
+        return sum((layer.n_in + layer.bias) * layer.n_out for layer in self.network.layers if layer.kind == "linear")
+
+
+@dataclass(frozen=True)
+class Tier:
+    """A way to train.
+
+    Attributes
+    ----------
+    name : str
+    what : str
+        How it works, for ``plan.description``.
+    can : callable
+        Tells whether a case can be trained so.
+    should : callable
+        Tells whether it should, if nothing above it in the table could do it better.
+    """
+
+    name: str
+    what: str
+    can: Callable[[Case], bool]
+    should: Callable[[Case], bool]
+
+
+def _registers_pay(case: Case) -> bool:
+    # A thread takes the samples of a batch one by one; blocks take them together, but only so many fit on the device.
+    waves = max(1.0, case.n_models / (case.limits.multiprocessors * BLOCKS_TOGETHER))
+    return case.n_models >= 32 and case.batch * SAMPLE_SECONDS < UPDATE_SECONDS * waves
+
+
+def _block_pays(case: Case) -> bool:
+    seconds = 6 * case.n_parameters * case.batch / BLOCK_FLOPS
+    return case.n_models > 1 or seconds <= BLOCK_SECONDS
+
+
+def _has_parameters(case: Case) -> bool:
+    return case.n_parameters > 0
+
+
+TIERS: tuple[Tier, ...] = (
+    Tier(
+        "registers",
+        "whole epochs in one launch, a thread for each model",
+        lambda case: (
+            _has_parameters(case)
+            and registers_shape(case.network, case.n_models, case.batch, case.limits) is not None
+        ),
+        _registers_pay,
+    ),
+    Tier(
+        "persistent",
+        "whole epochs in one launch, a block for each model",
+        lambda case: (
+            _has_parameters(case)
+            and persistent_shape(case.network, case.n_models, case.batch, case.limits) is not None
+        ),
+        _block_pays,
+    ),
+)
+"""Best first. What no tier takes runs kernel by kernel ("loop")."""
+
+NAMES = (*(tier.name for tier in TIERS), "loop")
+
+
+def choose(case: Case) -> Tier | None:
+    """Return the tier for a case; None is kernel by kernel.
+
+    Raises
+    ------
+    ValueError
+        If ``TINYNET_GPU_TIER`` names a tier that there is not, or that cannot train this network.
+    """
+    wanted = os.environ.get(ENVIRONMENT, "").strip().lower()
+    if wanted:
+        member(ENVIRONMENT, wanted, NAMES)
+        if wanted == "loop":
+            return None
+        tier = next(tier for tier in TIERS if tier.name == wanted)
+        if not tier.can(case):
+            raise ValueError(
+                f"{ENVIRONMENT}={wanted} asks for {tier.what}; this network does not fit that. Unset the variable, or "
+                "make the network smaller."
+            )
+        return tier
+    return next((tier for tier in TIERS if tier.should(case) and tier.can(case)), None)
