@@ -10,6 +10,16 @@ from typing import Any
 import numpy as np
 
 
+def cuda_kernels(cupy: ModuleType) -> OnDevice:
+    """Return the CUDA kernels for this CuPy, all compiled in one go: one by one, g++ takes ten times as long."""
+    from tinynet_kernels import cuda
+    from tinynet_kernels.cuda import loading
+
+    if not hasattr(cupy, "__file__"):
+        loading.compile_together(cuda.instances())
+    return OnDevice(cuda, cupy)
+
+
 class OnDevice:
     """A module of kernels for CuPy arrays that takes NumPy arrays.
 
@@ -24,11 +34,10 @@ class OnDevice:
         CuPy, or what stands in for it.
     """
 
-    flushes_subnormals = True
-    """Whether float32's subnormal numbers count as 0."""
-
     def __init__(self, module: ModuleType, cupy: ModuleType) -> None:
         self._module, self._cupy = module, cupy
+        self.flushes_subnormals = hasattr(cupy, "__file__")
+        """Whether float32's subnormal numbers count as 0: on a GPU they do."""
 
     def __getattr__(self, name: str) -> Any:
         attribute = getattr(self._module, name)

@@ -121,6 +121,32 @@ def error_in_ulps(got: Any, want: mpf, unit: mpf, dtype: str, *, flushes: bool =
     return float(abs(exact(got) - want) / (exact(limits.eps) * max(unit, smallest)))
 
 
+def assert_values_agree(kind: str, z: np.ndarray, got: np.ndarray, want: np.ndarray, *, flushes: bool = False) -> None:
+    """Compare two modules' values of an activation: twice the bounds where both are finite, else the same."""
+    _assert_close(got, want, 2 * VALUE_ULPS[kind], z if kind == "gelu" else None, False, flushes)
+
+
+def assert_slopes_agree(kind: str, z: np.ndarray, got: np.ndarray, want: np.ndarray, *, flushes: bool = False) -> None:
+    """Compare two modules' derivatives of an activation likewise."""
+    cancels = kind in {"gelu", "silu"}
+    _assert_close(got, want, 2 * DERIVATIVE_ULPS[kind], z if kind == "gelu" else None, cancels, flushes)
+
+
+def _assert_close(
+    got: np.ndarray, want: np.ndarray, ulps: float, tail: np.ndarray | None, cancels: bool, flushes: bool
+) -> None:
+    limits = np.finfo(want.dtype)
+    finite = np.isfinite(want)
+    np.testing.assert_array_equal(got[~finite], want[~finite])
+    smallest = float(limits.tiny) * (1 / limits.eps if flushes and want.dtype == np.float32 else 1024)
+    unit = limits.eps * (np.abs(want[finite]).astype(np.float64) + smallest)
+    growth = 1.0 if tail is None else 1 + np.clip(tail[finite].astype(np.float64), -40, 40) ** 2
+    tolerance = ulps * growth * unit + (ulps * 0.25 * limits.eps if cancels else 0.0)
+    if tail is not None:
+        tolerance += float(_ERFC_UNDERFLOW)
+    assert (np.abs(got[finite] - want[finite]) <= tolerance).all()
+
+
 _LOG_FLOOR = mpf(-100)
 
 

@@ -22,6 +22,7 @@ from tinynet.callbacks import (
 from tinynet.errors import (
     BackendUnavailableError,
     DependencyError,
+    DeviceMemoryError,
     DivergenceError,
     ModelFileError,
     TinynetError,
@@ -85,6 +86,7 @@ __all__ = [
     "CosineDecay",
     "CrossEntropy",
     "DependencyError",
+    "DeviceMemoryError",
     "DivergenceError",
     "Dropout",
     "EarlyStopping",

@@ -83,7 +83,8 @@ def shared_library(unit: str, flags: Sequence[str], depends: str, sanitizer: str
         With the compiler's words.
     """
     compile_flags = [*_COMMON, *_SANITIZERS[sanitizer], f"-I{RUNTIME}", *flags]
-    library = cache_folder() / f"{_digest(unit, depends, _runtime_text(), _version(), repr(compile_flags))}.so"
+    key = _digest(unit, depends, _runtime_text(), _version(), repr(compile_flags), repr(_runtime_flags(sanitizer)))
+    library = cache_folder() / f"{key}.so"
     if library.exists():
         return library
     objects = _runtime_objects(sanitizer)
@@ -98,12 +99,16 @@ def shared_library(unit: str, flags: Sequence[str], depends: str, sanitizer: str
     return library
 
 
+def _runtime_flags(sanitizer: str) -> list[str]:
+    # The scheduler tells ThreadSanitizer what it must know, and is not instrumented itself.
+    tells = ["-DCUDA_ON_CPU_TSAN"] if sanitizer == "thread" else []
+    own = shlex.split(os.environ.get("TINYNET_CUDA_ON_CPU_FLAGS", ""))
+    return [*_COMMON, "-O2", f"-DCUDA_ON_CPU_DYNAMIC_SHARED={DYNAMIC_SHARED}", *tells, *own]
+
+
 def _runtime_objects(sanitizer: str) -> list[Path]:
-    """Compile the scheduler and the handlers; never instrumented themselves."""
-    flags = [*_COMMON, "-O2", f"-DCUDA_ON_CPU_DYNAMIC_SHARED={DYNAMIC_SHARED}"]
-    if sanitizer == "thread":
-        flags.append("-DCUDA_ON_CPU_TSAN")
-    flags += shlex.split(os.environ.get("TINYNET_CUDA_ON_CPU_FLAGS", ""))
+    """Compile the scheduler and the handlers of undefined behaviour."""
+    flags = _runtime_flags(sanitizer)
     objects = []
     for source in sorted(RUNTIME.glob("*.cpp")):
         result = cache_folder() / f"{_digest(source.name, _runtime_text(), _version(), repr(flags))}.o"

@@ -9,6 +9,7 @@ from tinynet_kernels._typing import DeviceArray
 from tinynet_kernels.cuda.activations import bias_activation
 from tinynet_kernels.cuda.grids import over_columns
 from tinynet_kernels.cuda.loading import REAL, Instance, kernel
+from tinynet_kernels.cuda.scratch import scratch
 
 _FILE = "reductions.cu"
 
@@ -67,7 +68,7 @@ def sum_rows(x: DeviceArray, out: DeviceArray) -> None:
         rows, columns = x.shape
         grid, block = over_columns(rows, columns)
         slices = grid[1]
-        sums = out if slices == 1 else cupy.empty((slices, columns), x.dtype)
+        sums = out if slices == 1 else scratch((slices, columns), x.dtype)
         launch(grid, block, (x, sums, np.int64(rows), np.int64(columns)))
         if slices == 1:
             return

@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from typing import Any
 
-import cupy
 import numpy as np
 
 from tinynet_kernels._typing import DeviceArray
 from tinynet_kernels.cuda.grids import THREADS, Grid, over_summed_rows, over_summed_matrix
 from tinynet_kernels.cuda.loading import REAL, Instance, kernel
+from tinynet_kernels.cuda.scratch import scratch
 from tinynet_kernels.kinds import LOSSES
 
 # The sources name each kind's struct as the kind.
@@ -31,7 +31,7 @@ def loss_forward_backward(
     Waits for the device only where no ``value`` is given.
     """
     traits = LOSSES[kind]
-    result = cupy.empty(1, np.float64) if value is None else value
+    result = scratch(1, np.float64) if value is None else value
     rows, columns = prediction.shape
     real, number = REAL[prediction.dtype], prediction.dtype.type
     template = (real, _STRUCT[kind], weight is not None)
@@ -50,7 +50,7 @@ def loss_forward_backward(
     if n_blocks == 1:
         launch(*grid, (*settings, np.float64(scale), result))
     else:
-        sums = cupy.empty(n_blocks, np.float64)
+        sums = scratch(n_blocks, np.float64)
         launch(*grid, (*settings, np.float64(1), sums))
         total = kernel(_TOTAL_FILE, "total")
         total((1,), (THREADS,), (sums, np.int64(n_blocks), np.float64(scale), result))

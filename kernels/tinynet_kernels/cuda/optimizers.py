@@ -3,12 +3,12 @@
 import math
 from collections.abc import Iterator
 
-import cupy
 import numpy as np
 
 from tinynet_kernels._typing import DeviceArray
 from tinynet_kernels.cuda.grids import THREADS, over_summed_vector, over_vector
 from tinynet_kernels.cuda.loading import REAL, Instance, kernel
+from tinynet_kernels.cuda.scratch import scratch
 
 _FILE = "optimizers.cu"
 
@@ -87,10 +87,10 @@ def clip_by_norm(gradients: DeviceArray, max_norm: float, norm: DeviceArray | No
 
     Waits for the device only where no ``norm`` is given.
     """
-    result = cupy.empty(1, np.float64) if norm is None else norm
+    result = scratch(1, np.float64) if norm is None else norm
     n, real = np.int64(gradients.size), REAL[gradients.dtype]
     grid, block = over_summed_vector(gradients.size)
-    sums = cupy.empty((grid[0], _UNITS), np.float64)
+    sums = scratch((grid[0], _UNITS), np.float64)
     kernel(_FILE, "squared_norms", real)(grid, block, (gradients, n, sums))
     kernel(_FILE, "norm_of_sums")((1,), (THREADS,), (sums, np.int64(grid[0]), result))
     kernel(_FILE, "shrink", real)(*over_vector(gradients.size), (gradients, n, result, np.float64(max_norm)))

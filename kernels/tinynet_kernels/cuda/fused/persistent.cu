@@ -121,7 +121,7 @@ __device__ Real shrinkage_of(Real* gradients, const Update& update, double max_n
 /// numbers : (n_models, net::n_numbers); counters : (n_models, 3), of each the updates and draws before the first update
 ///     of the first epoch, and the seed of its dropout masks
 /// losses : (n_epochs, n_models), to which the sums over the samples are added
-__global__ void __launch_bounds__(net::threads) persistent(
+__global__ void __launch_bounds__(net::threads, net::blocks) persistent(
     Real* parameters, Real* moments, const Real* held, const Real* x, const Target* t, const Real* weight,
     const Index* order, const double* rates, const double* numbers, const unsigned long long* counters, double* losses,
     Index n_samples, Index n_visits, Index n_rates, int own_weight, int own_order, int own_rates, Index first_update,

@@ -30,7 +30,7 @@ __device__ __forceinline__ int load(
 }
 
 /// out : (n_models, n_samples, n_out); not_finite : (1,), 0 before; grid : (tiles, n_models)
-__global__ void __launch_bounds__(net::threads) predict(
+__global__ void __launch_bounds__(net::threads, net::blocks) predict(
     const Real* parameters, const Real* held, const Real* x, Real* out, int* not_finite, Index n_samples) {
     const Index first = Index(blockIdx.x) * net::rows, model = blockIdx.y;
     const int rows = load(parameters, held, x, n_samples, first, model, not_finite);
@@ -45,7 +45,7 @@ __global__ void __launch_bounds__(net::threads) predict(
 
 /// weight : (n_samples,), or own_weight: (n_models, n_samples); numbers : as in persistent.cu
 /// sums : (n_models, tiles), the losses of the rows of a tile; grid : (tiles, n_models)
-__global__ void __launch_bounds__(net::threads) evaluate(
+__global__ void __launch_bounds__(net::threads, net::blocks) evaluate(
     const Real* parameters, const Real* held, const Real* x, const Target* t, const Real* weight, int own_weight,
     const double* numbers, double* sums, int* not_finite, Index n_samples) {
     const Index first = Index(blockIdx.x) * net::rows, model = blockIdx.y;

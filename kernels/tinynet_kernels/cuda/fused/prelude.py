@@ -37,6 +37,8 @@ class Shape:
         Whether what the optimizer remembers is in shared memory, too.
     staged : int
         Samples that are brought to shared memory together where models are threads.
+    blocks : int
+        Blocks that should fit on a multiprocessor at a time. It bounds the registers of a thread.
     """
 
     rows: int
@@ -45,6 +47,7 @@ class Shape:
     padded: bool = True
     moments_shared: bool = True
     staged: int = 1
+    blocks: int = 1
 
 
 @dataclass(frozen=True)
@@ -157,6 +160,7 @@ def prelude(network: Network, shape: Shape) -> Prelude:
         "threads": shape.threads,
         "batch": shape.batch,
         "staged": shape.staged,
+        "blocks": shape.blocks,
         "copy_size": copy,
         "memory_size": max(1, memory),
         "x_stride": x_stride,

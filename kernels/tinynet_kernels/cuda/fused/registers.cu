@@ -143,7 +143,7 @@ __device__ __forceinline__ void stage(
 ///
 /// Where `own_rows` is false the models share order and weights.
 template <bool own_rows>
-__global__ void __launch_bounds__(net::threads) registers(
+__global__ void __launch_bounds__(net::threads, net::blocks) registers(
     Real* parameters, Real* moments, const Real* held, const Real* x, const Target* t, const Real* weight,
     const Index* order, const double* rates, const double* numbers, const unsigned long long* counters, double* losses,
     Index n_models, Index n_samples, Index n_visits, Index n_rates, int own_weight, int own_order, int own_rates,

@@ -16,6 +16,12 @@ MAX_ROWS = 128
 
 MAX_THREADS = 512
 
+MAX_TOGETHER = 8
+"""Most models that a multiprocessor should find room for at a time."""
+
+THREADS_TOGETHER = 512
+"""Threads that a multiprocessor should find room for where there are many blocks: it leaves 128 registers to each."""
+
 SPARE_BYTES = 1024
 """Shared memory that a block needs beside what a prelude counts: sums over the block, and what CUDA keeps for itself."""
 
@@ -50,11 +56,13 @@ def persistent_shape(network: Network, n_models: int, batch: int, limits: Limits
     multiprocessors, several at a time on each, at the price of smaller tiles.
     """
     room = limits.shared_bytes - SPARE_BYTES
-    together = min(8, -(-n_models // limits.multiprocessors))
+    together = min(MAX_TOGETHER, -(-n_models // limits.multiprocessors))
     for share in dict.fromkeys((room // together, room // 2 if together > 1 else room, room)):
         for moments_shared in (True, False):
             for rows in _tiles(min(batch, MAX_ROWS), least=min(batch, 8)):
-                shape = Shape(rows, _threads(network, rows), batch, moments_shared=moments_shared)
+                threads = _threads(network, rows)
+                blocks = max(1, min(together, THREADS_TOGETHER // threads))
+                shape = Shape(rows, threads, batch, moments_shared=moments_shared, blocks=blocks)
                 if prelude(network, shape).shared_bytes <= share:
                     return shape
     return None
@@ -76,7 +84,8 @@ def registers_shape(network: Network, n_models: int, batch: int, limits: Limits)
 def predicting_shape(network: Network, limits: Limits) -> Shape | None:
     """Cut predictions; None if the model does not fit."""
     for rows in _tiles(64, least=8):
-        shape = Shape(rows, min(256, _threads(network, rows)))
+        threads = min(256, _threads(network, rows))
+        shape = Shape(rows, threads, blocks=max(1, THREADS_TOGETHER // threads))
         if prelude(network, shape).shared_bytes <= limits.shared_bytes - SPARE_BYTES:
             return shape
     return None
