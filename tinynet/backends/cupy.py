@@ -20,6 +20,7 @@ from tinynet.arrays import is_cupy
 from tinynet.backends import cupy_environment
 from tinynet.backends.base import Array, Backend, Granularity, Plan
 from tinynet.backends.cupy_plan import CuPyLoopPlan
+from tinynet.backends.members import MembersPlan
 from tinynet.backends.numpy import slow_reason
 from tinynet.checks import whole
 from tinynet.errors import DeviceMemoryError
@@ -175,9 +176,17 @@ class CuPyBackend(Backend):
 
     def plan(self, program: Program, *, granularity: Granularity = "epoch", streamed: bool = False) -> Plan:
         """Return a plan for the program."""
+        from tinynet.backends.cupy_fused import fused_plan
+
+        reason = slow_reason(program, granularity)
         if streamed:
-            return CuPyLoopPlan(program, self, "data in host memory, which go up in chunks")
-        return CuPyLoopPlan(program, self, slow_reason(program, granularity) or "the CuPy backend")
+            reason = "data in host memory, which go up in chunks"
+        fused = fused_plan(program, self) if reason is None else None
+        if fused is not None:
+            return fused
+        if program.n_models is not None:
+            return MembersPlan(program, self, granularity)
+        return CuPyLoopPlan(program, self, reason or "too large for one launch")
 
     # -- what `tinynet info` tells -----------------------------------------------------------------------------------
 

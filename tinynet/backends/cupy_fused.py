@@ -17,15 +17,15 @@ from tinynet_kernels.cuda.fused.training import (
 )
 from tinynet_kernels.network import Layer, Loss, Network, Optimizer
 
-from tinynet.backends.base import Array, Backend, FloatArray, Plan, State
-from tinynet.backends.cuda_tiers import Case, Tier, choose
-from tinynet.backends.loop import LoopPlan
+from tinynet.backends.base import Array, Backend, FloatArray, Plan, State, on_backend
+from tinynet.backends.cupy_plan import CuPyLoopPlan
+from tinynet.backends.cupy_tiers import Case, Tier, choose, wanted
 from tinynet.backends.lowering import layers_of, loss_of, lower
 from tinynet.backends.members import MembersPlan
 from tinynet.program import Op, Program
 
 TRAININGS: dict[str, type[Training]] = {"registers": RegistersTraining, "persistent": PersistentTraining}
-"""What trains in each tier of ``cuda_tiers.TIERS``."""
+"""What trains in each tier of ``cupy_tiers.TIERS``."""
 
 _NO_LOSS = Loss("mse", 0.0, True, 1.0)
 _NO_OPTIMIZER = Optimizer("sgd", (0.0, 0.0, 0.0))
@@ -45,6 +45,7 @@ class _Fused(Plan):
         what = "predictions in one launch" if tier is None else tier.what
         self.description = f"fused: {what}"
 
+    @on_backend
     def run(
         self,
         state: State,
@@ -68,6 +69,7 @@ class _Fused(Plan):
         state.draws += n_updates
         return losses
 
+    @on_backend
     def predict(self, state: State, x: Array, out: Array) -> Any:
         """Write the output and tell whether ``x`` is finite; see ``Plan.predict``."""
         prediction = None if isinstance(x, np.ndarray) else self._fused_prediction(self.program.ops)
@@ -75,6 +77,7 @@ class _Fused(Plan):
             return super().predict(state, x, out)  # type: ignore[safe-super]
         return prediction.predict(state.parameters, state.buffers, self._real(x), out) == 0
 
+    @on_backend
     def evaluate(self, state: State, x: Array, y: Array, sample_weight: Array | None = None) -> Any:
         """Return the loss over ``x``; see ``Plan.evaluate``."""
         loss = self.program.loss
@@ -122,15 +125,15 @@ class _Fused(Plan):
         return self._predictions[key]
 
 
-class CudaPlan(_Fused, LoopPlan):
+class CuPyFusedPlan(_Fused, CuPyLoopPlan):
     """One model; gradients, and steps by hand, kernel by kernel."""
 
     def __init__(self, program: Program, backend: Backend, tier: Tier | None) -> None:
-        LoopPlan.__init__(self, program, backend, "")
+        CuPyLoopPlan.__init__(self, program, backend, "")
         self._prepare(tier)
 
 
-class CudaEnsemblePlan(_Fused, MembersPlan):
+class CuPyFusedEnsemblePlan(_Fused, MembersPlan):
     """The models of an ensemble, trained in one launch; gradients model by model."""
 
     def __init__(self, program: Program, backend: Backend, tier: Tier | None) -> None:
@@ -142,6 +145,8 @@ def fused_plan(program: Program, backend: Backend) -> Plan | None:
     """Return a fused plan for a program without user code; None if it is better run kernel by kernel."""
     many = program.n_models is not None
     tier = None
+    if wanted() == "loop":
+        return None
     if program.loss is not None and program.optimizer is not None:
         network = lower(program, weighted=True, ordered=True)
         # Without a batch size, all samples are one batch; that they are many is a guess.
@@ -149,7 +154,7 @@ def fused_plan(program: Program, backend: Backend) -> Plan | None:
         tier = choose(Case(network, program.n_models or 1, batch, limits_of(backend)))
         if tier is None:
             return None
-    return CudaEnsemblePlan(program, backend, tier) if many else CudaPlan(program, backend, tier)
+    return CuPyFusedEnsemblePlan(program, backend, tier) if many else CuPyFusedPlan(program, backend, tier)
 
 
 def limits_of(backend: Backend) -> Limits:

@@ -109,24 +109,33 @@ TIERS: tuple[Tier, ...] = (
 NAMES = (*(tier.name for tier in TIERS), "loop")
 
 
+def wanted() -> str | None:
+    """Return the tier that ``TINYNET_GPU_TIER`` asks for; None if it asks for none.
+
+    Raises
+    ------
+    ValueError
+        If there is none of that name.
+    """
+    name = os.environ.get(ENVIRONMENT, "").strip().lower()
+    return member(ENVIRONMENT, name, NAMES) if name else None
+
+
 def choose(case: Case) -> Tier | None:
     """Return the tier for a case; None is kernel by kernel.
 
     Raises
     ------
     ValueError
-        If ``TINYNET_GPU_TIER`` names a tier that there is not, or that cannot train this network.
+        If ``TINYNET_GPU_TIER`` asks for a tier that cannot train this network.
     """
-    wanted = os.environ.get(ENVIRONMENT, "").strip().lower()
-    if wanted:
-        member(ENVIRONMENT, wanted, NAMES)
-        if wanted == "loop":
-            return None
-        tier = next(tier for tier in TIERS if tier.name == wanted)
-        if not tier.can(case):
-            raise ValueError(
-                f"{ENVIRONMENT}={wanted} asks for {tier.what}; this network does not fit that. Unset the variable, or "
-                "make the network smaller."
-            )
-        return tier
-    return next((tier for tier in TIERS if tier.should(case) and tier.can(case)), None)
+    name = wanted()
+    if name is None:
+        return next((tier for tier in TIERS if tier.should(case) and tier.can(case)), None)
+    tier = next((tier for tier in TIERS if tier.name == name), None)
+    if tier is not None and not tier.can(case):
+        raise ValueError(
+            f"{ENVIRONMENT}={name} asks for {tier.what}, but this network does not fit that. Unset the variable, or "
+            "make the network smaller."
+        )
+    return tier
