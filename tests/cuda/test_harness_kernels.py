@@ -71,6 +71,7 @@ def test_python_numbers_are_doubles_and_long_longs_and_structs_go_by_value(probe
         ((X.view(np.int32), Y, np.int32(8), np.float32(2)), "dtype int32"),
         ((np.float32(1), Y, np.int32(8), np.float32(2)), r"argument 0, expects an array"),
         ((X, Y, X, np.float32(2)), "argument 2, expects a scalar"),
+        ((X, np.broadcast_to(Y[0], 8), np.int32(8), np.float32(2)), "argument 1, expects an array that can be written"),
     ],
 )
 def test_a_wrong_argument_is_refused(probes: builder.Module, args: Sequence[Any], message: str) -> None:

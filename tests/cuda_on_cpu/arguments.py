@@ -88,6 +88,8 @@ def _pointer(where: str, parameter: Parameter, value: Any) -> Any:
         fits = value.dtype.kind == "V" and value.dtype.itemsize == int(parameter.base[1:])
     if not fits or not value.dtype.isnative:
         raise TypeError(f"{where} expects an array for {parameter}; got one of dtype {value.dtype}.")
+    if not parameter.constant and not value.flags.writeable:
+        raise TypeError(f"{where} expects an array that can be written ({parameter}); got a read-only one.")
     address = value.ctypes.data
     if address % parameter.alignment:
         raise TypeError(

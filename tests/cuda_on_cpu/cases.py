@@ -15,6 +15,7 @@ Results must not depend on the order of blocks and threads, bit for bit.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .builder import Module
+
+_LINE = re.compile(r'\s*#\s*line\s+(\d+)(?:\s+"([^"]+)")?\s*')
 
 Run = Callable[[Module], Sequence[NDArray[Any]]]
 
@@ -36,6 +39,17 @@ class Source:
     code: str
     name_expressions: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
+
+    @property
+    def places(self) -> list[str]:
+        """Where each line comes from, such as ``"softmax.cuh:12"``: ``#line`` directives count, as to a compiler."""
+        file, number, found = "kernel.cu", 0, []
+        for line in self.code.splitlines():
+            number += 1
+            found.append(f"{file}:{number}")
+            if directive := _LINE.fullmatch(line):
+                number, file = int(directive[1]) - 1, directive[2] or file
+        return found
 
 
 @dataclass(frozen=True)
@@ -102,3 +116,7 @@ def reversed_warp(module: Module) -> list[NDArray[Any]]:
     y = np.full_like(x, -1)
     module.get_function("warp_reverse<int>")((1,), (32,), (x, y))
     return [y]
+
+
+# The project's own register themselves when they are imported.
+from . import kernel_cases  # noqa: E402, F401

@@ -35,17 +35,18 @@ def installed(kind: str) -> Iterator[ModuleType]:
     Work that a test has queued is done when it ends, so that its errors are the test's.
     """
     forget_importers()
-    if kind == "real":
-        yield real_cupy()
-    else:
+    try:
+        if kind == "real":
+            yield real_cupy()
+            return
         reason = toolchain.missing()
         if reason:
             pytest.skip(reason)
         with pytest.MonkeyPatch.context() as monkeypatch:
             yield fake_cupy.install(monkeypatch)
             fake_cupy.current().finish()
-            forget_importers()
-    forget_importers()
+    finally:
+        forget_importers()
 
 
 def real_cupy() -> ModuleType:

@@ -29,7 +29,7 @@ _COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
 class Mutant:
     """A source less one barrier."""
 
-    line: int
+    place: str
     text: str
     source: cases.Source
 
@@ -46,10 +46,11 @@ def mutants(source: cases.Source) -> Iterator[Mutant]:
     """Yield the source without each of its barriers."""
     # Comments are blanked, so that positions stay and barriers in them are passed over.
     bare = _COMMENT.sub(lambda comment: re.sub(r"[^\n]", " ", comment[0]), source.code)
+    places = source.places
     for match in _BARRIER.finditer(bare):
         start, end = match.span()
         code = source.code[:start] + ";" + " " * (end - start - 1) + source.code[end:]
-        yield Mutant(bare.count("\n", 0, start) + 1, match[0], replace(source, code=code))
+        yield Mutant(places[bare.count("\n", 0, start)], match[0], replace(source, code=code))
 
 
 def results(source: cases.Source, chosen: Sequence[cases.Case]) -> list[list[NDArray[Any]]]:
@@ -120,7 +121,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for verdict in survey(source, mine, with_races=not chosen.no_races):
             unnoticed += not verdict.noticed
             words = ", ".join(verdict.noticed) or "NOT NOTICED"
-            print(f"  line {verdict.mutant.line}, {verdict.mutant.text}: {words}", flush=True)
+            print(f"  {verdict.mutant.place}, {verdict.mutant.text}: {words}", flush=True)
     print(f"{unnoticed} mutants were not noticed")
     return int(unnoticed > 0)
 

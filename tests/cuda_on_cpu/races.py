@@ -24,17 +24,17 @@ from pathlib import Path
 from . import builder, cases, toolchain
 
 _WARNING = re.compile(r"WARNING: ThreadSanitizer: ([\w ()-]+?) \(pid=\d+\)")
-_LINE = re.compile(r"kernel\.cu:(\d+)")
+_PLACE = re.compile(r"([\w.-]+\.cuh?:\d+)")
 _FOUND = 66
 _NO_RANDOMIZATION = 0x0040000  # ADDR_NO_RANDOMIZE: libtsan does not know all layouts of newer kernels.
 
 
 @dataclass(frozen=True)
 class Race:
-    """One report of ThreadSanitizer: what it found, and the lines of the source that it names."""
+    """One report of ThreadSanitizer: what it found, and the places that it names, such as ``"softmax.cuh:12"``."""
 
     kind: str
-    lines: tuple[int, ...]
+    places: tuple[str, ...]
 
 
 @functools.cache
@@ -77,7 +77,7 @@ def find(source: cases.Source, names: Sequence[str]) -> list[Race]:
         raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr[-4000:]}")
     reports = re.split(r"(?==+\nWARNING: ThreadSanitizer)", done.stderr)
     races = [
-        Race(match[1], tuple(sorted({int(line) for line in _LINE.findall(report)})))
+        Race(match[1], tuple(dict.fromkeys(_PLACE.findall(report))))
         for report in reports
         if (match := _WARNING.search(report))
     ]
@@ -127,11 +127,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         found = find(source, names)
         n_races += len(found)
         print(f"{source.name}: {len(names)} cases, {len(found)} races")
-        lines = source.code.splitlines()
+        text = dict(zip(source.places, source.code.splitlines(), strict=True))
         for race in found:
             print(f"  {race.kind}")
-            for number in race.lines:
-                print(f"    {number}: {lines[number - 1].strip()}")
+            for place in race.places:
+                print(f"    {place}: {text.get(place, '').strip()}")
     return int(n_races > 0)
 
 

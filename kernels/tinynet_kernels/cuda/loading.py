@@ -1,14 +1,13 @@
-"""Where the CUDA sources are, how they are compiled, and the kernels that have been compiled so far."""
+"""How the CUDA sources are compiled, and the kernels that have been compiled so far."""
 
-import re
 import threading
 from collections.abc import Iterable
-from functools import cache
-from importlib import resources
 from typing import Any, NamedTuple
 
 import cupy
 import numpy as np
+
+from tinynet_kernels.cuda.sources import source
 
 # CuPy adds -ftz=true: in float32 a number below 1.2e-38 counts as 0. Not --use_fast_math: it would take exp, division
 # and square root apart, and assume that there is no NaN.
@@ -16,8 +15,6 @@ OPTIONS = ("-std=c++17",)
 
 REAL: dict[np.dtype[Any], str] = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
 """What C++ calls the dtypes that kernels compute in."""
-
-_INCLUDE = re.compile(r'#include "(.+)"')
 
 
 class Instance(NamedTuple):
@@ -87,31 +84,6 @@ def compile_together(instances: Iterable[Instance]) -> None:
 def compiled() -> frozenset[Instance]:
     """Return what has been compiled so far, on any device."""
     return frozenset(instance for _, instance in _KERNELS)
-
-
-@cache
-def source(file: str) -> str:
-    """Return a source with all that it includes written into it, each file once.
-
-    CuPy keeps machine code on disk under a digest of the text that it is given, so an edit in a file that was only
-    included would go unseen.
-    """
-    return _expanded(file, {file})
-
-
-def _expanded(file: str, seen: set[str]) -> str:
-    lines = [f'#line 1 "{file}"']
-    text = resources.files(__package__).joinpath(file).read_text(encoding="utf-8")
-    for number, line in enumerate(text.splitlines(), 1):
-        include = _INCLUDE.fullmatch(line)
-        if include is None:
-            lines.append("" if line == "#pragma once" else line)
-        elif include[1] not in seen:
-            seen.add(include[1])
-            lines += [_expanded(include[1], seen), f'#line {number + 1} "{file}"']
-        else:
-            lines.append("")
-    return "\n".join(lines)
 
 
 def _compiled(file: str, expressions: list[str]) -> list[Any]:

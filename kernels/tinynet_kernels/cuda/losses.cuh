@@ -6,7 +6,7 @@
 // times a factor. d may be p. All threads of a warp call `row` together; those without a sample pass n = 0.
 #pragma once
 
-#include "reduce.cuh"
+#include "lanes.cuh"
 
 namespace tinynet {
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from tinynet_kernels._typing import DeviceArray
-from tinynet_kernels.cuda.grids import THREADS, Grid, over_summed_rows, over_summed_matrix
+from tinynet_kernels.cuda.grids import THREADS, Grid, over_summed_matrix, over_summed_rows
 from tinynet_kernels.cuda.loading import REAL, Instance, kernel
 from tinynet_kernels.cuda.scratch import scratch
 from tinynet_kernels.kinds import LOSSES

@@ -1,6 +1,7 @@
 // Kernels of the optimizers: one pass over the whole flat vector of parameters. Gradients are only read.
 #include "optimizers.cuh"
 #include "reduce.cuh"
+#include "types.cuh"
 
 namespace tinynet {
 
@@ -64,11 +65,11 @@ __global__ void squared_norms(const T* values, Index n, double* sums) {
     for (Index i = first_x(); i < n; i += step_x()) {
         sum.add(values[i]);
     }
-    sum = {block_sum(sum.plain), block_sum(sum.shrunk), block_sum(sum.grown)};
+    block_sum(sum.squares);
     if (threadIdx.x == 0) {
-        sums[3 * blockIdx.x] = sum.plain;
-        sums[3 * blockIdx.x + 1] = sum.shrunk;
-        sums[3 * blockIdx.x + 2] = sum.grown;
+        for (int unit = 0; unit < SquaredNorm::units; ++unit) {
+            sums[SquaredNorm::units * blockIdx.x + unit] = sum.squares[unit];
+        }
     }
 }
 
@@ -76,9 +77,11 @@ __global__ void squared_norms(const T* values, Index n, double* sums) {
 __global__ void norm_of_sums(const double* sums, Index n, double* norm) {
     SquaredNorm sum;
     for (Index i = first_x(); i < n; i += step_x()) {
-        sum = {sum.plain + sums[3 * i], sum.shrunk + sums[3 * i + 1], sum.grown + sums[3 * i + 2]};
+        for (int unit = 0; unit < SquaredNorm::units; ++unit) {
+            sum.squares[unit] += sums[SquaredNorm::units * i + unit];
+        }
     }
-    sum = {block_sum(sum.plain), block_sum(sum.shrunk), block_sum(sum.grown)};
+    block_sum(sum.squares);
     if (threadIdx.x == 0) {
         norm[0] = sum.norm();
     }

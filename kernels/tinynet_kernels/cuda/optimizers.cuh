@@ -73,20 +73,21 @@ __device__ __forceinline__ T clipped(T g, T limit) {
 /// overflow above 1e154 and vanish below 1e-154. After Blue (1978), "A portable Fortran program to find the Euclidean
 /// norm of a vector", without his branches.
 struct SquaredNorm {
+    static constexpr int units = 3;
     static constexpr double down = 0x1p-600, up = 0x1p600;  // powers of two: nothing is rounded
-    double plain = 0, shrunk = 0, grown = 0;
+    double squares[units] = {0, 0, 0};                      // as they are, shrunk and grown
 
     __device__ __forceinline__ void add(double value) {
-        plain += value * value;
-        shrunk += (value * down) * (value * down);
-        grown += (value * up) * (value * up);
+        squares[0] += value * value;
+        squares[1] += (value * down) * (value * down);
+        squares[2] += (value * up) * (value * up);
     }
 
     __device__ __forceinline__ double norm() const {
-        if (plain > 1e-280 && plain < 1e300) {
-            return sqrt(plain);
+        if (squares[0] > 1e-280 && squares[0] < 1e300) {
+            return sqrt(squares[0]);
         }
-        return plain > 1 ? sqrt(shrunk) * up : sqrt(grown) * down;
+        return squares[0] > 1 ? sqrt(squares[1]) * up : sqrt(squares[2]) * down;
     }
 };
 

@@ -1,80 +1,40 @@
-// Sums and maxima over threads, in an order that depends on the sizes alone: the same bits in every run.
+// Sums over the threads of a block, in an order that depends on the sizes alone: the same bits in every run.
 #pragma once
-
-#include "types.cuh"
 
 namespace tinynet {
 
-/// `count` neighbouring threads of a warp that share a row; a power of two, at most 32. All threads of the warp must
-/// make the same calls.
-struct Lanes {
-    int count;
-
-    __device__ __forceinline__ int rank() const { return threadIdx.x & (count - 1); }
-
-    template <typename T>
-    __device__ __forceinline__ T sum(T value) const {
-        for (int distance = count / 2; distance > 0; distance /= 2) {
-            value += __shfl_xor_sync(0xffffffffu, value, distance);
-        }
-        return value;
-    }
-
-    /// The largest; whether NaN is seen depends on where it stands.
-    template <typename T>
-    __device__ __forceinline__ T max(T value) const {
-        for (int distance = count / 2; distance > 0; distance /= 2) {
-            const T other = __shfl_xor_sync(0xffffffffu, value, distance);
-            value = other > value ? other : value;
-        }
-        return value;
-    }
-};
-
-/// Which rows a thread takes when a block is cut into groups of lanes, a row for each: base + offset for
-/// base = first, first + step, ... The bases are the same for the whole block, so that its warps stay together.
-struct RowsOfLanes {
-    Index first, step;
-    int offset;
-
-    __device__ __forceinline__ explicit RowsOfLanes(int lanes) {
-        const int groups = blockDim.x / lanes;
-        first = Index(blockIdx.x) * groups;
-        step = Index(gridDim.x) * groups;
-        offset = threadIdx.x / lanes;
-    }
-};
-
-/// The largest of a row's numbers.
-template <typename T>
-__device__ __forceinline__ T row_peak(const T* z, Index n, Lanes lanes) {
-    T peak = minus_infinity<T>();
-    for (Index j = lanes.rank(); j < n; j += lanes.count) {
-        // The first of a lane is taken as it is: a comparison would lose NaN.
-        peak = z[j] > peak || j < lanes.count ? z[j] : peak;
-    }
-    return lanes.max(peak);
-}
-
-/// Sum over a block of whole warps, at most 32 of them; every thread gets it.
-template <typename T>
-__device__ T block_sum(T value) {
-    __shared__ T warp_sums[32];
+/// Replace each of n values by its sum over the block, which has at most 32 warps, all of them whole. Between two calls
+/// in one kernel there must be a __syncthreads().
+template <typename T, int n>
+__device__ __forceinline__ void block_sum(T (&values)[n]) {
+    __shared__ T warp_sums[n][32];
     const int thread = threadIdx.y * blockDim.x + threadIdx.x;
     const int warps = blockDim.x * blockDim.y / 32;
-    for (int distance = 16; distance > 0; distance /= 2) {
-        value += __shfl_xor_sync(0xffffffffu, value, distance);
-    }
-    __syncthreads();  // the sums of an earlier call may still be read
-    if (thread % 32 == 0) {
-        warp_sums[thread / 32] = value;
+#pragma unroll
+    for (int k = 0; k < n; ++k) {
+        for (int distance = 16; distance > 0; distance /= 2) {
+            values[k] += __shfl_xor_sync(0xffffffffu, values[k], distance);
+        }
+        if (thread % 32 == 0) {
+            warp_sums[k][thread / 32] = values[k];
+        }
     }
     __syncthreads();
-    T total = warp_sums[0];
-    for (int warp = 1; warp < warps; ++warp) {
-        total += warp_sums[warp];
+#pragma unroll
+    for (int k = 0; k < n; ++k) {
+        values[k] = warp_sums[k][0];
+        for (int warp = 1; warp < warps; ++warp) {
+            values[k] += warp_sums[k][warp];
+        }
     }
-    return total;
+}
+
+/// Sum of one value over the block; every thread gets it.
+template <typename T>
+__device__ __forceinline__ T block_sum(T value) {
+    T values[1] = {value};
+    block_sum(values);
+    return values[0];
 }
 
 }  // namespace tinynet

@@ -1,5 +1,6 @@
 // Kernels that add up: over the rows of a matrix, and over the sums of blocks.
 #include "reduce.cuh"
+#include "types.cuh"
 
 namespace tinynet {
 

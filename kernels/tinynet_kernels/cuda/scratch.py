@@ -1,7 +1,7 @@
 """Scratch memory of kernels that work in two stages.
 
-It comes from CuPy's pool at each call. The pool hands memory on in the order of the stream that freed it, so two streams
-never share scratch, and a call costs no allocation of the driver's.
+It comes from CuPy's pool at each call. The pool keeps what is freed for the stream that used it, so two streams never
+share scratch, and a call costs no allocation of the driver's.
 """
 
 from collections.abc import Iterator

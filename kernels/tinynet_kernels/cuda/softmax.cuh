@@ -2,7 +2,7 @@
 // row pass n = 0.
 #pragma once
 
-#include "reduce.cuh"
+#include "lanes.cuh"
 
 namespace tinynet {
 

@@ -33,7 +33,7 @@ VERSION = "14.2.0"
 
 _FUNCTIONS = public()
 attach(_FUNCTIONS)
-ndarray.__matmul__ = lambda self, other: matmul(self, other)  # type: ignore[attr-defined]
+setattr(ndarray, "__matmul__", lambda self, other: matmul(self, other))  # noqa: B010
 ndarray.dot = dot  # type: ignore[attr-defined]
 
 
@@ -52,17 +52,8 @@ def _module(name: str, **names: Any) -> ModuleType:
 
 def modules() -> dict[str, ModuleType]:
     """Make the modules ``cupy``, ``cupy.cuda``, ... anew."""
-    made_runtime = _module(
-        "cupy.cuda.runtime",
-        CUDARuntimeError=CUDARuntimeError,
-        **{
-            name: value
-            for name, value in vars(runtime).items()
-            if name[0].islower() and name[:4] not in ("anno", "ctyp")
-        },
-    )
-    for name in ("current", "annotations", "ctypes", "alloc_pinned_memory"):
-        made_runtime.__dict__.pop(name, None)
+    own_runtime = {name: getattr(runtime, name) for name in runtime.PUBLIC}
+    made_runtime = _module("cupy.cuda.runtime", CUDARuntimeError=CUDARuntimeError, **own_runtime)
     memory = _module("cupy.cuda.memory", OutOfMemoryError=OutOfMemoryError, MemoryPointer=MemoryPointer)
     pool, pinned_pool = runtime.MemoryPool(), runtime.PinnedMemoryPool()
     cuda = _module(
@@ -107,7 +98,7 @@ def modules() -> dict[str, ModuleType]:
         tensordot=tensordot,
     )
     cupy.get_array_module = lambda *args: cupy if any(isinstance(a, ndarray) for a in args) else np  # type: ignore[attr-defined]
-    cuda.__path__ = []  # type: ignore[attr-defined]
+    cuda.__path__ = []
     return {
         module.__name__: module for module in (cupy, cuda, cublas, made_runtime, memory, cuda.driver, cuda.compiler)
     }

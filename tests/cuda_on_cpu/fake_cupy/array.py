@@ -145,7 +145,8 @@ class ndarray:
         stream = stream or get_current_stream(self._allocation.device_id)
         refuse_capture("D2H transfers", stream)
         with self.device:
-            number = stream._queue.submit(lambda: np.copyto(target, self._host), [self._allocation])
+            source = self._host
+            number = stream._queue.submit(lambda: np.copyto(target, source), [self._allocation])
             if blocking:
                 stream.synchronize()
             elif not current().is_pinned(target.ctypes.data):
@@ -167,7 +168,8 @@ class ndarray:
         pinned = current().is_pinned(arr.ctypes.data) and arr.flags.c_contiguous
         source = arr if pinned else arr.copy()  # A copy from pageable memory returns when it has been read.
         with self.device:
-            stream._queue.submit(lambda: np.copyto(self._host, source), [self._allocation])
+            target = self._host
+            stream._queue.submit(lambda: np.copyto(target, source), [self._allocation])
 
     def item(self) -> Any:
         if self.size != 1:
@@ -271,7 +273,7 @@ class ndarray:
     def swapaxes(self, axis1: int, axis2: int) -> ndarray:
         return self._view(self._host.swapaxes(axis1, axis2))
 
-    def view(self, dtype: DTypeLike = None) -> ndarray:
+    def view(self, dtype: DTypeLike | None = None) -> ndarray:
         return self._view(self._host.view() if dtype is None else self._host.view(dtype))
 
     def flatten(self, order: str = "C") -> ndarray:
@@ -280,9 +282,8 @@ class ndarray:
     def copy(self, order: str = "C") -> ndarray:
         """Copy, to the current device from whichever this array is on."""
         made = new(self.shape, self.dtype, order="F" if order in "FAK" and self.flags.fnc else "C")
-        get_current_stream()._queue.submit(
-            lambda: np.copyto(made._host, self._host), [made._allocation, self._allocation]
-        )
+        target, source = made._host, self._host
+        get_current_stream()._queue.submit(lambda: np.copyto(target, source), [made._allocation, self._allocation])
         return made
 
     def astype(
@@ -295,19 +296,19 @@ class ndarray:
         if not copy and self.dtype == dtype and (order == "K" or self.flags.c_contiguous):
             return self
         made = new(self.shape, dtype, order="F" if order in "FAK" and self.flags.fnc else "C")
-        submit(lambda: np.copyto(made._host, self._host, casting="unsafe"), [made, self])
+        submit(_assign, made, self)
         return made
 
     def fill(self, value: Any) -> None:
         if isinstance(value, ndarray):
             if value.shape != ():
                 raise ValueError("non-scalar cupy.ndarray cannot be used for fill")
-            submit(lambda: np.copyto(self._host, value._host, casting="unsafe"), [self, value])
+            submit(_assign, self, value)
             return
         scalar = np.asarray(value, dtype=self.dtype)
         if scalar.shape != ():
             raise ValueError("non-scalar numpy.ndarray cannot be used for fill")
-        submit(lambda: self._host.fill(scalar[()]), [self])
+        submit(_assign, self, scalar[()])
 
     # Indexing.
 
@@ -316,7 +317,8 @@ class ndarray:
         if all(_is_basic(k) for k in keys):
             return self._view(self._host[_open(keys)])
         keys = tuple(index for k in keys for index in (_where(k) if _is_mask(k) else (k,)))
-        return apply(lambda a, *i: a[_wrapped(a, keys, i)], self, *_index_arrays(keys))
+        pattern, arrays = _split(keys)
+        return apply(lambda a, *indices: a[_wrapped(a, pattern, indices)], self, *arrays)
 
     def __setitem__(self, key: Any, value: Any) -> None:
         keys = key if isinstance(key, tuple) else (key,)
@@ -334,17 +336,15 @@ class ndarray:
                 return
             if np.broadcast_shapes(target.shape, value.shape[-target.ndim or value.ndim :]) != target.shape:
                 raise ValueError(f"could not broadcast input array from shape {value.shape} into {target.shape}")
-            submit(lambda: np.copyto(target._host, value._host, casting="unsafe"), [self, value])
+            submit(_assign, target, value)
         else:
             source = value if isinstance(value, ndarray) or np.isscalar(value) else from_host(value, self.dtype)
-            arrays = _index_arrays(keys)
-            operands = [self, *arrays, *([source] if isinstance(source, ndarray) else [])]
+            pattern, arrays = _split(keys)
 
-            def store() -> None:
-                host = source._host if isinstance(source, ndarray) else source
-                self._host[_wrapped(self._host, keys, [a._host for a in arrays])] = host
+            def store(target: NDArray[Any], values: Any, *indices: NDArray[Any]) -> None:
+                target[_wrapped(target, pattern, indices)] = values
 
-            submit(store, operands)
+            submit(store, self, source, *arrays)
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -368,7 +368,7 @@ def new(shape: Any, dtype: DTypeLike = float, order: str = "C") -> ndarray:
     return ndarray._of(host, allocation)
 
 
-def from_host(data: Any, dtype: DTypeLike = None, order: str = "C") -> ndarray:
+def from_host(data: Any, dtype: DTypeLike | None = None, order: str = "C") -> ndarray:
     """Copy host data to the current device; the caller may change it at once."""
     host = np.array(data, dtype=dtype, order="F" if order == "F" else "C")
     made = new(host.shape, host.dtype, order)
@@ -379,9 +379,13 @@ def from_host(data: Any, dtype: DTypeLike = None, order: str = "C") -> ndarray:
     return made
 
 
-def submit(run: Callable[[], None], arrays: Sequence[ndarray]) -> None:
-    """Queue work on arrays, which must be on the current device."""
+def submit(function: Callable[..., Any], *operands: Any) -> None:
+    """Queue a function of NumPy arrays: of the memory of the operands, and of those that are scalars.
+
+    The work does not keep the operands alive: a graph must not, either.
+    """
     machine = current()
+    arrays = [operand for operand in operands if isinstance(operand, ndarray)]
     for array in arrays:
         if array._allocation.device_id != machine.device_id:
             raise ValueError(
@@ -391,7 +395,12 @@ def submit(run: Callable[[], None], arrays: Sequence[ndarray]) -> None:
     stream = get_current_stream()
     if stream.device_id not in (-1, machine.device_id):
         raise CUDARuntimeError(400)
-    stream._queue.submit(run, [array._allocation for array in arrays])
+    hosts = [operand._host if isinstance(operand, ndarray) else operand for operand in operands]
+    stream._queue.submit(lambda: function(*hosts), [array._allocation for array in arrays])
+
+
+def _assign(target: NDArray[Any], source: Any) -> None:
+    np.copyto(target, source, casting="unsafe")
 
 
 def check_operands(operands: Sequence[Any]) -> None:
@@ -401,7 +410,9 @@ def check_operands(operands: Sequence[Any]) -> None:
             raise TypeError(f"Unsupported type {type(operand)}")
 
 
-def apply(function: Callable[..., Any], *operands: Any, out: ndarray | None = None, dtype: DTypeLike = None) -> ndarray:
+def apply(
+    function: Callable[..., Any], *operands: Any, out: ndarray | None = None, dtype: DTypeLike | None = None
+) -> ndarray:
     """Queue a NumPy function of arrays and scalars; return its result, which is not there yet."""
     check_operands(operands)
     with np.errstate(all="ignore"):
@@ -415,13 +426,7 @@ def apply(function: Callable[..., Any], *operands: Any, out: ndarray | None = No
         raise ValueError(f"output array of shape {out.shape} does not match the shape {pattern.shape} of the result")
     elif not np.can_cast(result_type, out.dtype, "same_kind"):
         raise TypeError(f"output (typecode '{result_type.char}') could not be coerced to '{out.dtype.char}'")
-    target = out._host
-
-    def run() -> None:
-        hosts = [operand._host if isinstance(operand, ndarray) else operand for operand in operands]
-        np.copyto(target, function(*hosts), casting="unsafe")
-
-    submit(run, [out, *(operand for operand in operands if isinstance(operand, ndarray))])
+    submit(lambda target, *hosts: _assign(target, function(*hosts)), out, *operands)
     return out
 
 
@@ -461,20 +466,21 @@ def _where(mask: Any) -> tuple[NDArray[Any], ...]:
     return (mask.get() if isinstance(mask, ndarray) else mask).nonzero()
 
 
-def _index_arrays(keys: tuple[Any, ...]) -> list[ndarray]:
-    """Return those of the keys that are arrays; a NumPy array or a list goes to the device first."""
-    return [
-        key if isinstance(key, ndarray) else from_host(key)
-        for key in keys
-        if isinstance(key, (ndarray, np.ndarray, list))
-    ]
+_ARRAY = object()
 
 
-def _wrapped(host: NDArray[Any], keys: tuple[Any, ...], arrays: Sequence[NDArray[Any]]) -> tuple[Any, ...]:
+def _split(keys: tuple[Any, ...]) -> tuple[tuple[Any, ...], list[ndarray]]:
+    """Return the keys with a mark for each array, and the arrays; a NumPy array or a list goes to the device first."""
+    pattern = tuple(key if _is_basic(key) else _ARRAY for key in keys)
+    found = [key for key in keys if not _is_basic(key)]
+    return pattern, [key if isinstance(key, ndarray) else from_host(key) for key in found]
+
+
+def _wrapped(host: NDArray[Any], pattern: tuple[Any, ...], arrays: Sequence[NDArray[Any]]) -> tuple[Any, ...]:
     """Put index arrays in their places; CuPy wraps what is out of bounds round."""
     rest, axis, result = iter(arrays), 0, []
-    for key in keys:
-        if _is_basic(key):
+    for key in pattern:
+        if key is not _ARRAY:
             result.append(key)
             axis += key is not None and key is not Ellipsis
             continue

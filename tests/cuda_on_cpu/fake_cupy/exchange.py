@@ -36,7 +36,7 @@ def from_dlpack(array: Any) -> ndarray:
         )
     capsule = array.__dlpack__(stream=get_current_stream().ptr or 1)
     dlpack_device(capsule)[:] = (1, 0)
-    given: NDArray[Any] = np.from_dlpack(_Capsule(capsule))  # type: ignore[arg-type]
+    given: NDArray[Any] = np.from_dlpack(_Capsule(capsule))
     # NumPy takes what does not say otherwise for read-only; CuPy does not.
     return _adopt(_at(given.ctypes.data, given.shape, given.dtype, given.strides, given), device_id)
 
@@ -62,18 +62,11 @@ def _at(address: int, shape: Any, dtype: np.dtype[Any], strides: Any, keeps: Any
     extent = sum((n - 1) * s for n, s in zip(shape, strides, strict=True)) if strides else contiguous
     memory = (ctypes.c_char * max(0, extent + dtype.itemsize)).from_address(address)
     memory._keeps = keeps  # type: ignore[attr-defined]
-    return np.ndarray(shape, dtype, memory, strides=strides)
+    return np.ndarray(shape, dtype, memory, strides=strides)  # type: ignore[arg-type]  # It is a buffer.
 
 
 def _adopt(host: NDArray[Any], device_id: int) -> ndarray:
     owner = current().allocation_at(host.ctypes.data)
     if owner is None:
-        with _on(device_id):
-            owner = Allocation(current(), device_id, 0)
+        owner = Allocation(current(), device_id, 0)
     return ndarray._of(host, owner)
-
-
-def _on(device_id: int) -> Any:
-    from .device import Device
-
-    return Device(device_id)

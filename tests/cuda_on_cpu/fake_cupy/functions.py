@@ -12,7 +12,9 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from .array import apply, check_operands, from_host, ndarray, new, submit, view_or_copy
-from .streams import Stream, refuse_capture
+from .exchange import from_interface
+from .machine import current
+from .streams import Stream
 
 UFUNCS = (
     *(
@@ -121,9 +123,9 @@ class ufunc:
         self._function: np.ufunc = getattr(np, name)
         self.__name__, self.nin, self.nout = name, self._function.nin, self._function.nout
 
-    def __call__(self, *args: Any, out: ndarray | None = None, dtype: DTypeLike = None) -> ndarray:
+    def __call__(self, *args: Any, out: ndarray | None = None, dtype: DTypeLike | None = None) -> ndarray:
         if len(args) == self.nin + 1 and out is None:
-            *args, out = args
+            args, out = args[:-1], args[-1]
         if len(args) != self.nin:
             raise TypeError(f"Wrong number of arguments for {self.__name__!r}: {len(args)}")
         return apply(self._function, *args, out=out, dtype=dtype)
@@ -133,7 +135,7 @@ def _reduction(name: str) -> Callable[..., ndarray]:
     function = getattr(np, name)
 
     def reduction(
-        a: ndarray, axis: Any = None, dtype: DTypeLike = None, out: ndarray | None = None, keepdims: bool = False
+        a: ndarray, axis: Any = None, dtype: DTypeLike | None = None, out: ndarray | None = None, keepdims: bool = False
     ) -> ndarray:
         keywords: dict[str, Any] = {"axis": axis, "keepdims": keepdims}
         if dtype is not None:
@@ -202,7 +204,7 @@ def empty(shape: Any, dtype: DTypeLike = float, order: str = "C") -> ndarray:
     return new(shape, dtype, order)
 
 
-def full(shape: Any, fill_value: Any, dtype: DTypeLike = None, order: str = "C") -> ndarray:
+def full(shape: Any, fill_value: Any, dtype: DTypeLike | None = None, order: str = "C") -> ndarray:
     if dtype is None:
         dtype = fill_value.dtype if isinstance(fill_value, ndarray) else np.array(fill_value).dtype
     made = new(shape, dtype, order)
@@ -218,34 +220,34 @@ def ones(shape: Any, dtype: DTypeLike = float, order: str = "C") -> ndarray:
     return full(shape, 1, dtype, order)
 
 
-def empty_like(prototype: ndarray, dtype: DTypeLike = None, *, shape: Any = None) -> ndarray:
+def empty_like(prototype: ndarray, dtype: DTypeLike | None = None, *, shape: Any = None) -> ndarray:
     return new(prototype.shape if shape is None else shape, dtype or prototype.dtype)
 
 
-def full_like(a: ndarray, fill_value: Any, dtype: DTypeLike = None, *, shape: Any = None) -> ndarray:
+def full_like(a: ndarray, fill_value: Any, dtype: DTypeLike | None = None, *, shape: Any = None) -> ndarray:
     return full(a.shape if shape is None else shape, fill_value, dtype or a.dtype)
 
 
-def zeros_like(a: ndarray, dtype: DTypeLike = None, *, shape: Any = None) -> ndarray:
+def zeros_like(a: ndarray, dtype: DTypeLike | None = None, *, shape: Any = None) -> ndarray:
     return full_like(a, 0, dtype, shape=shape)
 
 
-def ones_like(a: ndarray, dtype: DTypeLike = None, *, shape: Any = None) -> ndarray:
+def ones_like(a: ndarray, dtype: DTypeLike | None = None, *, shape: Any = None) -> ndarray:
     return full_like(a, 1, dtype, shape=shape)
 
 
 def _computed(host: NDArray[Any]) -> ndarray:
     """Return an array that a kernel fills, without a copy from the host."""
     made = new(host.shape, host.dtype)
-    submit(lambda: np.copyto(made._host, host), [made])
+    submit(lambda target: np.copyto(target, host), made)
     return made
 
 
-def arange(start: Any, stop: Any = None, step: Any = 1, dtype: DTypeLike = None) -> ndarray:
+def arange(start: Any, stop: Any = None, step: Any = 1, dtype: DTypeLike | None = None) -> ndarray:
     return _computed(np.arange(start, dtype=dtype) if stop is None else np.arange(start, stop, step, dtype=dtype))
 
 
-def linspace(start: float, stop: float, num: int = 50, dtype: DTypeLike = None) -> ndarray:
+def linspace(start: float, stop: float, num: int = 50, dtype: DTypeLike | None = None) -> ndarray:
     return _computed(np.linspace(start, stop, num, dtype=dtype))
 
 
@@ -256,30 +258,28 @@ def eye(N: int, M: int | None = None, k: int = 0, dtype: DTypeLike = float) -> n
 # From the host and back.
 
 
-def array(obj: Any, dtype: DTypeLike = None, copy: bool = True, order: str = "K", *, blocking: bool = False) -> ndarray:
+def array(
+    obj: Any, dtype: DTypeLike | None = None, copy: bool = True, order: str = "K", *, blocking: bool = False
+) -> ndarray:
     """Return an array on the current device; one of another device is copied to this one."""
     if hasattr(obj, "__cuda_array_interface__") and not isinstance(obj, ndarray):
-        from .exchange import from_interface
-
         obj = from_interface(obj)
     if isinstance(obj, ndarray):
-        from .machine import current
-
         elsewhere = obj._allocation.device_id != current().device_id
         here = obj.copy(order) if elsewhere else obj
         return here.astype(dtype or obj.dtype, order=order, copy=copy and not elsewhere)
     return from_host(obj, dtype, "F" if order == "F" else "C")
 
 
-def asarray(a: Any, dtype: DTypeLike = None, order: str | None = None, *, blocking: bool = False) -> ndarray:
+def asarray(a: Any, dtype: DTypeLike | None = None, order: str | None = None, *, blocking: bool = False) -> ndarray:
     return array(a, dtype, copy=False, order=order or "K", blocking=blocking)
 
 
-def ascontiguousarray(a: Any, dtype: DTypeLike = None) -> ndarray:
-    a = asarray(a)
-    if a.flags.c_contiguous and (dtype is None or a.dtype == dtype):
-        return a if a.ndim else a.reshape(1)
-    return a.astype(dtype or a.dtype, order="C")
+def ascontiguousarray(a: Any, dtype: DTypeLike | None = None) -> ndarray:
+    here = asarray(a)
+    if here.flags.c_contiguous and (dtype is None or here.dtype == dtype):
+        return here if here.ndim else here.reshape(1)
+    return here.astype(dtype or here.dtype, order="C")
 
 
 def copy(a: Any, order: str = "K") -> ndarray:
@@ -413,6 +413,3 @@ def _numpy_function(names: dict[str, Any], function: Any, types: Any, args: Any,
     if function.__name__ not in names:
         return NotImplemented
     return names[function.__name__](*args, **keywords)
-
-
-__all__ = ["attach", "public", "refuse_capture"]

@@ -59,7 +59,7 @@ def matmul(a: ndarray, b: ndarray, out: ndarray | None = None) -> ndarray:
             raise TypeError(f"cannot cast the product of dtype {dtype} to {out.dtype}")
         out[...] = apply(np.matmul, a, b)
         return out
-    submit(lambda: np.copyto(out._host, np.matmul(a._host, b._host)), [out, a, b])
+    submit(lambda target, left, right: np.copyto(target, np.matmul(left, right)), out, a, b)
     return out
 
 
@@ -106,11 +106,10 @@ def gemm(
     if not out.flags.forc:
         current().statistics["copies of results"] += 1
     scale, keep = a.dtype.type(alpha), a.dtype.type(beta)
-    target: NDArray[Any] = out._host
 
-    def run() -> None:
-        product = scale * np.matmul(left._host, right._host)
+    def run(target: NDArray[Any], x: NDArray[Any], y: NDArray[Any]) -> None:
+        product = scale * np.matmul(x, y)
         target[...] = product if keep == 0 else product + keep * target  # cuBLAS does not read out if beta is 0.
 
-    submit(run, [out, a, b])
+    submit(run, out, left, right)
     return out

@@ -145,18 +145,23 @@ class Queue:
 
     def drain(self, until: int | None = None) -> None:
         """Do the queued work, all or up to a number."""
-        while self.work and (until is None or self.work[0].sequence <= until):
-            work = self.work.popleft()
-            if self.blocking:
-                for other in self.machine.queues_of(self.device_id):
-                    if other is not self and other.blocking and (self.is_null or other.is_null):
-                        other.drain(work.sequence)
-            try:
-                with np.errstate(all="ignore"):
-                    work.run()
-            except BaseException:
-                self.machine.abandon()  # As on a GPU, where an error of a kernel ends everything.
-                raise
+        with self.machine.lock:
+            while self.work and (until is None or self.work[0].sequence <= until):
+                work = self.work.popleft()
+                self._drain_others(work.sequence)
+                try:
+                    with np.errstate(all="ignore"):
+                        work.run()
+                except BaseException:
+                    self.machine.abandon()  # As on a GPU, where an error of a kernel ends everything.
+                    raise
+
+    def _drain_others(self, until: int) -> None:
+        """Do what a stream that is not ``non_blocking`` comes after."""
+        if self.blocking:
+            for other in self.machine.queues_of(self.device_id):
+                if other is not self and other.blocking and (self.is_null or other.is_null):
+                    other.drain(until)
 
     def synchronize(self) -> None:
         """Do all that is queued, and look at the guards of all arrays."""

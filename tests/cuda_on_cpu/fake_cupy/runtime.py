@@ -9,6 +9,14 @@ from .device import SHARED_DEFAULT, SHARED_OPT_IN, Device
 from .errors import CUDARuntimeError
 from .machine import Queue, current
 
+PUBLIC = (
+    *("deviceCanAccessPeer", "deviceSynchronize", "driverGetVersion", "getDevice", "getDeviceCount"),
+    *("getDeviceProperties", "is_hip", "memGetInfo", "memcpyAsync", "memcpyDefault", "memcpyDeviceToDevice"),
+    *("memcpyDeviceToHost", "memcpyHostToDevice", "memcpyHostToHost", "memsetAsync", "runtimeGetVersion", "setDevice"),
+    *("streamCaptureModeGlobal", "streamCaptureModeRelaxed", "streamCaptureModeThreadLocal", "streamSynchronize"),
+)
+"""What ``cupy.cuda.runtime`` has here."""
+
 memcpyHostToHost, memcpyHostToDevice, memcpyDeviceToHost, memcpyDeviceToDevice, memcpyDefault = range(5)
 streamCaptureModeGlobal, streamCaptureModeThreadLocal, streamCaptureModeRelaxed = range(3)
 is_hip = False

@@ -223,12 +223,15 @@ class SharedMemory {
         memset(all_.begin, POISON, static_cast<size_t>(dynamic_ - all_.begin));
         memset(after, POISON, static_cast<size_t>(end - after));
     }
+    // Equal to itself moved by one: all bytes are the first one. memcmp is many times quicker than a loop that may end.
+    bool untouched(size_t from, size_t to) const {
+        return dynamic_[from] == static_cast<char>(POISON) && !memcmp(dynamic_ + from, dynamic_ + from + 1, to - from - 1);
+    }
     void check(size_t from, size_t to) const {
-        for (size_t i = from; i < to; ++i)
-            if (dynamic_[i] != static_cast<char>(POISON)) {
-                note_failure("write past the launch's %zu bytes of dynamic shared memory, at byte %zu", used_, i);
-                return;
-            }
+        if (untouched(from, to)) return;
+        size_t i = from;
+        while (dynamic_[i] == static_cast<char>(POISON)) ++i;
+        note_failure("write past the launch's %zu bytes of dynamic shared memory, at byte %zu", used_, i);
     }
 
 public:
