@@ -93,7 +93,7 @@ PROGRAMS: dict[str, tuple[Layers, tn.Loss, Any, Callable[[], tn.Optimizer], dict
     ),
 }
 TOLERANCES = {"float64": 1e-10, "float32": 2e-4}
-TIERS = ("registers", "persistent")
+TIERS = ("registers", "persistent", "spread")
 UNFIT = {("registers", "wide"), ("registers", "everything between")}
 
 
@@ -143,7 +143,9 @@ def assert_agree(got: list[np.ndarray], expected: list[np.ndarray], rtol: float)
 def tier(request: pytest.FixtureRequest, cp: ModuleType, monkeypatch: pytest.MonkeyPatch) -> str:
     """A tier that is in force, by name; what its plan says of itself."""
     monkeypatch.setenv("TINYNET_GPU_TIER", request.param)
-    return {"registers": "a thread for each model", "persistent": "a block for each model"}[request.param]
+    return {"registers": "a thread for each model", "persistent": "a block for each", "spread": "shared by all"}[
+        request.param
+    ]
 
 
 CASES = [

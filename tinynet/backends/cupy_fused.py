@@ -12,6 +12,7 @@ from tinynet_kernels.cuda.fused.training import (
     PersistentTraining,
     Prediction,
     RegistersTraining,
+    SpreadTraining,
     Training,
     Vectors,
 )
@@ -24,7 +25,11 @@ from tinynet.backends.lowering import layers_of, loss_of, lower
 from tinynet.backends.members import MembersPlan
 from tinynet.program import Op, Program
 
-TRAININGS: dict[str, type[Training]] = {"registers": RegistersTraining, "persistent": PersistentTraining}
+TRAININGS: dict[str, type[Training]] = {
+    "registers": RegistersTraining,
+    "persistent": PersistentTraining,
+    "spread": SpreadTraining,
+}
 """What trains in each tier of ``cupy_tiers.TIERS``."""
 
 _NO_LOSS = Loss("mse", 0.0, True, 1.0)

@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tinynet_kernels.cuda.fused.shapes import Limits, persistent_shape, registers_shape
+from tinynet_kernels.cuda.fused.shapes import Limits, persistent_shape, registers_shape, spread_shape
 from tinynet_kernels.network import Network
 
 from tinynet.checks import member
@@ -29,8 +29,11 @@ BLOCKS_TOGETHER = 16
 BLOCK_FLOPS = 1e11
 """Floating-point operations a second of a single block. Estimate: a quarter of a multiprocessor's peak."""
 
-BLOCK_SECONDS = 50e-6
-"""Longest update that one block should make alone; with more to do, the whole device is quicker kernel by kernel."""
+BLOCK_SECONDS = 8e-6
+"""Longest update that one block should make alone. Estimate: two launches in a graph, which spread the work, take 5."""
+
+SPREAD_PARAMETERS_A_ROW = 1000
+"""Parameters for which a row of the batch is work enough for reading them anew. Estimate: a few rows for each read."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,11 @@ def _block_pays(case: Case) -> bool:
     return case.n_models > 1 or seconds <= BLOCK_SECONDS
 
 
+def _spreading_pays(case: Case) -> bool:
+    # Every block reads all parameters for each update, and writes as many gradients.
+    return case.batch >= 8 * case.n_parameters / SPREAD_PARAMETERS_A_ROW
+
+
 def _has_parameters(case: Case) -> bool:
     return case.n_parameters > 0
 
@@ -102,6 +110,16 @@ TIERS: tuple[Tier, ...] = (
             and persistent_shape(case.network, case.n_models, case.batch, case.limits) is not None
         ),
         _block_pays,
+    ),
+    Tier(
+        "spread",
+        "the rows of a batch shared by all multiprocessors, many updates in one CUDA graph",
+        lambda case: (
+            _has_parameters(case)
+            and case.n_models == 1
+            and spread_shape(case.network, case.batch, case.limits) is not None
+        ),
+        _spreading_pays,
     ),
 )
 """Best first. What no tier takes runs kernel by kernel ("loop")."""

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "fused/network.cuh"
+#include "reduce.cuh"
 
 namespace tinynet {
 

@@ -8,7 +8,8 @@ from typing import Any
 import cupy
 
 from tinynet_kernels.cuda.fused.prelude import Prelude
-from tinynet_kernels.cuda.loading import OPTIONS, source
+from tinynet_kernels.cuda.loading import OPTIONS
+from tinynet_kernels.cuda.sources import source
 
 _KERNELS: dict[tuple[int, str, str, str], Any] = {}
 _LOCK = threading.Lock()
@@ -35,23 +36,33 @@ def kernel(file: str, name: str, made: Prelude) -> Any:
     RuntimeError
         If the source does not compile; the message holds the compiler's.
     """
-    key = (int(cupy.cuda.Device().id), file, name, made.text)
+    device = int(cupy.cuda.Device().id)
     with _LOCK:
-        if key not in _KERNELS:
-            expression = f"tinynet::{name}"
-            module = cupy.RawModule(code=code_of(file, made), options=OPTIONS, name_expressions=[expression])
-            try:
-                function = module.get_function(expression)
-            except cupy.cuda.compiler.CompileException as error:
-                raise RuntimeError(
-                    f"tinynet's CUDA source fused/{file} should compile for every network that it is chosen for; for "
-                    f"this one it does not:\n{error}\nAsk for another tier: TINYNET_GPU_TIER=loop."
-                ) from error
-            if made.shared_bytes > _SHARED_DEFAULT:
-                function.max_dynamic_shared_size_bytes = made.shared_bytes
-            _KERNELS[key] = function
-        return _KERNELS[key]
+        if (device, file, name, made.text) not in _KERNELS:
+            names = _TOGETHER.get(file, (name,))
+            for each, function in zip(names, _compiled(file, names, made), strict=True):
+                _KERNELS[device, file, each, made.text] = function
+        return _KERNELS[device, file, name, made.text]
 
 
-# A kernel that needs more must say so before it is launched (CUDA C++ Programming Guide, "Shared Memory").
+def _compiled(file: str, names: tuple[str, ...], made: Prelude) -> list[Any]:
+    expressions = [f"tinynet::{name}" for name in names]
+    module = cupy.RawModule(code=code_of(file, made), options=OPTIONS, name_expressions=expressions)
+    try:
+        functions = [module.get_function(expression) for expression in expressions]
+    except cupy.cuda.compiler.CompileException as error:
+        raise RuntimeError(
+            f"tinynet's CUDA source fused/{file} should compile for every network that it is chosen for; for this one "
+            f"it does not:\n{error}\nTrain kernel by kernel: TINYNET_GPU_TIER=loop."
+        ) from error
+    if made.shared_bytes > _SHARED_DEFAULT:
+        for function in functions:
+            function.max_dynamic_shared_size_bytes = made.shared_bytes
+    return functions
+
+
+_TOGETHER = {"spread.cu": ("spread_gradients", "spread_change", "spread_change_by_norm", "spread_advance")}
+"""Kernels that are always used together are compiled together."""
+
 _SHARED_DEFAULT = 48 * 1024
+"""Bytes of dynamic shared memory that a kernel may use without having asked for them (CUDA C++ Programming Guide)."""

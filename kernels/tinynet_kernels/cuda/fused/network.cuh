@@ -10,7 +10,6 @@
 #include "activations.cuh"
 #include "losses.cuh"
 #include "philox.cuh"
-#include "reduce.cuh"
 #include "softmax.cuh"
 
 namespace tinynet {

@@ -108,7 +108,7 @@ __device__ Real shrinkage_of(Real* gradients, const Update& update, double max_n
         gradients[place] = update.within_limit(gradients[place]);
         sum.add(gradients[place]);
     });
-    sum = {block_sum(sum.plain), block_sum(sum.shrunk), block_sum(sum.grown)};
+    block_sum(sum.squares);
     return Real(shrinkage(sum.norm(), max_norm));
 }
 

@@ -7,7 +7,7 @@ user may turn (learning rates, momentum, dropout rates, ...) are no part of it.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from tinynet_kernels.kinds import ACTIVATIONS, LOSSES
 from tinynet_kernels.network import Layer, Network, Setting
@@ -19,8 +19,7 @@ _LABEL_BYTES = 8
 _ALIGNMENT = 16
 
 
-@dataclass(frozen=True)
-class Shape:
+class Shape(NamedTuple):
     """How a kernel is cut for a network.
 
     Attributes
@@ -37,6 +36,8 @@ class Shape:
         Whether what the optimizer remembers is in shared memory, too.
     staged : int
         Samples that are brought to shared memory together where models are threads.
+    summed : bool
+        Whether gradients are summed in shared memory even if a batch is one tile.
     blocks : int
         Blocks that should fit on a multiprocessor at a time. It bounds the registers of a thread.
     """
@@ -47,11 +48,11 @@ class Shape:
     padded: bool = True
     moments_shared: bool = True
     staged: int = 1
+    summed: bool = False
     blocks: int = 1
 
 
-@dataclass(frozen=True)
-class Prelude:
+class Prelude(NamedTuple):
     """A network's text, and what its kernel needs.
 
     Attributes
@@ -63,12 +64,14 @@ class Prelude:
         Numbers that hold parameters, gradients and moments, where they lie in registers.
     n_memory : int
         Numbers that hold what lies between the layers.
+    n_parameters : int
     """
 
     text: str
     shared_bytes: int
     n_state: int
     n_memory: int
+    n_parameters: int
 
 
 def numbers_of(network: Network, n_models: int) -> list[list[float]]:
@@ -129,7 +132,7 @@ def prelude(network: Network, shape: Shape) -> Prelude:
     n_targets = 1 if label else layers[-1].n_out
     t_size = places.aligned(-(-slots * n_targets * (_LABEL_BYTES if label else size) // size))
     x_stride = places.stride(layers[0].n_in)
-    direct = shape.rows >= shape.batch and optimizer.clip_norm is None
+    direct = shape.rows >= shape.batch and optimizer.clip_norm is None and not shape.summed
     sizes = {
         "parameters": copy,
         "gradients": 0 if direct else copy,
@@ -203,7 +206,7 @@ def prelude(network: Network, shape: Shape) -> Prelude:
             "",
         ]
     )
-    return Prelude(text, place * size, (2 + traits.n_moments) * flat, memory)
+    return Prelude(text, place * size, (2 + traits.n_moments) * flat, memory, flat)
 
 
 def row_slots(rows: int) -> int:

@@ -68,6 +68,18 @@ def persistent_shape(network: Network, n_models: int, batch: int, limits: Limits
     return None
 
 
+def spread_shape(network: Network, batch: int, limits: Limits) -> Shape | None:
+    """Cut a training in which blocks share the rows of a batch; None if the model does not fit.
+
+    Tiles are as large as they can be while there is one for each multiprocessor.
+    """
+    for rows in _tiles(max(8, min(MAX_ROWS, -(-batch // limits.multiprocessors))), least=8):
+        shape = Shape(rows, _threads(network, rows), batch, moments_shared=False, summed=True)
+        if prelude(network, shape).shared_bytes <= limits.shared_bytes - SPARE_BYTES:
+            return shape
+    return None
+
+
 def registers_shape(network: Network, n_models: int, batch: int, limits: Limits) -> Shape | None:
     """Cut a training with a thread for each model; None if the model does not fit."""
     size = REALS[network.dtype][1]

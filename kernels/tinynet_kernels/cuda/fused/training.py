@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from tinynet_kernels._typing import DeviceArray
 from tinynet_kernels.cuda.fused.build import kernel
 from tinynet_kernels.cuda.fused.prelude import Prelude, numbers_of, prelude
-from tinynet_kernels.cuda.fused.shapes import Limits, persistent_shape, predicting_shape, registers_shape
+from tinynet_kernels.cuda.fused.shapes import Limits, persistent_shape, predicting_shape, registers_shape, spread_shape
 from tinynet_kernels.network import Loss, Network
 
 MAX_UPDATES, MAX_VISITS = 1 << 17, 1 << 20
@@ -158,6 +158,124 @@ class RegistersTraining(Training):
             function(grid, block, (*arrays, *sizes, first, last))
 
         return launch
+
+
+GRAPH_UPDATES = 32
+"""Updates of one CUDA graph. Launching it takes as long as launching three kernels, some ten microseconds."""
+
+
+class SpreadTraining(Training):
+    """The rows of each batch shared by many blocks; two launches an update, many updates in one CUDA graph."""
+
+    def __init__(self, network: Network, n_models: int, batch: int, limits: Limits) -> None:
+        super().__init__(network, n_models, batch, limits)
+        if n_models != 1:
+            raise ValueError(f"blocks share the rows of one model; got n_models={n_models}.")
+        shape = spread_shape(network, batch, limits)
+        if shape is None:
+            raise ValueError(f"a network must fit into {limits.shared_bytes} bytes of shared memory; this one does not.")
+        self.shape, self.prelude = shape, prelude(network, shape)
+        n_blocks = min(-(-batch // shape.rows), BLOCKS_OF_A_MULTIPROCESSOR * limits.multiprocessors)
+        dtype, n_parameters = network.dtype, self.prelude.n_parameters
+        self._parts = cupy.empty((n_blocks, n_parameters), dtype)
+        self._part_losses = cupy.empty(n_blocks, np.float64)
+        self._gradients = cupy.empty(n_parameters, dtype)
+        self._base = cupy.zeros(1, np.int64)
+
+    def _launcher(self, vectors: Vectors, epochs: Epochs, losses: DeviceArray) -> Callable[[Any, Any], None]:
+        arrays, (_, n_visits, *_) = self._arguments(vectors, epochs, losses)
+        parameters, moments, held, x, t, weight, order, _, numbers, counters, _ = arrays
+        rates = cupy.asarray(rates_of(self.network, epochs, self.batch, int(vectors.counters[0, 0])))
+        base, parts, part_losses, gradients = self._base, self._parts, self._part_losses, self._gradients
+        base.fill(0)
+        n_blocks, n_parameters = len(parts), self.prelude.n_parameters
+        names = ("spread_gradients", "spread_change", "spread_change_by_norm", "spread_advance")
+        find, change, change_by_norm, advance = (kernel("spread.cu", name, self.prelude) for name in names)
+
+        def update(offset: int) -> None:
+            place = (base, np.int64(offset))
+            find(
+                (n_blocks,),
+                (self.shape.threads,),
+                (parameters, held, x, t, weight, order, numbers, counters, parts, part_losses, *place, n_visits),
+                shared_mem=self.prelude.shared_bytes,
+            )
+            change(
+                (-(-n_parameters // 32),),
+                (256,),
+                (
+                    *(parameters, moments, parts, part_losses, np.int32(n_blocks), rates, numbers, gradients, losses),
+                    *(*place, n_visits),
+                ),
+            )
+            if self.network.optimizer.clip_norm is not None:
+                change_by_norm((1,), (512,), (parameters, moments, rates, numbers, gradients, *place))
+
+        def updates(count: int) -> None:
+            for offset in range(count):
+                update(offset)
+            advance((1,), (1,), (base, np.int64(count)))
+
+        repeat = Repeated(updates, GRAPH_UPDATES)
+        return lambda first, last: repeat(int(last - first))
+
+
+BLOCKS_OF_A_MULTIPROCESSOR = 2
+"""Blocks that share a batch: more would only add parts to be summed."""
+
+
+class Repeated:
+    """Work that is repeated: from a CUDA graph of ``size`` repetitions where there are enough of them.
+
+    Parameters
+    ----------
+    work : callable
+        Launches kernels for a number of repetitions; none of its arguments may change from one to the next.
+    size : int
+    """
+
+    def __init__(self, work: Callable[[int], None], size: int) -> None:
+        self._work, self._size = work, size
+        self._graph: Any = None
+
+    def __call__(self, count: int) -> None:
+        """Repeat the work ``count`` times, on the current stream."""
+        whole, rest = divmod(count, self._size)
+        # A graph takes about as long to make as it saves in two of its launches.
+        if whole >= 2 or (whole and self._graph is not None):
+            if self._graph is None:
+                self._graph = captured(lambda: self._work(self._size))
+            for _ in range(whole):
+                self._graph.launch()
+            self._work(rest) if rest else None
+        else:
+            self._work(count)
+
+
+def captured(work: Callable[[], None]) -> Any:
+    """Return a CUDA graph of what a function launches; nothing of it is done."""
+    stream = cupy.cuda.Stream(non_blocking=True)
+    with stream:
+        stream.begin_capture()
+        work()
+        return stream.end_capture()
+
+
+def rates_of(network: Network, epochs: Epochs, batch: int, step: int) -> NDArray[Any]:
+    """Return (n_updates, 3): rate, correction and what is kept of a parameter, for all updates from ``step`` on."""
+    n_updates = -(-epochs.n_visits // batch)
+    rates = np.broadcast_to(epochs.rates, (len(epochs.rates), max(n_updates, epochs.rates.shape[1])))[:, :n_updates]
+    rate = rates.reshape(-1)
+    table = np.ones((len(rate), 3))
+    table[:, 0] = rate
+    kind, settings = network.optimizer.kind, [float(value) for value in numbers_of(network, 1)[0]]
+    if kind in ("adam", "adamw"):
+        steps = step + 1.0 + np.arange(len(rate))
+        table[:, 0] = rate / (1.0 - settings[0] ** steps)
+        table[:, 1] = np.sqrt(1.0 - settings[1] ** steps)
+        if kind == "adamw":
+            table[:, 2] = 1.0 - rate * settings[3]
+    return table.astype(network.dtype)
 
 
 class Prediction:
