@@ -116,9 +116,7 @@ def test_a_model_among_many_is_what_it_is_alone(
 
 
 @each_tier
-def test_the_number_of_models_changes_no_bit_of_any(
-    tier: str, cp: ModuleType, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_number_of_models_changes_no_bit_of_any(tier: str, cp: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TINYNET_GPU_TIER", tier)
     made, gpu = program("sgd"), get_backend("gpu")
     assert made.loss is not None

@@ -21,8 +21,8 @@ RNG = np.random.default_rng(31)
 N = 23
 Layers = Callable[[], list[tn.Layer]]
 
-# Few programs, for each is compiled, but between them every activation, loss, optimizer and kind of layer; together with
-# what a tier must do for them. Widths around the sizes of packs and warps.
+# Few programs, for each is compiled, but between them every activation, loss, optimizer and kind of layer. Widths are
+# around the sizes of packs and warps.
 PROGRAMS: dict[str, tuple[Layers, tn.Loss, Any, Callable[[], tn.Optimizer], dict[str, Any]]] = {
     "small": (
         lambda: [tn.Linear(3, 5), tn.Tanh(), tn.Linear(5, 3)],
@@ -50,7 +50,14 @@ PROGRAMS: dict[str, tuple[Layers, tn.Loss, Any, Callable[[], tn.Optimizer], dict
         {"ordered": False},
     ),
     "no layer first or last": (
-        lambda: [tn.Tanh(), tn.Dropout(0.2), tn.Linear(3, 2, bias=False), tn.Linear(2, 3), tn.Softmax(), tn.Dropout(0.1)],
+        lambda: [
+            tn.Tanh(),
+            tn.Dropout(0.2),
+            tn.Linear(3, 2, bias=False),
+            tn.Linear(2, 3),
+            tn.Softmax(),
+            tn.Dropout(0.1),
+        ],
         tn.CrossEntropy(from_logits=False),
         RNG.dirichlet(np.ones(3), size=N),
         lambda: tn.AdamW(0.01, weight_decay=0.1),

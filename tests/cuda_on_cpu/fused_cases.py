@@ -1,7 +1,7 @@
 """Launches that between them pass through every barrier and shuffle of the fused kernels.
 
-Networks with a softmax below and above, a loss of whole rows, clipping by norm, tiles smaller than the batch, and a last
-batch that is smaller than the others.
+Networks with a softmax below and above, a loss of whole rows, clipping by norm, tiles smaller than the batch, and a
+last batch that is smaller than the others. A barrier that one source does without is needed in another.
 """
 
 from __future__ import annotations

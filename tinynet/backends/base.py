@@ -29,8 +29,8 @@ class State:
     """All that training changes, as flat contiguous vectors on the backend.
 
     The state of an ensemble has the models as an axis of their own: parameters, gradients and buffers are
-    (n_models, n), moments (n_moments, n_models, n_parameters), and ``step``, ``draws`` and ``dropout_seed`` are (n_models,)
-    int64 arrays in host memory.
+    (n_models, n), moments (n_moments, n_models, n_parameters), and ``step``, ``draws`` and ``dropout_seed`` are
+    (n_models,) int64 arrays in host memory.
 
     Attributes
     ----------

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from tinynet_kernels.cuda.fused.prediction import Prediction
 from tinynet_kernels.cuda.fused.shapes import Limits, predicting_shape
 from tinynet_kernels.cuda.fused.training import (
     Epochs,
     PersistentTraining,
-    Prediction,
     RegistersTraining,
     SpreadTraining,
     Training,
@@ -65,7 +65,9 @@ class _Fused(Plan):
             return super().run(state, x, y, order, learning_rates, sample_weight)  # type: ignore[safe-super]
         weight = None if sample_weight is None else self._real(sample_weight)
         order = None if order is None else self.backend.asarray(order, np.int64)
-        epochs = Epochs(self._real(x), self._targets(y), weight, order, np.ascontiguousarray(learning_rates, np.float64))
+        epochs = Epochs(
+            self._real(x), self._targets(y), weight, order, np.ascontiguousarray(learning_rates, np.float64)
+        )
         training = self._fused_training(weight is not None, self.program.batch_size or epochs.n_visits)
         vectors = Vectors(state.parameters, state.moments, state.buffers, counters_of(state, training.n_models))
         losses = training.run(vectors, epochs)

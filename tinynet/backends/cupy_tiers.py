@@ -97,8 +97,7 @@ TIERS: tuple[Tier, ...] = (
         "registers",
         "whole epochs in one launch, a thread for each model",
         lambda case: (
-            _has_parameters(case)
-            and registers_shape(case.network, case.n_models, case.batch, case.limits) is not None
+            _has_parameters(case) and registers_shape(case.network, case.n_models, case.batch, case.limits) is not None
         ),
         _registers_pay,
     ),
@@ -106,8 +105,7 @@ TIERS: tuple[Tier, ...] = (
         "persistent",
         "whole epochs in one launch, a block for each model",
         lambda case: (
-            _has_parameters(case)
-            and persistent_shape(case.network, case.n_models, case.batch, case.limits) is not None
+            _has_parameters(case) and persistent_shape(case.network, case.n_models, case.batch, case.limits) is not None
         ),
         _block_pays,
     ),

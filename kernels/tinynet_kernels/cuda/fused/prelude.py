@@ -31,7 +31,7 @@ class Shape(NamedTuple):
     batch : int
         Samples of an update.
     padded : bool
-        Whether rows are padded for vector loads, and weights against bank conflicts: in shared memory, not in registers.
+        Whether rows are padded for vector loads, and weights against bank conflicts: in shared memory.
     moments_shared : bool
         Whether what the optimizer remembers is in shared memory, too.
     staged : int
@@ -75,7 +75,7 @@ class Prelude(NamedTuple):
 
 
 def numbers_of(network: Network, n_models: int) -> list[list[float]]:
-    """Return each model's numbers: the optimizer's settings, limits of clipping, the loss's parameter, dropout rates."""
+    """Return each model's numbers: settings of the optimizer, limits of clipping, parameter of the loss, dropout rates."""
     return [[_member(setting, model) for setting in _settings(network)] for model in range(n_models)]
 
 

@@ -16,14 +16,17 @@ MAX_ROWS = 128
 
 MAX_THREADS = 512
 
+THREADS_OF_A_MEMBER = 128
+"""Most threads of a block where there are many models, which hide one another's latencies."""
+
 MAX_TOGETHER = 8
 """Most models that a multiprocessor should find room for at a time."""
 
-THREADS_TOGETHER = 512
-"""Threads that a multiprocessor should find room for where there are many blocks: it leaves 128 registers to each."""
+THREADS_TOGETHER = 384
+"""Threads that a multiprocessor should find room for where there are many blocks: it leaves 168 registers to each."""
 
 SPARE_BYTES = 1024
-"""Shared memory that a block needs beside what a prelude counts: sums over the block, and what CUDA keeps for itself."""
+"""Shared memory of a block beside what a prelude counts: sums over the block, and what CUDA keeps for itself."""
 
 REGISTERS_FOR_PARAMETERS = 180
 """Of a thread's 255, those that may hold parameters, gradients and moments. With more, the compiler spills (sm_90)."""
@@ -52,18 +55,19 @@ class Limits(NamedTuple):
 def persistent_shape(network: Network, n_models: int, batch: int, limits: Limits) -> Shape | None:
     """Cut a training with a block for each model; None if the model does not fit.
 
-    Whole batches at a time if possible, and with the optimizer's memory; where there are more models than
-    multiprocessors, several at a time on each, at the price of smaller tiles.
+    Whole batches at a time if possible. Where there are more models than multiprocessors, several at a time on each, at
+    the price of smaller tiles; but rather fewer of them than with the optimizer's memory outside.
     """
     room = limits.shared_bytes - SPARE_BYTES
     together = min(MAX_TOGETHER, -(-n_models // limits.multiprocessors))
-    for share in dict.fromkeys((room // together, room // 2 if together > 1 else room, room)):
-        for moments_shared in (True, False):
+    most_threads = MAX_THREADS if together == 1 else THREADS_OF_A_MEMBER
+    for moments_shared in (True, False):
+        for n_blocks in range(together, 0, -1):
             for rows in _tiles(min(batch, MAX_ROWS), least=min(batch, 8)):
-                threads = _threads(network, rows)
-                blocks = max(1, min(together, THREADS_TOGETHER // threads))
+                threads = _threads(network, rows, most_threads)
+                blocks = max(1, min(n_blocks, THREADS_TOGETHER // threads))
                 shape = Shape(rows, threads, batch, moments_shared=moments_shared, blocks=blocks)
-                if prelude(network, shape).shared_bytes <= share:
+                if prelude(network, shape).shared_bytes <= room // n_blocks - SPARE_BYTES * (n_blocks > 1):
                     return shape
     return None
 
@@ -74,7 +78,7 @@ def spread_shape(network: Network, batch: int, limits: Limits) -> Shape | None:
     Tiles are as large as they can be while there is one for each multiprocessor.
     """
     for rows in _tiles(max(8, min(MAX_ROWS, -(-batch // limits.multiprocessors))), least=8):
-        shape = Shape(rows, _threads(network, rows), batch, moments_shared=False, summed=True)
+        shape = Shape(rows, _threads(network, rows, MAX_THREADS), batch, moments_shared=False, summed=True)
         if prelude(network, shape).shared_bytes <= limits.shared_bytes - SPARE_BYTES:
             return shape
     return None
@@ -96,7 +100,7 @@ def registers_shape(network: Network, n_models: int, batch: int, limits: Limits)
 def predicting_shape(network: Network, limits: Limits) -> Shape | None:
     """Cut predictions; None if the model does not fit."""
     for rows in _tiles(64, least=8):
-        threads = min(256, _threads(network, rows))
+        threads = _threads(network, rows, 128)
         shape = Shape(rows, threads, blocks=max(1, THREADS_TOGETHER // threads))
         if prelude(network, shape).shared_bytes <= limits.shared_bytes - SPARE_BYTES:
             return shape
@@ -111,12 +115,10 @@ def _tiles(rows: int, least: int) -> list[int]:
     return sizes
 
 
-def _threads(network: Network, rows: int) -> int:
-    """Return how many threads share a tile: one for each number of the widest layer, or for four where there are many."""
+def _threads(network: Network, rows: int, most: int) -> int:
+    """Return how many threads share a tile: one for each number of the widest layer, or for four of many."""
     widest = max(layer.n_out for layer in network.layers)
-    n_parameters = sum(
-        (layer.n_in + layer.bias) * layer.n_out for layer in network.layers if layer.kind == "linear"
-    )
+    n_parameters = sum((layer.n_in + layer.bias) * layer.n_out for layer in network.layers if layer.kind == "linear")
     work = max(rows * widest, n_parameters)
     wanted = work if work <= 128 else max(128, work // 4)
-    return min(MAX_THREADS, -(-wanted // 32) * 32)
+    return min(most, -(-wanted // 32) * 32)

@@ -1,8 +1,7 @@
-"""Trainings and predictions in as few launches as there can be."""
+"""Trainings of whole epochs in as few launches as there can be."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -13,12 +12,13 @@ from numpy.typing import NDArray
 
 from tinynet_kernels._typing import DeviceArray
 from tinynet_kernels.cuda.fused.build import kernel
-from tinynet_kernels.cuda.fused.prelude import Prelude, numbers_of, prelude
-from tinynet_kernels.cuda.fused.shapes import Limits, persistent_shape, predicting_shape, registers_shape, spread_shape
+from tinynet_kernels.cuda.fused.graphs import Repeated
+from tinynet_kernels.cuda.fused.prelude import numbers_of, prelude
+from tinynet_kernels.cuda.fused.shapes import Limits, persistent_shape, registers_shape, spread_shape
 from tinynet_kernels.network import Loss, Network
 
 MAX_UPDATES, MAX_VISITS = 1 << 17, 1 << 20
-"""Most updates, and most samples, of one launch: about a second. A GPU that drives a display stops a kernel after some."""
+"""Most updates, and most samples, of one launch: about a second. A GPU that drives a display stops what takes longer."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,9 @@ class PersistentTraining(Training):
         super().__init__(network, n_models, batch, limits)
         shape = persistent_shape(network, n_models, batch, limits)
         if shape is None:
-            raise ValueError(f"a network must fit into {limits.shared_bytes} bytes of shared memory; this one does not.")
+            raise ValueError(
+                f"a network must fit into {limits.shared_bytes} bytes of shared memory; this one does not."
+            )
         self.shape, self.prelude = shape, prelude(network, shape)
 
     def _launcher(self, vectors: Vectors, epochs: Epochs, losses: DeviceArray) -> Callable[[Any, Any], None]:
@@ -173,7 +175,9 @@ class SpreadTraining(Training):
             raise ValueError(f"blocks share the rows of one model; got n_models={n_models}.")
         shape = spread_shape(network, batch, limits)
         if shape is None:
-            raise ValueError(f"a network must fit into {limits.shared_bytes} bytes of shared memory; this one does not.")
+            raise ValueError(
+                f"a network must fit into {limits.shared_bytes} bytes of shared memory; this one does not."
+            )
         self.shape, self.prelude = shape, prelude(network, shape)
         n_blocks = min(-(-batch // shape.rows), BLOCKS_OF_A_MULTIPROCESSOR * limits.multiprocessors)
         dtype, n_parameters = network.dtype, self.prelude.n_parameters
@@ -224,43 +228,6 @@ BLOCKS_OF_A_MULTIPROCESSOR = 2
 """Blocks that share a batch: more would only add parts to be summed."""
 
 
-class Repeated:
-    """Work that is repeated: from a CUDA graph of ``size`` repetitions where there are enough of them.
-
-    Parameters
-    ----------
-    work : callable
-        Launches kernels for a number of repetitions; none of its arguments may change from one to the next.
-    size : int
-    """
-
-    def __init__(self, work: Callable[[int], None], size: int) -> None:
-        self._work, self._size = work, size
-        self._graph: Any = None
-
-    def __call__(self, count: int) -> None:
-        """Repeat the work ``count`` times, on the current stream."""
-        whole, rest = divmod(count, self._size)
-        # A graph takes about as long to make as it saves in two of its launches.
-        if whole >= 2 or (whole and self._graph is not None):
-            if self._graph is None:
-                self._graph = captured(lambda: self._work(self._size))
-            for _ in range(whole):
-                self._graph.launch()
-            self._work(rest) if rest else None
-        else:
-            self._work(count)
-
-
-def captured(work: Callable[[], None]) -> Any:
-    """Return a CUDA graph of what a function launches; nothing of it is done."""
-    stream = cupy.cuda.Stream(non_blocking=True)
-    with stream:
-        stream.begin_capture()
-        work()
-        return stream.end_capture()
-
-
 def rates_of(network: Network, epochs: Epochs, batch: int, step: int) -> NDArray[Any]:
     """Return (n_updates, 3): rate, correction and what is kept of a parameter, for all updates from ``step`` on."""
     n_updates = -(-epochs.n_visits // batch)
@@ -276,53 +243,6 @@ def rates_of(network: Network, epochs: Epochs, batch: int, step: int) -> NDArray
         if kind == "adamw":
             table[:, 2] = 1.0 - rate * settings[3]
     return table.astype(network.dtype)
-
-
-class Prediction:
-    """Predictions of one model, or of many, in one launch; and losses without training.
-
-    Parameters
-    ----------
-    network : Network
-        Without dropout.
-    n_models : int
-    limits : Limits
-    """
-
-    def __init__(self, network: Network, n_models: int, limits: Limits) -> None:
-        shape = predicting_shape(network, limits)
-        if shape is None:
-            raise ValueError(f"a network must fit into {limits.shared_bytes} bytes of shared memory; this one does not.")
-        self.network, self.n_models, self.shape = network, n_models, shape
-        self.prelude: Prelude = prelude(network, shape)
-        self._numbers = cupy.asarray(np.array(numbers_of(network, n_models)))
-
-    def predict(self, parameters: DeviceArray, held: DeviceArray, x: DeviceArray, out: DeviceArray) -> DeviceArray:
-        """Write ([n_models,] n_samples, n_out) predictions; return (1,) int32, not 0 if an element of x is not finite."""
-        not_finite = cupy.zeros(1, np.int32)
-        function = kernel("predict.cu", "predict", self.prelude)
-        self._launch(function, len(x), (parameters, held, x, out, not_finite, np.int64(len(x))))
-        return not_finite
-
-    def evaluate(
-        self, parameters: DeviceArray, held: DeviceArray, x: DeviceArray, t: DeviceArray, weight: DeviceArray | None
-    ) -> NDArray[np.float64]:
-        """Return the loss of each model; waits for the device."""
-        sums = cupy.empty((self.n_models, self._n_tiles(len(x))), np.float64)
-        not_finite = cupy.zeros(1, np.int32)
-        own = np.int32(weight is not None and weight.ndim == 2)
-        function = kernel("predict.cu", "evaluate", self.prelude)
-        arguments = (parameters, held, x, t, weight, own, self._numbers, sums, not_finite, np.int64(len(x)))
-        self._launch(function, len(x), arguments)
-        totals = np.array([math.fsum(row) for row in sums.get()])
-        return total_to_value(totals, self.network.loss, len(x))
-
-    def _n_tiles(self, n_samples: int) -> int:
-        return -(-n_samples // self.shape.rows)
-
-    def _launch(self, function: Any, n_samples: int, arguments: tuple[Any, ...]) -> None:
-        grid, block = (self._n_tiles(n_samples), self.n_models), (self.shape.threads,)
-        function(grid, block, arguments, shared_mem=self.prelude.shared_bytes)
 
 
 def total_to_value(totals: NDArray[np.float64], loss: Loss, n_samples: int) -> NDArray[np.float64]:
