@@ -58,7 +58,7 @@ def epochs(network: Network, batch_size: int) -> Fused:
     network : Network
     batch_size : int
     """
-    block = medium.block_rows(network, batch_size)
+    block = blocked.block_rows(network, batch_size)
     threaded = False
     *places, n_scratch = medium.Layout(network.layers).places(batch_size, block)
     if rows.fits(network, batch_size):

@@ -75,7 +75,7 @@ class Prelude(NamedTuple):
 
 
 def numbers_of(network: Network, n_models: int) -> list[list[float]]:
-    """Return each model's numbers: settings of the optimizer, limits of clipping, parameter of the loss, dropout rates."""
+    """Return each model's numbers: settings of the optimizer, limits of clipping, parameter of the loss, rates."""
     return [[_member(setting, model) for setting in _settings(network)] for model in range(n_models)]
 
 

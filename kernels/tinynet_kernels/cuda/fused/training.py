@@ -18,7 +18,7 @@ from tinynet_kernels.cuda.fused.shapes import Limits, persistent_shape, register
 from tinynet_kernels.network import Loss, Network
 
 MAX_UPDATES, MAX_VISITS = 1 << 17, 1 << 20
-"""Most updates, and most samples, of one launch: about a second. A GPU that drives a display stops what takes longer."""
+"""Most updates, and samples, of one launch: about a second. A GPU that drives a display stops what takes longer."""
 
 
 @dataclass(frozen=True)
