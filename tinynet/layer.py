@@ -124,7 +124,8 @@ class Layer:
     def forward(self, x: Any, training: bool = False) -> Array:
         """Return the output for ``x`` (n_samples, n_in), and remember what ``backward`` needs."""
         plan, state = self._alone(self._checked(x))
-        return plan.backend.beside(plan.forward(state, self._x, training), self._given)
+        with plan.backend.active():
+            return plan.backend.beside(plan.forward(state, self._x, training), self._given)
 
     def backward(self, grad: Any) -> Array:
         """Return the gradient with respect to the last input of ``forward``; overwrite the gradients of the parameters.
@@ -144,7 +145,8 @@ class Layer:
             raise ValueError(
                 f"{self!r}.backward expects a gradient of shape {shape}, as its output; got {given.shape}."
             )
-        return plan.backend.beside(plan.backward(state, self._backend.asarray(given, self._dtype)), given)
+        with plan.backend.active():
+            return plan.backend.beside(plan.backward(state, self._backend.asarray(given, self._dtype)), given)
 
     __call__ = forward
 
@@ -262,7 +264,7 @@ class Layer:
         view = getattr(self, name)
         if value is view:
             return
-        shape = getattr(value, "shape", np.shape(value))
+        shape = value.shape if hasattr(value, "shape") else np.shape(value)
         if shape != view.shape and shape != ():
             raise ValueError(f"{type(self).__name__}.{name} expects shape {view.shape}; got {shape}.")
         assert self._backend is not None
@@ -283,8 +285,9 @@ class Layer:
         if self._state is None:
             self.build()
         assert self._backend is not None
-        self._given = as_samples(self._backend.admit(x, "x"), "x", self.n_in, self._dtype, expects=repr(self))
-        self._x = self._backend.asarray(self._given, self._dtype)
+        with self._backend.active():
+            self._given = as_samples(self._backend.admit(x, "x"), "x", self.n_in, self._dtype, expects=repr(self))
+            self._x = self._backend.asarray(self._given, self._dtype)
         return self._x
 
     def _alone(self, x: Array) -> tuple[LoopPlan, State]:

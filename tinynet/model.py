@@ -467,11 +467,19 @@ class Sequential:
 
     # -- parts -------------------------------------------------------------------------------------------------------
 
-    def plan(self, loss: Loss, optimizer: Optimizer, data: Data, batch_size: int, granularity: Granularity) -> Plan:
-        """Return the plan that trains this model on such data."""
-        spec = self._loss_spec(loss, data.y)
+    def plan(
+        self,
+        loss: Loss,
+        optimizer: Optimizer,
+        y: Array,
+        batch_size: int,
+        granularity: Granularity,
+        streamed: bool = False,
+    ) -> Plan:
+        """Return the plan that trains this model on targets like ``y``; see ``Backend.plan``."""
+        spec = self._loss_spec(loss, y)
         program = Program(self.program.ops, spec, optimizer.lower(), self.dtype, batch_size)
-        return self._plan(program, granularity, data.streamed)
+        return self._plan(program, granularity, streamed)
 
     def prepare_optimizer(self, optimizer: Optimizer) -> None:
         """Make room for what the optimizer remembers; keep it if it is the optimizer of before."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tinynet.backends.base import Granularity
 from tinynet.callbacks import Callback, Checkpoint, ProgressBar
 from tinynet.checks import whole
 from tinynet.data import Data
@@ -90,7 +91,8 @@ class Trainer:
         self._last_parameters = model.state.parameters.copy()
         self._seconds_per_epoch = 0.0
         self._stepwise = any(callback.wants_batches for callback in self.callbacks)
-        self.plan = model.plan(loss, optimizer, data, self.batch_size, "step" if self._stepwise else "epoch")
+        granularity: Granularity = "step" if self._stepwise else "epoch"
+        self.plan = model.plan(loss, optimizer, data.y, self.batch_size, granularity, data.streamed)
         self.history.plan = self.plan.description
 
     # -- the loop ----------------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from numpy.typing import DTypeLike, NDArray
 from tinynet.arrays import is_cupy
 from tinynet.backends import cupy_environment
 from tinynet.backends.base import Array, Backend, Granularity, Plan
+from tinynet.backends.cupy_memory import in_units, storable
 from tinynet.backends.cupy_plan import CuPyLoopPlan
 from tinynet.backends.members import MembersPlan
 from tinynet.backends.numpy import slow_reason
@@ -193,15 +194,7 @@ class CuPyBackend(Backend):
     def describe(self) -> dict[str, str]:
         """Return the GPUs, and the versions of the driver and the libraries."""
         cuda, version = self.namespace.cuda, cupy_environment.version
-        rows = {}
-        for number in range(cuda.runtime.getDeviceCount()):
-            with cuda.Device(number) as device:
-                name = cuda.runtime.getDeviceProperties(number)["name"].decode()
-                free, total = device.mem_info
-                capability = f"{device.compute_capability[:-1]}.{device.compute_capability[-1]}"
-            rows[f"GPU {number}"] = (
-                f"{name}, compute capability {capability}, {in_units(free)} of {in_units(total)} free"
-            )
+        rows = {f"GPU {number}": self._described(number) for number in range(cuda.runtime.getDeviceCount())}
         rows["driver"] = f"for CUDA {version(cuda.runtime.driverGetVersion())}"
         rows["CUDA"] = version(cuda.runtime.runtimeGetVersion())
         rows["NVRTC"] = ".".join(map(str, cuda.nvrtc.getVersion()))
@@ -209,33 +202,16 @@ class CuPyBackend(Backend):
             rows["cuBLAS"] = str(cuda.cublas.getVersion(cuda.device.get_cublas_handle()))
         return rows
 
-
-def storable(host: NDArray[Any]) -> NDArray[Any]:
-    """Return an array as the device can hold it: C-contiguous, of native byte order, at most 64 bits an element.
-
-    Examples
-    --------
-    >>> storable(np.array([1, 2], dtype=">i4")).dtype.isnative
-    True
-    """
-    dtype = host.dtype.newbyteorder("=")
-    if dtype.kind == "f" and dtype.itemsize > 8:
-        dtype = np.dtype(np.float64)
-    return np.asarray(host, dtype=dtype, order="C")
-
-
-def in_units(n_bytes: int) -> str:
-    """Write a number of bytes for people.
-
-    Examples
-    --------
-    >>> in_units(3 * 10**9)
-    '3 GB'
-    """
-    size, units = float(n_bytes), ["bytes", "kB", "MB", "GB", "TB"]
-    while size >= 1000 and len(units) > 1:
-        size, units = size / 1000, units[1:]
-    return f"{size:.3g} {units[0]}"
+    def _described(self, number: int) -> str:
+        cuda = self.namespace.cuda
+        try:
+            with cuda.Device(number) as device:
+                name = cuda.runtime.getDeviceProperties(number)["name"].decode()
+                free, total = device.mem_info
+                capability = f"{device.compute_capability[:-1]}.{device.compute_capability[-1]}"
+        except cuda.runtime.CUDARuntimeError as error:  # Of one device, in use by others perhaps; the rest are told.
+            return f"not usable: {error}"
+        return f"{name}, compute capability {capability}, {in_units(free)} of {in_units(total)} free"
 
 
 def create(device: int = 0) -> Backend:

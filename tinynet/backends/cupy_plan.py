@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinynet.backends.base import Array, Backend, State
+from tinynet.backends.base import Array, State
 from tinynet.backends.cupy_streaming import Uploader
 from tinynet.backends.loop import Batch, Cuts, LoopPlan
 from tinynet.program import Program
+
+if TYPE_CHECKING:
+    from tinynet.backends.cupy import CuPyBackend
 
 PREDICT_ROWS = 1 << 14
 """Rows that are predicted at a time: enough to fill the device with work."""
@@ -20,19 +23,20 @@ class CuPyLoopPlan(LoopPlan):
     """Run a program kernel by kernel, and bring to the device what is not there.
 
     The batches of data in host memory hold the same rows in the same order as those of data on the device, so that the
-    results have the same bits.
+    results have the same bits. A quicker plan derives from this one, and leaves to it what is in host memory.
     """
 
     predict_rows = PREDICT_ROWS
 
-    def __init__(self, program: Program, backend: Backend, reason: str) -> None:
+    def __init__(self, program: Program, backend: CuPyBackend, reason: str) -> None:
         super().__init__(program, backend, reason)
+        self._device = backend.device
         self._uploader = Uploader(backend)
 
     def predictor(self, state: State) -> Callable[[Any], Array | None]:
         """Return the shortest way to predict; see ``Plan.predictor``."""
-        backend, quick = self.backend, super().predictor(state)
-        ndarray, device = backend.namespace.ndarray, getattr(backend, "device", 0)
+        backend, device, quick = self.backend, self._device, super().predictor(state)
+        ndarray = backend.namespace.ndarray
 
         def predict(x: Any) -> Array | None:
             if type(x) is not ndarray or x.device.id != device:
@@ -55,8 +59,10 @@ class CuPyLoopPlan(LoopPlan):
         for chunk, arrays in self._uploader.chunks(sources, index, cuts):
             rest = iter(arrays)
             xc, yc, wc = next(rest), None if y is None else next(rest), None if weight is None else next(rest)
-            first = chunk[0][0]
-            yield from super()._batches(xc, yc, wc, None, [(start - first, stop - first) for start, stop in chunk])
+            first, last = chunk[0][0], chunk[-1][1]
+            # Rows in an order of their own are gathered from the chunk as they would be from the whole: see ALIGNMENT.
+            place = None if index is None else self.backend.namespace.arange(last - first)
+            yield from super()._batches(xc, yc, wc, place, [(start - first, stop - first) for start, stop in chunk])
 
     def _put(self, prediction: Array, out: Array) -> None:
         if isinstance(out, np.ndarray):

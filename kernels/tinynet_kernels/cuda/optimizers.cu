@@ -39,7 +39,7 @@ template <typename T>
 __global__ void rmsprop_step(
     T* parameters, const T* gradients, T* moments, Index n, T learning_rate, T alpha, T fresh, T epsilon,
     T weight_decay, T momentum, bool centered) {
-    const Index averages = n;
+    const Index averages = momentum != 0 ? 2 * n : n;
     for (Index i = first_x(); i < n; i += step_x()) {
         T p = parameters[i], square = moments[i];
         T velocity = momentum != 0 ? moments[n + i] : T(0);
