@@ -102,6 +102,8 @@ PROGRAMS: dict[str, tuple[Layers, tn.Loss, Any, Callable[[], tn.Optimizer], dict
 TOLERANCES = {"float64": 1e-10, "float32": 2e-4}
 TIERS = ("registers", "persistent", "spread")
 UNFIT = {("registers", "wide"), ("registers", "everything between")}
+# Blocks that share rows do with each of them what a block does that has them all.
+SPREAD = {"small", "labels, clipped", "everything between", "wide"}
 
 
 def train(
@@ -158,7 +160,7 @@ def tier(request: pytest.FixtureRequest, cp: ModuleType, monkeypatch: pytest.Mon
 CASES = [
     pytest.param(tier, name, id=f"{tier}, {name}")
     for name, tier in itertools.product(PROGRAMS, TIERS)
-    if (tier, name) not in UNFIT
+    if (tier, name) not in UNFIT and (tier != "spread" or name in SPREAD)
 ]
 
 
@@ -206,7 +208,7 @@ def test_launches_may_end_anywhere(tier: str, name: str, monkeypatch: pytest.Mon
     assert [a.tobytes() for a in parts[1:]] == [a.tobytes() for a in whole[1:]]
 
 
-@settings(max_examples=3, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=2, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     widths=st.lists(st.integers(1, 20), min_size=2, max_size=4),
     kinds=st.lists(st.sampled_from(sorted(ACTIVATIONS)), min_size=2, max_size=2),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,12 +18,15 @@ from tinynet_kernels.cuda.fused.training import (
 )
 from tinynet_kernels.network import Layer, Loss, Network, Optimizer
 
-from tinynet.backends.base import Array, Backend, FloatArray, Plan, State, on_backend
+from tinynet.backends.base import Array, FloatArray, Plan, State, on_backend
 from tinynet.backends.cupy_plan import CuPyLoopPlan
 from tinynet.backends.cupy_tiers import Case, Tier, choose, wanted
 from tinynet.backends.lowering import layers_of, loss_of, lower
 from tinynet.backends.members import MembersPlan
 from tinynet.program import Op, Program
+
+if TYPE_CHECKING:
+    from tinynet.backends.cupy import CuPyBackend
 
 TRAININGS: dict[str, type[Training]] = {
     "registers": RegistersTraining,
@@ -135,7 +138,7 @@ class _Fused(Plan):
 class CuPyFusedPlan(_Fused, CuPyLoopPlan):
     """One model; gradients, and steps by hand, kernel by kernel."""
 
-    def __init__(self, program: Program, backend: Backend, tier: Tier | None) -> None:
+    def __init__(self, program: Program, backend: CuPyBackend, tier: Tier | None) -> None:
         CuPyLoopPlan.__init__(self, program, backend, "")
         self._prepare(tier)
 
@@ -143,12 +146,12 @@ class CuPyFusedPlan(_Fused, CuPyLoopPlan):
 class CuPyFusedEnsemblePlan(_Fused, MembersPlan):
     """The models of an ensemble, trained in one launch; gradients model by model."""
 
-    def __init__(self, program: Program, backend: Backend, tier: Tier | None) -> None:
+    def __init__(self, program: Program, backend: CuPyBackend, tier: Tier | None) -> None:
         MembersPlan.__init__(self, program, backend, "epoch")
         self._prepare(tier)
 
 
-def fused_plan(program: Program, backend: Backend) -> Plan | None:
+def fused_plan(program: Program, backend: CuPyBackend) -> Plan | None:
     """Return a fused plan for a program without user code; None if it is better run kernel by kernel."""
     many = program.n_models is not None
     tier = None
@@ -164,7 +167,7 @@ def fused_plan(program: Program, backend: Backend) -> Plan | None:
     return CuPyFusedEnsemblePlan(program, backend, tier) if many else CuPyFusedPlan(program, backend, tier)
 
 
-def limits_of(backend: Backend) -> Limits:
+def limits_of(backend: CuPyBackend) -> Limits:
     """Return what the device of a backend offers."""
     attributes = backend.namespace.cuda.Device().attributes
     return Limits(int(attributes["MaxSharedMemoryPerBlockOptin"]), int(attributes["MultiProcessorCount"]))
