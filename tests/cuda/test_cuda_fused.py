@@ -100,8 +100,8 @@ PROGRAMS: dict[str, tuple[Layers, tn.Loss, Any, Callable[[], tn.Optimizer], dict
     ),
 }
 TOLERANCES = {"float64": 1e-10, "float32": 2e-4}
-TIERS = ("registers", "persistent", "spread")
-UNFIT = {("registers", "wide"), ("registers", "everything between")}
+TIERS = ("registers", "persistent", "spread", "graph")
+UNFIT = {("registers", "wide"), ("registers", "everything between"), ("graph", "labels, clipped")}
 # Blocks that share rows do with each of them what a block does that has them all.
 SPREAD = {"small", "labels, clipped", "everything between", "wide"}
 
@@ -152,9 +152,12 @@ def assert_agree(got: list[np.ndarray], expected: list[np.ndarray], rtol: float)
 def tier(request: pytest.FixtureRequest, cp: ModuleType, monkeypatch: pytest.MonkeyPatch) -> str:
     """A tier that is in force, by name; what its plan says of itself."""
     monkeypatch.setenv("TINYNET_GPU_TIER", request.param)
-    return {"registers": "a thread for each model", "persistent": "a block for each", "spread": "shared by all"}[
-        request.param
-    ]
+    return {
+        "registers": "a thread for each model",
+        "persistent": "a block for each",
+        "spread": "shared by all",
+        "graph": "each product",
+    }[request.param]
 
 
 CASES = [
@@ -195,8 +198,9 @@ def test_little_shared_memory_means_smaller_tiles(tier: str, name: str, monkeypa
     assert_agree(train("gpu", *program, **options, tier=tier), train("numpy", *program, **options), rtol)
 
 
-@pytest.mark.parametrize("tier", TIERS, indirect=True)
-@pytest.mark.parametrize("name", ["small", "labels, clipped"])
+@pytest.mark.parametrize(
+    ("tier", "name"), [case for case in CASES if case.values[1] in ("small", "labels, clipped")], indirect=["tier"]
+)
 def test_launches_may_end_anywhere(tier: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from tinynet_kernels.cuda.fused import training
 
@@ -274,7 +278,9 @@ def test_the_tier_follows_the_sizes(cp: ModuleType) -> None:
     assert tier([4, 5, 3], 10, 100) == "persistent"
     assert tier([4, 5, 3], 10, 100_000) == "registers"
     assert tier([64, 64, 64], 10, 100_000) == "persistent"
-    assert tier([784, 256, 10], 128) == "loop"
+    assert tier([784, 256, 10], 128) == "graph"
+    assert tier([784, 2048, 2048, 10], 1024) == "loop"
+    assert tier([4, 32, 16, 4], 10_000) == "spread"
     assert tier([784, 256, 10], 128, 1000) == "loop"
 
 

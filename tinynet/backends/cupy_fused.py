@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from tinynet_kernels.cuda.fused.graph import GraphTraining
 from tinynet_kernels.cuda.fused.prediction import Prediction
 from tinynet_kernels.cuda.fused.shapes import Limits, predicting_shape
 from tinynet_kernels.cuda.fused.training import (
@@ -32,6 +33,7 @@ TRAININGS: dict[str, type[Training]] = {
     "registers": RegistersTraining,
     "persistent": PersistentTraining,
     "spread": SpreadTraining,
+    "graph": GraphTraining,
 }
 """What trains in each tier of ``cupy_tiers.TIERS``."""
 

@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tinynet_kernels.cuda.fused.shapes import Limits, persistent_shape, registers_shape, spread_shape
+from tinynet_kernels.cuda.fused.shapes import Limits, graph_shape, persistent_shape, registers_shape, spread_shape
 from tinynet_kernels.network import Network
 
 from tinynet.checks import member
@@ -34,6 +34,11 @@ BLOCK_SECONDS = 8e-6
 
 SPREAD_PARAMETERS_A_ROW = 1000
 """Parameters for which a row of the batch is work enough for reading them anew. Estimate: a few rows for each read."""
+
+
+GRAPH_FLOPS = 1e9
+"""Most floating-point operations of an update that our own products should make. Estimate: they take 100 us for it, and
+some thirty launches from Python as long; beyond it, cuBLAS is the quicker one."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +93,10 @@ def _spreading_pays(case: Case) -> bool:
     return case.batch >= 8 * case.n_parameters / SPREAD_PARAMETERS_A_ROW
 
 
+def _launches_count(case: Case) -> bool:
+    return 6 * case.n_parameters * case.batch <= GRAPH_FLOPS
+
+
 def _has_parameters(case: Case) -> bool:
     return case.n_parameters > 0
 
@@ -118,6 +127,12 @@ TIERS: tuple[Tier, ...] = (
             and spread_shape(case.network, case.batch, case.limits) is not None
         ),
         _spreading_pays,
+    ),
+    Tier(
+        "graph",
+        "a kernel for each product, many updates in one CUDA graph",
+        lambda case: _has_parameters(case) and case.n_models == 1 and graph_shape(case.network, case.batch) is not None,
+        _launches_count,
     ),
 )
 """Best first. What no tier takes runs kernel by kernel ("loop")."""

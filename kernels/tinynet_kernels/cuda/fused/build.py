@@ -20,7 +20,7 @@ def code_of(file: str, made: Prelude) -> str:
     return "\n".join([source("fused/description.cuh"), '#line 1 "prelude"', made.text, source(f"fused/{file}")])
 
 
-def kernel(file: str, name: str, made: Prelude) -> Any:
+def kernel(file: str, name: str, made: Prelude, together: tuple[str, ...] = ()) -> Any:
     """Return a kernel for a network on the current device.
 
     Parameters
@@ -30,6 +30,8 @@ def kernel(file: str, name: str, made: Prelude) -> Any:
     name : str
         With its template arguments, if it has any.
     made : Prelude
+    together : tuple of str, optional
+        This kernel and those that will be wanted with it: compiling them in one go takes less time.
 
     Raises
     ------
@@ -39,7 +41,7 @@ def kernel(file: str, name: str, made: Prelude) -> Any:
     device = int(cupy.cuda.Device().id)
     with _LOCK:
         if (device, file, name, made.text) not in _KERNELS:
-            names = _TOGETHER.get(file, (name,))
+            names = together or (name,)
             for each, function in zip(names, _compiled(file, names, made), strict=True):
                 _KERNELS[device, file, each, made.text] = function
         return _KERNELS[device, file, name, made.text]
@@ -60,9 +62,6 @@ def _compiled(file: str, names: tuple[str, ...], made: Prelude) -> list[Any]:
             function.max_dynamic_shared_size_bytes = made.shared_bytes
     return functions
 
-
-_TOGETHER = {"spread.cu": ("spread_gradients", "spread_change", "spread_change_by_norm", "spread_advance")}
-"""Kernels that are always used together are compiled together."""
 
 _SHARED_DEFAULT = 48 * 1024
 """Bytes of dynamic shared memory that a kernel may use without having asked for them (CUDA C++ Programming Guide)."""

@@ -65,6 +65,8 @@ class Prelude(NamedTuple):
     n_memory : int
         Numbers that hold what lies between the layers.
     n_parameters : int
+    row_slots, x_stride : int
+        Rows that there is room for, and the step from one row of samples to the next.
     """
 
     text: str
@@ -72,6 +74,8 @@ class Prelude(NamedTuple):
     n_state: int
     n_memory: int
     n_parameters: int
+    row_slots: int
+    x_stride: int
 
 
 def numbers_of(network: Network, n_models: int) -> list[list[float]]:
@@ -178,6 +182,7 @@ def prelude(network: Network, shape: Shape) -> Prelude:
         "decays": traits.decays,
         "weighted": network.weighted,
         "mean": loss.mean,
+        "elementwise_loss": LOSSES[loss.kind].elementwise,
         "scale": float(loss.scale),
         "direct": direct,
         "moments_shared": shape.moments_shared,
@@ -206,7 +211,7 @@ def prelude(network: Network, shape: Shape) -> Prelude:
             "",
         ]
     )
-    return Prelude(text, place * size, (2 + traits.n_moments) * flat, memory, flat)
+    return Prelude(text, place * size, (2 + traits.n_moments) * flat, memory, flat, slots, x_stride)
 
 
 def row_slots(rows: int) -> int:

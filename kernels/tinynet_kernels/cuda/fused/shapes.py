@@ -34,6 +34,9 @@ REGISTERS_FOR_PARAMETERS = 180
 REGISTERS_FOR_MEMORY = 64
 """Of these, those that may hold what lies between the layers."""
 
+GRAPH_THREADS = 256
+"""Threads of a block that computes a tile of a product."""
+
 STAGED_BYTES = 8192
 """Of the samples that a block stages for its models."""
 
@@ -82,6 +85,13 @@ def spread_shape(network: Network, batch: int, limits: Limits) -> Shape | None:
         if prelude(network, shape).shared_bytes <= limits.shared_bytes - SPARE_BYTES:
             return shape
     return None
+
+
+def graph_shape(network: Network, batch: int) -> Shape | None:
+    """Cut a training with a kernel for each product; None if the optimizer needs the whole gradient at once."""
+    if network.optimizer.clip_norm is not None:
+        return None
+    return Shape(batch, GRAPH_THREADS, batch, moments_shared=False)
 
 
 def registers_shape(network: Network, n_models: int, batch: int, limits: Limits) -> Shape | None:

@@ -194,7 +194,7 @@ class SpreadTraining(Training):
         base.fill(0)
         n_blocks, n_parameters = len(parts), self.prelude.n_parameters
         names = ("spread_gradients", "spread_change", "spread_change_by_norm", "spread_advance")
-        find, change, change_by_norm, advance = (kernel("spread.cu", name, self.prelude) for name in names)
+        find, change, change_by_norm, advance = (kernel("spread.cu", name, self.prelude, names) for name in names)
 
         def update(offset: int) -> None:
             place = (base, np.int64(offset))
