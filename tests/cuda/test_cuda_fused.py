@@ -212,6 +212,24 @@ def test_launches_may_end_anywhere(tier: str, name: str, monkeypatch: pytest.Mon
     assert [a.tobytes() for a in parts[1:]] == [a.tobytes() for a in whole[1:]]
 
 
+@pytest.mark.parametrize("tier", ["spread", "graph"], indirect=True)
+def test_updates_from_a_cuda_graph_are_those_of_single_launches(
+    tier: str, cp: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tinynet_kernels.cuda.fused import graph, graphs, training
+
+    made, captured = [], graphs.captured
+    monkeypatch.setattr(graphs, "captured", lambda work: made.append(captured(work)) or made[-1])
+    *program, options = PROGRAMS["small"]
+    single = train("gpu", *program, **options)
+    assert not made
+    for module in (graph, training):
+        monkeypatch.setattr(module, "GRAPH_UPDATES", 3)
+    repeated = train("gpu", *program, **options)
+    assert len(made) == 1
+    assert [a.tobytes() for a in repeated] == [a.tobytes() for a in single]
+
+
 @settings(max_examples=2, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     widths=st.lists(st.integers(1, 20), min_size=2, max_size=4),

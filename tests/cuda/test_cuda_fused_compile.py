@@ -50,6 +50,16 @@ KERNELS: dict[str, tuple[str, tuple[str, ...], Network, int, tuple[int, ...]]] =
         10_000,
         (75, 90),
     ),
+    "graph": (
+        "graph",
+        (
+            *("graph_gather", "graph_up<0>", "graph_up<1>", "graph_row_loss<0>", "graph_down<1>"),
+            *("graph_change<0>", "graph_change<1>", "graph_finish"),
+        ),
+        network((Layer("linear", 784, 256, True, "gelu"), Layer("linear", 256, 10, True)), "cross_entropy_index", ADAM),
+        128,
+        (75, 90),
+    ),
     "predict": ("predict", ("predict", "evaluate"), network(DEEP, "cross_entropy_index", SGD), 1, (75, 90)),
 }
 
@@ -65,6 +75,8 @@ def shape_of(cut: str, net: Network, batch: int) -> Any:
             return shapes.registers_shape(net, 10_000, batch, limits)
         case "spread":
             return shapes.spread_shape(net, batch, limits)
+        case "graph":
+            return shapes.graph_shape(net, batch)
         case _:
             return shapes.predicting_shape(net, limits)
 
@@ -87,7 +99,7 @@ def test_fused_kernels_compile_without_spills(cp: ModuleType, machine: Machine, 
             assert usage.spill_bytes == 0, (architecture, expression)
             assert usage.stack_bytes == 0, (architecture, expression)
             assert usage.registers * shape.threads * shape.blocks <= REGISTERS, (architecture, expression)
-            assert usage.shared_bytes <= 2048, (architecture, expression)
+            assert usage.shared_bytes <= 24 * 1024, (architecture, expression)
 
 
 def test_a_model_among_many_leaves_room_for_others(cp: ModuleType) -> None:

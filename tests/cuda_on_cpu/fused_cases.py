@@ -116,6 +116,8 @@ PERSISTENT_FEW = source_of("persistent few threads", "persistent.cu", ("persiste
 REGISTERS = source_of("registers", "registers.cu", ("registers<false>", "registers<true>"), DIRECT, THREADS)
 SPREAD_KERNELS = ("spread_gradients", "spread_change", "spread_change_by_norm", "spread_advance")
 SPREAD = source_of("spread", "spread.cu", SPREAD_KERNELS, SUMMED, SHARED)
+PRODUCTS = ("graph_gather", "graph_up<0>", "graph_down<3>", "graph_change<3>", "graph_finish")
+GRAPH = source_of("graph", "graph.cu", PRODUCTS, DIRECT, PRELUDE.Shape(rows=40, threads=256, batch=40))
 PREDICT = source_of("predict", "predict.cu", ("predict", "evaluate"), SUMMED, ROWS)
 
 
@@ -183,3 +185,27 @@ def shared_batches(module: Module) -> Arrays:
         if offset == 1:
             advance((1,), (1,), (base, np.int64(2)))
     return [parameters, moments, losses]
+
+
+@case(GRAPH)
+def products_around_a_graph(module: Module) -> Arrays:
+    net, shape, rng = DIRECT, PRELUDE.Shape(rows=40, threads=256, batch=40), np.random.default_rng(6)
+    (parameters, moments, held, x, t, weight), made = data(net, labels=False), PRELUDE.prelude(net, shape)
+    parameters, moments = parameters[0], np.ascontiguousarray(moments[:, 0])
+    memory = rng.uniform(0.1, 0.9, made.n_memory).astype(np.float32)
+    batch_x = np.full(made.row_slots * made.x_stride, np.nan, np.float32)
+    batch_weight, batch_t = (
+        np.full(made.row_slots, np.nan, np.float32),
+        np.full((made.row_slots, 4), np.nan, np.float32),
+    )
+    parts, losses, number = np.arange(3.0), np.zeros(1), np.zeros(1, np.int64)
+    numbers, counters = np.array(PRELUDE.numbers_of(net, 1)), np.array([[0, 5, 7]], np.uint64)
+    rates, order = np.full((1, 3), 0.05, np.float32), rng.permutation(N)[None]
+    arguments = (
+        *(parameters, moments, held, x, t, weight, order, numbers, counters, rates, losses),
+        *(memory, batch_x, batch_weight, batch_t, parts, number, np.int64(N)),
+    )
+    for name in PRODUCTS:
+        more = (np.int32(3),) if name == "graph_finish" else ()
+        module.get_function(f"tinynet::{name}")((1, 2), (256,), (*arguments, *more))
+    return [parameters, moments, losses, memory]
