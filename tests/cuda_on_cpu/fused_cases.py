@@ -174,7 +174,7 @@ def shared_batches(module: Module) -> Arrays:
     shared = PRELUDE.prelude(SUMMED, SHARED).shared_bytes
     for offset in (0, 1, 0, 1):
         place = (base, np.int64(offset))
-        data_set = (held, x, t, weight, order, numbers, counters)
+        data_set = (held, x, t, weight, order, np.int32(1), numbers, counters)
         find(
             *((n_blocks,), (SHARED.threads,), (parameters, *data_set, parts, part_losses, *place, np.int64(N))),
             shared_mem=shared,
@@ -203,7 +203,7 @@ def products_around_a_graph(module: Module) -> Arrays:
     rates, order = np.full((1, 3), 0.05, np.float32), rng.permutation(N)[None]
     arguments = (
         *(parameters, moments, held, x, t, weight, order, numbers, counters, rates, losses),
-        *(memory, batch_x, batch_weight, batch_t, parts, number, np.int64(N)),
+        *(memory, batch_x, batch_weight, batch_t, parts, number, np.int64(N), np.int32(1)),
     )
     for name in PRODUCTS:
         more = (np.int32(3),) if name == "graph_finish" else ()

@@ -25,6 +25,7 @@ struct Training {
     double* part_losses;
     Index* number;  // of the update
     Index n_visits;
+    int ordered;  // else rows are taken as they lie, and `order` is not read
 };
 
 // All kernels have the same parameters. They are not one struct: CuPy passes arrays one by one.
@@ -32,11 +33,11 @@ struct Training {
     Real *parameters, Real *moments, const Real *held, const Real *x, const Target *t, const Real *weight,           \
         const Index *order, const double *numbers, const unsigned long long *counters, const Real *rates,            \
         double *losses, Real *memory, Real *batch_x, Real *batch_weight, Target *batch_t, double *part_losses,       \
-        Index *number, Index n_visits
+        Index *number, Index n_visits, int ordered
 #define TRAINING                                                                                                     \
     Training {                                                                                                       \
         parameters, moments, held, x, t, weight, order, numbers, counters, rates, losses, memory, batch_x,           \
-            batch_weight, batch_t, part_losses, number, n_visits                                                     \
+            batch_weight, batch_t, part_losses, number, n_visits, ordered                                                     \
     }
 
 /// Which samples an update takes.
@@ -92,7 +93,7 @@ constexpr bool comes_to_loss() {
 __global__ void __launch_bounds__(net::threads) graph_gather(TRAINING_PARAMETERS) {
     const Training training = TRAINING;
     const Batch batch(training);
-    const Index* const rows = training.order ? training.order + batch.epoch * training.n_visits : nullptr;
+    const Index* const rows = training.ordered ? training.order + batch.epoch * training.n_visits : nullptr;
     constexpr int columns = net::n_in + net::n_targets + 1;
     for (Index item = first_x(); item < Index(batch.rows) * columns; item += step_x()) {
         const int r = int(item / columns), c = int(item % columns);

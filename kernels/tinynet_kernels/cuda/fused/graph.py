@@ -44,7 +44,7 @@ class GraphTraining(Training):
         self._number = cupy.zeros(1, np.int64)
 
     def _launcher(self, vectors: Vectors, epochs: Epochs, losses: DeviceArray) -> Callable[[Any, Any], None]:
-        arrays, (_, n_visits, *_) = self._arguments(vectors, epochs, losses)
+        arrays, (_, n_visits, _, _, own_order, _) = self._arguments(vectors, epochs, losses)
         parameters, moments, held, x, t, weight, order, _, numbers, counters, _ = arrays
         rates = cupy.asarray(rates_of(self.network, epochs, self.batch, int(vectors.counters[0, 0])))
         self._number.fill(0)
@@ -58,6 +58,7 @@ class GraphTraining(Training):
                 self._part_losses,
                 self._number,
                 n_visits,
+                np.int32(own_order >= 0),
             ),
         )
         names = tuple(dict.fromkeys([launch.name for launch in self._launches] + ["graph_finish"]))

@@ -116,7 +116,8 @@ __device__ Real shrinkage_of(Real* gradients, const Update& update, double max_n
 ///
 /// parameters : (n_models, n_parameters); moments : (n_moments, n_models, n_parameters); held : (n_models, n_held)
 /// x : (n_samples, n_in); t : (n_samples, n_targets); weight : (n_samples,), or own_weight: (n_models, n_samples)
-/// order : (n_epochs, n_visits), or own_order: (n_epochs, n_models, n_visits); or null
+/// order : (n_epochs, n_visits), or own_order is 1: (n_epochs, n_models, n_visits), or -1: there is none, and rows are
+///     taken as they lie (CuPy cannot pass a null pointer)
 /// rates : (n_epochs, n_rates), or own_rates: (n_epochs, n_rates, n_models)
 /// numbers : (n_models, net::n_numbers); counters : (n_models, 3), of each the updates and draws before the first update
 ///     of the first epoch, and the seed of its dropout masks
@@ -136,8 +137,8 @@ __global__ void __launch_bounds__(net::threads, net::blocks) persistent(
     moments += model * net::n_parameters;
     const Index moment_step = n_models * net::n_parameters;
     const Data data{
-        x, t, own_weight ? weight + model * n_samples : weight, order && own_order ? order + model * n_visits : order,
-        own_order ? n_models * n_visits : n_visits};
+        x, t, own_weight ? weight + model * n_samples : weight,
+        own_order < 0 ? nullptr : order + (own_order ? model * n_visits : 0), own_order ? n_models * n_visits : n_visits};
 
     Real* const p = shared(net::at_parameters);
     Real* const g = shared(net::at_gradients);

@@ -53,6 +53,7 @@ class Prediction:
         not_finite = cupy.zeros(1, np.int32)
         own = np.int32(weight is not None and weight.ndim == 2)
         function = kernel("predict.cu", "evaluate", self.prelude)
+        weight = x if weight is None else weight  # CuPy cannot pass a null pointer; it is not read.
         arguments = (parameters, held, x, t, weight, own, self._numbers, sums, not_finite, np.int64(len(x)))
         self._launch(function, len(x), arguments)
         totals = np.array([math.fsum(row) for row in sums.get()])

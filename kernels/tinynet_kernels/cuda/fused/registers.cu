@@ -192,7 +192,8 @@ __global__ void __launch_bounds__(net::threads, net::blocks) registers(
 
     Index epoch = first_update / n_updates, batch_start = first_update % n_updates * net::batch;
     for (Index number = first_update; number < last_update; ++epoch, batch_start = 0) {
-        const Index* rows = order ? order + (own_order ? epoch * n_models + index : epoch) * n_visits : nullptr;
+        const Index* rows =
+            own_order < 0 ? nullptr : order + (own_order ? epoch * n_models + index : epoch) * n_visits;
         // What is left of the epoch, or of the launch.
         const Index end = min(n_visits, batch_start + (last_update - number) * net::batch);
         for (Index first = batch_start; first < end; first += net::staged) {

@@ -26,12 +26,13 @@ struct Batch {
 
 /// The gradient and the loss of the tiles of rows blockIdx.x, blockIdx.x + gridDim.x, ... of a batch.
 ///
+/// order : (n_epochs, n_visits) if `ordered`; else rows are taken as they lie
 /// parts : (n_blocks, n_parameters); losses : (n_blocks,); numbers, counters : as in persistent.cu, of one model
 /// base + offset : the update
 __global__ void __launch_bounds__(net::threads, net::blocks) spread_gradients(
     const Real* parameters, const Real* held, const Real* x, const Target* t, const Real* weight, const Index* order,
-    const double* numbers, const unsigned long long* counters, Real* parts, double* losses, const Index* base,
-    Index offset, Index n_visits) {
+    int ordered, const double* numbers, const unsigned long long* counters, Real* parts, double* losses,
+    const Index* base, Index offset, Index n_visits) {
     const Index number = base[0] + offset;
     const Batch batch(number, n_visits);
     Real* const p = shared(net::at_parameters);
@@ -64,7 +65,7 @@ __global__ void __launch_bounds__(net::threads, net::blocks) spread_gradients(
     for (Index start = batch.start + Index(blockIdx.x) * net::rows; start < batch.end;
          start += Index(gridDim.x) * net::rows) {
         const int rows = int(min(batch.end - start, Index(net::rows)));
-        const Rows wanted{order ? order + batch.epoch * n_visits : nullptr, start, rows};
+        const Rows wanted{ordered ? order + batch.epoch * n_visits : nullptr, start, rows};
         Fetch<Real, net::rows, net::n_in, net::x_stride, net::threads>::copy(wanted, x, shared(net::at_x));
         Fetch<Target, net::rows, net::n_targets, net::n_targets, net::threads>::copy(
             wanted, t, reinterpret_cast<Target*>(shared(net::at_t)));

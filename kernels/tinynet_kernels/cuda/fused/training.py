@@ -79,6 +79,7 @@ class Training:
     def __init__(self, network: Network, n_models: int, batch: int, limits: Limits) -> None:
         self.network, self.n_models, self.batch, self.limits = network, n_models, batch, limits
         self._numbers = cupy.asarray(np.array(numbers_of(network, n_models)))
+        self._no_order = cupy.zeros(1, np.int64)
 
     def run(self, vectors: Vectors, epochs: Epochs) -> NDArray[np.float64]:
         """Train, and return the loss of each epoch and model; waits for the device.
@@ -102,12 +103,15 @@ class Training:
 
     def _arguments(self, vectors: Vectors, epochs: Epochs, losses: DeviceArray) -> tuple[tuple[Any, ...], ...]:
         """Return what the kernels have in common: arrays, and sizes and flags."""
-        own = [
-            np.int32(array is not None and array.ndim == dimensions)
-            for array, dimensions in ((epochs.weight, 2), (epochs.order, 3), (epochs.rates, 3))
-        ]
+        # CuPy cannot pass a null pointer: what there is not is stood in for by what there is, and not read.
+        weight, order = epochs.weight, epochs.order
+        own_weight = np.int32(weight is not None and weight.ndim == 2)
+        own_order = np.int32(-1 if order is None else order.ndim == 3)
+        own = (own_weight, own_order, np.int32(epochs.rates.ndim == 3))
+        weight = epochs.x if weight is None else weight
+        order = self._no_order if order is None else order
         arrays = (
-            *(vectors.parameters, vectors.moments, vectors.held, epochs.x, epochs.t, epochs.weight, epochs.order),
+            *(vectors.parameters, vectors.moments, vectors.held, epochs.x, epochs.t, weight, order),
             *(cupy.asarray(epochs.rates), self._numbers, cupy.asarray(vectors.counters), losses),
         )
         n_rates = epochs.rates.shape[1]
@@ -151,7 +155,7 @@ class RegistersTraining(Training):
         arrays, (n_samples, n_visits, n_rates, own_weight, own_order, own_rates) = self._arguments(
             vectors, epochs, losses
         )
-        own_rows = bool(own_weight or own_order)
+        own_rows = bool(own_weight or own_order > 0)
         function = kernel("registers.cu", f"registers<{str(own_rows).lower()}>", self.prelude)
         grid, block = (-(-self.n_models // self.shape.threads),), (self.shape.threads,)
         sizes = (np.int64(self.n_models), n_samples, n_visits, n_rates, own_weight, own_order, own_rates)
@@ -187,12 +191,12 @@ class SpreadTraining(Training):
         self._base = cupy.zeros(1, np.int64)
 
     def _launcher(self, vectors: Vectors, epochs: Epochs, losses: DeviceArray) -> Callable[[Any, Any], None]:
-        arrays, (_, n_visits, *_) = self._arguments(vectors, epochs, losses)
+        arrays, (_, n_visits, _, _, own_order, _) = self._arguments(vectors, epochs, losses)
         parameters, moments, held, x, t, weight, order, _, numbers, counters, _ = arrays
         rates = cupy.asarray(rates_of(self.network, epochs, self.batch, int(vectors.counters[0, 0])))
         base, parts, part_losses, gradients = self._base, self._parts, self._part_losses, self._gradients
         base.fill(0)
-        n_blocks, n_parameters = len(parts), self.prelude.n_parameters
+        n_blocks, n_parameters, ordered = len(parts), self.prelude.n_parameters, np.int32(own_order >= 0)
         names = ("spread_gradients", "spread_change", "spread_change_by_norm", "spread_advance")
         find, change, change_by_norm, advance = (kernel("spread.cu", name, self.prelude, names) for name in names)
 
@@ -201,7 +205,10 @@ class SpreadTraining(Training):
             find(
                 (n_blocks,),
                 (self.shape.threads,),
-                (parameters, held, x, t, weight, order, numbers, counters, parts, part_losses, *place, n_visits),
+                (
+                    *(parameters, held, x, t, weight, order, ordered, numbers, counters, parts, part_losses),
+                    *(*place, n_visits),
+                ),
                 shared_mem=self.prelude.shared_bytes,
             )
             change(
