@@ -200,6 +200,23 @@ class Program:
         """Length of the flat vector of buffers."""
         return sum(math.prod(shape) for op in self.ops for shape in op.buffer_shapes)
 
+    @property
+    def own_settings(self) -> dict[str, tuple[float, ...]]:
+        """Settings that have a number for each model, by what they belong to.
+
+        Examples
+        --------
+        >>> Program((DropoutOp(4, (0.1, 0.2), 0),)).own_settings
+        {'dropout rate of layer 0': (0.1, 0.2)}
+        """
+        found = {f"dropout rate of layer {op.index}": op.rate for op in self.ops if isinstance(op, DropoutOp)}
+        if self.loss is not None:
+            found["parameter of the loss"] = self.loss.parameter
+        if self.optimizer is not None:
+            found |= dict(self.optimizer.settings)
+            found |= {"clip_norm": self.optimizer.clip_norm or 0.0, "clip_value": self.optimizer.clip_value or 0.0}
+        return {name: value for name, value in found.items() if isinstance(value, tuple)}
+
     def member(self, i: int) -> Program:
         """Return the program of one model of an ensemble.
 

@@ -133,6 +133,30 @@ def test_the_number_of_models_changes_no_bit_of_any(tier: str, cp: ModuleType, m
 
 
 @each_tier
+def test_some_of_the_models_train_and_the_others_stay_as_they_are(
+    tier: str, cp: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TINYNET_GPU_TIER", tier)
+    made, gpu = program("adamw"), get_backend("gpu")
+    assert made.loss is not None
+    x, y, order, rates, weight = data_of(gpu, made.loss, own=True)
+    everyone, some = state_of(gpu, made), state_of(gpu, made)
+    before = gpu.to_numpy(some.parameters).copy()
+    plan = gpu.plan(made)
+    all_losses = plan.run(everyone, x, y, order, rates, weight)
+    chosen = np.array([3, 1])
+    own_order = gpu.asarray(gpu.to_numpy(order)[:, chosen])
+    losses = plan.run(some, x, y, own_order, rates[..., chosen], weight, chosen)
+    assert losses.tobytes() == np.ascontiguousarray(all_losses[:, chosen]).tobytes()
+    expected = before.copy()
+    expected[chosen] = gpu.to_numpy(everyone.parameters)[chosen]
+    assert gpu.to_numpy(some.parameters).tobytes() == expected.tobytes()
+    np.testing.assert_array_equal(some.step, np.arange(E) + 8 * np.isin(np.arange(E), chosen))
+    values = plan.evaluate(everyone, x, y, weight)
+    assert plan.evaluate(everyone, x, y, weight, chosen).tobytes() == values[chosen].tobytes()
+
+
+@each_tier
 def test_a_model_that_diverges_disturbs_nobody(tier: str, cp: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TINYNET_GPU_TIER", tier)
     made, gpu = program("adamw"), get_backend("gpu")

@@ -99,7 +99,8 @@ def trained(module: Module, name: str, net: Network, shape: Any, labels: bool, o
     counters = np.arange(3 * N_MODELS, dtype=np.uint64).reshape(N_MODELS, 3)
     losses, rates = np.zeros((N_EPOCHS, N_MODELS)), np.full((N_EPOCHS, 1), 0.05)
     n_updates = N_EPOCHS * -(-N // shape.batch)
-    models = () if name == "persistent" else (np.int64(N_MODELS),)
+    models = (np.arange(N_MODELS), np.int64(N_MODELS))
+    models = models if name == "persistent" else (*models, np.int64(N_MODELS))
     blocks = N_MODELS if name == "persistent" else 1
     sizes = (*models, np.int64(N), np.int64(N), np.int64(1), np.int32(0), np.int32(own), np.int32(0))
     arrays = (parameters, moments, held, x, t, weight, order, rates, numbers, counters, losses)
@@ -154,7 +155,7 @@ def predictions_and_losses(module: Module) -> Arrays:
     flag, numbers = np.zeros(1, np.int32), np.array(PRELUDE.numbers_of(SUMMED, N_MODELS))
     for arguments, name in (
         ((parameters, held, x, out, flag), "predict"),
-        ((parameters, held, x, t, weight, np.int32(0), numbers, sums, flag), "evaluate"),
+        ((parameters, held, x, t, weight, np.int32(0), numbers, np.arange(N_MODELS), sums, flag), "evaluate"),
     ):
         launch = module.get_function(f"tinynet::{name}")
         launch((3, N_MODELS), (ROWS.threads,), (*arguments, np.int64(N)), shared_mem=shared)

@@ -22,15 +22,17 @@ Array = Any
 
 Granularity = Literal["epoch", "step"]
 FloatArray = NDArray[np.floating[Any]]
+Members = NDArray[np.int64]
+"""Numbers of some models of an ensemble."""
 
 
 @dataclass
 class State:
     """All that training changes, as flat contiguous vectors on the backend.
 
-    The state of an ensemble has the models as an axis of their own: parameters, gradients and buffers are
-    (n_models, n), moments (n_moments, n_models, n_parameters), and ``step``, ``draws`` and ``dropout_seed`` are
-    (n_models,) int64 arrays in host memory.
+    The state of an ensemble has the models as an axis of their own: parameters, gradients and buffers are (n_models,
+    n), moments (n_moments, n_models, n_parameters), and ``step``, ``draws`` and ``dropout_seed`` are (n_models,) int64
+    arrays in host memory.
 
     Attributes
     ----------
@@ -104,6 +106,7 @@ class Plan(ABC):
         order: Array | None,
         learning_rates: FloatArray,
         sample_weight: Array | None = None,
+        members: Members | None = None,
     ) -> NDArray[np.float64]:
         """Train, and return the loss of each epoch.
 
@@ -122,6 +125,8 @@ class Plan(ABC):
             ``n_rates`` is 1, or the number of updates in an epoch.
         sample_weight : (n_samples,) array, optional
             Factor of each sample's loss.
+        members : (n_members,) int64 array, optional
+            Numbers of the models of an ensemble that are trained; by default all. The others cost nothing.
 
         Returns
         -------
@@ -130,8 +135,9 @@ class Plan(ABC):
 
         Notes
         -----
-        The models of an ensemble share ``x`` and ``y``. Each may have its own order (n_epochs, n_models, n_visits),
-        learning rates (n_epochs, n_rates, n_models) and weights (n_models, n_samples); else they share those, too.
+        The models of an ensemble share ``x`` and ``y``. Each may have its own weights, (n_models, n_samples), order,
+        (n_epochs, n_members, n_visits), and learning rates, (n_epochs, n_rates, n_members). The last two, and the
+        losses, are of those that are trained.
         """
 
     @abstractmethod
@@ -164,8 +170,10 @@ class Plan(ABC):
         """Return the loss of all of ``x`` taken as one batch, of an ensemble (n_models,); fill ``state.gradients``."""
 
     @abstractmethod
-    def evaluate(self, state: State, x: Array, y: Array, sample_weight: Array | None = None) -> Any:
-        """Return the loss over ``x`` with dropout off, of an ensemble (n_models,); nothing in ``state`` changes."""
+    def evaluate(
+        self, state: State, x: Array, y: Array, sample_weight: Array | None = None, members: Members | None = None
+    ) -> Any:
+        """Return the loss over ``x`` with dropout off, of an ensemble (n_members,); nothing in ``state`` changes."""
 
 
 class Backend(ABC):

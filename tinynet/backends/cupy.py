@@ -187,7 +187,7 @@ class CuPyBackend(Backend):
             return fused
         if program.n_models is not None:
             return MembersPlan(program, self, granularity)
-        return CuPyLoopPlan(program, self, reason or "too large for one launch")
+        return CuPyLoopPlan(program, self, reason or "products by cuBLAS")
 
     # -- what `tinynet info` tells -----------------------------------------------------------------------------------
 

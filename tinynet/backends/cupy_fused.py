@@ -19,7 +19,7 @@ from tinynet_kernels.cuda.fused.training import (
 )
 from tinynet_kernels.network import Layer, Loss, Network, Optimizer
 
-from tinynet.backends.base import Array, FloatArray, Plan, State, on_backend
+from tinynet.backends.base import Array, FloatArray, Members, Plan, State, on_backend
 from tinynet.backends.cupy_plan import CuPyLoopPlan
 from tinynet.backends.cupy_tiers import Case, Tier, choose, wanted
 from tinynet.backends.lowering import layers_of, loss_of, lower
@@ -64,21 +64,25 @@ class _Fused(Plan):
         order: Array | None,
         learning_rates: FloatArray,
         sample_weight: Array | None = None,
+        members: Members | None = None,
     ) -> NDArray[np.float64]:
         """Train; see ``Plan.run``."""
         if self.tier is None or isinstance(x, np.ndarray):
-            return super().run(state, x, y, order, learning_rates, sample_weight)  # type: ignore[safe-super]
+            return super().run(state, x, y, order, learning_rates, sample_weight, members)  # type: ignore[safe-super]
         weight = None if sample_weight is None else self._real(sample_weight)
         order = None if order is None else self.backend.asarray(order, np.int64)
-        epochs = Epochs(
-            self._real(x), self._targets(y), weight, order, np.ascontiguousarray(learning_rates, np.float64)
-        )
+        rates, chosen = np.ascontiguousarray(learning_rates, np.float64), self._numbers(members)
+        epochs = Epochs(self._real(x), self._targets(y), weight, order, rates, chosen)
         training = self._fused_training(weight is not None, self.program.batch_size or epochs.n_visits)
         vectors = Vectors(state.parameters, state.moments, state.buffers, counters_of(state, training.n_models))
         losses = training.run(vectors, epochs)
         n_updates = len(learning_rates) * -(-epochs.n_visits // training.batch)
-        state.step += n_updates
-        state.draws += n_updates
+        if self.program.n_models is None:
+            state.step += n_updates
+            state.draws += n_updates
+        else:
+            state.step[chosen] += n_updates
+            state.draws[chosen] += n_updates
         return losses
 
     @on_backend
@@ -90,7 +94,9 @@ class _Fused(Plan):
         return prediction.predict(state.parameters, state.buffers, self._real(x), out) == 0
 
     @on_backend
-    def evaluate(self, state: State, x: Array, y: Array, sample_weight: Array | None = None) -> Any:
+    def evaluate(
+        self, state: State, x: Array, y: Array, sample_weight: Array | None = None, members: Members | None = None
+    ) -> Any:
         """Return the loss over ``x``; see ``Plan.evaluate``."""
         loss = self.program.loss
         if loss is None:
@@ -98,15 +104,20 @@ class _Fused(Plan):
         ops = self.program.ops[:-1] if loss.on_logits else self.program.ops
         prediction = None if isinstance(x, np.ndarray) else self._fused_prediction(ops)
         if prediction is None:
-            return super().evaluate(state, x, y, sample_weight)  # type: ignore[safe-super]
+            return super().evaluate(state, x, y, sample_weight, members)  # type: ignore[safe-super]
         weight = None if sample_weight is None else self._real(sample_weight)
         if prediction.network.weighted != (weight is not None):
             prediction = self._fused_prediction(ops, weighted=weight is not None)
             assert prediction is not None
-        losses = prediction.evaluate(state.parameters, state.buffers, self._real(x), self._targets(y), weight)
+        data = (self._real(x), self._targets(y), weight, self._numbers(members))
+        losses = prediction.evaluate(state.parameters, state.buffers, *data)
         return losses if self.program.n_models is not None else float(losses[0])
 
     # -- parts -------------------------------------------------------------------------------------------------------
+
+    def _numbers(self, members: Members | None) -> Members:
+        """Return the numbers of the models that are meant."""
+        return np.arange(self.program.n_models or 1) if members is None else np.asarray(members, np.int64)
 
     def _real(self, array: Array) -> Array:
         return self.backend.asarray(array, self.program.dtype)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tinynet_kernels.cpu import fused
 
 from tinynet import config
-from tinynet.backends.base import Array, Backend, FloatArray, State
+from tinynet.backends.base import Array, Backend, FloatArray, Members, State
 from tinynet.backends.loop import PREDICT_ROWS, LoopPlan
 from tinynet.backends.lowering import layers_of, lower
 from tinynet.program import Op, Program
@@ -90,6 +90,7 @@ class FusedPlan(FusedForward):
         order: Array | None,
         learning_rates: FloatArray,
         sample_weight: Array | None = None,
+        members: Members | None = None,
     ) -> NDArray[np.float64]:
         """Train; see ``Plan.run``."""
         n_epochs, dtype = len(learning_rates), self.program.dtype

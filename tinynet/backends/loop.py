@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinynet.backends.base import Array, Backend, FloatArray, Plan, State, on_backend, views
+from tinynet.backends.base import Array, Backend, FloatArray, Members, Plan, State, on_backend, views
 from tinynet.backends.stages import Own, Stage, stages_of
 from tinynet.program import LossSpec, OptimizerSpec, Program
 
@@ -79,6 +79,7 @@ class LoopPlan(Plan):
         order: Array | None,
         learning_rates: FloatArray,
         sample_weight: Array | None = None,
+        members: Members | None = None,
     ) -> NDArray[np.float64]:
         """Train; see ``Plan.run``."""
         loss, optimizer = _required(self.program)
@@ -138,7 +139,9 @@ class LoopPlan(Plan):
         return float(self.backend.to_numpy(value)[0])
 
     @on_backend
-    def evaluate(self, state: State, x: Array, y: Array, sample_weight: Array | None = None) -> float:
+    def evaluate(
+        self, state: State, x: Array, y: Array, sample_weight: Array | None = None, members: Members | None = None
+    ) -> float:
         """Return the loss over ``x``; see ``Plan.evaluate``."""
         loss, _ = _required(self.program, optimizer=False)
         forward, cuts = self._prediction_of(state), _cut(len(x), self.predict_rows)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinynet import config
-from tinynet.backends.base import Array, Backend, FloatArray, Granularity, Plan, State
+from tinynet.backends.base import Array, Backend, FloatArray, Granularity, Members, Plan, State
 from tinynet.program import Program
 
 KEPT_PLANS = 64
@@ -45,23 +45,26 @@ class MembersPlan(Plan):
         order: Array | None,
         learning_rates: FloatArray,
         sample_weight: Array | None = None,
+        members: Members | None = None,
     ) -> NDArray[np.float64]:
         """Train; see ``Plan.run``."""
-        losses = np.empty((len(learning_rates), self._n_models))
+        chosen = self._chosen(members)
+        losses = np.empty((len(learning_rates), len(chosen)))
 
-        def train(worker: int, i: int) -> None:
-            own_order = order[:, i] if order is not None and order.ndim == 3 else order
-            own_rates = learning_rates[..., i] if learning_rates.ndim == 3 else learning_rates
-            own_weight = sample_weight[i] if sample_weight is not None and sample_weight.ndim == 2 else sample_weight
+        def train(worker: int, position: int) -> None:
+            i = chosen[position]
+            own_order = order[:, position] if order is not None and order.ndim == 3 else order
+            own_rates = learning_rates[..., position] if learning_rates.ndim == 3 else learning_rates
             if own_order is not None:
                 own_order = self.backend.asarray(own_order)
             one = self._state(state, i)
             plan = self._plan(worker, i)
-            losses[:, i] = plan.run(one, x, y, own_order, np.ascontiguousarray(own_rates), own_weight)[:, 0]
+            weight, rates = _own(sample_weight, i), np.ascontiguousarray(own_rates)
+            losses[:, position] = plan.run(one, x, y, own_order, rates, weight)[:, 0]
             state.moments[:, i] = one.moments
             state.step[i], state.draws[i] = one.step, one.draws
 
-        self._each(train)
+        self._each(len(chosen), train)
         return losses
 
     def predict(self, state: State, x: Array, out: Array) -> bool:
@@ -71,7 +74,7 @@ class MembersPlan(Plan):
         def predict(worker: int, i: int) -> None:
             finite[i] = self._plan(worker, i).predict(self._state(state, i), x, out[i])
 
-        self._each(predict)
+        self._each(self._n_models, predict)
         return bool(finite.all())
 
     def predictor(self, state: State) -> Callable[[Any], Array | None]:
@@ -80,11 +83,13 @@ class MembersPlan(Plan):
 
     def gradient(self, state: State, x: Array, y: Array, sample_weight: Array | None = None) -> NDArray[np.float64]:
         """Return the loss of each model and fill ``state.gradients``; see ``Plan.gradient``."""
-        return self._values("gradient", state, x, y, sample_weight)
+        return self._values("gradient", state, x, y, sample_weight, None)
 
-    def evaluate(self, state: State, x: Array, y: Array, sample_weight: Array | None = None) -> NDArray[np.float64]:
+    def evaluate(
+        self, state: State, x: Array, y: Array, sample_weight: Array | None = None, members: Members | None = None
+    ) -> NDArray[np.float64]:
         """Return the loss of each model over ``x``; see ``Plan.evaluate``."""
-        return self._values("evaluate", state, x, y, sample_weight)
+        return self._values("evaluate", state, x, y, sample_weight, members)
 
     # -- parts -------------------------------------------------------------------------------------------------------
 
@@ -93,14 +98,20 @@ class MembersPlan(Plan):
         assert self.program.n_models is not None
         return self.program.n_models
 
-    def _values(self, name: str, state: State, x: Array, y: Array, weight: Array | None) -> NDArray[np.float64]:
-        values = np.empty(self._n_models)
+    def _chosen(self, members: Members | None) -> Members:
+        return np.arange(self._n_models) if members is None else members
 
-        def compute(worker: int, i: int) -> None:
-            own_weight = weight[i] if weight is not None and weight.ndim == 2 else weight
-            values[i] = getattr(self._plan(worker, i), name)(self._state(state, i), x, y, own_weight)
+    def _values(
+        self, name: str, state: State, x: Array, y: Array, weight: Array | None, members: Members | None
+    ) -> NDArray[np.float64]:
+        chosen = self._chosen(members)
+        values = np.empty(len(chosen))
 
-        self._each(compute)
+        def compute(worker: int, position: int) -> None:
+            i = chosen[position]
+            values[position] = getattr(self._plan(worker, i), name)(self._state(state, i), x, y, _own(weight, i))
+
+        self._each(len(chosen), compute)
         return values
 
     def _state(self, state: State, i: int) -> State:
@@ -130,25 +141,29 @@ class MembersPlan(Plan):
     def _threaded(self) -> bool:
         return self._plan(0, 0).description.startswith("fused")
 
-    def _each(self, work: Callable[[int, int], None]) -> None:
+    def _each(self, n: int, work: Callable[[int, int], None]) -> None:
         """Do some work for every model; what a model gets does not depend on the number of threads."""
-        n_threads = min(config.threads(), self._n_models) if self._threaded else 1
-        if n_threads == 1:
-            for i in range(self._n_models):
-                work(0, i)
+        n_threads = min(config.threads(), n) if self._threaded else 1
+        if n_threads <= 1:
+            for position in range(n):
+                work(0, position)
             return
         # Plans are made before the threads start: making one is not safe in two at once.
-        self._plan(n_threads - 1, 0)
+        shares, _ = _Shares(n), self._plan(n_threads - 1, 0)
+
+        def follow(worker: int) -> None:
+            with config.use_threads(1):
+                for position in shares:
+                    work(worker, position)
+
         with self.backend.using_threads(1), ThreadPoolExecutor(n_threads) as pool:
-            shares = _Shares(self._n_models)
-
-            def follow(worker: int) -> None:
-                with config.use_threads(1):
-                    for i in shares:
-                        work(worker, i)
-
             for future in [pool.submit(follow, worker) for worker in range(n_threads)]:
                 future.result()
+
+
+def _own(weight: Array | None, i: int) -> Array | None:
+    """Return the weights that a model has, whether they are its own or shared."""
+    return weight[i] if weight is not None and weight.ndim == 2 else weight
 
 
 class _Shares:

@@ -112,23 +112,24 @@ __device__ Real shrinkage_of(Real* gradients, const Update& update, double max_n
     return Real(shrinkage(sum.norm(), max_norm));
 }
 
-/// Train the models of a grid, one a block, for updates first_update to last_update of the epochs in `order`.
+/// Train the models `members`, one a block, for updates first_update to last_update of the epochs in `order`.
 ///
+/// members : (n_members,) numbers of models, of n_models that there are
 /// parameters : (n_models, n_parameters); moments : (n_moments, n_models, n_parameters); held : (n_models, n_held)
 /// x : (n_samples, n_in); t : (n_samples, n_targets); weight : (n_samples,), or own_weight: (n_models, n_samples)
-/// order : (n_epochs, n_visits), or own_order is 1: (n_epochs, n_models, n_visits), or -1: there is none, and rows are
+/// order : (n_epochs, n_visits), or own_order is 1: (n_epochs, n_members, n_visits), or -1: there is none, and rows are
 ///     taken as they lie (CuPy cannot pass a null pointer)
-/// rates : (n_epochs, n_rates), or own_rates: (n_epochs, n_rates, n_models)
+/// rates : (n_epochs, n_rates), or own_rates: (n_epochs, n_rates, n_members)
 /// numbers : (n_models, net::n_numbers); counters : (n_models, 3), of each the updates and draws before the first update
 ///     of the first epoch, and the seed of its dropout masks
-/// losses : (n_epochs, n_models), to which the sums over the samples are added
+/// losses : (n_epochs, n_members), to which the sums over the samples are added
 __global__ void __launch_bounds__(net::threads, net::blocks) persistent(
     Real* parameters, Real* moments, const Real* held, const Real* x, const Target* t, const Real* weight,
     const Index* order, const double* rates, const double* numbers, const unsigned long long* counters, double* losses,
-    Index n_samples, Index n_visits, Index n_rates, int own_weight, int own_order, int own_rates, Index first_update,
-    Index last_update) {
+    const Index* members, Index n_models, Index n_samples, Index n_visits, Index n_rates, int own_weight, int own_order,
+    int own_rates, Index first_update, Index last_update) {
     __shared__ Rates shared_rates;
-    const Index model = blockIdx.x, n_models = gridDim.x;
+    const Index member = blockIdx.x, n_members = gridDim.x, model = members[member];
     const Index n_updates = (n_visits + net::batch - 1) / net::batch;  // in an epoch
 
     numbers += model * net::n_numbers;
@@ -138,7 +139,8 @@ __global__ void __launch_bounds__(net::threads, net::blocks) persistent(
     const Index moment_step = n_models * net::n_parameters;
     const Data data{
         x, t, own_weight ? weight + model * n_samples : weight,
-        own_order < 0 ? nullptr : order + (own_order ? model * n_visits : 0), own_order ? n_models * n_visits : n_visits};
+        own_order < 0 ? nullptr : order + (own_order ? member * n_visits : 0),
+        own_order ? n_members * n_visits : n_visits};
 
     Real* const p = shared(net::at_parameters);
     Real* const g = shared(net::at_gradients);
@@ -202,7 +204,7 @@ __global__ void __launch_bounds__(net::threads, net::blocks) persistent(
         }
         if (threadIdx.x == 0 && now.begins_batch()) {
             const Index place = now.epoch * n_rates + min(now.batch_start / net::batch, n_rates - 1);
-            shared_rates = clock.next(own_rates ? rates[place * n_models + model] : rates[place]);
+            shared_rates = clock.next(own_rates ? rates[place * n_members + member] : rates[place]);
         }
         pass.x = tile.x;
         pass.t = tile.t;
@@ -240,7 +242,7 @@ __global__ void __launch_bounds__(net::threads, net::blocks) persistent(
         if (now.ends_epoch() || number == last_update) {
             const double total = block_sum(pass.total);
             if (threadIdx.x == 0) {
-                losses[now.epoch * n_models + model] += total;
+                losses[now.epoch * n_members + member] += total;
             }
             pass.total = 0;
         }

@@ -43,12 +43,13 @@ __global__ void __launch_bounds__(net::threads, net::blocks) predict(
     up_from<Mode::predict, 0>(pass, shared(net::at_parameters), rows);
 }
 
+/// members : (n_members,) numbers of the models that are wanted
 /// weight : (n_samples,), or own_weight: (n_models, n_samples); numbers : as in persistent.cu
-/// sums : (n_models, tiles), the losses of the rows of a tile; grid : (tiles, n_models)
+/// sums : (n_members, tiles), the losses of the rows of a tile; grid : (tiles, n_members)
 __global__ void __launch_bounds__(net::threads, net::blocks) evaluate(
     const Real* parameters, const Real* held, const Real* x, const Target* t, const Real* weight, int own_weight,
-    const double* numbers, double* sums, int* not_finite, Index n_samples) {
-    const Index first = Index(blockIdx.x) * net::rows, model = blockIdx.y;
+    const double* numbers, const Index* members, double* sums, int* not_finite, Index n_samples) {
+    const Index first = Index(blockIdx.x) * net::rows, model = members[blockIdx.y];
     const int rows = load(parameters, held, x, n_samples, first, model, not_finite);
     Pass pass{};
     pass.memory = shared(net::at_memory);
@@ -60,7 +61,7 @@ __global__ void __launch_bounds__(net::threads, net::blocks) evaluate(
     up_from<Mode::evaluate, 0>(pass, shared(net::at_parameters), rows);
     const double total = block_sum(pass.total);
     if (threadIdx.x == 0) {
-        sums[model * gridDim.x + blockIdx.x] = total;
+        sums[Index(blockIdx.y) * gridDim.x + blockIdx.x] = total;
     }
 }
 

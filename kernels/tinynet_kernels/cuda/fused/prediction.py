@@ -42,26 +42,44 @@ class Prediction:
         """Write ([n_models,] n_samples, n_out) predictions; return (1,) int32: not 0 if x is not finite."""
         not_finite = cupy.zeros(1, np.int32)
         function = kernel("predict.cu", "predict", self.prelude)
-        self._launch(function, len(x), (parameters, held, x, out, not_finite, np.int64(len(x))))
+        self._launch(function, len(x), self.n_models, (parameters, held, x, out, not_finite, np.int64(len(x))))
         return not_finite
 
     def evaluate(
-        self, parameters: DeviceArray, held: DeviceArray, x: DeviceArray, t: DeviceArray, weight: DeviceArray | None
+        self,
+        parameters: DeviceArray,
+        held: DeviceArray,
+        x: DeviceArray,
+        t: DeviceArray,
+        weight: DeviceArray | None,
+        members: NDArray[np.int64],
     ) -> NDArray[np.float64]:
-        """Return the loss of each model; waits for the device."""
-        sums = cupy.empty((self.n_models, self._n_tiles(len(x))), np.float64)
+        """Return the loss of each of some models, by their numbers; waits for the device."""
+        sums = cupy.empty((len(members), self._n_tiles(len(x))), np.float64)
         not_finite = cupy.zeros(1, np.int32)
         own = np.int32(weight is not None and weight.ndim == 2)
         function = kernel("predict.cu", "evaluate", self.prelude)
         weight = x if weight is None else weight  # CuPy cannot pass a null pointer; it is not read.
-        arguments = (parameters, held, x, t, weight, own, self._numbers, sums, not_finite, np.int64(len(x)))
-        self._launch(function, len(x), arguments)
+        arguments = (
+            parameters,
+            held,
+            x,
+            t,
+            weight,
+            own,
+            self._numbers,
+            cupy.asarray(members),
+            sums,
+            not_finite,
+            np.int64(len(x)),
+        )
+        self._launch(function, len(x), len(members), arguments)
         totals = np.array([math.fsum(row) for row in sums.get()])
         return total_to_value(totals, self.network.loss, len(x))
 
     def _n_tiles(self, n_samples: int) -> int:
         return -(-n_samples // self.shape.rows)
 
-    def _launch(self, function: Any, n_samples: int, arguments: tuple[Any, ...]) -> None:
-        grid, block = (self._n_tiles(n_samples), self.n_models), (self.shape.threads,)
+    def _launch(self, function: Any, n_samples: int, n_models: int, arguments: tuple[Any, ...]) -> None:
+        grid, block = (self._n_tiles(n_samples), n_models), (self.shape.threads,)
         function(grid, block, arguments, shared_mem=self.prelude.shared_bytes)

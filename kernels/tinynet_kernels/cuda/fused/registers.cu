@@ -146,12 +146,12 @@ template <bool own_rows>
 __global__ void __launch_bounds__(net::threads, net::blocks) registers(
     Real* parameters, Real* moments, const Real* held, const Real* x, const Target* t, const Real* weight,
     const Index* order, const double* rates, const double* numbers, const unsigned long long* counters, double* losses,
-    Index n_models, Index n_samples, Index n_visits, Index n_rates, int own_weight, int own_order, int own_rates,
-    Index first_update, Index last_update) {
+    const Index* members, Index n_models, Index n_members, Index n_samples, Index n_visits, Index n_rates, int own_weight,
+    int own_order, int own_rates, Index first_update, Index last_update) {
     __shared__ Staged staged;
     // Threads beyond the last model help to stage samples; they train the last one again and keep nothing of it.
     const Index thread = Index(blockIdx.x) * net::threads + threadIdx.x;
-    const Index index = min(thread, n_models - 1);
+    const Index member = min(thread, n_members - 1), index = members[member];
     const Index n_updates = (n_visits + net::batch - 1) / net::batch;
 
     Model model;
@@ -193,7 +193,7 @@ __global__ void __launch_bounds__(net::threads, net::blocks) registers(
     Index epoch = first_update / n_updates, batch_start = first_update % n_updates * net::batch;
     for (Index number = first_update; number < last_update; ++epoch, batch_start = 0) {
         const Index* rows =
-            own_order < 0 ? nullptr : order + (own_order ? epoch * n_models + index : epoch) * n_visits;
+            own_order < 0 ? nullptr : order + (own_order ? epoch * n_members + member : epoch) * n_visits;
         // What is left of the epoch, or of the launch.
         const Index end = min(n_visits, batch_start + (last_update - number) * net::batch);
         for (Index first = batch_start; first < end; first += net::staged) {
@@ -227,7 +227,7 @@ __global__ void __launch_bounds__(net::threads, net::blocks) registers(
                 down_from<rest_of_gradient<net::n_stages - 1>()>(pass, model);
                 if (visit + 1 == batch_start + batch_rows) {
                     const Index place = epoch * n_rates + min(batch_start / net::batch, n_rates - 1);
-                    update.rates = clock.next(own_rates ? rates[place * n_models + index] : rates[place]);
+                    update.rates = clock.next(own_rates ? rates[place * n_members + member] : rates[place]);
                     change(model, update, net::clips_norm ? numbers[net::clip_norm] : 0.0);
                     batch_start += batch_rows;
                     ++number;
@@ -235,13 +235,13 @@ __global__ void __launch_bounds__(net::threads, net::blocks) registers(
                 }
             }
         }
-        if (thread < n_models) {
-            losses[epoch * n_models + index] += pass.total;
+        if (thread < n_members) {
+            losses[epoch * n_members + member] += pass.total;
         }
         pass.total = 0;
     }
 
-    if (thread < n_models) {
+    if (thread < n_members) {
 #pragma unroll
         for (int k = 0; k < net::n_parameters; ++k) {
             parameters[index * net::n_parameters + k] = model.p[k];

@@ -49,8 +49,10 @@ class Epochs:
     x : (n_samples, n_in) array
     t : (n_samples, n_out) array, or (n_samples,) int64 array of class numbers
     weight : (n_samples,) or (n_models, n_samples) array or None
-    order : (n_epochs, n_visits) or (n_epochs, n_models, n_visits) int64 array or None
-    rates : (n_epochs, n_rates) or (n_epochs, n_rates, n_models) float64 array in host memory
+    order : (n_epochs, n_visits) or (n_epochs, n_members, n_visits) int64 array or None
+    rates : (n_epochs, n_rates) or (n_epochs, n_rates, n_members) float64 array in host memory
+    members : (n_members,) int64 array in host memory
+        Numbers of the models that are trained.
     """
 
     x: DeviceArray
@@ -58,6 +60,7 @@ class Epochs:
     weight: DeviceArray | None
     order: DeviceArray | None
     rates: NDArray[np.float64]
+    members: NDArray[np.int64]
 
     @property
     def n_visits(self) -> int:
@@ -86,10 +89,10 @@ class Training:
 
         Returns
         -------
-        losses : (n_epochs, n_models) array
+        losses : (n_epochs, n_members) array
         """
         n_epochs, n_visits = len(epochs.rates), epochs.n_visits
-        losses = cupy.zeros((n_epochs, self.n_models), np.float64)
+        losses = cupy.zeros((n_epochs, len(epochs.members)), np.float64)
         launch = self._launcher(vectors, epochs, losses)
         n_updates = n_epochs * -(-n_visits // self.batch)
         step = max(1, min(MAX_UPDATES, MAX_VISITS // self.batch))
@@ -133,10 +136,11 @@ class PersistentTraining(Training):
     def _launcher(self, vectors: Vectors, epochs: Epochs, losses: DeviceArray) -> Callable[[Any, Any], None]:
         arrays, sizes = self._arguments(vectors, epochs, losses)
         function = kernel("persistent.cu", "persistent", self.prelude)
-        grid, block = (self.n_models,), (self.shape.threads,)
+        grid, block = (len(epochs.members),), (self.shape.threads,)
+        models = (cupy.asarray(epochs.members), np.int64(self.n_models))
 
         def launch(first: Any, last: Any) -> None:
-            function(grid, block, (*arrays, *sizes, first, last), shared_mem=self.prelude.shared_bytes)
+            function(grid, block, (*arrays, *models, *sizes, first, last), shared_mem=self.prelude.shared_bytes)
 
         return launch
 
@@ -157,8 +161,10 @@ class RegistersTraining(Training):
         )
         own_rows = bool(own_weight or own_order > 0)
         function = kernel("registers.cu", f"registers<{str(own_rows).lower()}>", self.prelude)
-        grid, block = (-(-self.n_models // self.shape.threads),), (self.shape.threads,)
-        sizes = (np.int64(self.n_models), n_samples, n_visits, n_rates, own_weight, own_order, own_rates)
+        n_members = len(epochs.members)
+        grid, block = (-(-n_members // self.shape.threads),), (self.shape.threads,)
+        models = (cupy.asarray(epochs.members), np.int64(self.n_models), np.int64(n_members))
+        sizes = (*models, n_samples, n_visits, n_rates, own_weight, own_order, own_rates)
 
         def launch(first: Any, last: Any) -> None:
             function(grid, block, (*arrays, *sizes, first, last))
