@@ -182,3 +182,14 @@ def test_gradients_of_many_are_those_of_each(cp: ModuleType) -> None:
         alone = member(numpy, made, i)
         np.testing.assert_allclose(values[i], numpy.plan(made.member(i)).gradient(alone, X, LABELS), rtol=1e-11)
         np.testing.assert_allclose(gradients[i], alone.gradients, rtol=1e-11, atol=1e-14)
+
+
+def test_an_ensemble_trains_in_one_launch_as_it_does_on_numpy(cp: ModuleType) -> None:
+    outcomes = []
+    for backend in ("gpu", "numpy"):
+        net = tn.Sequential(tn.Linear(3, 4), tn.Tanh(), tn.Linear(4, 2), dtype="float64", seed=0, backend=backend)
+        ensemble = tn.Ensemble(net, 4)
+        history = ensemble.fit(X, Y, optimizer=tn.Adam(0.01), epochs=3, batch_size=7)
+        outcomes.append((np.array(history.history["loss"]), np.asarray(ensemble.predict(X))))
+    for got, expected in zip(*outcomes, strict=True):
+        np.testing.assert_allclose(got, expected, rtol=1e-10)

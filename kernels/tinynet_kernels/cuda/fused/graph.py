@@ -12,7 +12,7 @@ from tinynet_kernels._typing import DeviceArray
 from tinynet_kernels.cuda.fused.build import kernel
 from tinynet_kernels.cuda.fused.graphs import Repeated
 from tinynet_kernels.cuda.fused.prelude import prelude
-from tinynet_kernels.cuda.fused.sequence import update_of
+from tinynet_kernels.cuda.fused.sequence import Launch, update_of
 from tinynet_kernels.cuda.fused.shapes import Limits, graph_shape
 from tinynet_kernels.cuda.fused.training import GRAPH_UPDATES, Epochs, Training, Vectors, rates_of
 from tinynet_kernels.kinds import LOSSES
@@ -33,7 +33,7 @@ class GraphTraining(Training):
             )
         self.shape, self.prelude = shape, prelude(network, shape)
         self._launches = update_of(network, batch)
-        self._n_parts = _parts(self._launches, network)
+        self._n_parts = _parts(self._launches)
         dtype, rows = network.dtype, self.prelude.row_slots
         n_targets = 1 if LOSSES[network.loss.kind].index_target else network.layers[-1].n_out
         self._memory = cupy.empty(max(1, self.prelude.n_memory), dtype)
@@ -75,7 +75,7 @@ class GraphTraining(Training):
         return lambda first, last: repeat(int(last - first))
 
 
-def _parts(launches: list[Any], network: Network) -> int:
+def _parts(launches: list[Launch]) -> int:
     """Return how many parts the loss is made of: blocks of the last launch on the way up."""
     upward = ("graph_up", "graph_enter", "graph_softmax_up", "graph_row_loss")
     last = [launch for launch in launches if launch.name.split("<")[0] in upward][-1]
