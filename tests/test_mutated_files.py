@@ -23,8 +23,9 @@ import tinynet as tn
 
 EXAMPLES = 40
 EXECUTIONS = ("exec", "os.exec", "os.fork", "os.posix_spawn", "os.system", "pickle.find_class", "subprocess.Popen")
-MEMORY = 2**20
-"""Bytes that a loader may take besides a small multiple of the file."""
+MEMORY = 2**24
+"""Bytes that a loader may take besides a small multiple of the file: modules of Python's that are imported on first use
+take up to 2 MB once; forged sizes ask for thousands of times more."""
 
 _watching = False
 _executed: list[str] = []
