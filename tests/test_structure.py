@@ -26,7 +26,7 @@ LEVELS = [
     {"cli", "commands"},
     {"notebook", "estimators"},
     {"ensemble", "ensemble_files", "ensemble_trainer", "ensemble_watch", "sweeps"},
-    {"info", "plots", "datasets"},
+    {"info", "datasets"},
     {
         "model",
         "trainer",
@@ -34,6 +34,12 @@ LEVELS = [
         "assembly",
         "summary",
         "modelfile",
+        "exchange",
+        "plots",
+        "figures",
+        "loggers",
+        "live",
+        "pruning",
         "checkpoints",
         "callbacks",
         "history",
@@ -44,7 +50,8 @@ LEVELS = [
     {"program"},
     {"arrays", "checks", "config", "errors"},
 ]
-HEAVY = {"numba", "scipy", "cupy", "tinynet_kernels", "rich", "matplotlib", "pandas", "llvmlite"}
+OPTIONAL = {"safetensors", "onnx", "torch", "sklearn", "tensorboardX", "IPython", "optuna"}
+HEAVY = {"numba", "scipy", "cupy", "tinynet_kernels", "rich", "matplotlib", "pandas", "llvmlite", *OPTIONAL}
 
 
 def modules() -> list[Path]:

@@ -30,6 +30,8 @@ def number(
         result = float(value)
     except (TypeError, ValueError):
         raise TypeError(f"{name} must be a number; got {value!r}.") from None
+    except OverflowError:
+        result = math.inf  # A whole number beyond all floats.
     if math.isfinite(result) and result > above and result >= at_least and result < below:
         return result
     bounds = [f"> {above:g}"] * (above > -math.inf) + [f">= {at_least:g}"] * (at_least > -math.inf)

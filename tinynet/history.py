@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +47,35 @@ class History:
         for name, value in logs.items():
             self.history.setdefault(name, []).append(value)
 
+    def plot(self, path: str | os.PathLike[str] | None = None) -> Figure:
+        """Plot the losses over the epochs; needs matplotlib.
+
+        Parameters
+        ----------
+        path : path, optional
+            Where to write the plot: ends in ``.png``, ``.svg`` or ``.pdf``. A file there is replaced atomically.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            Jupyter shows it; ``figure.axes[0]`` takes changes.
+
+        Raises
+        ------
+        DependencyError
+            If matplotlib is not installed.
+
+        Examples
+        --------
+        >>> history = History()
+        >>> history.record(0, {"loss": 2.0})
+        >>> history.plot().axes[0].get_xlabel()
+        'epoch'
+        """
+        from tinynet.plots import plot_loss
+
+        return plot_loss(self, path)
+
     def __getitem__(self, name: str) -> list[float]:
         return self.history[name]
 
@@ -61,8 +94,8 @@ class History:
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Take up what a checkpoint kept."""
-        self.history = {name: list(values) for name, values in state["history"].items()}
-        self.epoch = list(state["epoch"])
+        self.history = {name: [float(value) for value in values] for name, values in state["history"].items()}
+        self.epoch = [int(epoch) for epoch in state["epoch"]]
 
     def __repr__(self) -> str:
         if not self.epoch:
