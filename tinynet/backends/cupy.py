@@ -177,11 +177,17 @@ class CuPyBackend(Backend):
 
     def plan(self, program: Program, *, granularity: Granularity = "epoch", streamed: bool = False) -> Plan:
         """Return a plan for the program."""
+        from tinynet.backends.cupy_fused import fused_plan
+
+        reason = slow_reason(program, granularity)
+        if streamed:
+            reason = "data in host memory, which go up in chunks"
+        fused = fused_plan(program, self) if reason is None else None
+        if fused is not None:
+            return fused
         if program.n_models is not None:
             return MembersPlan(program, self, granularity)
-        if streamed:
-            return CuPyLoopPlan(program, self, "data in host memory, which go up in chunks")
-        return CuPyLoopPlan(program, self, slow_reason(program, granularity) or "the CuPy backend")
+        return CuPyLoopPlan(program, self, reason or "products by cuBLAS")
 
     # -- what `tinynet info` tells -----------------------------------------------------------------------------------
 
