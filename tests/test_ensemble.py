@@ -314,3 +314,25 @@ def test_what_does_not_fit_is_refused(name: str) -> None:
     act, error, message = BAD[name]
     with pytest.raises(error, match=message):
         act()
+
+
+def test_models_keep_the_numbers_of_their_loss() -> None:
+    x, y = np.arange(6.0)[:, None], np.arange(6.0)[:, None] ** 2
+    net = tn.Sequential(tn.Linear(1, 1), dtype="float64", seed=0, backend="numpy")
+    first, second = tn.Ensemble(net, 2), tn.Ensemble(net, 1)
+    first.fit(x, y, loss=tn.Huber([0.1, 2.0]))
+    second.fit(x, y, loss=tn.Huber(5.0))
+    joined = tn.Ensemble.concatenate([first, second])
+    for models, deltas in ((first, (0.1, 2.0)), (joined, (0.1, 2.0, 5.0)), (joined[[2, 0]], (5.0, 0.1))):
+        expected = [tn.Huber(delta)(own, y) for delta, own in zip(deltas, models.predict(x), strict=True)]
+        np.testing.assert_allclose(models.evaluate(x, y)["loss"], expected, rtol=1e-12)
+        np.testing.assert_allclose([one.evaluate(x, y)["loss"] for one in models], expected, rtol=1e-12)
+
+
+def test_models_of_different_losses_have_none_when_they_are_joined() -> None:
+    net = tn.Sequential(tn.Linear(1, 1), seed=0, backend="numpy")
+    ensembles = [tn.Ensemble(net, 1) for _ in range(2)]
+    for models, loss in zip(ensembles, ("mse", "mae"), strict=True):
+        models.fit([[0.0]], [[1.0]], loss=loss)
+    with pytest.raises(ValueError, match="evaluate expects a loss"):
+        tn.Ensemble.concatenate(ensembles).evaluate([[0.0]], [[1.0]])

@@ -326,7 +326,7 @@ class Ensemble:
                 layer.rate = tuple(layer.rate[i] for i in members)
         generators = [_copied(self.generators[i]) for i in members]
         made = Ensemble._of(layers, program, state, self.backend, [self.seeds[i] for i in members], generators)
-        made.loss, made.metadata = self.loss, dict(self.metadata)
+        made.loss, made.metadata = self.loss and self.loss.select(members.tolist()), dict(self.metadata)
         made.scores = {name: values[members] for name, values in self.scores.items()}
         return made
 
@@ -340,7 +340,7 @@ class Ensemble:
         net.state.buffers[...] = self.state.buffers[i]
         net.state.dropout_seed, net.state.draws = int(self.state.dropout_seed[i]), int(self.state.draws[i])
         net.rng = _copied(self.generators[i])
-        net.loss, net.metadata = self.loss, dict(self.metadata)
+        net.loss, net.metadata = self.loss and self.loss.select(i), dict(self.metadata)
         return net
 
     def best(self, n: int = 1, by: str = "val_loss") -> Ensemble:
@@ -393,7 +393,7 @@ class Ensemble:
         seeds = [seed for ensemble in ensembles for seed in ensemble.seeds]
         generators = [_copied(rng) for ensemble in ensembles for rng in ensemble.generators]
         made = cls._of(layers, program, state, first.backend, seeds, generators)
-        made.loss, made.metadata = first.loss, dict(first.metadata)
+        made.loss, made.metadata = _joined_loss(ensembles), dict(first.metadata)
         shared = set.intersection(*(set(ensemble.scores) for ensemble in ensembles))
         made.scores = {
             name: np.concatenate([e.scores[name] for e in ensembles]) for name in first.scores if name in shared
@@ -537,6 +537,24 @@ def _rates(ensemble: Ensemble) -> list[tuple[float, ...]]:
 def _joined(values: tuple[tuple[float, ...], ...]) -> float | tuple[float, ...]:
     rates = tuple(rate for own in values for rate in own)
     return rates[0] if len(set(rates)) == 1 else rates
+
+
+def _joined_loss(ensembles: Sequence[Ensemble]) -> Loss | None:
+    """Return the loss that all models were trained on, each with its numbers; None if there is no such."""
+    first = ensembles[0].loss
+    if first is None or all(ensemble.loss is first for ensemble in ensembles):
+        return first
+    if first.is_custom or any(type(ensemble.loss) is not type(first) for ensemble in ensembles):
+        return None
+    each = [e.loss.select(i).config() for e in ensembles if e.loss is not None for i in range(len(e))]
+    config: dict[str, Any] = {}
+    for name, value in each[0].items():
+        values = [own[name] for own in each]
+        alike = all(other == value for other in values)
+        if not (alike or isinstance(value, float)):
+            return None
+        config[name] = value if alike else values
+    return type(first)(**config)
 
 
 def _plain(ensemble: Ensemble) -> tuple[Any, ...]:

@@ -115,6 +115,24 @@ class Loss:
             value = backend.kernels.loss_forward_backward(spec.kind, *arrays, spec.scale(*array.shape), spec.parameter)
         return value, gradient
 
+    def select(self, members: int | Sequence[int]) -> Loss:
+        """Return the loss of one model of an ensemble, or of some: itself, where all models have the same numbers.
+
+        Examples
+        --------
+        >>> Huber([0.1, 0.2, 0.3]).select(1), Huber([0.1, 0.2, 0.3]).select([2, 0]), Huber(0.5).select(1)
+        (Huber(delta=0.2, reduction='mean'), Huber(delta=(0.3, 0.1), reduction='mean'), Huber(delta=0.5, reduction='mean'))
+        """
+        if not isinstance(self.parameter, tuple):
+            return self
+
+        def chosen(value: Any) -> Any:
+            if not isinstance(value, tuple):
+                return value
+            return value[members] if isinstance(members, int) else [value[i] for i in members]
+
+        return type(self)(**{name: chosen(value) for name, value in self.config().items()})
+
     def config(self) -> dict[str, Any]:
         """Return the constructor's arguments as JSON can hold them."""
         return {"reduction": self.reduction}
