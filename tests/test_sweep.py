@@ -410,3 +410,18 @@ def test_asking_for_what_is_not_there_is_an_error(name: str) -> None:
     wrong: dict[str, Any] = {"model": 7, "losses": "accuracy", "ensemble": 3, "summary": "val_r2"}
     with pytest.raises(ValueError, match=f"expects .*{wrong[name]!r}"):
         getattr(result, name)(wrong[name])
+
+
+def test_on_a_terminal_progress_is_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+
+    class Bar:
+        def __getattr__(self, name: str) -> Any:
+            return lambda *args, **kwargs: calls.append((name, kwargs))
+
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("tinynet.sweeps.rich_bar", Bar)
+    quick({"width": [4, 6]}, seeds=3, verbose=1)
+    assert [name for name, _ in calls] == ["start", "add_task", "update", "update", "stop"]
+    assert [kwargs.get("completed") for _, kwargs in calls[1:4]] == [0, 3, 6]
+    assert calls[1][1]["total"] == 6

@@ -120,8 +120,8 @@ class Loss:
 
         Examples
         --------
-        >>> Huber([0.1, 0.2, 0.3]).select(1), Huber([0.1, 0.2, 0.3]).select([2, 0]), Huber(0.5).select(1)
-        (Huber(delta=0.2, reduction='mean'), Huber(delta=(0.3, 0.1), reduction='mean'), Huber(delta=0.5, reduction='mean'))
+        >>> Huber([0.1, 0.2, 0.3]).select(1), Huber([0.1, 0.2, 0.3]).select([2, 0])
+        (Huber(delta=0.2, reduction='mean'), Huber(delta=(0.3, 0.1), reduction='mean'))
         """
         if not isinstance(self.parameter, tuple):
             return self

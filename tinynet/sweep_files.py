@@ -206,10 +206,10 @@ def plain(value: Any) -> Any:
     >>> plain((8, 8)), plain(np.float64(0.5)), plain(np.tanh)
     ([8, 8], 0.5, 'tanh')
     """
+    if isinstance(value, np.generic):  # First: float64 is a float, too.
+        return value.item()
     if value is None or isinstance(value, str | bool | int | float):
         return value
-    if isinstance(value, np.generic):
-        return value.item()
     if isinstance(value, list | tuple):
         return [plain(entry) for entry in value]
     if isinstance(value, dict):

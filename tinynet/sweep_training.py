@@ -65,7 +65,8 @@ class Data:
         for x, y, *weights in [(self.x, self.y, self.weight), *([self.validation] if self.validation else [])]:
             samples = as_samples(x, "x", program.n_in, program.dtype, expects=repr(case.net.layers[0]))
             host = get_backend("numpy")  # Nothing needs to go to a device to be checked.
-            checked_data(samples, y, case.loss, program.n_out, program.dtype, host, *weights)
+            weight = weights[0] if weights else None
+            checked_data(samples, y, case.loss, program.n_out, program.dtype, host, sample_weight=weight)
 
     @property
     def digest(self) -> str:
