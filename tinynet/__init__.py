@@ -44,6 +44,7 @@ from tinynet.layers import (
     ELU,
     GELU,
     Dropout,
+    Exp,
     Identity,
     LeakyReLU,
     Linear,
@@ -62,6 +63,7 @@ from tinynet.losses import (
     Loss,
     MeanAbsoluteError,
     MeanSquaredError,
+    PoissonLoss,
 )
 from tinynet.model import Sequential
 from tinynet.modelfile import load_model as load
@@ -88,6 +90,7 @@ __all__ = [
     "DivergenceError",
     "Dropout",
     "EarlyStopping",
+    "Exp",
     "ExponentialDecay",
     "Glorot",
     "GradientCheck",
@@ -109,6 +112,7 @@ __all__ = [
     "Normalize",
     "Ones",
     "Optimizer",
+    "PoissonLoss",
     "ProgressBar",
     "RMSprop",
     "ReLU",

@@ -151,6 +151,12 @@ class Softplus(Activation):
     kind = "softplus"
 
 
+class Exp(Activation):
+    """``y = exp(x)``: a positive output, as the rate of a Poisson variable (``PoissonLoss``)."""
+
+    kind = "exp"
+
+
 class Softmax(Activation):
     """``y = exp(x) / sum(exp(x))`` over each row.
 
@@ -256,6 +262,7 @@ LAYERS: dict[str, type[Layer]] = {
         GELU,
         SiLU,
         Softplus,
+        Exp,
         Softmax,
         Dropout,
         Normalize,

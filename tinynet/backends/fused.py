@@ -205,6 +205,9 @@ def _loss(loss: LossSpec, n_out: int) -> fused.Loss:
         parameter=loss.parameter,
         mean=loss.reduction == "mean",
         scale=loss.scale(1, n_out),
+        report=loss.report,
+        l2=loss.l2,
+        by_weight=loss.by_weight,
     )
 
 

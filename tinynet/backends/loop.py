@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinynet.backends.base import Array, Backend, FloatArray, Plan, State, views
-from tinynet.backends.stages import Own, Stage, stages_of
+from tinynet.backends.stages import LinearStage, Own, Stage, stages_of
 from tinynet.program import LossSpec, OptimizerSpec, Program
 
 PREDICT_ROWS = 4096
@@ -144,8 +145,8 @@ class LoopPlan(Plan):
             yb = self._rows("y", y, None, start, stop, "int64" if loss.index_target else self.program.dtype)
             wb = None if sample_weight is None else sample_weight[start:stop]
             value, _ = self._loss(forward(xb), yb, wb)
-            total += value * (stop - start) if loss.reduction == "mean" else value
-        return total / len(x) if loss.reduction == "mean" else total
+            total += value * _mass(loss, stop - start, wb) if loss.reduction == "mean" else value
+        return total / _mass(loss, len(x), sample_weight) if loss.reduction == "mean" else total
 
     def _prediction_of(self, state: State) -> Callable[[Array], Array]:
         """Return the function from samples to what the loss reads, in scratch."""
@@ -190,7 +191,18 @@ class LoopPlan(Plan):
     def _forward_backward(self, bound: Bound, state: State, x: Array, y: Array, weight: Array | None) -> float:
         value, d_prediction = self._loss(_forward(bound, x, state), y, weight)
         _backward(bound, d_prediction, need_dx=False)
-        return value
+        return value + self._penalty(bound, len(x), weight)
+
+    def _penalty(self, bound: Bound, rows: int, weight: Array | None) -> float:
+        """Add the gradient of the L2 penalty to those of the weights; return its value."""
+        loss, _ = _required(self.program, optimizer=False)
+        if not loss.l2:
+            return 0.0
+        strength = loss.l2 / (_mass(loss, rows, weight) if loss.reduction == "mean" else 1.0)
+        linear = [own for stage, own in bound if isinstance(stage, LinearStage)]
+        penalty = self.backend.kernels.l2_penalty
+        squares = [penalty(own.parameters[0], own.gradients[0], strength) for own in linear]
+        return 0.5 * strength * float(sum(squares))
 
     def _loss(self, prediction: Array, y: Array, weight: Array | None) -> tuple[float, Array]:
         """Return the loss of a batch and its gradient with respect to the prediction (or the logits)."""
@@ -202,11 +214,11 @@ class LoopPlan(Plan):
         if self._d_prediction is None or len(self._d_prediction) < rows:
             self._d_prediction = self.backend.empty((rows, columns), self.program.dtype)
         d_prediction = self._d_prediction[:rows]
-        scale = loss.scale(rows, columns)
+        scale = loss.scale(_mass(loss, rows, weight), columns)
         value = self.backend.kernels.loss_forward_backward(
             loss.kind, prediction, y, weight, d_prediction, scale, loss.parameter
         )
-        return float(value), d_prediction
+        return loss.report * float(value), d_prediction
 
     def _update(self, state: State, optimizer: OptimizerSpec, learning_rate: float) -> None:
         kernels = self.backend.kernels
@@ -219,6 +231,13 @@ class LoopPlan(Plan):
         step = getattr(kernels, f"{optimizer.kind}_step")
         settings = [value for _, value in optimizer.settings]
         step(state.parameters, state.gradients, state.moments, state.step, learning_rate, *settings)
+
+
+def _mass(loss: LossSpec, rows: int, weight: Array | None) -> float:
+    """Return what the mean over a batch divides by; where all its weights are 0, infinity: nothing counts."""
+    if weight is None or not loss.by_weight:
+        return rows
+    return float(weight.sum(dtype="float64")) or math.inf
 
 
 def _forward(bound: Bound, x: Array, state: State | None) -> Array:

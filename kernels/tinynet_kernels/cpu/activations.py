@@ -186,6 +186,16 @@ def _softplus_derivative(z: Real, y: Real, alpha: Real) -> Real:
 
 
 @inlined
+def _exp(z: Real, alpha: Real) -> Real:
+    return exp(z)
+
+
+@inlined
+def _exp_derivative(z: Real, y: Real, alpha: Real) -> Real:
+    return y
+
+
+@inlined
 def _one_or_nan(y: Real) -> Real:
     return select(y > 0, number(y, 1), y)
 
@@ -200,6 +210,7 @@ SCALARS: dict[str, Scalar] = {
     "gelu": Scalar(_gelu, _gelu_derivative),
     "silu": Scalar(_silu, _silu_derivative),
     "softplus": Scalar(_softplus, _softplus_derivative),
+    "exp": Scalar(_exp, _exp_derivative),
 }
 """Every elementwise activation, by kind."""
 

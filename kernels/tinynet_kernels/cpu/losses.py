@@ -70,6 +70,14 @@ def _bce_logits(z: Real, t: Real, parameter: Real) -> tuple[Real, Real]:
 
 
 @inlined
+def _poisson_log(z: Real, t: Real, parameter: Real) -> tuple[Real, Real]:
+    """Half the Poisson deviance of the rate ``exp(z)``, and ``exp(z) - t``; see the reference."""
+    log_t = type(z)(math.log(t if t > 0 else type(t)(1)))
+    d = exp(z) - t
+    return d - t * (z - log_t), d
+
+
+@inlined
 def _probability(p: Real, t: Real, parameter: Real) -> tuple[Real, Real]:
     """``-t log p``, the logarithm at least -100; where it is clamped the gradient is 0."""
     value, slope = _clamped(type(p)(math.log(p)), p, t)
@@ -90,6 +98,7 @@ SCALARS: dict[str, Kernel] = {
     "huber": _huber,
     "bce": _bce,
     "bce_logits": _bce_logits,
+    "poisson_log": _poisson_log,
     "cross_entropy_probabilities": _probability,
 }
 """Every elementwise loss, by kind: from prediction, target and parameter, its value and derivative."""

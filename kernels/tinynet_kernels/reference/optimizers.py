@@ -58,6 +58,7 @@ def adam_step(
     beta2: float,
     epsilon: float,
     weight_decay: float,
+    epsilon_hat: bool = False,
 ) -> None:
     """Adam (Kingma and Ba, 2015, algorithm 1); epsilon is added after the bias correction.
 
@@ -71,6 +72,9 @@ def adam_step(
     learning_rate, beta1, beta2, epsilon : float
     weight_decay : float
         Adds ``weight_decay * parameters`` to the gradient (an L2 penalty).
+    epsilon_hat : bool
+        The reordered form at the end of the paper's section 2: epsilon is added before the bias correction, so that
+        early steps, whose second moments are small, feel more of it.
     """
     g = _decayed(parameters, gradients, weight_decay)
     first, second = moments
@@ -78,6 +82,8 @@ def adam_step(
     second[...] = float(beta2) * second + (1.0 - float(beta2)) * g * g
     rate = float(learning_rate) / (1.0 - float(beta1) ** step)
     correction = math.sqrt(1.0 - float(beta2) ** step)
+    if epsilon_hat:
+        rate, correction = rate * correction, 1.0
     parameters -= rate * (first / (np.sqrt(second) / correction + float(epsilon)))
 
 
@@ -150,6 +156,26 @@ def rmsprop_step(
         velocity[...] = float(momentum) * velocity + direction
         direction = velocity
     parameters -= float(learning_rate) * direction
+
+
+@np.errstate(all="ignore")
+def l2_penalty(weights: FloatArray, gradients: FloatArray, strength: float) -> float:
+    """Add the gradient of ``strength / 2 * sum(weights**2)``: ``gradients += strength * weights``.
+
+    Parameters
+    ----------
+    weights : (n_in, n_out) array
+    gradients : (n_in, n_out) array
+        Updated in place.
+    strength : float
+
+    Returns
+    -------
+    float
+        ``sum(weights**2)``, in float64.
+    """
+    gradients += float(strength) * weights
+    return float(np.sum(np.square(weights, dtype=np.float64)))
 
 
 @np.errstate(all="ignore")
