@@ -44,7 +44,7 @@ LEVELS = [
     {"program"},
     {"arrays", "checks", "config", "errors"},
 ]
-HEAVY = {"numba", "scipy", "cupy", "tinynet_kernels", "rich", "matplotlib", "pandas", "llvmlite"}
+HEAVY = {"numba", "scipy", "cupy", "sklearn", "joblib", "tinynet_kernels", "rich", "matplotlib", "pandas", "llvmlite"}
 
 
 def modules() -> list[Path]:

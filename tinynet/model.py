@@ -26,7 +26,7 @@ from tinynet.layers import Normalize
 from tinynet.losses import Loss, get_loss
 from tinynet.metrics import Metric, get_metrics
 from tinynet.optimizers import Optimizer, get_optimizer
-from tinynet.program import LossSpec, Program
+from tinynet.program import LossSpec, Program, Specialize
 from tinynet.summary import as_html, as_text
 from tinynet.trainer import Trainer
 
@@ -448,10 +448,18 @@ class Sequential:
 
     # -- parts -------------------------------------------------------------------------------------------------------
 
-    def plan(self, loss: Loss, optimizer: Optimizer, y: Array, batch_size: int, granularity: Granularity) -> Plan:
+    def plan(
+        self,
+        loss: Loss,
+        optimizer: Optimizer,
+        y: Array,
+        batch_size: int,
+        granularity: Granularity,
+        specialize: Specialize = "sizes",
+    ) -> Plan:
         """Return the plan that trains this model on targets like ``y``."""
-        spec = self._loss_spec(loss, y)
-        program = Program(self.program.ops, spec, optimizer.lower(), self.dtype, batch_size)
+        spec, update = self._loss_spec(loss, y), optimizer.lower()
+        program = Program(self.program.ops, spec, update, self.dtype, batch_size, specialize=specialize)
         return self._plan(program, granularity)
 
     def prepare_optimizer(self, optimizer: Optimizer) -> None:

@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 Shape = tuple[int, ...]
+Specialize = Literal["sizes", "kind", "nothing"]
 
 
 class _Op:
@@ -162,6 +163,9 @@ class OptimizerSpec:
 class Program:
     """What to compute: frozen, hashable, free of arrays.
 
+    ``specialize`` says what is worth compiling for it, where a backend compiles: a function with all "sizes" in it, one
+    for all networks of this "kind", or "nothing", because the training is over before that.
+
     Examples
     --------
     >>> program = Program((LinearOp(4, 5), ActivationOp(5, "sigmoid"), LinearOp(5, 3)), dtype="float64")
@@ -175,6 +179,7 @@ class Program:
     dtype: str = "float32"
     batch_size: int | None = None
     n_models: int = 1
+    specialize: Specialize = "sizes"
 
     @property
     def n_in(self) -> int:

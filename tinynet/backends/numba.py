@@ -19,9 +19,11 @@ class NumbaBackend(HostBackend):
         from tinynet.backends.fused import FusedForward, FusedPlan
 
         reason = slow_reason(program, granularity)
+        trains = program.loss is not None and program.optimizer is not None
+        if reason is None and trains and program.specialize == "nothing":
+            reason = "too few updates to compile a function for"
         if reason is not None:
             return LoopPlan(program, self, reason)
-        trains = program.loss is not None and program.optimizer is not None
         return FusedPlan(program, self) if trains else FusedForward(program, self)
 
 

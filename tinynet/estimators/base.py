@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -141,8 +143,7 @@ class BaseMultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # typ
         self._random_state = check_random_state(self.random_state)
         if first:
             self._initialize([X.shape[1], *sizes, self.n_outputs_], X.dtype)
-        threads = modest_threads()
-        with use_threads(threads), self._place().using_threads(chosen_threads()):
+        with self._using_threads(self._batch_rows(X.shape[0])):
             if self.solver == "lbfgs":
                 self._fit_lbfgs(X, y, sample_weight, held_out, given)
             else:
@@ -168,9 +169,9 @@ class BaseMultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # typ
         if self.solver != "lbfgs":
             self.loss_curve_: list[float] = []
             self._no_improvement_count = 0
-            self.best_loss_ = None if self.early_stopping else np.inf
+            self.best_loss_: Any = None if self.early_stopping else np.inf
             self.validation_scores_: list[float] | None = [] if self.early_stopping else None
-            self.best_validation_score_ = -np.inf if self.early_stopping else None
+            self.best_validation_score_: Any = -np.inf if self.early_stopping else None
 
     def _activations(self) -> list[str]:
         """Return the activation of every layer but the first."""
@@ -188,14 +189,13 @@ class BaseMultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # typ
             self.validation_loss_curve_ = self.validation_loss_curve_ or []
             self.validation_scores_ = self.validation_scores_ or []
         n_samples = X.shape[0]
-        batch_size = 200 if self.batch_size == "auto" else self.batch_size
-        if self.batch_size != "auto" and batch_size > n_samples:
+        if self.batch_size != "auto" and self.batch_size > n_samples:
             warnings.warn(
                 "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped", stacklevel=3
             )
         network = self.network_
         self._show()
-        task = None if incremental else FitTask(self, *given, reconstruct=lambda: _copies(network))
+        task = None if incremental else FitTask(self, given, lambda: _copies(network))
         self.n_iter_ = 0
         trainer = StochasticTrainer(
             self,
@@ -203,7 +203,7 @@ class BaseMultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # typ
             self._data(X, y, weight, network, dense=X.shape[0] * X.shape[1] * X.dtype.itemsize <= DENSE_BYTES),
             held_out,
             objective=self._objective(),
-            batch_size=int(min(batch_size, n_samples)),
+            batch_size=self._batch_rows(n_samples),
             epochs=1 if incremental else int(self.max_iter),
             task=task if task is not None and task.active else None,
         )
@@ -231,7 +231,7 @@ class BaseMultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # typ
         # A line search in float32 ends in its noise; the parameters are rounded when all is done.
         network = self._build("float64")
         data, objective = self._data(X, y, weight, network), self._objective()
-        task = FitTask(self, *given, reconstruct=lambda: _copies(network, X.dtype))
+        task = FitTask(self, given, lambda: _copies(network, X.dtype))
         plan = network.plan(objective, SolverState(self).optimizer, data.y, len(data), "epoch")
         if held_out is not None:
             self.validation_loss_curve_ = []
@@ -264,6 +264,19 @@ class BaseMultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # typ
         self._network = self._build(X.dtype)
         self._show()
         task.end()
+
+    def _batch_rows(self, n_samples: int) -> int:
+        """Return how many samples an update sees."""
+        if self.solver == "lbfgs":
+            return n_samples
+        return min(200 if self.batch_size == "auto" else int(self.batch_size), n_samples)
+
+    @contextmanager
+    def _using_threads(self, rows: int) -> Iterator[None]:
+        """Use as many threads as so many rows at a time are worth."""
+        threads = modest_threads(rows * sum(coef.size for coef in self.coefs_))
+        with use_threads(threads), self._place().using_threads(chosen_threads()):
+            yield
 
     def _split(self, X: Any, y: NDArray[Any], weight: Any) -> tuple[Any, NDArray[Any], Any, Data]:
         """Hold out the validation set, by the same draw as scikit-learn's."""
@@ -408,8 +421,8 @@ class BaseMultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # typ
         check_is_fitted(self)
         X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
         network = self.network_
-        asarray, threads = network.backend.asarray, modest_threads()
-        with use_threads(threads), network.backend.using_threads(chosen_threads()):
+        asarray = network.backend.asarray
+        with self._using_threads(X.shape[0]):
             if not hasattr(X, "tocsr"):
                 return network.predict_checked(asarray(np.ascontiguousarray(X), network.dtype))
             rows = max(1, PREDICT_BYTES // (X.shape[1] * np.dtype(network.dtype).itemsize))

@@ -174,7 +174,7 @@ class MLPClassifier(ClassifierMixin, BaseMultilayerPerceptron):  # type: ignore[
         self.backend = backend
         self.callbacks = callbacks
 
-    @with_callbacks
+    @with_callbacks  # type: ignore[untyped-decorator]
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
     def fit(
         self,
@@ -251,7 +251,8 @@ class MLPClassifier(ClassifierMixin, BaseMultilayerPerceptron):  # type: ignore[
         X : (n_samples, n_features) array-like or sparse matrix
         """
         output = self._output(X)
-        return np.hstack([1 - output, output]) if self.n_outputs_ == 1 else output
+        both: NDArray[Any] = np.hstack([1 - output, output]) if self.n_outputs_ == 1 else output
+        return both
 
     def predict_log_proba(self, X: Any) -> NDArray[Any]:
         """Return the logarithms of ``predict_proba``.
@@ -261,7 +262,8 @@ class MLPClassifier(ClassifierMixin, BaseMultilayerPerceptron):  # type: ignore[
         X : (n_samples, n_features) array-like or sparse matrix
         """
         probabilities = self.predict_proba(X)
-        return np.log(probabilities, out=probabilities)
+        logarithms: NDArray[Any] = np.log(probabilities, out=probabilities)
+        return logarithms
 
     # -- for the course of a fit -------------------------------------------------------------------------------------
 

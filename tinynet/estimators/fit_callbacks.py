@@ -26,14 +26,15 @@ class FitTask:
     Parameters
     ----------
     estimator : estimator
-    x, y : what was passed to ``fit``
-    sample_weight : array or None
+    given : tuple
+        What was passed to ``fit``: X, y and sample_weight.
     reconstruct : callable
         Returns the fitted attributes of the present iteration.
     """
 
-    def __init__(self, estimator: Any, x: Any, y: Any, sample_weight: Any, reconstruct: Callable[[], Any]) -> None:
+    def __init__(self, estimator: Any, given: tuple[Any, Any, Any], reconstruct: Callable[[], Any]) -> None:
         self.estimator, self.reconstruct = estimator, reconstruct
+        x, y, sample_weight = given
         metadata = {} if sample_weight is None else {"sample_weight": sample_weight}
         self.data = {"X": x, "y": y, "metadata": metadata}
         self.active = bool(getattr(estimator, "_skl_callbacks", []))
