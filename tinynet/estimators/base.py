@@ -26,7 +26,7 @@ from tinynet.data import Data
 from tinynet.estimators import lbfgs, networks
 from tinynet.estimators.fit_callbacks import CallbackSupportMixin, FitTask
 from tinynet.estimators.objective import Objective
-from tinynet.estimators.solver import SolverState, StochasticTrainer
+from tinynet.estimators.solver import SolverState, SparseData, StochasticTrainer
 from tinynet.estimators.threads import modest_threads
 from tinynet.model import Sequential
 
@@ -138,11 +138,11 @@ class BaseMultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # typ
         if sample_weight is not None:
             sample_weight = _check_sample_weight(sample_weight, X, dtype=X.dtype)
         sample_weight = self._weigh(y, sample_weight, incremental)
-        held_out = None if validation is None else self._validated_set(validation, X.dtype)
         self.n_outputs_ = y.shape[1]
         self._random_state = check_random_state(self.random_state)
         if first:
             self._initialize([X.shape[1], *sizes, self.n_outputs_], X.dtype)
+        held_out = None if validation is None else self._validated_set(validation, X.dtype)
         with self._using_threads(self._batch_rows(X.shape[0])):
             if self.solver == "lbfgs":
                 self._fit_lbfgs(X, y, sample_weight, held_out, given)
@@ -313,12 +313,12 @@ class BaseMultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # typ
     def _data(self, X: Any, y: NDArray[Any], weight: Any, network: Sequential, dense: bool = True) -> Data:
         """Return samples, targets and weights on the backend; a sparse matrix as it is, unless it may become dense."""
         place, dtype = network.backend, network.dtype
-        if hasattr(X, "tocsr"):
-            X = X.toarray() if dense else X.tocsr()
-        x = X if hasattr(X, "tocsr") else place.asarray(np.ascontiguousarray(X), dtype)
         targets = self._encode(y, dtype)
         held = None if weight is None else place.asarray(weight, dtype)
-        return Data(x, place.asarray(targets), held, targets)
+        if hasattr(X, "tocsr") and not dense:
+            return SparseData(X.tocsr(), place.asarray(targets), held, targets)
+        x = np.ascontiguousarray(X.toarray() if hasattr(X, "tocsr") else X)
+        return Data(place.asarray(x, dtype), place.asarray(targets), held, targets)
 
     # -- what a training records -------------------------------------------------------------------------------------
 

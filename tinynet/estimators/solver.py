@@ -32,6 +32,13 @@ SMALLEST_RATE = 1e-6
 """Where the adaptive learning rate stops falling."""
 
 
+class SparseData(Data):
+    """Samples in a sparse matrix by rows, of which some at a time become dense."""
+
+    def __len__(self) -> int:
+        return int(self.x.shape[0])
+
+
 class SolverState:
     """What a solver keeps from one ``partial_fit`` to the next.
 
@@ -114,7 +121,7 @@ class StochasticTrainer(Trainer):
         Gets what scikit-learn's estimators record: ``n_iter_``, ``loss_``, ``loss_curve_``, ``t_``, ...
     network : Sequential
     data : Data
-        ``x`` is a sparse matrix where its rows are too many to be dense at once.
+        ``SparseData`` where the rows of a sparse matrix are too many to be dense at once.
     validation : Data or None
     objective : Objective
     batch_size, epochs : int
@@ -192,17 +199,17 @@ class StochasticTrainer(Trainer):
     def _chunk_epochs(self) -> int:
         """Return how many epochs to run in one call: no more than until training can stop at the earliest."""
         varies = self.solver.schedule == "invscaling" and self.solver.optimizer.n_moments > 0
-        if self.task is not None or varies:
+        if self.task is not None or varies or isinstance(self.data, SparseData):
             return 1
         patience = self.estimator.n_iter_no_change + 1 - self.estimator._no_improvement_count
         return int(min(super()._chunk_epochs(), max(1, patience)))
 
     def _run_chunk(self, state: Any) -> None:
         self._begin()
-        if isinstance(self.data.x, np.ndarray) or not hasattr(self.data.x, "tocsr"):
-            super()._run_chunk(state)
-        else:
+        if isinstance(self.data, SparseData):
             self._run_sparse_epoch(state)
+        else:
+            super()._run_chunk(state)
 
     def _run_one_epoch(self, state: Any) -> None:
         if self.visit == 0:
@@ -238,6 +245,14 @@ class StochasticTrainer(Trainer):
             total += float(self.plan.run(state, x, self.data.y[index], None, rates, weight)[0, 0]) * len(index)
         self.updates += self.n_updates
         self._finish_epoch(total / len(order), float(rates[0, -1]), last=True)
+
+    def _segmented(self) -> bool:
+        if isinstance(self.data, SparseData) and super()._segmented():
+            raise ValueError(
+                "callbacks that look within an epoch expect data that can be dense at once; got a sparse matrix of "
+                f"shape {self.data.x.shape}. Use callbacks that look after whole epochs."
+            )
+        return super()._segmented()
 
     def _check_finite(self, losses: NDArray[np.float64]) -> None:
         """Let a diverging training go on: the estimator tells at its end, as scikit-learn's does."""
