@@ -29,7 +29,7 @@ VALUE_ULPS = {
     "gelu": 6,
     "silu": 6,
     "softplus": 6,
-    "exp": 4,
+    "exponential": 4,
 }
 DERIVATIVE_ULPS = {
     "identity": 0,
@@ -41,7 +41,7 @@ DERIVATIVE_ULPS = {
     "gelu": 6,
     "silu": 8,
     "softplus": 5,
-    "exp": 0,
+    "exponential": 0,
 }
 
 
@@ -68,7 +68,7 @@ ACTIVATION: dict[str, Callable[[mpf, mpf], mpf]] = {
     "gelu": lambda z, a: z * _normal_cdf(z),
     "silu": lambda z, a: z * _sigmoid(z),
     "softplus": lambda z, a: mpmath.log1p(mpmath.exp(z)) if z < 200 else z + mpmath.exp(-z),
-    "exp": lambda z, a: mpmath.exp(z),
+    "exponential": lambda z, a: mpmath.exp(z),
 }
 """``f(z, alpha)``."""
 
@@ -83,7 +83,7 @@ DERIVATIVE: dict[str, Callable[[mpf, mpf, mpf], mpf]] = {
     "gelu": lambda z, y, a: _normal_cdf(z) + z * mpmath.npdf(z),
     "silu": lambda z, y, a: _sigmoid(z) + z * _sigmoid(z) * _sigmoid(-z),
     "softplus": lambda z, y, a: -mpmath.expm1(-y),
-    "exp": lambda z, y, a: y,
+    "exponential": lambda z, y, a: y,
 }
 """``f'(z)``, from ``(z, y, alpha)``."""
 
@@ -115,12 +115,42 @@ def derivative_unit(kind: str, z: mpf, want: mpf) -> mpf:
     return abs(want)
 
 
-def error_in_ulps(got: Any, want: mpf, unit: mpf, dtype: str) -> float:
-    """Return how far off a result is, in units of ``eps * unit``; among subnormal numbers, of a fixed small size."""
+def error_in_ulps(got: Any, want: mpf, unit: mpf, dtype: str, *, flushes: bool = False) -> float:
+    """Return how far off a result is, in units of ``eps * unit``; among subnormal numbers, of a fixed small size.
+
+    Where the kernels flush float32's subnormal numbers to 0, that size is the smallest normal number.
+    """
     limits = np.finfo(dtype)
     if not np.isfinite(got):  # only right where the result is beyond all numbers of the dtype
         return 0.0 if got > 0 and want > exact(limits.max) else np.inf
-    return float(abs(exact(got) - want) / (exact(limits.eps) * max(unit, 1024 * exact(limits.tiny))))
+    smallest = exact(limits.tiny) / exact(limits.eps) if flushes and dtype == "float32" else 1024 * exact(limits.tiny)
+    return float(abs(exact(got) - want) / (exact(limits.eps) * max(unit, smallest)))
+
+
+def assert_values_agree(kind: str, z: np.ndarray, got: np.ndarray, want: np.ndarray, *, flushes: bool = False) -> None:
+    """Compare two modules' values of an activation: twice the bounds where both are finite, else the same."""
+    _assert_close(got, want, 2 * VALUE_ULPS[kind], z if kind == "gelu" else None, False, flushes)
+
+
+def assert_slopes_agree(kind: str, z: np.ndarray, got: np.ndarray, want: np.ndarray, *, flushes: bool = False) -> None:
+    """Compare two modules' derivatives of an activation likewise."""
+    cancels = kind in {"gelu", "silu"}
+    _assert_close(got, want, 2 * DERIVATIVE_ULPS[kind], z if kind == "gelu" else None, cancels, flushes)
+
+
+def _assert_close(
+    got: np.ndarray, want: np.ndarray, ulps: float, tail: np.ndarray | None, cancels: bool, flushes: bool
+) -> None:
+    limits = np.finfo(want.dtype)
+    finite = np.isfinite(want)
+    np.testing.assert_array_equal(got[~finite], want[~finite])
+    smallest = float(limits.tiny) * (1 / limits.eps if flushes and want.dtype == np.float32 else 1024)
+    unit = limits.eps * (np.abs(want[finite]).astype(np.float64) + smallest)
+    growth = 1.0 if tail is None else 1 + np.clip(tail[finite].astype(np.float64), -40, 40) ** 2
+    tolerance = ulps * growth * unit + (ulps * 0.25 * limits.eps if cancels else 0.0)
+    if tail is not None:
+        tolerance += float(_ERFC_UNDERFLOW)
+    assert (np.abs(got[finite] - want[finite]) <= tolerance).all()
 
 
 _LOG_FLOOR = mpf(-100)

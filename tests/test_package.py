@@ -34,6 +34,15 @@ def test_the_wheel_holds_the_two_packages_and_nothing_else(wheel: Path) -> None:
     assert not [name for name in names if name.endswith((".pyc", ".nbi", ".nbc"))]
 
 
+def test_the_wheel_holds_the_cuda_sources(wheel: Path) -> None:
+    # Compared with the folder: a source that is left out would be missed only on a GPU.
+    folder = ROOT / "kernels" / "tinynet_kernels" / "cuda"
+    sources = {f"tinynet_kernels/cuda/{path.name}" for kind in ("*.cu", "*.cuh") for path in folder.glob(kind)}
+    assert len(sources) > 10
+    with zipfile.ZipFile(wheel) as archive:
+        assert sources <= set(archive.namelist())
+
+
 def test_the_wheel_works_outside_the_repository(wheel: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path)

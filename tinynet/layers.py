@@ -154,7 +154,7 @@ class Softplus(Activation):
 class Exp(Activation):
     """``y = exp(x)``: a positive output, as the rate of a Poisson variable (``PoissonLoss``)."""
 
-    kind = "exp"
+    kind = "exponential"
 
 
 class Softmax(Activation):

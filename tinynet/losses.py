@@ -236,7 +236,7 @@ class PoissonLoss(Loss):
     def lower(self, ops: tuple[Op, ...] = (), *, index_target: bool = False) -> LossSpec:
         """Return the loss as plain data; on a network that ends in ``Exp``, on its input."""
         last = ops[-1] if ops else None
-        on_logits = isinstance(last, ActivationOp) and last.kind == "exp"
+        on_logits = isinstance(last, ActivationOp) and last.kind == "exponential"
         return LossSpec(self.kind, reduction=self.reduction, on_logits=on_logits)
 
     def check_target(self, y: Any, n_out: int, dtype: str) -> NDArray[Any]:

@@ -14,8 +14,14 @@ IndexArray = NDArray[np.integer[Any]]
 RealArray = NDArray[np.integer[Any] | np.floating[Any] | np.bool_]
 """Data as users have it: any real dtype, any strides."""
 
+ValueArray = NDArray[np.float64]
+"""A place for a result that is one number, ``(1,)``."""
+
 AnyArray = NDArray[Any]
 """Where the dtype depends on the kind."""
 
 Words = NDArray[np.uint64]
 """32-bit words, each in 64 bits to leave room for a product."""
+
+DeviceArray = Any
+"""``cupy.ndarray``, which has no stubs."""

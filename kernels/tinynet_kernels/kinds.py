@@ -54,7 +54,7 @@ ACTIVATIONS: dict[str, ActivationTraits] = {
     "gelu": ActivationTraits(reads_z=True),
     "silu": ActivationTraits(reads_z=True),
     "softplus": ActivationTraits(),
-    "exp": ActivationTraits(),
+    "exponential": ActivationTraits(),
     "softmax": ActivationTraits(elementwise=False),
 }
 """Every activation, by kind."""

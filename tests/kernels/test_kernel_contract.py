@@ -12,7 +12,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 import tinynet_kernels
-from tinynet_kernels import ACTIVATIONS, LOSSES, READS_Z, cpu, reference
+from tinynet_kernels import ACTIVATIONS, LOSSES, READS_Z, reference
 
 FUNCTIONS = sorted(name for name in reference.__all__ if inspect.isfunction(getattr(reference, name)))
 ROOT = str(Path(tinynet_kernels.__file__).parents[1])
@@ -34,13 +34,13 @@ def run(code: str, **environment: str) -> str:
     return result.stdout.strip()
 
 
-def test_modules_export_the_same_names() -> None:
-    assert sorted(cpu.__all__) == sorted(reference.__all__)
+def test_modules_export_the_same_names(kernels: ModuleType) -> None:
+    assert sorted(kernels.__all__) == sorted(reference.__all__)
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_signatures_are_equal(name: str) -> None:
-    assert parameters(getattr(cpu, name)) == parameters(getattr(reference, name))
+def test_signatures_are_equal(kernels: ModuleType, name: str) -> None:
+    assert parameters(getattr(kernels, name)) == parameters(getattr(reference, name))
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)

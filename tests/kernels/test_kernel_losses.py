@@ -72,6 +72,16 @@ def test_value_and_gradient_are_exact(kernels: ModuleType, kind: str, weighted: 
 
 
 @pytest.mark.parametrize("kind", LOSSES)
+def test_the_value_may_be_left_in_a_place(kernels: ModuleType, kind: str, dtype: str) -> None:
+    prediction, target, weight = problem(kind, 7, 3, dtype, seed=7)
+    value, gradient = call(kernels, kind, prediction, target, weight)
+    place, other = np.full(1, np.nan), np.empty_like(prediction)
+    assert kernels.loss_forward_backward(kind, prediction, target, weight, other, 1.0, DELTA, place) is None
+    assert place[0] == value
+    np.testing.assert_array_equal(other, gradient)
+
+
+@pytest.mark.parametrize("kind", LOSSES)
 def test_gradient_may_overwrite_the_prediction(kernels: ModuleType, kind: str, dtype: str) -> None:
     prediction, target, weight = problem(kind, 6, 5, dtype, seed=2)
     value, gradient = call(kernels, kind, prediction, target, weight)

@@ -233,6 +233,13 @@ def test_clip_by_norm_shrinks_to_the_limit(kernels: ModuleType, size: int, dtype
     np.testing.assert_allclose(gradients, before * (0.25 * norm / (norm + 1e-6)), rtol=4 * np.finfo(dtype).eps)
 
 
+def test_the_norm_may_be_left_in_a_place(kernels: ModuleType, dtype: str) -> None:
+    gradients, place = np.array([3.0, -4.0], dtype), np.full(1, np.nan)
+    assert kernels.clip_by_norm(gradients, 1.0, place) is None
+    assert place[0] == 5.0
+    np.testing.assert_allclose(gradients, [0.6, -0.8], rtol=1e-6)
+
+
 def test_clip_by_norm_leaves_short_vectors_alone(kernels: ModuleType, dtype: str) -> None:
     gradients = np.array([3.0, -4.0], dtype)
     assert kernels.clip_by_norm(gradients, 5.1) == 5.0

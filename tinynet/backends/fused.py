@@ -38,9 +38,7 @@ class FusedForward(LoopPlan):
 
     def _prediction_of(self, state: State) -> Callable[[Array], Array]:
         program = self.program
-        assert program.loss is not None
-        ops = program.ops[:-1] if program.loss.on_logits else program.ops
-        predict = self._bound(state, ops)
+        predict = self._bound(state, self._ops_before_loss())
         scratch = np.empty((PREDICT_ROWS, program.n_out), program.dtype)
 
         def forward(x: Array) -> Array:
@@ -50,13 +48,25 @@ class FusedForward(LoopPlan):
 
         return forward
 
+    def on_disk(self, method: str, arguments: tuple[Any, ...]) -> bool:
+        """Whether the machine code for a call of "predict" or "evaluate" is on disk."""
+        return self._prediction(self.program.ops if method == "predict" else self._ops_before_loss()).on_disk()
+
+    def _ops_before_loss(self) -> tuple[Op, ...]:
+        """Return the ops whose output the loss reads."""
+        assert self.program.loss is not None
+        return self.program.ops[:-1] if self.program.loss.on_logits else self.program.ops
+
     def _bound(self, state: State, ops: tuple[Op, ...]) -> Callable[[Array, Array], bool]:
         """Return the compiled function from samples to the output of ``ops``; it compiles when it is first called."""
+        made = self._prediction(ops)
+        return partial(made.run, state.parameters, state.buffers, made.places, made.numbers)
+
+    def _prediction(self, ops: tuple[Op, ...]) -> fused.Fused:
         if ops not in self._predictions:
             layers = tuple(layer for layer in _layers(ops) if layer.kind != "dropout")
             self._predictions[ops] = fused.prediction(layers, PREDICT_BLOCK)
-        made = self._predictions[ops]
-        return partial(made.run, state.parameters, state.buffers, made.places, made.numbers)
+        return self._predictions[ops]
 
 
 class FusedPlan(FusedForward):
@@ -101,6 +111,14 @@ class FusedPlan(FusedForward):
         state.step += n_updates
         state.draws += n_updates
         return losses
+
+    def on_disk(self, method: str, arguments: tuple[Any, ...]) -> bool:
+        """Whether the machine code for a call is on disk; ``arguments`` are those of ``run`` after the state."""
+        if method != "run":
+            return super().on_disk(method, arguments)
+        x, _, order, _, weight = arguments
+        batch_size = self.program.batch_size or (len(x) if order is None else order.shape[1])
+        return self._function(weight is not None, order is not None, batch_size).on_disk()
 
     def _run_on_threads(
         self, made: fused.Fused, vectors: tuple[Any, ...], data: tuple[Any, ...], settings: tuple[Any, ...]

@@ -62,6 +62,7 @@ class LoopPlan(Plan):
         self._training = Chain(program, len(program.ops) - 1, backend) if fused_output else self._chain
         self._batch: dict[str, Array] = {}
         self._d_prediction: Array | None = None
+        self._norm: Array = backend.empty((1,), "float64")
 
     # -- the contract ------------------------------------------------------------------------------------------------
 
@@ -77,23 +78,31 @@ class LoopPlan(Plan):
         """Train; see ``Plan.run``."""
         loss, optimizer = _required(self.program)
         n_visits = len(x) if order is None else order.shape[1]
-        batch_size = self.program.batch_size or n_visits
+        batches = _cut(n_visits, self.program.batch_size or n_visits)
         bound = self._training.bind(state)
+        n_squares = len(_linear(bound)) if loss.l2 else 0
         losses = np.zeros((len(learning_rates), 1))
         for epoch, rates in enumerate(learning_rates):
-            total = 0.0
-            for update, start in enumerate(range(0, n_visits, batch_size)):
-                stop = min(start + batch_size, n_visits)
+            # The losses of an epoch stay where they were computed until its end: a GPU is not waited for before.
+            values = self.backend.empty((len(batches),), "float64")
+            squares = self.backend.empty((len(batches), n_squares), "float64")
+            strengths = np.empty(len(batches))
+            for update, (start, stop) in enumerate(batches):
                 index = None if order is None else order[epoch, start:stop]
                 xb = self._rows("x", x, index, start, stop, self.program.dtype)
                 yb = self._rows("y", y, index, start, stop, "int64" if loss.index_target else self.program.dtype)
                 wb = None
                 if sample_weight is not None:
                     wb = self._rows("weight", sample_weight, index, start, stop, self.program.dtype)
-                value = self._forward_backward(bound, state, xb, yb, wb)
-                total += value * (stop - start) if loss.reduction == "mean" else value
+                self._forward_backward(bound, state, xb, yb, wb, values[update : update + 1])
+                if loss.l2:
+                    strengths[update] = self._strength(stop - start, wb)
+                    self._penalize(bound, strengths[update], squares[update])
                 self._update(state, optimizer, float(rates[min(update, len(rates) - 1)]))
-            losses[epoch] = total / n_visits if loss.reduction == "mean" else total
+            total = loss.report * self.backend.to_numpy(values)
+            if loss.l2:
+                total = total + 0.5 * strengths * self.backend.to_numpy(squares).sum(axis=1)
+            losses[epoch] = _total(loss, [stop - start for start, stop in batches], n_visits, total)
         return losses
 
     def predict(self, state: State, x: Array, out: Array) -> bool:
@@ -130,23 +139,32 @@ class LoopPlan(Plan):
 
     def gradient(self, state: State, x: Array, y: Array, sample_weight: Array | None = None) -> float:
         """Return the loss and fill ``state.gradients``; see ``Plan.gradient``."""
-        return self._forward_backward(self._training.bind(state), state, x, y, sample_weight)
+        loss, _ = _required(self.program, optimizer=False)
+        value, bound = self.backend.empty((1,), "float64"), self._training.bind(state)
+        self._forward_backward(bound, state, x, y, sample_weight, value)
+        total = loss.report * float(self.backend.to_numpy(value)[0])
+        if not loss.l2:
+            return total
+        squares, strength = self.backend.empty((len(_linear(bound)),), "float64"), self._strength(len(x), sample_weight)
+        self._penalize(bound, strength, squares)
+        return total + 0.5 * strength * float(self.backend.to_numpy(squares).sum())
 
     def evaluate(self, state: State, x: Array, y: Array, sample_weight: Array | None = None) -> float:
         """Return the loss over ``x``; see ``Plan.evaluate``."""
         loss, _ = _required(self.program, optimizer=False)
         forward = self._prediction_of(state)
-        total = 0.0
         # A custom loss of a whole set need not be a sum over its samples, so it sees the set at once.
         rows = len(x) if loss.custom is not None else PREDICT_ROWS
-        for start in range(0, len(x), rows):
-            stop = min(start + rows, len(x))
+        batches = _cut(len(x), rows)
+        values, masses = self.backend.empty((len(batches),), "float64"), []
+        for chunk, (start, stop) in enumerate(batches):
             xb = self._rows("x", x, None, start, stop, self.program.dtype)
             yb = self._rows("y", y, None, start, stop, "int64" if loss.index_target else self.program.dtype)
             wb = None if sample_weight is None else sample_weight[start:stop]
-            value, _ = self._loss(forward(xb), yb, wb)
-            total += value * _mass(loss, stop - start, wb) if loss.reduction == "mean" else value
-        return total / _mass(loss, len(x), sample_weight) if loss.reduction == "mean" else total
+            self._loss(forward(xb), yb, wb, values[chunk : chunk + 1])
+            masses.append(_mass(loss, stop - start, wb))
+        whole = _mass(loss, len(x), sample_weight)
+        return _total(loss, masses, whole, loss.report * self.backend.to_numpy(values))
 
     def _prediction_of(self, state: State) -> Callable[[Array], Array]:
         """Return the function from samples to what the loss reads, in scratch."""
@@ -166,7 +184,8 @@ class LoopPlan(Plan):
     def input_gradient(self, state: State, x: Array, y: Array, sample_weight: Array | None = None) -> Array:
         """Return the gradient of the loss with respect to ``x``; fill ``state.gradients``."""
         bound = self._training.bind(state)
-        _, d_prediction = self._loss(_forward(bound, x, state), y, sample_weight)
+        value = self.backend.empty((1,), "float64")
+        d_prediction = self._loss(_forward(bound, x, state), y, sample_weight, value)
         return _backward(bound, d_prediction, need_dx=True).copy()
 
     def update(self, state: State, learning_rate: float) -> None:
@@ -180,7 +199,7 @@ class LoopPlan(Plan):
         if index is None and source.dtype == dtype:
             return source[start:stop]
         if index is None:
-            index = np.arange(start, stop)
+            index = self.backend.namespace.arange(start, stop)
         buffer = self._batch.get(name)
         if buffer is None or len(buffer) < len(index) or buffer.shape[1:] != source.shape[1:] or buffer.dtype != dtype:
             buffer = self._batch[name] = self.backend.empty((len(index), *source.shape[1:]), dtype)
@@ -188,44 +207,47 @@ class LoopPlan(Plan):
         self.backend.kernels.gather_rows(source, index, out)
         return out
 
-    def _forward_backward(self, bound: Bound, state: State, x: Array, y: Array, weight: Array | None) -> float:
-        value, d_prediction = self._loss(_forward(bound, x, state), y, weight)
+    def _forward_backward(
+        self, bound: Bound, state: State, x: Array, y: Array, weight: Array | None, value: Array
+    ) -> None:
+        """Fill ``state.gradients``; write the loss of a batch to ``value``, a float64 array of one element."""
+        d_prediction = self._loss(_forward(bound, x, state), y, weight, value)
         _backward(bound, d_prediction, need_dx=False)
-        return value + self._penalty(bound, len(x), weight)
 
-    def _penalty(self, bound: Bound, rows: int, weight: Array | None) -> float:
-        """Add the gradient of the L2 penalty to those of the weights; return its value."""
+    def _strength(self, rows: int, weight: Array | None) -> float:
+        """Return what the squares of the weights are multiplied by, doubled, for a batch."""
         loss, _ = _required(self.program, optimizer=False)
-        if not loss.l2:
-            return 0.0
-        strength = loss.l2 / (_mass(loss, rows, weight) if loss.reduction == "mean" else 1.0)
-        linear = [own for stage, own in bound if isinstance(stage, LinearStage)]
-        penalty = self.backend.kernels.l2_penalty
-        squares = [penalty(own.parameters[0], own.gradients[0], strength) for own in linear]
-        return 0.5 * strength * float(sum(squares))
+        return loss.l2 / ((_mass(loss, rows, weight) or math.inf) if loss.reduction == "mean" else 1.0)
 
-    def _loss(self, prediction: Array, y: Array, weight: Array | None) -> tuple[float, Array]:
-        """Return the loss of a batch and its gradient with respect to the prediction (or the logits)."""
+    def _penalize(self, bound: Bound, strength: float, squares: Array) -> None:
+        """Add the gradient of the L2 penalty to those of the weights; write the squares of each to ``squares``."""
+        for i, own in enumerate(_linear(bound)):
+            weight, gradient = own.parameters[0], own.gradients[0]
+            self.backend.kernels.l2_penalty(weight, gradient, strength, squares[i : i + 1])
+
+    def _loss(self, prediction: Array, y: Array, weight: Array | None, value: Array) -> Array:
+        """Write the loss of a batch to ``value``; return its gradient by the prediction (or the logits)."""
         loss, _ = _required(self.program, optimizer=False)
         if loss.custom is not None:
             arguments = (prediction, y) if weight is None else (prediction, y, weight)
-            return float(loss.custom.forward(*arguments)), loss.custom.backward(*arguments)
+            value[...] = float(loss.custom.forward(*arguments))
+            return loss.custom.backward(*arguments)
         rows, columns = prediction.shape
         if self._d_prediction is None or len(self._d_prediction) < rows:
             self._d_prediction = self.backend.empty((rows, columns), self.program.dtype)
         d_prediction = self._d_prediction[:rows]
-        scale = loss.scale(_mass(loss, rows, weight), columns)
-        value = self.backend.kernels.loss_forward_backward(
-            loss.kind, prediction, y, weight, d_prediction, scale, loss.parameter
+        scale = loss.scale(_mass(loss, rows, weight) or math.inf, columns)
+        self.backend.kernels.loss_forward_backward(
+            loss.kind, prediction, y, weight, d_prediction, scale, loss.parameter, value
         )
-        return loss.report * float(value), d_prediction
+        return d_prediction
 
     def _update(self, state: State, optimizer: OptimizerSpec, learning_rate: float) -> None:
         kernels = self.backend.kernels
         if optimizer.clip_value is not None:
             kernels.clip_by_value(state.gradients, optimizer.clip_value)
         if optimizer.clip_norm is not None:
-            kernels.clip_by_norm(state.gradients, optimizer.clip_norm)
+            kernels.clip_by_norm(state.gradients, optimizer.clip_norm, self._norm)
         state.step += 1
         state.draws += 1
         step = getattr(kernels, f"{optimizer.kind}_step")
@@ -233,11 +255,28 @@ class LoopPlan(Plan):
         step(state.parameters, state.gradients, state.moments, state.step, learning_rate, *settings)
 
 
+def _linear(bound: Bound) -> list[Own]:
+    return [own for stage, own in bound if isinstance(stage, LinearStage)]
+
+
 def _mass(loss: LossSpec, rows: int, weight: Array | None) -> float:
-    """Return what the mean over a batch divides by; where all its weights are 0, infinity: nothing counts."""
+    """Return what the mean over a batch divides by; where it is 0, nothing in the batch counts."""
     if weight is None or not loss.by_weight:
         return rows
-    return float(weight.sum(dtype="float64")) or math.inf
+    return float(weight.sum(dtype="float64"))
+
+
+def _cut(n: int, size: int) -> list[tuple[int, int]]:
+    """Cut ``n`` rows into batches: where each starts and stops. The last may be smaller."""
+    return [(start, min(start + size, n)) for start in range(0, n, size)]
+
+
+def _total(loss: LossSpec, masses: list[float], whole: float, values: NDArray[np.float64]) -> float:
+    """Return the loss of all batches from those of each: the mean, in which a batch has its mass, or the sum."""
+    mean, total = loss.reduction == "mean", 0.0
+    for mass, value in zip(masses, values.tolist(), strict=True):
+        total += value * mass if mean else value
+    return total / (whole or math.inf) if mean else total
 
 
 def _forward(bound: Bound, x: Array, state: State | None) -> Array:

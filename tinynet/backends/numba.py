@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from tinynet import config
+from tinynet.backends import get_backend
 from tinynet.backends.base import Backend, Granularity, Plan
 from tinynet.backends.loop import LoopPlan
 from tinynet.backends.numpy import HostBackend, slow_reason
@@ -24,7 +26,12 @@ class NumbaBackend(HostBackend):
             reason = "too few updates to compile a function for"
         if reason is not None:
             return LoopPlan(program, self, reason)
-        return FusedPlan(program, self) if trains else FusedForward(program, self)
+        plan = FusedPlan(program, self) if trains else FusedForward(program, self)
+        if config.compiles_in_background():
+            from tinynet.backends.warming import WarmingPlan
+
+            return WarmingPlan(plan, LoopPlan(program, get_backend("numpy"), "not compiled yet"))
+        return plan
 
 
 def create() -> Backend:

@@ -17,7 +17,7 @@ from tinynet.model import Sequential
 
 Arrays = list[NDArray[Any]]
 
-SPELLING = {"logistic": "sigmoid"}
+SPELLING = {"logistic": "sigmoid", "exp": "exponential"}
 """What scikit-learn calls otherwise."""
 
 ACTIVATIONS = sorted((set(LAYERS) - {"softmax"} | set(SPELLING)) - set(SPELLING.values()))

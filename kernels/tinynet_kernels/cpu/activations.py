@@ -186,12 +186,12 @@ def _softplus_derivative(z: Real, y: Real, alpha: Real) -> Real:
 
 
 @inlined
-def _exp(z: Real, alpha: Real) -> Real:
+def _exponential(z: Real, alpha: Real) -> Real:
     return exp(z)
 
 
 @inlined
-def _exp_derivative(z: Real, y: Real, alpha: Real) -> Real:
+def _exponential_derivative(z: Real, y: Real, alpha: Real) -> Real:
     return y
 
 
@@ -210,7 +210,7 @@ SCALARS: dict[str, Scalar] = {
     "gelu": Scalar(_gelu, _gelu_derivative),
     "silu": Scalar(_silu, _silu_derivative),
     "softplus": Scalar(_softplus, _softplus_derivative),
-    "exp": Scalar(_exp, _exp_derivative),
+    "exponential": Scalar(_exponential, _exponential_derivative),
 }
 """Every elementwise activation, by kind."""
 

@@ -4,7 +4,8 @@ import math
 from functools import cache
 from typing import Any
 
-from tinynet_kernels._typing import AnyArray, FloatArray, IndexArray
+from tinynet_kernels._results import given
+from tinynet_kernels._typing import AnyArray, FloatArray, IndexArray, ValueArray
 from tinynet_kernels.cpu.activations import copy, exp_in_place, shift_rows
 from tinynet_kernels.cpu.compiling import Kernel, compiled, inlined
 from tinynet_kernels.cpu.elementary import exp, log1p_fraction
@@ -20,9 +21,10 @@ def loss_forward_backward(
     d_prediction: FloatArray,
     scale: float = 1.0,
     parameter: float = 0.0,
-) -> float:
+    value: ValueArray | None = None,
+) -> float | None:
     """Loss summed over everything, and its gradient. See ``tinynet_kernels.reference.loss_forward_backward``."""
-    return float(_loss(kind)(prediction, target, weight, d_prediction, scale, parameter))
+    return given(float(_loss(kind)(prediction, target, weight, d_prediction, scale, parameter)), value)
 
 
 @inlined

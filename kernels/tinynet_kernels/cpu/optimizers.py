@@ -8,7 +8,8 @@ from functools import cache
 
 import numpy as np
 
-from tinynet_kernels._typing import FloatArray
+from tinynet_kernels._results import given
+from tinynet_kernels._typing import FloatArray, ValueArray
 from tinynet_kernels.cpu.compiling import Kernel, compiled, compiled_sum, inlined
 
 
@@ -81,14 +82,21 @@ def rmsprop_step(
     kernel(parameters, gradients, moments, learning_rate, alpha, epsilon, weight_decay, momentum)
 
 
-def l2_penalty(weights: FloatArray, gradients: FloatArray, strength: float) -> float:
+def l2_penalty(
+    weights: FloatArray, gradients: FloatArray, strength: float, squares: ValueArray | None = None
+) -> float | None:
     """Add the gradient of an L2 penalty; return the sum of squares. See ``tinynet_kernels.reference.l2_penalty``."""
-    return float(_l2_penalty(weights, gradients, strength))
+    return given(float(_l2_penalty(weights, gradients, strength)), squares)
+
+
+def clip_by_norm(gradients: FloatArray, max_norm: float, norm: ValueArray | None = None) -> float | None:
+    """Scale so that the 2-norm is at most ``max_norm``. See ``tinynet_kernels.reference.clip_by_norm``."""
+    return given(shrink_to_norm(gradients, max_norm), norm)
 
 
 @inlined
-def clip_by_norm(gradients: FloatArray, max_norm: float) -> float:
-    """Scale so that the 2-norm is at most ``max_norm``. See ``tinynet_kernels.reference.clip_by_norm``."""
+def shrink_to_norm(gradients: FloatArray, max_norm: float) -> float:
+    """``clip_by_norm`` for compiled code: always returns the norm."""
     norm: float = _norm(gradients)
     coefficient = max_norm / (norm + 1e-6)
     if not coefficient >= 1:

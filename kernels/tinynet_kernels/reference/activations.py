@@ -173,11 +173,11 @@ def _softplus_derivative(z: FloatArray, y: FloatArray, alpha: float) -> FloatArr
     return -np.expm1(-y)
 
 
-def _exp(z: FloatArray, alpha: float) -> FloatArray:
+def _exponential(z: FloatArray, alpha: float) -> FloatArray:
     return np.exp(z)
 
 
-def _exp_derivative(z: FloatArray, y: FloatArray, alpha: float) -> FloatArray:
+def _exponential_derivative(z: FloatArray, y: FloatArray, alpha: float) -> FloatArray:
     return y
 
 
@@ -215,6 +215,6 @@ _ACTIVATIONS: dict[str, Activation] = {
     "gelu": _elementwise(_gelu, _gelu_derivative),
     "silu": _elementwise(_silu, _silu_derivative),
     "softplus": _elementwise(_softplus, _softplus_derivative),
-    "exp": _elementwise(_exp, _exp_derivative),
+    "exponential": _elementwise(_exponential, _exponential_derivative),
     "softmax": Activation(_softmax, _softmax_backward),
 }

@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tinynet_kernels._typing import AnyArray, FloatArray, IndexArray
+from tinynet_kernels._results import given
+from tinynet_kernels._typing import AnyArray, FloatArray, IndexArray, ValueArray
 
 Loss = Callable[[FloatArray, AnyArray, float], tuple[FloatArray, FloatArray]]
 """From predictions, target and parameter: the loss, per element or per row, and its gradient per element."""
@@ -22,7 +23,8 @@ def loss_forward_backward(
     d_prediction: FloatArray,
     scale: float = 1.0,
     parameter: float = 0.0,
-) -> float:
+    value: ValueArray | None = None,
+) -> float | None:
     """Loss summed over everything, and its gradient.
 
     Parameters
@@ -40,11 +42,13 @@ def loss_forward_backward(
         Multiplies the whole, for instance ``1 / n_samples``.
     parameter : float
         The delta of ``huber``.
+    value : (1,) float64 array, optional
+        Overwritten with the loss, which is then not returned: on a GPU, a number would have to be waited for.
 
     Returns
     -------
-    float
-        ``scale * sum(weight * loss)``, summed in float64 whatever the dtype.
+    float or None
+        ``scale * sum(weight * loss)``, summed in float64 whatever the dtype; None where it went to ``value``.
 
     Raises
     ------
@@ -59,7 +63,7 @@ def loss_forward_backward(
     else:
         total = (rows * weight).sum(dtype=np.float64)
         d_prediction[...] = (float(scale) * weight)[:, np.newaxis] * gradient
-    return float(scale) * float(total)
+    return given(float(scale) * float(total), value)
 
 
 def _mse(p: FloatArray, t: FloatArray, parameter: float) -> tuple[FloatArray, FloatArray]:

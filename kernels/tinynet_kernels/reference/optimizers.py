@@ -12,7 +12,8 @@ import math
 
 import numpy as np
 
-from tinynet_kernels._typing import FloatArray
+from tinynet_kernels._results import given
+from tinynet_kernels._typing import FloatArray, ValueArray
 
 
 @np.errstate(all="ignore")
@@ -159,7 +160,9 @@ def rmsprop_step(
 
 
 @np.errstate(all="ignore")
-def l2_penalty(weights: FloatArray, gradients: FloatArray, strength: float) -> float:
+def l2_penalty(
+    weights: FloatArray, gradients: FloatArray, strength: float, squares: ValueArray | None = None
+) -> float | None:
     """Add the gradient of ``strength / 2 * sum(weights**2)``: ``gradients += strength * weights``.
 
     Parameters
@@ -168,6 +171,8 @@ def l2_penalty(weights: FloatArray, gradients: FloatArray, strength: float) -> f
     gradients : (n_in, n_out) array
         Updated in place.
     strength : float
+    squares : (1,) float64 array of the module, optional
+        Gets the sum of squares; nothing is then returned, and on a GPU nobody waits.
 
     Returns
     -------
@@ -175,11 +180,11 @@ def l2_penalty(weights: FloatArray, gradients: FloatArray, strength: float) -> f
         ``sum(weights**2)``, in float64.
     """
     gradients += float(strength) * weights
-    return float(np.sum(np.square(weights, dtype=np.float64)))
+    return given(float(np.sum(np.square(weights, dtype=np.float64))), squares)
 
 
 @np.errstate(all="ignore")
-def clip_by_norm(gradients: FloatArray, max_norm: float) -> float:
+def clip_by_norm(gradients: FloatArray, max_norm: float, norm: ValueArray | None = None) -> float | None:
     """Scale a vector in place so that its 2-norm is at most ``max_norm``, as PyTorch's ``clip_grad_norm_``.
 
     The factor is ``max_norm / (norm + 1e-6)``, applied where it is below 1. A NaN anywhere makes everything NaN.
@@ -189,17 +194,19 @@ def clip_by_norm(gradients: FloatArray, max_norm: float) -> float:
     gradients : (n,) array
         Scaled in place.
     max_norm : float
+    norm : (1,) float64 array, optional
+        Overwritten with the norm, which is then not returned: on a GPU, a number would have to be waited for.
 
     Returns
     -------
-    float
-        The norm before, computed in float64.
+    float or None
+        The norm before, computed in float64; None where it went to ``norm``.
     """
-    norm = _norm(gradients)
-    coefficient = float(max_norm) / (norm + 1e-6)
+    before = _norm(gradients)
+    coefficient = float(max_norm) / (before + 1e-6)
     if not coefficient >= 1:
         gradients *= coefficient
-    return norm
+    return given(before, norm)
 
 
 @np.errstate(all="ignore")

@@ -7,8 +7,20 @@ writes it for networks whose weights fit into registers, ``rows`` for small ones
 """
 
 from tinynet_kernels.cpu.fused.blocked import SLOTS
-from tinynet_kernels.cpu.fused.build import Fused, epochs, prediction, tier
+from tinynet_kernels.cpu.fused.build import Fused, cache_folder, epochs, prediction, tier
 from tinynet_kernels.cpu.fused.network import Layer, Loss, Network, Optimizer
 from tinynet_kernels.cpu.fused.team import LINE
 
-__all__ = ["LINE", "SLOTS", "Fused", "Layer", "Loss", "Network", "Optimizer", "epochs", "prediction", "tier"]
+__all__ = [
+    "LINE",
+    "SLOTS",
+    "Fused",
+    "Layer",
+    "Loss",
+    "Network",
+    "Optimizer",
+    "cache_folder",
+    "epochs",
+    "prediction",
+    "tier",
+]

@@ -6,7 +6,7 @@ of the ranges, always in the same order, and makes the update. So the result is 
 of threads. Every thread calls ``run``, which takes its share of the ranges; the first one calls ``finish``.
 """
 
-from tinynet_kernels.cpu.fused import medium
+from tinynet_kernels.cpu.fused import medium, strip_pass
 from tinynet_kernels.cpu.fused.network import Network
 from tinynet_kernels.cpu.fused.writer import HEAD, SIGNATURE, Writer
 
@@ -37,18 +37,33 @@ def source_of(network: Network) -> tuple[str, list[float]]:
     return write.module(f"{SIGNATURE}, {TEAM}", HEAD), write.numbers
 
 
+def block_rows(network: Network, batch_size: int) -> int:
+    """Return how many rows to take through the network at a time; as many as the batch has if they need no cutting."""
+    rows = medium.block_rows(network, batch_size)
+    if rows < batch_size and strip_pass.fits(network):
+        return strip_pass.block_rows(network, -(-batch_size // SLOTS))
+    return rows
+
+
 def _part(write: Writer, network: Network) -> None:
     write.define("part", PART)
     layout = medium.Layout(network.layers)
     write("block, total = places[1], 0.0")
     medium.name_parameters(write, network.layers, layout, gradients=True)
-    medium.name_scratch(write, layout)
+    in_strips = strip_pass.fits(network)
+    if in_strips:
+        strip_pass.name_scratch(write, network, layout)
+    else:
+        medium.name_scratch(write, layout)
     write("gradients[:] = 0")
     write(f"low, high = start + n_rows * slot // {SLOTS}, start + n_rows * (slot + 1) // {SLOTS}")
     write("for first in range(low, high, block):")
     write.depth += 1
     write("rows = min(block, high - first)")
-    medium.pass_rows(write, network, mode="add")
+    if in_strips:
+        strip_pass.pass_rows(write, network)
+    else:
+        medium.pass_rows(write, network, mode="add")
     write.depth -= 1
     write("return total")
 

@@ -15,6 +15,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from tinynet_kernels.cpu import compiling
 from tinynet_kernels.cpu.compiling import Kernel, fingerprint
 from tinynet_kernels.cpu.fused import blocked, medium, rows, tiny
 from tinynet_kernels.cpu.fused.network import Layer, Network
@@ -44,6 +45,10 @@ class Fused(NamedTuple):
     block: int
     threaded: bool = False
 
+    def on_disk(self) -> bool:
+        """Whether its machine code is on disk."""
+        return compiling.on_disk(self.run)
+
 
 def epochs(network: Network, batch_size: int, *, general: bool = False) -> Fused:
     """Return the fused function for a network and a batch size; it compiles when it is first called.
@@ -55,7 +60,7 @@ def epochs(network: Network, batch_size: int, *, general: bool = False) -> Fused
     general : bool
         Whether the function should serve all networks of this kind: quicker to have, and slower for small networks.
     """
-    block = medium.block_rows(network, batch_size)
+    block = blocked.block_rows(network, batch_size)
     threaded = False
     *places, n_scratch = medium.Layout(network.layers).places(batch_size, block)
     if not general and rows.fits(network, batch_size):

@@ -331,7 +331,7 @@ def update(write: Writer, network: Network) -> None:
     if optimizer.clip_value is not None:
         write(f"optimizers._clip(gradients, {write.number(optimizer.clip_value)})")
     if optimizer.clip_norm is not None:
-        write(f"optimizers.clip_by_norm(gradients, {write.number(optimizer.clip_norm)})")
+        write(f"optimizers.shrink_to_norm(gradients, {write.number(optimizer.clip_norm)})")
     write("rate = rates[e, min(u, rates.shape[1] - 1)]")
     _OPTIMIZERS[optimizer.kind](write, *optimizer.settings)
 

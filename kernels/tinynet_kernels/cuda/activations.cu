@@ -1,0 +1,57 @@
+// Kernels of the elementwise activations, with or without the bias of the layer before. A Kind is a struct of
+// activations.cuh. A width above 1 moves that many neighbours at once: the columns, or n, and all
+// addresses must be multiples of it.
+#include "activations.cuh"
+#include "types.cuh"
+
+namespace tinynet {
+
+/// z += b and y = f(z). y may be z, which is then not kept.
+template <typename T, typename Kind, int width>
+__global__ void bias_activation(T* z, const T* b, T* y, Index rows, Index columns, T alpha) {
+    const Index n = columns / width;
+    for (Index j = first_x(); j < n; j += step_x()) {
+        const Pack<T, width> bias = packs<width>(b)[j];
+        for (Index i = first_y(); i < rows; i += step_y()) {
+            Pack<T, width> sum = packs<width>(z)[i * n + j], result;
+#pragma unroll
+            for (int lane = 0; lane < width; ++lane) {
+                sum.lane[lane] += bias.lane[lane];
+                result.lane[lane] = Kind::value(sum.lane[lane], alpha);
+            }
+            if (y != z) {
+                packs<width>(z)[i * n + j] = sum;
+            }
+            packs<width>(y)[i * n + j] = result;
+        }
+    }
+}
+
+/// y = f(z), for n numbers. y may be z.
+template <typename T, typename Kind, int width>
+__global__ void activation_forward(const T* z, T* y, Index n, T alpha) {
+    for (Index i = first_x(); i < n / width; i += step_x()) {
+        Pack<T, width> pack = packs<width>(z)[i];
+#pragma unroll
+        for (int lane = 0; lane < width; ++lane) {
+            pack.lane[lane] = Kind::value(pack.lane[lane], alpha);
+        }
+        packs<width>(y)[i] = pack;
+    }
+}
+
+/// dz = dy * f'(z), for n numbers; `read` is z for the kinds that read it, y for the others. dz may be dy.
+template <typename T, typename Kind, int width>
+__global__ void activation_backward(const T* read, const T* dy, T* dz, Index n, T alpha) {
+    for (Index i = first_x(); i < n / width; i += step_x()) {
+        const Pack<T, width> point = packs<width>(read)[i];
+        Pack<T, width> pack = packs<width>(dy)[i];
+#pragma unroll
+        for (int lane = 0; lane < width; ++lane) {
+            pack.lane[lane] *= Kind::derivative(point.lane[lane], point.lane[lane], alpha);
+        }
+        packs<width>(dz)[i] = pack;
+    }
+}
+
+}  // namespace tinynet

@@ -1,0 +1,78 @@
+"""Activations and their derivatives, one pass each."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from tinynet_kernels._typing import DeviceArray
+from tinynet_kernels.cuda.grids import over_matrix, over_rows, over_vector, pack_width
+from tinynet_kernels.cuda.loading import REAL, Instance, kernel
+from tinynet_kernels.kinds import ACTIVATIONS, READS_Z
+
+# The sources name each kind's struct as the kind.
+_STRUCT = {kind: f"tinynet::activation::{kind}" for kind, traits in ACTIVATIONS.items() if traits.elementwise}
+_FILE, _SOFTMAX_FILE = "activations.cu", "softmax.cu"
+
+
+def activation_forward(kind: str, z: DeviceArray, y: DeviceArray, alpha: float = 0.0) -> None:
+    """Apply an activation: ``y = f(z)``. See ``tinynet_kernels.reference.activation_forward``."""
+    if not ACTIVATIONS[kind].elementwise:
+        grid, lanes = over_rows(*z.shape)
+        rows, columns = z.shape
+        launch = kernel(_SOFTMAX_FILE, "softmax_forward", REAL[z.dtype])
+        launch(*grid, (z, y, np.int64(rows), np.int64(columns), np.int32(lanes)))
+        return
+    width = pack_width(z.size, z, y)
+    launch = kernel(_FILE, "activation_forward", REAL[z.dtype], _STRUCT[kind], width)
+    launch(*over_vector(z.size // width), (z, y, np.int64(z.size), z.dtype.type(alpha)))
+
+
+def activation_backward(
+    kind: str, z: DeviceArray, y: DeviceArray, dy: DeviceArray, dz: DeviceArray, alpha: float = 0.0
+) -> None:
+    """Apply the chain rule: ``dz = dy * f'(z)``. See ``tinynet_kernels.reference.activation_backward``."""
+    if not ACTIVATIONS[kind].elementwise:
+        grid, lanes = over_rows(*y.shape)
+        rows, columns = y.shape
+        launch = kernel(_SOFTMAX_FILE, "softmax_backward", REAL[y.dtype])
+        launch(*grid, (y, dy, dz, np.int64(rows), np.int64(columns), np.int32(lanes)))
+        return
+    read = z if kind in READS_Z else y
+    width = pack_width(dy.size, read, dy, dz)
+    launch = kernel(_FILE, "activation_backward", REAL[dy.dtype], _STRUCT[kind], width)
+    launch(*over_vector(dy.size // width), (read, dy, dz, np.int64(dy.size), dy.dtype.type(alpha)))
+
+
+def bias_activation(kind: str, z: DeviceArray, b: DeviceArray | None, y: DeviceArray, alpha: float) -> None:
+    """Add the bias to ``z`` in place and apply the activation: ``z += b`` and ``y = f(z)``.
+
+    Parameters
+    ----------
+    kind : str
+    z, y : (n_samples, n) array
+        May be one array, which then holds ``y``.
+    b : (n,) array or None
+    alpha : float
+    """
+    if b is None:
+        activation_forward(kind, z, y, alpha)
+    elif not ACTIVATIONS[kind].elementwise:
+        bias_activation("identity", z, b, z, 0.0)
+        activation_forward(kind, z, y, alpha)
+    else:
+        rows, columns = z.shape
+        width = pack_width(columns, z, b, y)
+        launch = kernel(_FILE, "bias_activation", REAL[z.dtype], _STRUCT[kind], width)
+        grid = over_matrix(rows, columns // width)
+        launch(*grid, (z, b, y, np.int64(rows), np.int64(columns), z.dtype.type(alpha)))
+
+
+def instances() -> Iterator[Instance]:
+    """Yield every kernel that these functions can launch."""
+    for dtype, real in REAL.items():
+        yield Instance(_SOFTMAX_FILE, "softmax_forward", (real,))
+        yield Instance(_SOFTMAX_FILE, "softmax_backward", (real,))
+        for name in ("activation_forward", "activation_backward", "bias_activation"):
+            for struct in _STRUCT.values():
+                for width in (1, 16 // dtype.itemsize):
+                    yield Instance(_FILE, name, (real, struct, width))

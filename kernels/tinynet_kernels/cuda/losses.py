@@ -1,0 +1,72 @@
+"""Losses and their gradients, in one pass over the predictions."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from tinynet_kernels._typing import DeviceArray
+from tinynet_kernels.cuda.grids import THREADS, Grid, over_summed_matrix, over_summed_rows
+from tinynet_kernels.cuda.loading import REAL, Instance, kernel
+from tinynet_kernels.cuda.scratch import scratch
+from tinynet_kernels.kinds import LOSSES
+
+# The sources name each kind's struct as the kind.
+_STRUCT = {kind: f"tinynet::loss::{kind}" for kind in LOSSES}
+_FILE, _TOTAL_FILE = "losses.cu", "reductions.cu"
+
+
+def loss_forward_backward(
+    kind: str,
+    prediction: DeviceArray,
+    target: DeviceArray,
+    weight: DeviceArray | None,
+    d_prediction: DeviceArray,
+    scale: float = 1.0,
+    parameter: float = 0.0,
+    value: DeviceArray | None = None,
+) -> float | None:
+    """Loss summed over everything, and its gradient. See ``tinynet_kernels.reference.loss_forward_backward``.
+
+    Waits for the device only where no ``value`` is given.
+    """
+    traits = LOSSES[kind]
+    result = scratch(1, np.float64) if value is None else value
+    rows, columns = prediction.shape
+    real, number = REAL[prediction.dtype], prediction.dtype.type
+    template = (real, _STRUCT[kind], weight is not None)
+    arrays = (prediction, target, prediction if weight is None else weight, d_prediction)
+    settings: tuple[Any, ...] = (*arrays, np.int64(rows), np.int64(columns))
+    if traits.elementwise:
+        grid = over_summed_matrix(rows, columns)
+        launch = kernel(_FILE, "elementwise_loss", *template)
+        settings = (*settings, number(scale), number(parameter))
+    else:
+        grid, lanes = over_summed_rows(rows, columns)
+        launch = kernel(_FILE, "row_loss", *template)
+        t_columns = np.int64(1 if traits.index_target else columns)
+        settings = (*settings, t_columns, np.int32(lanes), number(scale))
+    n_blocks = _n_blocks(grid)
+    if n_blocks == 1:
+        launch(*grid, (*settings, np.float64(scale), result))
+    else:
+        sums = scratch(n_blocks, np.float64)
+        launch(*grid, (*settings, np.float64(1), sums))
+        total = kernel(_TOTAL_FILE, "total")
+        total((1,), (THREADS,), (sums, np.int64(n_blocks), np.float64(scale), result))
+    return float(result.get()[0]) if value is None else None
+
+
+def _n_blocks(grid: Grid) -> int:
+    blocks, _ = grid
+    return int(np.prod(blocks))
+
+
+def instances() -> Iterator[Instance]:
+    """Yield every kernel that these functions can launch."""
+    yield Instance(_TOTAL_FILE, "total")
+    for real in REAL.values():
+        for kind, traits in LOSSES.items():
+            for weighted in (False, True):
+                name = "elementwise_loss" if traits.elementwise else "row_loss"
+                yield Instance(_FILE, name, (real, _STRUCT[kind], weighted))

@@ -1,0 +1,117 @@
+"""A strict stand-in for the part of CuPy that tinynet uses, for machines without a GPU.
+
+Strict where CuPy is: device arrays never become NumPy arrays unasked and do not mix with them, graph capture refuses
+what CuPy refuses, kernels take no argument of a wrong type. Stricter where a mistake would go unseen: work is done only
+when somebody waits for it, new arrays are full of NaN and have guards around them, and what a kernel does outside its
+memory is an error. What is not listed in ``modules`` raises AttributeError.
+
+The values are NumPy's; speed and rounding are not simulated.
+"""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import runtime
+from .array import MemoryPointer, ndarray
+from .device import Device
+from .errors import CompileException, CUDADriverError, CUDARuntimeError, OutOfMemoryError
+from .exchange import from_dlpack
+from .functions import attach, public
+from .kernels import RawKernel, RawModule
+from .linalg import dot, gemm, matmul, outer, tensordot
+from .machine import Machine, current, reset
+from .streams import Event, Graph, Stream, get_current_stream, get_elapsed_time
+
+if TYPE_CHECKING:
+    import pytest
+
+VERSION = "14.2.0"
+
+_FUNCTIONS = public()
+attach(_FUNCTIONS)
+setattr(ndarray, "__matmul__", lambda self, other: matmul(self, other))  # noqa: B010
+ndarray.dot = dot  # type: ignore[attr-defined]
+
+
+def _is_available() -> bool:
+    try:
+        return runtime.getDeviceCount() > 0
+    except CUDARuntimeError:
+        return False
+
+
+def _module(name: str, **names: Any) -> ModuleType:
+    module = ModuleType(name)
+    module.__dict__.update(names)
+    return module
+
+
+def modules() -> dict[str, ModuleType]:
+    """Make the modules ``cupy``, ``cupy.cuda``, ... anew."""
+    own_runtime = {name: getattr(runtime, name) for name in runtime.PUBLIC}
+    made_runtime = _module("cupy.cuda.runtime", CUDARuntimeError=CUDARuntimeError, **own_runtime)
+    memory = _module("cupy.cuda.memory", OutOfMemoryError=OutOfMemoryError, MemoryPointer=MemoryPointer)
+    pool, pinned_pool = runtime.MemoryPool(), runtime.PinnedMemoryPool()
+    cuda = _module(
+        "cupy.cuda",
+        runtime=made_runtime,
+        memory=memory,
+        driver=_module("cupy.cuda.driver", CUDADriverError=CUDADriverError),
+        compiler=_module("cupy.cuda.compiler", CompileException=CompileException),
+        Device=Device,
+        Event=Event,
+        Graph=Graph,
+        MemoryPointer=MemoryPointer,
+        Stream=Stream,
+        alloc_pinned_memory=runtime.alloc_pinned_memory,
+        get_current_stream=get_current_stream,
+        get_device_id=runtime.getDevice,
+        get_elapsed_time=get_elapsed_time,
+        get_local_runtime_version=runtime.runtimeGetVersion,
+        is_available=_is_available,
+    )
+    cublas = _module("cupy.cublas", gemm=gemm)
+    cupy = _module(
+        "cupy",
+        **_FUNCTIONS,
+        __version__=VERSION,
+        __path__=[],
+        RawKernel=RawKernel,
+        RawModule=RawModule,
+        cublas=cublas,
+        cuda=cuda,
+        dot=dot,
+        from_dlpack=from_dlpack,
+        get_default_memory_pool=lambda: pool,
+        get_default_pinned_memory_pool=lambda: pinned_pool,
+        is_available=_is_available,
+        matmul=matmul,
+        ndarray=ndarray,
+        outer=outer,
+        tensordot=tensordot,
+    )
+    cupy.get_array_module = lambda *args: cupy if any(isinstance(a, ndarray) for a in args) else np  # type: ignore[attr-defined]
+    cuda.__path__ = []
+    return {
+        module.__name__: module for module in (cupy, cuda, cublas, made_runtime, memory, cuda.driver, cuda.compiler)
+    }
+
+
+def install(monkeypatch: pytest.MonkeyPatch, n_devices: int = 1) -> ModuleType:
+    """Put a new machine in force and the stand-in in the place of CuPy, until the test ends."""
+    import sys
+
+    reset(n_devices)
+    made = modules()
+    for name in [name for name in sys.modules if name.split(".")[0] in ("cupy", "cupyx")]:
+        monkeypatch.delitem(sys.modules, name)
+    for name, module in made.items():
+        monkeypatch.setitem(sys.modules, name, module)
+    return made["cupy"]
+
+
+__all__ = ["Machine", "current", "install", "modules", "reset"]
