@@ -84,7 +84,7 @@ ERRORS: dict[str, tuple[str, str]] = {
     "loss of classes": ("train kinds.csv --loss mse", "--loss for classes must be one of 'bce'.*got 'mse'"),
     "bce of three": ("train kinds.csv --loss bce", "--loss bce expects two classes; got 3. Use cross_entropy"),
     "task": ("train kinds.csv --task regression", "line 2: the target must be a number; got 'a'"),
-    "backend": ("train d.csv --backend gpo", "invalid choice: 'gpo'"),
+    "backend": ("train d.csv --backend gpo", "must be one of 'auto', 'cpu'"),
     "backend that is not there": ("train d.csv --backend gpu", "CuPy"),
     "out in no folder": ("train d.csv --out none/m.npz", "--out expects a file in an existing folder"),
     "out is a folder": ("train d.csv --out folder", "'folder' is a folder"),

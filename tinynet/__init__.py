@@ -22,6 +22,7 @@ from tinynet.callbacks import (
 from tinynet.errors import (
     BackendUnavailableError,
     DependencyError,
+    DeviceMemoryError,
     DivergenceError,
     ModelFileError,
     TinynetError,
@@ -87,6 +88,7 @@ __all__ = [
     "CosineDecay",
     "CrossEntropy",
     "DependencyError",
+    "DeviceMemoryError",
     "DivergenceError",
     "Dropout",
     "EarlyStopping",

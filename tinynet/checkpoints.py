@@ -22,7 +22,7 @@ def save_checkpoint(trainer: Trainer, path: Path_) -> None:
     to_numpy = model.backend.to_numpy
     header, arrays = describe_model(model, portable=False)
     arrays["training.moments"] = to_numpy(state.moments)
-    arrays["training.best_parameters"] = trainer.best_parameters
+    arrays["training.best_parameters"] = to_numpy(trainer.best_parameters)
     if trainer.order is not None:
         arrays["training.order"] = trainer.order
     callbacks = []
@@ -120,7 +120,7 @@ def _restore(trainer: Trainer, training: dict[str, Any], arrays: dict[str, NDArr
         for name, value in values.items():
             setattr(target, name, value)
     trainer.order = order
-    trainer.best_parameters = arrays["training.best_parameters"]
+    trainer.best_parameters[...] = model.backend.asarray(arrays["training.best_parameters"])
     trainer.history.load_state(training["history"])
     trainer.history.stop_reason = training["stop_reason"]
     model.stop_training = bool(training["stopped"])

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinynet.arrays import as_samples
+from tinynet.arrays import as_samples, numpy_namespace
+from tinynet.backends import get_backend
 from tinynet.checks import member, number, whole
 from tinynet.initializers import Ones, Zeros
 from tinynet.layer import Init, Layer
@@ -227,12 +228,14 @@ class Normalize(Layer):
 
     def adapt(self, x: Any) -> Normalize:
         """Store the mean and the standard deviation of the columns of ``x``; return the layer."""
-        samples = as_samples(x, "x", self.n_in, "float64", expects=repr(self))
-        mean = samples.mean(axis=0, dtype=np.float64)
-        scale = samples.std(axis=0, dtype=np.float64)
-        # A column that varies by no more than its own rounding is constant: dividing would only magnify noise.
-        scale[scale <= np.abs(mean) * 1e-12] = 1.0
-        self.mean, self.scale = mean, scale
+        backend = self._backend or get_backend()
+        with backend.active():
+            samples = as_samples(backend.admit(x, "x"), "x", self.n_in, "float64", expects=repr(self))
+            mean = samples.mean(axis=0, dtype=np.float64)
+            scale = samples.std(axis=0, dtype=np.float64)
+            # A column that varies by no more than its own rounding is constant: dividing would only magnify noise.
+            self.mean = mean
+            self.scale = numpy_namespace(scale).where(scale <= abs(mean) * 1e-12, 1.0, scale)
         self.adapted = True
         return self
 

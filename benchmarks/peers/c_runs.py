@@ -18,7 +18,7 @@ from benchmarks.workloads import Workload
 SOURCE = Path(__file__).with_name("train.c")
 MANY_SOURCE = Path(__file__).with_name("sweep.c")
 LANES = 128
-"""Models side by side in C: enough for its loops, few enough to stay in the cache (16 to 128 were tried, 16 takes twice as long)."""
+"""Models side by side in C: enough for its loops, few enough to stay in the cache; 16 take twice as long (measured)."""
 FLAGS = ("-O3", "-march=native", "-ffast-math", "-shared", "-fPIC")
 REALS = {"float64": ("double", ctypes.c_double), "float32": ("float", ctypes.c_float)}
 

@@ -16,7 +16,7 @@ class NumbaBackend(HostBackend):
 
     name = "numba"
 
-    def plan(self, program: Program, *, granularity: Granularity = "epoch") -> Plan:
+    def plan(self, program: Program, *, granularity: Granularity = "epoch", streamed: bool = False) -> Plan:
         """Return a fused plan where the program needs no Python inside."""
         from tinynet.backends.fused import FusedForward, FusedPlan
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from tinynet.arrays import refuse_cupy
 from tinynet.backends.base import Backend, Granularity, Plan
 from tinynet.backends.loop import LoopPlan
 from tinynet.program import CustomOp, Program, Shape
@@ -39,13 +40,18 @@ class HostBackend(Backend):
     def synchronize(self) -> None:
         """Do nothing: the work is done when the call returns."""
 
+    def admit(self, data: Any, name: str) -> Any:
+        """Return the data; refuse CuPy's, which would have to be copied."""
+        refuse_cupy(data, name)
+        return data
+
     def using_threads(self, n: int | None) -> AbstractContextManager[None]:
         """Return a context in which matrix products use ``n`` threads; None leaves what is in force."""
         from tinynet_kernels import blas_threads
 
         return blas_threads.at_most(n)
 
-    def plan(self, program: Program, *, granularity: Granularity = "epoch") -> Plan:
+    def plan(self, program: Program, *, granularity: Granularity = "epoch", streamed: bool = False) -> Plan:
         """Return a plan for the program."""
         return LoopPlan(program, self, slow_reason(program, granularity) or self.reason)
 

@@ -308,7 +308,7 @@ class BaseMultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # typ
         targets = self._encode(encoded, kind)
         rows = np.ascontiguousarray(x.toarray() if hasattr(x, "tocsr") else x, dtype=kind)
         held = None if weight is None else place.asarray(weight, kind)
-        return Data(place.asarray(rows), place.asarray(targets), held, targets)
+        return Data(place, place.asarray(rows), place.asarray(targets), held, targets)
 
     def _data(self, X: Any, y: NDArray[Any], weight: Any, network: Sequential, dense: bool = True) -> Data:
         """Return samples, targets and weights on the backend; a sparse matrix as it is, unless it may become dense."""
@@ -316,9 +316,9 @@ class BaseMultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # typ
         targets = self._encode(y, dtype)
         held = None if weight is None else place.asarray(weight, dtype)
         if hasattr(X, "tocsr") and not dense:
-            return SparseData(X.tocsr(), place.asarray(targets), held, targets)
+            return SparseData(place, X.tocsr(), place.asarray(targets), held, targets)
         x = np.ascontiguousarray(X.toarray() if hasattr(X, "tocsr") else X)
-        return Data(place.asarray(x, dtype), place.asarray(targets), held, targets)
+        return Data(place, place.asarray(x, dtype), place.asarray(targets), held, targets)
 
     # -- what a training records -------------------------------------------------------------------------------------
 
@@ -424,11 +424,11 @@ class BaseMultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # typ
         asarray = network.backend.asarray
         with self._using_threads(X.shape[0]):
             if not hasattr(X, "tocsr"):
-                return network.predict_checked(asarray(np.ascontiguousarray(X), network.dtype))
+                return network.predict_on_host(asarray(np.ascontiguousarray(X), network.dtype))
             rows = max(1, PREDICT_BYTES // (X.shape[1] * np.dtype(network.dtype).itemsize))
             X = X.tocsr()
             parts = [X[start : start + rows].toarray() for start in range(0, X.shape[0], rows)]
-            return np.concatenate([network.predict_checked(asarray(part, network.dtype)) for part in parts])
+            return np.concatenate([network.predict_on_host(asarray(part, network.dtype)) for part in parts])
 
     def __getstate__(self) -> Any:
         state = dict(super().__getstate__())

@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tinynet.backends.base import Array
 from tinynet.losses import (
     BinaryCrossEntropy,
     CrossEntropy,
@@ -63,7 +63,7 @@ class Objective(Loss):
             report=self.report,
         )
 
-    def check_target(self, y: Any, n_out: int, dtype: str) -> NDArray[Any]:
+    def check_target(self, y: Any, n_out: int, dtype: str) -> Array:
         """Return targets that suit the loss, or say what is wrong with them."""
         return self.loss.check_target(y, n_out, dtype)
 

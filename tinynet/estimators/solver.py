@@ -38,6 +38,11 @@ class SparseData(Data):
     def __len__(self) -> int:
         return int(self.x.shape[0])
 
+    @property
+    def streamed(self) -> bool:
+        """No: pieces are brought to the backend one by one."""
+        return False
+
 
 class SolverState:
     """What a solver keeps from one ``partial_fit`` to the next.
@@ -284,9 +289,8 @@ class StochasticTrainer(Trainer):
 
     def _validated(self, data: Data) -> dict[str, float]:
         """Return the loss and the score of the validation set, and record them."""
-        assert data.y_host is not None
         loss = self.plan.evaluate(self.model.state, data.x, data.y, data.weight)
         weight = None if data.weight is None else self.model.backend.to_numpy(data.weight)
-        score = self.estimator.score_output(data.y_host, self.model.predict_checked(data.x), weight)
+        score = self.estimator.score_output(data.y_host, self.model.predict_on_host(data.x), weight)
         self.estimator.record_validation(loss, score)
         return {"val_loss": loss, f"val_{self.estimator.score_name}": score}
