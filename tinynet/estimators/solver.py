@@ -246,8 +246,9 @@ class StochasticTrainer(Trainer):
         for start in range(0, len(order), rows):
             index = order[start : start + rows]
             x = asarray(self.data.x[index].toarray(), self.model.dtype)
-            weight = None if self.data.weight is None else self.data.weight[index]
-            total += float(self.plan.run(state, x, self.data.y[index], None, rates, weight)[0, 0]) * len(index)
+            place = asarray(index)
+            weight = None if self.data.weight is None else self.data.weight[place]
+            total += float(self.plan.run(state, x, self.data.y[place], None, rates, weight)[0, 0]) * len(index)
         self.updates += self.n_updates
         self._finish_epoch(total / len(order), float(rates[0, -1]), last=True)
 
