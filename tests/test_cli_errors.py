@@ -100,6 +100,7 @@ ERRORS: dict[str, tuple[str, str]] = {
     "config table": ("train --config table.toml", "'epochs' must be a text, a number, true or false, or a list"),
     "config value": ("train --config value.toml", "--epochs must be a whole number; got 'many'"),
     "config syntax": ("train --config broken.toml", "'broken.toml' is not TOML"),
+    "out of no model": ("train d.csv --out net.onnx", r"Use net\.to_onnx"),
     "no model": ("predict none.npz d.csv", "No such file or directory: 'none.npz'"),
     "corrupt model": ("predict corrupt.npz d.csv", "'corrupt.npz' is not a readable model file"),
     "foreign model": ("predict pickled.npz d.csv", "is not a tinynet model file|compressed"),

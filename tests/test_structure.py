@@ -25,8 +25,8 @@ LEVELS = [
     {"__main__"},
     {"cli", "commands"},
     {"notebook", "estimators"},
-    {"ensemble", "sweeps"},
-    {"info", "plots", "datasets"},
+    {"ensemble", "ensemble_files", "ensemble_trainer", "ensemble_watch", "sweeps"},
+    {"info", "datasets"},
     {
         "model",
         "trainer",
@@ -34,6 +34,12 @@ LEVELS = [
         "assembly",
         "summary",
         "modelfile",
+        "exchange",
+        "plots",
+        "figures",
+        "loggers",
+        "live",
+        "pruning",
         "checkpoints",
         "callbacks",
         "history",
@@ -44,7 +50,8 @@ LEVELS = [
     {"program"},
     {"arrays", "checks", "config", "errors"},
 ]
-HEAVY = {"numba", "scipy", "cupy", "sklearn", "joblib", "tinynet_kernels", "rich", "matplotlib", "pandas", "llvmlite"}
+OPTIONAL = {"safetensors", "onnx", "torch", "sklearn", "tensorboardX", "IPython", "optuna"}
+HEAVY = {"numba", "scipy", "cupy", "tinynet_kernels", "rich", "matplotlib", "pandas", "llvmlite", "joblib", *OPTIONAL}
 
 
 def modules() -> list[Path]:

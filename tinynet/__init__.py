@@ -8,6 +8,9 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from tinynet.arrays import numpy_namespace
 from tinynet.backends import available, get_backend, use_backend
 from tinynet.callbacks import (
@@ -19,6 +22,7 @@ from tinynet.callbacks import (
     ProgressBar,
     ReduceLROnPlateau,
 )
+from tinynet.ensemble import Ensemble
 from tinynet.errors import (
     BackendUnavailableError,
     DependencyError,
@@ -28,7 +32,7 @@ from tinynet.errors import (
     TinynetError,
 )
 from tinynet.gradcheck import GradientCheck, gradient_check
-from tinynet.history import History
+from tinynet.history import EnsembleHistory, History
 from tinynet.initializers import (
     Constant,
     Glorot,
@@ -71,7 +75,27 @@ from tinynet.modelfile import load_model as load
 from tinynet.optimizers import SGD, Adam, AdamW, Optimizer, RMSprop
 from tinynet.schedules import CosineDecay, ExponentialDecay, Schedule, StepDecay, Warmup
 
+if TYPE_CHECKING:
+    from tinynet.exchange.sklearn import from_sklearn
+    from tinynet.exchange.torch import from_torch
+    from tinynet.live import LivePlot
+    from tinynet.loggers import JSONLogger, LambdaSink, TensorBoardLogger
+    from tinynet.plots import plot_weights
+    from tinynet.pruning import OptunaPruning
+
 __version__ = "0.1.0"
+
+_ON_FIRST_USE = {
+    "JSONLogger": "tinynet.loggers",
+    "LambdaSink": "tinynet.loggers",
+    "LivePlot": "tinynet.live",
+    "OptunaPruning": "tinynet.pruning",
+    "TensorBoardLogger": "tinynet.loggers",
+    "from_sklearn": "tinynet.exchange.sklearn",
+    "from_torch": "tinynet.exchange.torch",
+    "plot_weights": "tinynet.plots",
+}
+"""Names whose modules are imported when they are first used: few programs need them, all pay for an import."""
 
 __all__ = [
     "ELU",
@@ -92,6 +116,8 @@ __all__ = [
     "DivergenceError",
     "Dropout",
     "EarlyStopping",
+    "Ensemble",
+    "EnsembleHistory",
     "Exp",
     "ExponentialDecay",
     "Glorot",
@@ -101,11 +127,14 @@ __all__ = [
     "Huber",
     "Identity",
     "Initializer",
+    "JSONLogger",
     "LambdaCallback",
+    "LambdaSink",
     "Layer",
     "LeCun",
     "LeakyReLU",
     "Linear",
+    "LivePlot",
     "Loss",
     "MeanAbsoluteError",
     "MeanSquaredError",
@@ -114,6 +143,7 @@ __all__ = [
     "Normalize",
     "Ones",
     "Optimizer",
+    "OptunaPruning",
     "PoissonLoss",
     "ProgressBar",
     "RMSprop",
@@ -127,14 +157,29 @@ __all__ = [
     "Softplus",
     "StepDecay",
     "Tanh",
+    "TensorBoardLogger",
     "TinynetError",
     "Uniform",
     "Warmup",
     "Zeros",
     "available",
+    "from_sklearn",
+    "from_torch",
     "get_backend",
     "gradient_check",
     "load",
     "numpy_namespace",
+    "plot_weights",
     "use_backend",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _ON_FIRST_USE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(_ON_FIRST_USE[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -15,7 +15,10 @@ from tinynet.backends.cupy_environment import conflict, cupy_distributions
 from tinynet.config import threads, usable_cores
 from tinynet.errors import BackendUnavailableError
 
-PACKAGES = ("numpy", "scipy", "numba", "matplotlib", "rich", "scikit-learn")
+PACKAGES = (
+    *("numpy", "scipy", "numba"),
+    *("matplotlib", "rich", "scikit-learn", "safetensors", "onnx", "tensorboardX", "optuna"),
+)
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 
 from tinynet.arrays import as_samples, numpy_namespace
 from tinynet.backends import get_backend
-from tinynet.checks import member, number, whole
+from tinynet.checks import member, number, setting, whole
 from tinynet.initializers import Ones, Zeros
 from tinynet.layer import Init, Layer
 from tinynet.program import ActivationOp, DropoutOp, LinearOp, NormalizeOp, Op
@@ -176,12 +177,12 @@ class Dropout(Layer):
     Parameters
     ----------
     rate : float
-        In [0, 1).
+        In [0, 1); or a sequence, one for each model of an ``Ensemble``.
     """
 
-    def __init__(self, rate: float = 0.5) -> None:
+    def __init__(self, rate: float | Sequence[float] = 0.5) -> None:
         super().__init__()
-        self.rate = number("rate", rate, at_least=0.0, below=1.0)
+        self.rate = setting("rate", rate, at_least=0.0, below=1.0)
 
     def op(self, n: int, index: int) -> Op:
         """Return the layer as plain data."""
@@ -192,7 +193,7 @@ class Dropout(Layer):
         return {"rate": self.rate}
 
     def __repr__(self) -> str:
-        return f"Dropout({self.rate:g})"
+        return f"Dropout({self.rate:g})" if isinstance(self.rate, float) else "Dropout(one rate for each model)"
 
 
 class Normalize(Layer):

@@ -7,7 +7,7 @@ A loss is used by ``fit`` through its kernel, or by itself: ``MeanSquaredError()
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -15,8 +15,8 @@ import numpy as np
 from tinynet.arrays import as_real_array_anywhere, as_samples, check_finite, convert, numpy_namespace, read
 from tinynet.backends import home_of
 from tinynet.backends.base import Array
-from tinynet.checks import member, number
-from tinynet.program import ActivationOp, LossSpec, Op
+from tinynet.checks import member, setting
+from tinynet.program import ActivationOp, LossSpec, Op, Setting
 
 Reduction = Literal["mean", "sum"]
 
@@ -42,7 +42,7 @@ class Loss:
     """
 
     kind = "custom"
-    parameter = 0.0
+    parameter: Setting = 0.0
     per_sample = False
     takes_sample_weight = False
     takes_labels = False
@@ -144,6 +144,8 @@ class MeanAbsoluteError(Loss):
 class Huber(Loss):
     """``(p - t)**2 / 2`` up to ``delta``, beyond it ``delta * (|p - t| - delta / 2)`` (Huber 1964, eq. 1.2).
 
+    ``delta`` may be a sequence, with one for each model of an ``Ensemble``.
+
     Examples
     --------
     >>> Huber(delta=1.0)([[3.0]], [[0.0]])
@@ -152,9 +154,9 @@ class Huber(Loss):
 
     kind = "huber"
 
-    def __init__(self, delta: float = 1.0, reduction: Reduction = "mean") -> None:
+    def __init__(self, delta: float | Sequence[float] = 1.0, reduction: Reduction = "mean") -> None:
         super().__init__(reduction)
-        self.delta = self.parameter = number("delta", delta, above=0.0)
+        self.delta = self.parameter = setting("delta", delta, above=0.0)
 
     def config(self) -> dict[str, Any]:
         """Return the constructor's arguments as JSON can hold them."""

@@ -6,7 +6,7 @@ import math
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -27,8 +27,12 @@ from tinynet.losses import Loss, get_loss
 from tinynet.metrics import Metric, get_metrics
 from tinynet.optimizers import Optimizer, get_optimizer
 from tinynet.program import LossSpec, Program, Specialize
+from tinynet.schedules import is_own
 from tinynet.summary import as_html, as_text
 from tinynet.trainer import Trainer
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
 
 KEPT_PLANS = 8
 """Plans a model keeps; each holds scratch for one batch size."""
@@ -413,7 +417,13 @@ class Sequential:
         self.state.parameters[...] = self.backend.asarray(values, self.dtype)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the model to a ``.npz`` file that ``tinynet.load`` reads; a file that is there is replaced atomically.
+        """Write the model to a file that ``tinynet.load`` reads; a file that is there is replaced atomically.
+
+        Parameters
+        ----------
+        path : path
+            One that ends in ``.safetensors`` is written as such (needs the package safetensors): weights that other
+            programs read, the network in the metadata. Any other is written as ``.npz``, which NumPy opens.
 
         Raises
         ------
@@ -421,10 +431,90 @@ class Sequential:
             If the file cannot be written; what was there stays.
         NotImplementedError
             If a custom layer has no ``config()``.
+        DependencyError
+            If safetensors is not installed.
+        ValueError
+            If the path ends in ``.onnx`` or ``.h``: ``to_onnx`` and ``to_c`` write those.
         """
         from tinynet.modelfile import save_model
 
         save_model(self, path)
+
+    def to_onnx(self, path: str | os.PathLike[str] | None = None) -> ModelProto:
+        """Return the model as ONNX, for onnxruntime and others that run it; write it to ``path`` if one is given.
+
+        Its one input is ``"input"``, (batch, n_in), its one output ``"output"``, (batch, n_out), in the model's dtype
+        and for any number of rows. Dropout is off. Opset 17, and in float64 only what onnxruntime has in float64: some
+        activations are several nodes there. Needs the package onnx.
+
+        Parameters
+        ----------
+        path : path, optional
+            A file that is there is replaced atomically.
+
+        Returns
+        -------
+        onnx.ModelProto
+
+        Raises
+        ------
+        DependencyError
+            If onnx is not installed.
+        NotImplementedError
+            If a layer is written in Python.
+        ValueError
+            If a weight is not finite, or there are more than 2 GiB of them.
+
+        Examples
+        --------
+        >>> import tinynet as tn
+        >>> proto = tn.Sequential(tn.Linear(2, 3), tn.Tanh()).to_onnx()
+        >>> [node.op_type for node in proto.graph.node]
+        ['Gemm', 'Tanh']
+        """
+        from tinynet.exchange.onnx import export_onnx
+
+        return export_onnx(self, path)
+
+    def to_c(
+        self, path: str | os.PathLike[str] | None = None, name: str = "net", dtype: DTypeLike | None = None
+    ) -> str:
+        """Return the model as C source, one header without dependencies; write it to ``path`` if one is given.
+
+        It defines ``static inline void net_predict(const float x[n_in], float y[n_out])``, which computes one sample,
+        and the constants ``NET_N_IN`` and ``NET_N_OUT``. C99 or C++, with ``<math.h>`` (link with ``-lm``); no memory
+        is allocated, the weights are ``static const``. The head of the file tells how much stack it takes.
+
+        Parameters
+        ----------
+        path : path, optional
+            A file that is there is replaced atomically.
+        name : str
+            What all names in the header start with, so that one program can hold several networks.
+        dtype : {"float32", "float64"}, optional
+            ``float`` or ``double``; by default the model's.
+
+        Returns
+        -------
+        source : str
+
+        Raises
+        ------
+        NotImplementedError
+            If a layer is written in Python.
+        ValueError
+            If ``name`` can be no part of a C identifier, or a weight is not finite in ``dtype``.
+
+        Examples
+        --------
+        >>> import tinynet as tn
+        >>> source = tn.Sequential(tn.Linear(2, 1, weight_init="ones")).to_c(name="sum")
+        >>> [line for line in source.splitlines() if "sum_predict(const" in line]
+        ['static inline void sum_predict(const float x[2], float y[1])']
+        """
+        from tinynet.exchange.c import export_c
+
+        return export_c(self, path, name, dtype)
 
     def to(self, backend: str | Backend, device: int | None = None) -> Sequential:
         """Move the model to another backend, or another GPU; return it. The optimizer's memory stays behind."""
@@ -480,6 +570,12 @@ class Sequential:
         """Return the plan that trains this model on targets like ``y``; see ``Backend.plan`` and ``Program``."""
         spec, update = self._loss_spec(loss, y), optimizer.lower()
         program = Program(self.program.ops, spec, update, self.dtype, batch_size, specialize=specialize)
+        own = [*program.own_settings, *["learning rate"] * is_own(optimizer.learning_rate)]
+        if own:
+            raise ValueError(
+                f"one model expects one number for each setting; got several for: {', '.join(own)}. "
+                "Pass one, or train many models at once with tn.Ensemble."
+            )
         return self._plan(program, granularity, streamed)
 
     def prepare_optimizer(self, optimizer: Optimizer) -> None:

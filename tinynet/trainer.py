@@ -70,10 +70,10 @@ class Trainer:
         self.loss, self.optimizer, self.metrics = loss, optimizer, metrics
         self.epochs = whole("epochs", epochs)
         self.batch_size = min(whole("batch_size", batch_size), len(data))
-        self.shuffle, self.drop_last = _checked_shuffle(shuffle), bool(drop_last)
+        self.shuffle, self.drop_last = checked_shuffle(shuffle), bool(drop_last)
         self.n_visits = len(data) - len(data) % self.batch_size if self.drop_last else len(data)
         self.n_updates = math.ceil(self.n_visits / self.batch_size)
-        self.callbacks = _checked_callbacks(callbacks)
+        self.callbacks = checked_callbacks(callbacks)
         if verbose not in (0, 1, 2):
             raise ValueError(f"verbose must be 0, 1 or 2; got {verbose!r}.")
         if verbose:
@@ -295,13 +295,15 @@ class Trainer:
         )
 
 
-def _checked_shuffle(shuffle: Any) -> bool | str:
+def checked_shuffle(shuffle: Any) -> bool | str:
+    """Return what ``fit`` was given for ``shuffle``, or say what it may be."""
     if shuffle in (True, False) or shuffle == "replacement":
         return shuffle if isinstance(shuffle, str) else bool(shuffle)
     raise ValueError(f"shuffle must be True, False or 'replacement'; got {shuffle!r}.")
 
 
-def _checked_callbacks(callbacks: Any) -> list[Callback]:
+def checked_callbacks(callbacks: Any) -> list[Callback]:
+    """Return a list of callbacks from one or several, or say what they should be."""
     if isinstance(callbacks, Callback):
         callbacks = [callbacks]
     if not isinstance(callbacks, Sequence):

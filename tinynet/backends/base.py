@@ -22,11 +22,17 @@ Array = Any
 
 Granularity = Literal["epoch", "step"]
 FloatArray = NDArray[np.floating[Any]]
+Members = NDArray[np.int64]
+"""Numbers of some models of an ensemble."""
 
 
 @dataclass
 class State:
     """All that training changes, as flat contiguous vectors on the backend.
+
+    The state of an ensemble has the models as an axis of their own: parameters, gradients and buffers are (n_models,
+    n), moments (n_moments, n_models, n_parameters), and ``step``, ``draws`` and ``dropout_seed`` are (n_models,) int64
+    arrays in host memory.
 
     Attributes
     ----------
@@ -47,9 +53,9 @@ class State:
     gradients: Array
     moments: Array
     buffers: Array
-    step: int = 0
-    draws: int = 0
-    dropout_seed: int = 0
+    step: Any = 0
+    draws: Any = 0
+    dropout_seed: Any = 0
 
 
 def views(flat: Array, layout: tuple[tuple[int, Shape], ...]) -> tuple[Array, ...]:
@@ -100,6 +106,7 @@ class Plan(ABC):
         order: Array | None,
         learning_rates: FloatArray,
         sample_weight: Array | None = None,
+        members: Members | None = None,
     ) -> NDArray[np.float64]:
         """Train, and return the loss of each epoch.
 
@@ -118,18 +125,27 @@ class Plan(ABC):
             ``n_rates`` is 1, or the number of updates in an epoch.
         sample_weight : (n_samples,) array, optional
             Factor of each sample's loss.
+        members : (n_members,) int64 array, optional
+            Numbers of the models of an ensemble that are trained; by default all. The others cost nothing.
 
         Returns
         -------
         losses : (n_epochs, n_models) float64 array
             With reduction "mean" the mean over the epoch's samples, with "sum" their total.
+
+        Notes
+        -----
+        The models of an ensemble share ``x`` and ``y``. Each may have its own weights, (n_models, n_samples), order,
+        (n_epochs, n_members, n_visits), and learning rates, (n_epochs, n_rates, n_members). The last two, and the
+        losses, are of those that are trained.
         """
 
     @abstractmethod
     def predict(self, state: State, x: Array, out: Array) -> bool:
         """Write the network's output for ``x`` (n_samples, n_in) to ``out`` (n_samples, n_out).
 
-        Both are arrays of the backend, or both are in host memory.
+        Both are arrays of the backend, or both are in host memory. For an ensemble ``out`` is (n_models, n_samples,
+        n_out).
 
         Returns
         -------
@@ -150,12 +166,14 @@ class Plan(ABC):
         """
 
     @abstractmethod
-    def gradient(self, state: State, x: Array, y: Array, sample_weight: Array | None = None) -> float:
-        """Return the loss of all of ``x`` taken as one batch; fill ``state.gradients``."""
+    def gradient(self, state: State, x: Array, y: Array, sample_weight: Array | None = None) -> Any:
+        """Return the loss of all of ``x`` taken as one batch, of an ensemble (n_models,); fill ``state.gradients``."""
 
     @abstractmethod
-    def evaluate(self, state: State, x: Array, y: Array, sample_weight: Array | None = None) -> float:
-        """Return the loss over ``x`` with dropout off; nothing in ``state`` changes."""
+    def evaluate(
+        self, state: State, x: Array, y: Array, sample_weight: Array | None = None, members: Members | None = None
+    ) -> Any:
+        """Return the loss over ``x`` with dropout off, of an ensemble (n_members,); nothing in ``state`` changes."""
 
 
 class Backend(ABC):
@@ -236,14 +254,18 @@ class Backend(ABC):
             Whether ``hold`` has left the data in host memory.
         """
 
-    def new_state(self, program: Program, parameters: FloatArray, dropout_seed: int = 0) -> State:
+    def new_state(self, program: Program, parameters: FloatArray, dropout_seed: Any = 0) -> State:
         """Return a state with these parameters and all else zero."""
         dtype = np.dtype(program.dtype)
         n_moments = program.optimizer.n_moments if program.optimizer else 0
+        models = () if program.n_models is None else (program.n_models,)
+        counter = 0 if program.n_models is None else np.zeros(program.n_models, np.int64)
         return State(
             parameters=self.asarray(np.array(parameters, dtype=dtype)),
-            gradients=self.asarray(np.zeros(program.n_parameters, dtype)),
-            moments=self.asarray(np.zeros((n_moments, program.n_parameters), dtype)),
-            buffers=self.asarray(np.zeros(program.n_buffers, dtype)),
+            gradients=self.asarray(np.zeros((*models, program.n_parameters), dtype)),
+            moments=self.asarray(np.zeros((n_moments, *models, program.n_parameters), dtype)),
+            buffers=self.asarray(np.zeros((*models, program.n_buffers), dtype)),
+            step=counter,
+            draws=np.copy(counter) if models else 0,
             dropout_seed=dropout_seed,
         )

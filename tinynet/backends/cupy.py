@@ -21,6 +21,7 @@ from tinynet.backends import cupy_environment
 from tinynet.backends.base import Array, Backend, Granularity, Plan
 from tinynet.backends.cupy_memory import in_units, storable
 from tinynet.backends.cupy_plan import CuPyLoopPlan
+from tinynet.backends.members import MembersPlan
 from tinynet.backends.numpy import slow_reason
 from tinynet.checks import whole
 from tinynet.errors import DeviceMemoryError
@@ -176,6 +177,8 @@ class CuPyBackend(Backend):
 
     def plan(self, program: Program, *, granularity: Granularity = "epoch", streamed: bool = False) -> Plan:
         """Return a plan for the program."""
+        if program.n_models is not None:
+            return MembersPlan(program, self, granularity)
         if streamed:
             return CuPyLoopPlan(program, self, "data in host memory, which go up in chunks")
         return CuPyLoopPlan(program, self, slow_reason(program, granularity) or "the CuPy backend")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinynet.backends.base import Array, Backend, FloatArray, Plan, State, on_backend, views
+from tinynet.backends.base import Array, Backend, FloatArray, Members, Plan, State, on_backend, views
 from tinynet.backends.stages import LinearStage, Own, Stage, stages_of
 from tinynet.program import LossSpec, OptimizerSpec, Program
 
@@ -57,8 +57,8 @@ class LoopPlan(Plan):
     """Rows that are predicted at a time."""
 
     def __init__(self, program: Program, backend: Backend, reason: str) -> None:
-        if program.n_models != 1:
-            raise ValueError(f"a loop plan trains one model at a time; got n_models={program.n_models}.")
+        if program.n_models is not None:
+            raise ValueError(f"a loop plan trains one model; got n_models={program.n_models}. Use a MembersPlan.")
         self.program = program
         self.backend = backend
         self.description = f"loop: {reason}"
@@ -80,6 +80,7 @@ class LoopPlan(Plan):
         order: Array | None,
         learning_rates: FloatArray,
         sample_weight: Array | None = None,
+        members: Members | None = None,
     ) -> NDArray[np.float64]:
         """Train; see ``Plan.run``."""
         loss, optimizer = _required(self.program)
@@ -154,7 +155,9 @@ class LoopPlan(Plan):
         return total + 0.5 * strength * float(self.backend.to_numpy(squares).sum())
 
     @on_backend
-    def evaluate(self, state: State, x: Array, y: Array, sample_weight: Array | None = None) -> float:
+    def evaluate(
+        self, state: State, x: Array, y: Array, sample_weight: Array | None = None, members: Members | None = None
+    ) -> float:
         """Return the loss over ``x``; see ``Plan.evaluate``."""
         loss, _ = _required(self.program, optimizer=False)
         forward, cuts = self._prediction_of(state), _cut(len(x), self.predict_rows)

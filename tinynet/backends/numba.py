@@ -6,6 +6,7 @@ from tinynet import config
 from tinynet.backends import get_backend
 from tinynet.backends.base import Backend, Granularity, Plan
 from tinynet.backends.loop import LoopPlan
+from tinynet.backends.members import MembersPlan
 from tinynet.backends.numpy import HostBackend, slow_reason
 from tinynet.errors import BackendUnavailableError
 from tinynet.program import Program
@@ -19,9 +20,16 @@ class NumbaBackend(HostBackend):
     def plan(self, program: Program, *, granularity: Granularity = "epoch", streamed: bool = False) -> Plan:
         """Return a fused plan where the program needs no Python inside."""
         from tinynet.backends.fused import FusedForward, FusedPlan
+        from tinynet.backends.lanes import LanesPlan, fits
 
         reason = slow_reason(program, granularity)
         trains = program.loss is not None and program.optimizer is not None
+        if program.n_models is not None:
+            return (
+                LanesPlan(program, self)
+                if reason is None and fits(program)
+                else MembersPlan(program, self, granularity)
+            )
         if reason is None and trains and program.specialize == "nothing":
             reason = "too few updates to compile a function for"
         if reason is not None:

@@ -12,6 +12,7 @@ from numpy.typing import DTypeLike, NDArray
 from tinynet.arrays import refuse_cupy
 from tinynet.backends.base import Backend, Granularity, Plan
 from tinynet.backends.loop import LoopPlan
+from tinynet.backends.members import MembersPlan
 from tinynet.program import CustomOp, Program, Shape
 
 
@@ -53,6 +54,8 @@ class HostBackend(Backend):
 
     def plan(self, program: Program, *, granularity: Granularity = "epoch", streamed: bool = False) -> Plan:
         """Return a plan for the program."""
+        if program.n_models is not None:
+            return MembersPlan(program, self, granularity)
         return LoopPlan(program, self, slow_reason(program, granularity) or self.reason)
 
 
