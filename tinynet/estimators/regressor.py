@@ -267,7 +267,8 @@ class MLPRegressor(RegressorMixin, BaseMultilayerPerceptron):  # type: ignore[mi
         return objective.of_regressor(self.loss, self.n_outputs_, self.alpha)
 
     def _encode(self, y: NDArray[Any], dtype: Any) -> NDArray[Any]:
-        return self._objective().check_target(y, y.shape[1], str(np.dtype(dtype)))
+        targets: NDArray[Any] = self._objective().check_target(y, y.shape[1], str(np.dtype(dtype)))
+        return targets
 
     def score_output(self, targets: NDArray[Any], output: NDArray[Any], weight: NDArray[Any] | None) -> float:
         """Return the coefficient of determination of the network's output."""
