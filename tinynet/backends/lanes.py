@@ -12,7 +12,7 @@ from tinynet_kernels.cpu.fused import many
 
 from tinynet import config
 from tinynet.backends.base import Array, Backend, FloatArray, Members, State
-from tinynet.backends.fused import layers_of, loss_of, lower
+from tinynet.backends.lowering import layers_of, loss_of, lower
 from tinynet.backends.members import MembersPlan
 from tinynet.program import Program
 

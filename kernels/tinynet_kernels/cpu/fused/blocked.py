@@ -7,8 +7,8 @@ of threads. Every thread calls ``run``, which takes its share of the ranges; the
 """
 
 from tinynet_kernels.cpu.fused import medium, strip_pass
-from tinynet_kernels.cpu.fused.network import Network
 from tinynet_kernels.cpu.fused.writer import HEAD, SIGNATURE, Writer
+from tinynet_kernels.network import Network
 
 SLOTS = 8
 """Ranges that a batch is cut into: the most threads that can help."""

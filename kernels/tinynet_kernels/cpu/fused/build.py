@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from tinynet_kernels.cpu import compiling
 from tinynet_kernels.cpu.compiling import Kernel, fingerprint
 from tinynet_kernels.cpu.fused import blocked, medium, rows, tiny
-from tinynet_kernels.cpu.fused.network import Layer, Network
+from tinynet_kernels.network import Layer, Network
 
 
 class Fused(NamedTuple):

@@ -9,9 +9,9 @@ Large batches of small networks are ``blocked``.
 
 from collections.abc import Callable
 
-from tinynet_kernels.cpu.fused.network import Layer, Network
 from tinynet_kernels.cpu.fused.writer import HEAD, PREDICT_SIGNATURE, SIGNATURE, Writer
 from tinynet_kernels.kinds import ACTIVATIONS, LOSSES
+from tinynet_kernels.network import Layer, Network
 
 BLOCK_BYTES = 1 << 17
 """What the arrays of a block may take: half of a common second-level cache."""

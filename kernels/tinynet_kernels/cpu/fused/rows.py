@@ -12,9 +12,9 @@ by one with most lanes idle.
 from collections.abc import Callable
 
 from tinynet_kernels.cpu.fused import lanes, medium, tiny
-from tinynet_kernels.cpu.fused.network import Layer, Network
 from tinynet_kernels.cpu.fused.writer import HEAD, SIGNATURE, Writer
 from tinynet_kernels.kinds import LOSSES
+from tinynet_kernels.network import Layer, Network
 
 MAX_PARAMETERS = 160
 """Most parameters. Each takes several instructions, and from here on compiling takes more than a few seconds."""

@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 from tinynet_kernels.cpu.fused import lanes
 from tinynet_kernels.cpu.fused.medium import Layout, keeps_z
-from tinynet_kernels.cpu.fused.network import Layer, Network
 from tinynet_kernels.cpu.fused.writer import Writer
 from tinynet_kernels.kinds import ACTIVATIONS, LOSSES
+from tinynet_kernels.network import Layer, Network
 
 MAX_WIDTH = 128
 """Widest layer; beyond it BLAS is as quick (measured on AVX-512)."""

@@ -13,9 +13,9 @@ length of that chain, so sums are split in two and polynomials are short (see ``
 from collections.abc import Callable
 
 from tinynet_kernels.cpu.fused import medium
-from tinynet_kernels.cpu.fused.network import Layer, Network
 from tinynet_kernels.cpu.fused.writer import HEAD, SIGNATURE, Writer
 from tinynet_kernels.kinds import LOSSES
+from tinynet_kernels.network import Layer, Network
 
 MAX_ELEMENTS = 320
 """Most numbers in registers, padding included. Beyond it the compiler spills, and compiling takes many seconds."""

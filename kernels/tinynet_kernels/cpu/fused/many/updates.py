@@ -7,7 +7,7 @@ written before. Whether there is momentum or decay is one for all models: a mode
 from collections.abc import Callable
 
 from tinynet_kernels.cpu.fused.many.forms import Form, Index
-from tinynet_kernels.cpu.fused.network import Network, Setting
+from tinynet_kernels.network import Network, Setting
 
 Element = Callable[[Index, str], None]
 """Writes the update of the parameter at an index from the expression for its gradient."""
