@@ -77,7 +77,7 @@ class FusedPlan(FusedForward):
         super().__init__(program, backend)
         network = lower(program, weighted=False, ordered=True)
         # Without a batch size, all samples are one batch; that they are many is a guess which only words depend on.
-        tier = fused.tier(network, program.batch_size or 1 << 30)
+        tier = fused.tier(network, program.batch_size or 1 << 30, general=program.specialize == "kind")
         self.description = f"fused: whole epochs in one compiled function, {tier}"
         self._made: dict[tuple[bool, bool, int], fused.Fused] = {}
         self._work: dict[tuple[int, int], tuple[Array, ...]] = {}
@@ -165,7 +165,8 @@ class FusedPlan(FusedForward):
         """Return the function for such data."""
         key = (weighted, ordered, batch_size)
         if key not in self._made:
-            self._made[key] = fused.epochs(lower(self.program, weighted=weighted, ordered=ordered), batch_size)
+            network = lower(self.program, weighted=weighted, ordered=ordered)
+            self._made[key] = fused.epochs(network, batch_size, general=self.program.specialize == "kind")
         return self._made[key]
 
     def _scratch(self, made: fused.Fused, thread: int) -> tuple[Array, ...]:

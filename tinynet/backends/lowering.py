@@ -50,6 +50,9 @@ def loss_of(loss: LossSpec, n_out: int) -> Loss:
         parameter=loss.parameter,
         mean=loss.reduction == "mean",
         scale=loss.scale(1, n_out),
+        report=loss.report,
+        l2=loss.l2,
+        by_weight=loss.by_weight,
     )
 
 
