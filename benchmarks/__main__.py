@@ -15,7 +15,7 @@ from benchmarks.peers import PEERS
 from benchmarks.records import Results
 from benchmarks.start import STARTERS, measure_start
 from benchmarks.worker import PeerFailed
-from benchmarks.workloads import NOT_YET, WORKLOADS, Workload
+from benchmarks.workloads import WORKLOADS, Workload
 from tinynet.checks import whole
 
 FULL, QUICK = Effort(pairs=5, seconds=1.0), Effort(pairs=5, seconds=0.05)
@@ -39,9 +39,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ids = options.only or [*WORKLOADS, "start", *["growth"] * options.growth]
     if options.growth and "growth" not in ids:
         ids = [*ids, "growth"]
-    if not options.only:
-        for name, reason in NOT_YET.items():
-            print(f"{name:<18} not there yet: {reason}")
     peers = [name for name in PEERS if name in (options.peers or PEERS) and name != "tinynet"]
     peers = [name for name in peers if options.peers or not (options.quick and name in QUICK_WITHOUT)]
     for name in peers:

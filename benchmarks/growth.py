@@ -14,7 +14,7 @@ from benchmarks.measure import Effort, Report, per_epoch
 from benchmarks.peers import PEERS
 from benchmarks.records import Curve, Spread
 from benchmarks.worker import Worker
-from benchmarks.workloads import Workload
+from benchmarks.workloads import WORKLOADS, Workload
 
 PEER_CONTENDERS = ("torch", "jax-scan")
 
@@ -42,6 +42,8 @@ class Sweep:
         Returns the workload of a size.
     units : callable
         Returns how many of the unit an epoch has.
+    without : tuple of str
+        Contenders that do not take part: those which would take minutes.
     """
 
     title: str
@@ -50,6 +52,7 @@ class Sweep:
     sizes: tuple[int, ...]
     workload: Callable[[int], Workload]
     units: Callable[[Workload], int]
+    without: tuple[str, ...] = ()
 
 
 def _updates(workload: Workload) -> int:
@@ -74,6 +77,11 @@ SWEEPS: Mapping[str, Sweep] = MappingProxyType(
             "16-32-4, batch 32", "samples", "epoch", (32, 256, 2048, 16_384, 131_072),
             lambda size: replace(_BASE, n_samples=size), lambda _: 1,
         ),
+        "models": Sweep(
+            "4-5-3 at once, batch 10", "models", "epoch of all", (1, 10, 100, 1000, 10_000, 100_000),
+            lambda size: replace(WORKLOADS["sweep-10"], n_samples=100, n_models=size), lambda _: 1,
+            without=("numpy", "torch"),
+        ),
     }
 )  # fmt: skip
 
@@ -95,7 +103,7 @@ def measure_growth(
         The largest size.
     """
     chosen = SWEEPS[sweep]
-    curves = [Curve(sweep, name) for name in names]
+    curves = [Curve(sweep, name) for name in names if name not in chosen.without]
     for size in chosen.sizes:
         if most is not None and size > most:
             break

@@ -30,9 +30,11 @@ class Problem:
     x : (n_samples, n_in) array
     y : (n_samples, n_out) array, or (n_samples,) int64 class numbers
     parameters : (n_parameters,) array
-        ``w0, b0, w1, b1, ...``, each ``w`` of shape (n_in, n_out).
+        ``w0, b0, w1, b1, ...``, each ``w`` of shape (n_in, n_out). Of many models (n_models, n_parameters).
     source : str
         Where the samples come from.
+    rates : (n_models,) array
+        The learning rate of each model.
     """
 
     workload: Workload
@@ -40,6 +42,7 @@ class Problem:
     y: NDArray[Any]
     parameters: NDArray[Any]
     source: str
+    rates: NDArray[Any]
 
     def orders(self, n_epochs: int) -> Iterator[NDArray[np.int64]]:
         """Draw the order of the samples, epoch by epoch, as tinynet does; it costs time, and everyone pays for it."""
@@ -59,11 +62,15 @@ def problem_of(workload: Workload) -> Problem:
     x, y, source = DATA[workload.data](workload, rng)
     dtype = np.dtype(workload.dtype)
     targets = np.ascontiguousarray(y, np.int64 if y.ndim == 1 else dtype)
+    several = (workload.n_models,) if workload.n_models > 1 else ()
     parts: list[NDArray[Any]] = []
     for n_in, n_out in pairwise(workload.sizes):
         spread = workload.spread if workload.spread is not None else np.sqrt(2.0 / (n_in + n_out))
-        parts += [rng.normal(0, spread, n_in * n_out), rng.normal(0, workload.spread or 0.0, n_out)]
-    return Problem(workload, np.ascontiguousarray(x, dtype), targets, np.concatenate(parts).astype(dtype), source)
+        parts.append(rng.normal(0, spread, (*several, n_in * n_out)))
+        parts.append(rng.normal(0, workload.spread or 0.0, (*several, n_out)))
+    parameters = np.concatenate(parts, axis=-1).astype(dtype)
+    rates = workload.learning_rate * np.logspace(-1, 0, workload.n_models).astype(dtype)
+    return Problem(workload, np.ascontiguousarray(x, dtype), targets, parameters, source, rates)
 
 
 def _sine(workload: Workload, rng: np.random.Generator) -> Samples:
@@ -122,11 +129,11 @@ ACTIVATIONS: dict[str, Callable[[NDArray[Any]], NDArray[Any]]] = {
 
 
 def split(parameters: NDArray[Any], sizes: tuple[int, ...]) -> list[tuple[NDArray[Any], NDArray[Any]]]:
-    """Return views of the weight and the bias of each layer."""
-    layers, start = [], 0
+    """Return views of the weight and the bias of each layer; of many models, with the model as the first axis."""
+    layers, start, several = [], 0, parameters.shape[:-1]
     for n_in, n_out in pairwise(sizes):
         middle, stop = start + n_in * n_out, start + (n_in + 1) * n_out
-        layers.append((parameters[start:middle].reshape(n_in, n_out), parameters[middle:stop]))
+        layers.append((parameters[..., start:middle].reshape(*several, n_in, n_out), parameters[..., middle:stop]))
         start = stop
     return layers
 
@@ -141,7 +148,7 @@ def forward(workload: Workload, parameters: NDArray[Any], x: NDArray[Any]) -> ND
 
 
 def loss_of(problem: Problem, parameters: NDArray[Any]) -> float:
-    """Return the mean loss of a sample in float64, whoever trained the parameters.
+    """Return the mean loss of a sample in float64, whoever trained the parameters; of many models, their mean.
 
     Examples
     --------
@@ -151,6 +158,8 @@ def loss_of(problem: Problem, parameters: NDArray[Any]) -> float:
     2.3
     """
     workload = problem.workload
+    if parameters.ndim == 2:
+        return float(np.mean([loss_of(problem, row) for row in parameters]))
     prediction = forward(workload, parameters, problem.x)
     if workload.loss == "cross_entropy":
         top = prediction.max(axis=1)

@@ -114,7 +114,7 @@ class Record:
     @property
     def per_update(self) -> Spread:
         """Seconds of one update, or of one prediction."""
-        return Spread.of(self.seconds).scaled(1 / (self.epochs * self.workload.n_updates))
+        return Spread.of(self.seconds).scaled(1 / (self.epochs * self.workload.n_units))
 
     def comparison(self, peer: str) -> Comparison | None:
         """Return the comparison with a peer if it was measured."""

@@ -11,7 +11,6 @@ from benchmarks import records
 from benchmarks.growth import advice
 from benchmarks.peers import PEERS
 from benchmarks.records import Record, Results, Spread
-from benchmarks.workloads import NOT_YET
 from tinynet.errors import DependencyError
 
 UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"), (1e-9, "ns"))
@@ -59,7 +58,7 @@ def table(rows: Sequence[Sequence[str]]) -> str:
 def markdown(found: Results) -> str:
     """Return the whole report."""
     return "\n\n".join(section for section in (
-        _machine(found), _speed(found), _problems(found), _cost(found), _start(found), _growth(found), _later()
+        _machine(found), _speed(found), _problems(found), _cost(found), _start(found), _growth(found)
     ) if section) + "\n"  # fmt: skip
 
 
@@ -157,10 +156,6 @@ def _start(found: Results) -> str:
 def _growth(found: Results) -> str:
     lines = advice(found.curves)
     return "Which backend from where on:\n\n" + "\n".join(f"- {line}" for line in lines) if lines else ""
-
-
-def _later() -> str:
-    return "\n".join(f"- {name}, not there yet: {reason}" for name, reason in NOT_YET.items())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

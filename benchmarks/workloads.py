@@ -10,6 +10,7 @@ from typing import Literal
 
 TRAINING_PEERS = ("floor", "torch", "torch-compile", "jax", "jax-scan")
 SEED_PEERS = ("c", "notebook", "torch", "torch-compile", "jax", "jax-scan", "scikit-learn")
+MANY_PEERS = ("c", "torch", "jax-scan", "scikit-learn")
 PREDICTING_PEERS = ("floor", "onnxruntime", "torch", "jax", "scikit-learn")
 
 
@@ -33,6 +34,8 @@ class Workload:
         Standard deviation of the initial weights and biases; None: Glorot's, with biases of zero.
     threaded : bool
         Whether it is worth more than one thread.
+    n_models : int
+        Networks that are trained at once, each from weights and with a learning rate of its own, on shared samples.
     peers : tuple of str
         What tinynet is compared with, by name.
     """
@@ -54,6 +57,7 @@ class Workload:
     spread: float | None = None
     task: Literal["train", "predict"] = "train"
     threaded: bool = False
+    n_models: int = 1
     peers: tuple[str, ...] = TRAINING_PEERS
 
     @property
@@ -66,12 +70,19 @@ class Workload:
     @property
     def unit(self) -> str:
         """What the time is given for."""
-        return "prediction" if self.task == "predict" else "update"
+        if self.task == "predict":
+            return "prediction"
+        return "update of a net" if self.n_models > 1 else "update"
 
     @property
     def n_updates(self) -> int:
         """Updates of one epoch."""
         return 1 if self.task == "predict" else self.n_samples // self.rows
+
+    @property
+    def n_units(self) -> int:
+        """How many times an epoch does what the time is given for."""
+        return self.n_updates * self.n_models
 
     @property
     def n_visits(self) -> int:
@@ -147,11 +158,33 @@ _SMALL = replace(
     _FASHION, id="fashion-small", title="Fashion-MNIST 784-64-64-10, batch 128, SGD", sizes=(784, 64, 64, 10)
 )
 
+_SWEEP = replace(
+    _SEED2,
+    id="sweep-1",
+    title="1,000 nets 4-5-3 sigmoid at once, batch 1",
+    dtype="float32",
+    n_models=1000,
+    threaded=True,
+    peers=MANY_PEERS,
+)
+
 _ALL = (
     _SEED,
     replace(_SEED, id="seed-10", title="4-3 sigmoid, batch 10", batch_size=10),
     _SEED2,
     replace(_SEED2, id="seed2-10", title="4-5-3 sigmoid, batch 10", batch_size=10),
+    _SWEEP,
+    replace(_SWEEP, id="sweep-10", title="1,000 nets 4-5-3 sigmoid at once, batch 10", batch_size=10),
+    replace(
+        _SWEEP,
+        id="sweep-regress",
+        title="100 nets 4-5-3 tanh at once, batch 10",
+        hidden="tanh",
+        output="identity",
+        loss="mean_squares",
+        batch_size=10,
+        n_models=100,
+    ),
     Workload(
         id="chains",
         title="matrix exponential, 4-32-16-4 tanh, full batch, Adam",
@@ -207,8 +240,3 @@ WORKLOADS: Mapping[str, Workload] = MappingProxyType({workload.id: workload for 
 
 START = replace(_SEED2, id="start", title="import, and the first fit of a process (4-5-3, one epoch)", epochs=1)
 """What the first fit of a fresh process trains; see ``start.py``."""
-
-NOT_YET: Mapping[str, str] = MappingProxyType(
-    {"sweep": "1,000 nets 4-5-3 at once: tinynet trains one net at a time so far, so there is nothing to measure."}
-)
-"""Workloads that are planned, and why they do not run."""

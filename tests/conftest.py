@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import os
 
 import pytest
@@ -28,3 +30,30 @@ def backend(request: pytest.FixtureRequest) -> str:
 def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep a backend that the user has set out of the tests."""
     monkeypatch.delenv("TINYNET_BACKEND", raising=False)
+
+
+def _has_gpu() -> bool:
+    """Tell whether CuPy is installed and finds a device."""
+    if importlib.util.find_spec("cupy") is None:
+        return False
+    cupy = importlib.import_module("cupy")
+    try:
+        return bool(cupy.cuda.runtime.getDeviceCount() > 0)
+    except cupy.cuda.runtime.CUDARuntimeError:
+        return False
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Without a GPU, leave out the tests that need one; asked for by ``-m``, they say why they are skipped."""
+    if config.option.markexpr or _has_gpu():
+        return
+    needing = [item for item in items if item.get_closest_marker("gpu") is not None]
+    if needing:
+        config.hook.pytest_deselected(items=needing)
+        left_out = set(needing)
+        items[:] = [item for item in items if item not in left_out]
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    """Say whether the tests on a GPU run."""
+    return "gpu: its tests run" if _has_gpu() else "gpu: none that CuPy finds, so its tests are left out; see -m gpu"

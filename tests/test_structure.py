@@ -25,8 +25,8 @@ LEVELS = [
     {"__main__"},
     {"cli", "commands"},
     {"notebook", "estimators"},
-    {"ensemble", "sweeps"},
-    {"info", "plots", "datasets"},
+    {"ensemble", "ensemble_files", "ensemble_trainer", "ensemble_watch", "sweeps"},
+    {"info", "datasets"},
     {
         "model",
         "trainer",
@@ -34,6 +34,12 @@ LEVELS = [
         "assembly",
         "summary",
         "modelfile",
+        "exchange",
+        "plots",
+        "figures",
+        "loggers",
+        "live",
+        "pruning",
         "checkpoints",
         "callbacks",
         "history",
@@ -44,7 +50,8 @@ LEVELS = [
     {"program"},
     {"arrays", "checks", "config", "errors"},
 ]
-HEAVY = {"numba", "scipy", "cupy", "tinynet_kernels", "rich", "matplotlib", "pandas", "llvmlite"}
+OPTIONAL = {"safetensors", "onnx", "torch", "sklearn", "tensorboardX", "IPython", "optuna"}
+HEAVY = {"numba", "scipy", "cupy", "tinynet_kernels", "rich", "matplotlib", "pandas", "llvmlite", *OPTIONAL}
 
 
 def modules() -> list[Path]:
@@ -167,3 +174,23 @@ def test_every_optimizer_has_a_kernel_that_takes_its_settings(backend: str) -> N
     for name, cls in OPTIMIZERS.items():
         parameters = list(inspect.signature(getattr(kernels, f"{name}_step")).parameters)
         assert parameters[5:] == list(cls().settings()), name
+
+
+def test_nothing_outside_the_backends_asks_which_one_it_is_on() -> None:
+    """No module but those of the backends imports one, or compares a backend's name or its class with anything."""
+    for path in modules():
+        if "backends" in path.parts:
+            continue
+        place = str(path.relative_to(ROOT))
+        for name in imports(path):
+            allowed = {"tinynet.backends", "tinynet.backends.base", "tinynet.backends.loop"}
+            allowed.add("tinynet.backends.cupy_environment")  # What is installed; for `tinynet info`.
+            assert not name.startswith("tinynet.backends") or name in allowed, f"{place} imports {name}"
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Compare | ast.Match | ast.Subscript):
+                told = [inner for inner in ast.walk(node) if isinstance(inner, ast.Attribute) and inner.attr == "name"]
+                owners = {ast.unparse(inner.value) for inner in told}
+                asked = {owner for owner in owners if owner.rpartition(".")[2].strip("_") in ("backend", "place")}
+                assert not asked, f"{place}, line {node.lineno}, asks for the name of a backend"
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "isinstance":
+                assert "backend" not in ast.unparse(node.args[0]), f"{place}, line {node.lineno}, asks for its class"

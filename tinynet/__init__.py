@@ -8,6 +8,9 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from tinynet.arrays import numpy_namespace
 from tinynet.backends import available, get_backend, use_backend
 from tinynet.callbacks import (
@@ -19,15 +22,17 @@ from tinynet.callbacks import (
     ProgressBar,
     ReduceLROnPlateau,
 )
+from tinynet.ensemble import Ensemble
 from tinynet.errors import (
     BackendUnavailableError,
     DependencyError,
+    DeviceMemoryError,
     DivergenceError,
     ModelFileError,
     TinynetError,
 )
 from tinynet.gradcheck import GradientCheck, gradient_check
-from tinynet.history import History
+from tinynet.history import EnsembleHistory, History
 from tinynet.initializers import (
     Constant,
     Glorot,
@@ -68,7 +73,27 @@ from tinynet.modelfile import load_model as load
 from tinynet.optimizers import SGD, Adam, AdamW, Optimizer, RMSprop
 from tinynet.schedules import CosineDecay, ExponentialDecay, Schedule, StepDecay, Warmup
 
+if TYPE_CHECKING:
+    from tinynet.exchange.sklearn import from_sklearn
+    from tinynet.exchange.torch import from_torch
+    from tinynet.live import LivePlot
+    from tinynet.loggers import JSONLogger, LambdaSink, TensorBoardLogger
+    from tinynet.plots import plot_weights
+    from tinynet.pruning import OptunaPruning
+
 __version__ = "0.1.0"
+
+_ON_FIRST_USE = {
+    "JSONLogger": "tinynet.loggers",
+    "LambdaSink": "tinynet.loggers",
+    "LivePlot": "tinynet.live",
+    "OptunaPruning": "tinynet.pruning",
+    "TensorBoardLogger": "tinynet.loggers",
+    "from_sklearn": "tinynet.exchange.sklearn",
+    "from_torch": "tinynet.exchange.torch",
+    "plot_weights": "tinynet.plots",
+}
+"""Names whose modules are imported when they are first used: few programs need them, all pay for an import."""
 
 __all__ = [
     "ELU",
@@ -85,9 +110,12 @@ __all__ = [
     "CosineDecay",
     "CrossEntropy",
     "DependencyError",
+    "DeviceMemoryError",
     "DivergenceError",
     "Dropout",
     "EarlyStopping",
+    "Ensemble",
+    "EnsembleHistory",
     "ExponentialDecay",
     "Glorot",
     "GradientCheck",
@@ -96,11 +124,14 @@ __all__ = [
     "Huber",
     "Identity",
     "Initializer",
+    "JSONLogger",
     "LambdaCallback",
+    "LambdaSink",
     "Layer",
     "LeCun",
     "LeakyReLU",
     "Linear",
+    "LivePlot",
     "Loss",
     "MeanAbsoluteError",
     "MeanSquaredError",
@@ -109,6 +140,7 @@ __all__ = [
     "Normalize",
     "Ones",
     "Optimizer",
+    "OptunaPruning",
     "ProgressBar",
     "RMSprop",
     "ReLU",
@@ -121,14 +153,29 @@ __all__ = [
     "Softplus",
     "StepDecay",
     "Tanh",
+    "TensorBoardLogger",
     "TinynetError",
     "Uniform",
     "Warmup",
     "Zeros",
     "available",
+    "from_sklearn",
+    "from_torch",
     "get_backend",
     "gradient_check",
     "load",
     "numpy_namespace",
+    "plot_weights",
     "use_backend",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _ON_FIRST_USE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(_ON_FIRST_USE[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

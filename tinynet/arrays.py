@@ -5,6 +5,7 @@ Nothing here imports pandas, polars, SciPy or CuPy: their objects are known by w
 
 from __future__ import annotations
 
+import math
 import mmap
 from types import ModuleType
 from typing import Any
@@ -55,8 +56,17 @@ def numpy_namespace(array: object) -> ModuleType:
     return np
 
 
+def refuse_cupy(data: Any, name: str) -> None:
+    """Raise TypeError for a CuPy array, where only host memory will do."""
+    if is_cupy(data):
+        raise TypeError(
+            f"{name} must be in host memory for this backend; got a CuPy array. Call {name}.get(), or use "
+            "backend='gpu'."
+        )
+
+
 def as_real_array(data: Any, name: str) -> NDArray[Any]:
-    """Return ``data`` as an array of real numbers, without a copy where that is possible.
+    """Return ``data`` as an array of real numbers in host memory, without a copy where that is possible.
 
     Raises
     ------
@@ -65,11 +75,7 @@ def as_real_array(data: Any, name: str) -> NDArray[Any]:
     ValueError
         For ragged lists.
     """
-    if is_cupy(data):
-        raise TypeError(
-            f"{name} must be in host memory for this backend; got a CuPy array. Call {name}.get(), or use "
-            "backend='gpu'."
-        )
+    refuse_cupy(data, name)
     if isinstance(data, np.ma.MaskedArray):
         raise TypeError(
             f"{name} must be a plain array; got a masked array, whose mask would be lost. "
@@ -81,6 +87,14 @@ def as_real_array(data: Any, name: str) -> NDArray[Any]:
         return _from_frame(data, name)
     array = _from_any(data, name)
     return _real(array, name)
+
+
+def as_real_array_anywhere(data: Any, name: str) -> Any:
+    """Return ``as_real_array``'s array, but let a CuPy array of real numbers stay where it is.
+
+    For data that a backend has admitted: see ``Backend.admit``.
+    """
+    return _real(data, name) if is_cupy(data) else as_real_array(data, name)
 
 
 def _from_any(data: Any, name: str) -> NDArray[Any]:
@@ -134,18 +148,20 @@ def _real(array: NDArray[Any], name: str) -> NDArray[Any]:
 
 
 def check_finite(array: Any, name: str) -> None:
-    """Raise ValueError if any element is NaN or infinite; reads ``array`` a block of rows at a time."""
+    """Raise ValueError if any element is NaN or infinite.
+
+    Reads an array in host memory a block of rows at a time; one on a GPU at once, and waits for the device once.
+    """
     if array.dtype.kind != "f":
         return
-    for start in range(0, len(array), CHECK_ROWS):
-        block = array[start : start + CHECK_ROWS]
-        # The sum is finite unless an element is not, or it overflows: then the elements decide.
-        with np.errstate(all="ignore"):
-            if np.isfinite(block.sum()):
-                continue
-        bad = np.argwhere(~np.isfinite(block))
-        if len(bad):
-            place = tuple(int(i) for i in bad[0])
+    rows = CHECK_ROWS if isinstance(array, np.ndarray) else max(1, len(array))
+    for start in range(0, len(array), rows):
+        block = array[start : start + rows]
+        if _sum_is_finite(block):
+            continue
+        bad = numpy_namespace(block).nonzero(~numpy_namespace(block).isfinite(block))
+        if len(bad[0]):
+            place = tuple(int(axis[0]) for axis in bad)
             value, row = block[place], place[0] + start
             where = f"row {row}" + (f", column {place[1]}" if len(place) > 1 else "")
             raise ValueError(
@@ -153,10 +169,30 @@ def check_finite(array: Any, name: str) -> None:
             )
 
 
-def as_samples(data: Any, name: str, n_columns: int | None, dtype: str, *, expects: str = "the model") -> NDArray[Any]:
+def _sum_is_finite(block: Any) -> bool:
+    """Tell whether the sum is finite: then all elements are; where it is not, it may only have overflowed."""
+    with np.errstate(all="ignore"):
+        return math.isfinite(float(block.sum()))
+
+
+def read(*scalars: Any) -> list[float]:
+    """Return arrays of one element as numbers; those on a GPU in one transfer.
+
+    Examples
+    --------
+    >>> read(np.arange(3).max(), np.array([True, False]).all())
+    [2.0, 0.0]
+    """
+    xp = numpy_namespace(scalars[0])
+    numbers: list[float] = xp.stack([xp.asarray(scalar, dtype="float64") for scalar in scalars]).tolist()
+    return numbers
+
+
+def as_samples(data: Any, name: str, n_columns: int | None, dtype: str, *, expects: str = "the model") -> Any:
     """Return data as a finite, C-contiguous (n_samples, n_columns) array of ``dtype``.
 
-    A ``numpy.memmap`` is left on disk, in its own dtype: batches are converted as they are read.
+    A ``numpy.memmap`` is left on disk, in its own dtype: batches are converted as they are read. A CuPy array, which a
+    backend must have admitted, stays on its device, and is not copied if it fits as it is.
 
     Parameters
     ----------
@@ -174,7 +210,7 @@ def as_samples(data: Any, name: str, n_columns: int | None, dtype: str, *, expec
     TypeError, ValueError
         What was expected, what was got, and the remedy.
     """
-    array = as_real_array(data, name)
+    array = as_real_array_anywhere(data, name)
     wanted = f"(batch, {n_columns if n_columns is not None else 'columns'})"
     if array.ndim == 1:
         raise ValueError(
@@ -185,9 +221,20 @@ def as_samples(data: Any, name: str, n_columns: int | None, dtype: str, *, expec
         raise ValueError(f"{expects} expects {name} of shape {wanted}; got {array.shape}. Check the number of columns.")
     if array.shape[0] == 0 or array.shape[1] == 0:
         raise ValueError(f"{expects} expects at least one sample and one column in {name}; got shape {array.shape}.")
+    if is_cupy(array):
+        return _on_device(array, name, dtype)
     check_finite(array, name)
     if on_disk(array) and array.flags.c_contiguous:
         return array
+    return convert(array, name, dtype)
+
+
+def _on_device(array: Any, name: str, dtype: str) -> Any:
+    """Convert an array on a GPU; what came out finite was finite and fits, so the device is waited for once."""
+    result = numpy_namespace(array).ascontiguousarray(array, dtype=dtype)
+    if array.dtype.kind != "f" or _sum_is_finite(result):
+        return result
+    check_finite(array, name)
     return convert(array, name, dtype)
 
 
@@ -200,15 +247,16 @@ def on_disk(array: Any) -> bool:
     return False
 
 
-def convert(array: NDArray[Any], name: str, dtype: str) -> NDArray[Any]:
+def convert(array: Any, name: str, dtype: str) -> Any:
     """Return a finite array in ``dtype``, C-contiguous; an overflow on the way is an error, not an infinity."""
+    xp = numpy_namespace(array)
     if array.dtype == dtype:
-        return np.ascontiguousarray(array)
+        return xp.ascontiguousarray(array)
     with np.errstate(over="ignore"):
-        result = np.ascontiguousarray(array, dtype=dtype)
-    if array.dtype.kind == "f" and array.dtype.itemsize > result.dtype.itemsize and not np.isfinite(result).all():
+        result = xp.ascontiguousarray(array, dtype=dtype)
+    if array.dtype.kind == "f" and array.dtype.itemsize > result.dtype.itemsize and not xp.isfinite(result).all():
         raise ValueError(
-            f"{name} must fit into {dtype}; its largest magnitude is {np.abs(array).max():g}. "
+            f"{name} must fit into {dtype}; its largest magnitude is {float(abs(array).max()):g}. "
             "Scale the data, or build the model with dtype='float64'."
         )
     return result

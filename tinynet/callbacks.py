@@ -114,7 +114,7 @@ class _Monitor(Callback):
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Take up what a checkpoint kept."""
-        self.best, self.best_epoch, self.wait = state["best"], state["best_epoch"], state["wait"]
+        self.best, self.best_epoch, self.wait = float(state["best"]), int(state["best_epoch"]), int(state["wait"])
 
 
 class EarlyStopping(_Monitor):
@@ -173,7 +173,10 @@ class EarlyStopping(_Monitor):
     def load_state(self, state: dict[str, Any]) -> None:
         """Take up what a checkpoint kept."""
         super().load_state(state)
-        self.best_parameters = state.get("best_parameters")
+        best = state.get("best_parameters")
+        if best is not None and best.shape != (self.model.n_parameters,):
+            raise ValueError(f"the best weights have shape {best.shape}; expected {(self.model.n_parameters,)}")
+        self.best_parameters = best
 
 
 class ReduceLROnPlateau(_Monitor):
@@ -245,7 +248,15 @@ class Checkpoint(Callback):
         self.looks_every = 1 if best_path is not None or unit == "update" else self.every
 
     def on_train_begin(self, logs: Logs) -> None:
-        """Say now, not after hours, that the folder is missing."""
+        """Say now, not after hours, that the folder is missing or the name of the best model is none for a model."""
+        from tinynet.modelfile import check_name, is_safetensors
+
+        if is_safetensors(self.path):
+            raise ValueError(
+                f"Checkpoint writes .npz files; got {str(self.path)!r}. Only best_path may be safetensors."
+            )
+        if self.best_path is not None:
+            check_name(self.best_path)
         paths = [self.path] if self.best_path is None else [self.path, Path(self.best_path)]
         for path in paths:
             folder = path.resolve().parent

@@ -22,7 +22,7 @@ def save_checkpoint(trainer: Trainer, path: Path_) -> None:
     to_numpy = model.backend.to_numpy
     header, arrays = describe_model(model, portable=False)
     arrays["training.moments"] = to_numpy(state.moments)
-    arrays["training.best_parameters"] = trainer.best_parameters
+    arrays["training.best_parameters"] = to_numpy(trainer.best_parameters)
     if trainer.order is not None:
         arrays["training.order"] = trainer.order
     callbacks = []
@@ -71,7 +71,9 @@ def load_checkpoint(trainer: Trainer, path: Path_) -> None:
                 f"{str(path)!r} is a {header.get('kind')!r} file; resume_from expects a checkpoint. "
                 "Write one with callbacks=[tn.Checkpoint(path)], or use tinynet.load for a model."
             )
-        found = training.get("fingerprint", {})
+        found = training.get("fingerprint")
+        if not isinstance(found, dict):
+            raise ModelFileError(f"{str(path)!r} is not a whole checkpoint: it does not tell of which training.")
         for name, value in expected.items():
             if found.get(name) != value:
                 raise ValueError(
@@ -82,50 +84,74 @@ def load_checkpoint(trainer: Trainer, path: Path_) -> None:
     header, arrays = read_archive(path, check)
     try:
         _restore(trainer, header["training"], arrays)
-    except (KeyError, TypeError, AttributeError, IndexError) as error:
+    except ModelFileError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
         raise ModelFileError(f"{str(path)!r} is not a whole checkpoint: {error!r} is missing or damaged.") from error
 
 
 def _restore(trainer: Trainer, training: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> None:
-    """Check everything first, then change the model and the trainer."""
+    """Check everything first, then change the trainer and its callbacks, and last the model."""
     model, state = trainer.model, trainer.model.state
-    n, n_moments = model.program.n_parameters, trainer.optimizer.n_moments
     parameters = trained_values(model.layers, arrays)
-    held = {name: arrays[f"training.{name}"] for name in ("best_parameters", "moments")}
-    wanted = {"parameters": (n,), "best_parameters": (n,), "moments": (n_moments, n)}
-    for name, array in {"parameters": parameters, **held}.items():
-        shape = wanted[name]
+    best, moments = arrays["training.best_parameters"], arrays["training.moments"]
+    n, n_moments = model.program.n_parameters, trainer.optimizer.n_moments
+    for name, array, shape in (
+        ("parameters", parameters, (n,)),
+        ("best_parameters", best, (n,)),
+        ("moments", moments, (n_moments, n)),
+    ):
         if array.shape != shape or array.dtype != model.dtype:
             raise ModelFileError(f"checkpoint array {name} has shape {array.shape}, {array.dtype}; expected {shape}.")
-    order = arrays.get("training.order")
-    if order is not None and (
-        order.shape != (trainer.n_visits,) or order.min() < 0 or order.max() >= len(trainer.data)
-    ):
-        raise ModelFileError("the sample order in the checkpoint does not fit the data.")
+    counters = {name: _counter(training, name) for name in ("epoch", "visit", "updates")}
+    floats = {name: float(training[name]) for name in ("partial_loss", "rate_factor", "best_loss")}
+    counts = {name: _counter(training, name) for name in ("step", "draws", "dropout_seed")}
+    order = _checked_order(trainer, arrays.get("training.order"), counters["visit"])
     rng = np.random.default_rng()
     rng.bit_generator.state = training["rng"]
-    counters = {name: int(training[name]) for name in ("epoch", "visit", "updates")}
-    floats = {name: float(training[name]) for name in ("partial_loss", "rate_factor", "best_loss")}
-    counts = {name: int(training[name]) for name in ("step", "draws", "dropout_seed")}
+    stop_reason = training["stop_reason"]
+    if not isinstance(stop_reason, str | None):
+        raise TypeError(f"stop_reason {stop_reason!r}")
     states = []
     for position, entry in enumerate(training["callbacks"]):
         remembered = {name: arrays[f"callback{position}.{name}"] for name in entry["arrays"]}
         states.append({**entry["values"], **remembered})
+    callbacks = _with_state(trainer)
+    if len(states) != len(callbacks):
+        raise ModelFileError(f"the checkpoint holds the states of {len(states)} callbacks; expected {len(callbacks)}.")
 
+    trainer.history.load_state(training["history"])
+    for callback, kept in zip(callbacks, states, strict=True):
+        callback.load_state(kept)
     model.prepare_optimizer(trainer.optimizer)
     model.set_flat_parameters(parameters)
-    state.moments[...] = model.backend.asarray(arrays["training.moments"])
+    state.moments[...] = model.backend.asarray(moments)
     model.rng = rng
     for target, values in ((state, counts), (trainer, counters), (trainer, floats)):
         for name, value in values.items():
             setattr(target, name, value)
     trainer.order = order
-    trainer.best_parameters = arrays["training.best_parameters"]
-    trainer.history.load_state(training["history"])
-    trainer.history.stop_reason = training["stop_reason"]
+    trainer.best_parameters[...] = model.backend.asarray(best)
+    trainer.history.stop_reason = stop_reason
     model.stop_training = bool(training["stopped"])
-    for callback, kept in zip(_with_state(trainer), states, strict=True):
-        callback.load_state(kept)
+
+
+def _counter(training: dict[str, Any], name: str) -> int:
+    value = training[name]
+    if not isinstance(value, int) or not 0 <= value < 2**63:
+        raise ModelFileError(f"the checkpoint's {name} must be a whole number from 0 to 2**63 - 1; got {value!r}.")
+    return value
+
+
+def _checked_order(trainer: Trainer, order: NDArray[Any] | None, visit: int) -> NDArray[Any] | None:
+    """Return the order of the samples in an epoch that was interrupted, if it fits the data and the place in it."""
+    fits = visit < trainer.n_visits and (order is not None) == (visit > 0 and trainer.shuffle is not False)
+    if order is not None and fits:
+        fits = order.shape == (trainer.n_visits,) and order.dtype == np.int64
+        fits = fits and bool(order.min() >= 0 and order.max() < len(trainer.data))
+    if not fits:
+        raise ModelFileError("the sample order in the checkpoint does not fit the data.")
+    return order
 
 
 def _fingerprint(trainer: Trainer) -> dict[str, Any]:

@@ -30,12 +30,41 @@ def number(
         result = float(value)
     except (TypeError, ValueError):
         raise TypeError(f"{name} must be a number; got {value!r}.") from None
+    except OverflowError:
+        result = math.inf  # A whole number beyond all floats.
     if math.isfinite(result) and result > above and result >= at_least and result < below:
         return result
     bounds = [f"> {above:g}"] * (above > -math.inf) + [f">= {at_least:g}"] * (at_least > -math.inf)
     bounds += [f"< {below:g}"] * (below < math.inf)
     wanted = " and ".join(bounds)
     raise ValueError(f"{name} must be a finite number{' ' * bool(bounds)}{wanted}; got {value!r}.")
+
+
+def setting(
+    name: str, value: Any, *, above: float = -math.inf, at_least: float = -math.inf, below: float = math.inf
+) -> float | tuple[float, ...]:
+    """Return ``value`` as a number within its bounds, or as one for each model of an ensemble.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As for ``number``; the message tells which of several values it is.
+
+    Examples
+    --------
+    >>> setting("rate", 0.5), setting("rate", [0.1, 0.2])
+    (0.5, (0.1, 0.2))
+    """
+    shape = getattr(value, "shape", None)
+    if shape is None and isinstance(value, list | tuple):
+        shape = (len(value),)
+    if not shape:
+        return number(name, value, above=above, at_least=at_least, below=below)
+    if len(shape) != 1:
+        raise ValueError(f"{name} must be a number, or a sequence with one for each model; got shape {shape}.")
+    return tuple(
+        number(f"{name}[{i}]", entry, above=above, at_least=at_least, below=below) for i, entry in enumerate(value)
+    )
 
 
 def whole(name: str, value: Any, *, at_least: int = 1) -> int:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 import tinynet
-from tinynet.backends import NAMES
+from tinynet.backends import NAMES, parsed
 from tinynet.checks import number, whole
 from tinynet.commands import config, predict, train
 from tinynet.datasets.targets import TASKS
@@ -23,6 +23,8 @@ from tinynet.optimizers import OPTIMIZERS
 
 FAILED, INTERRUPTED, CLOSED = 2, 130, 141
 """Exit codes: an error; Ctrl-C; whoever read our output went away (128 and the number of the signal, as a shell's)."""
+
+BACKEND_HELP = f"what computes: auto, {', '.join(NAMES)}, or gpu:1 for the second GPU (TINYNET_BACKEND, else auto)"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -126,7 +128,7 @@ def _train(parser: argparse.ArgumentParser) -> None:
         "--early-stopping", type=_whole("--early-stopping", 0), metavar="N", help="stop after N epochs without progress"
     )
     fit("--seed", type=_whole("--seed", 0), default=0, metavar="N", help="of all random numbers (0)")
-    fit("--backend", choices=["auto", *NAMES], help="what computes (TINYNET_BACKEND, else auto)")
+    fit("--backend", type=_backend, metavar="NAME", help=BACKEND_HELP)
     files = parser.add_argument_group("files").add_argument
     files("--out", metavar="FILE", help=f"the model ({train.OUT})")
     files("--plot", metavar="FILE", help=f"the losses, as .png, .svg or .pdf, or none ({train.PLOT})")
@@ -146,7 +148,7 @@ def _train(parser: argparse.ArgumentParser) -> None:
 def _model_and_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help="a file that `tinynet train` or net.save wrote")
     parser.add_argument("data", metavar="DATA", help="CSV, NPY or NPZ file, IDX file or folder of IDX files")
-    parser.add_argument("--backend", choices=["auto", *NAMES], help="what computes (TINYNET_BACKEND, else auto)")
+    parser.add_argument("--backend", type=_backend, metavar="NAME", help=BACKEND_HELP)
 
 
 def _predict(parser: argparse.ArgumentParser) -> None:
@@ -210,6 +212,13 @@ def _whole(name: str, at_least: int = 1) -> Callable[[str], int]:
 
 def _number(name: str) -> Callable[[str], float]:
     return _option(lambda text: number(name, _as_number(text, float), above=0.0))
+
+
+@_option
+def _backend(text: str) -> str:
+    """Return the name of a backend, with the number of a device or without."""
+    parsed(text, "the backend")
+    return text
 
 
 @_option

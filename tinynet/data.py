@@ -9,19 +9,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinynet.backends.base import Array
+from tinynet.arrays import numpy_namespace
+from tinynet.backends.base import Array, Backend
 from tinynet.checks import number
 from tinynet.losses import Loss, as_weights
 
 
 @dataclass
 class Data:
-    """Checked samples, with their targets and weights; ``y_host`` are the targets in host memory."""
+    """Checked samples, with their targets and weights, where ``backend`` reads them."""
 
+    backend: Backend
     x: Array
     y: Array
     weight: Array | None = None
-    y_host: NDArray[Any] | None = None
+    _y_host: NDArray[Any] | None = None
 
     def __len__(self) -> int:
         return len(self.x)
@@ -29,41 +31,60 @@ class Data:
     def part(self, start: int, stop: int) -> Data:
         """Return a range of rows, without a copy."""
         weight = None if self.weight is None else self.weight[start:stop]
-        return Data(self.x[start:stop], self.y[start:stop], weight)
+        y_host = None if self._y_host is None else self._y_host[start:stop]
+        return Data(self.backend, self.x[start:stop], self.y[start:stop], weight, y_host)
+
+    @property
+    def streamed(self) -> bool:
+        """Whether the data stay in host memory and go to the backend in chunks."""
+        return numpy_namespace(self.x) is not self.backend.namespace
+
+    @property
+    def y_host(self) -> NDArray[Any]:
+        """The targets in host memory, for metrics; brought there once, when somebody first asks."""
+        if self._y_host is None:
+            self._y_host = self.backend.to_numpy(self.y)
+        return self._y_host
 
 
 def checked_data(
-    samples: NDArray[Any],
+    samples: Array,
     y: Any,
     loss: Loss,
     n_out: int,
     dtype: str,
+    backend: Backend,
     sample_weight: Any = None,
     class_weight: Mapping[int, float] | str | None = None,
 ) -> Data:
-    """Return samples with the targets and weights that go with them, in host memory.
+    """Return samples with the targets and weights that go with them, where the backend reads them.
 
     Raises
     ------
     ValueError, TypeError
         If anything does not fit to the loss or to the samples.
     """
-    targets = loss.check_target(y, n_out, dtype)
+    targets = loss.check_target(backend.admit(y, "y"), n_out, dtype)
     if len(samples) != len(targets):
         raise ValueError(
             f"x and y must have as many samples as each other; got {len(samples)} and {len(targets)}. "
             "Check that no rows were dropped from one of them only."
         )
-    weight = None if sample_weight is None else as_weights(sample_weight, len(samples), dtype)
+    weight = None
+    if sample_weight is not None:
+        weight = as_weights(backend.admit(sample_weight, "sample_weight"), len(samples), dtype)
+    y_host = backend.to_numpy(targets) if class_weight is not None or isinstance(targets, np.ndarray) else None
     if class_weight is not None:
-        factors = _class_weights(targets, class_weight).astype(dtype)
-        weight = factors if weight is None else weight * factors
+        assert y_host is not None
+        factors = _class_weights(y_host, class_weight).astype(dtype)
+        weight = factors if weight is None else backend.to_numpy(weight) * factors
     if weight is not None and loss.is_custom and not loss.takes_sample_weight:
         raise ValueError(
             f"{type(loss).__name__} takes no sample weights. Give its forward and backward a third argument "
             "sample_weight, and set takes_sample_weight = True."
         )
-    return Data(samples, targets, weight, targets)
+    x, y, weight = backend.hold(x=samples, y=targets, sample_weight=weight)
+    return Data(backend, x, y, weight, y_host)
 
 
 def split_data(data: Data, share: float) -> tuple[Data, Data]:
@@ -71,10 +92,7 @@ def split_data(data: Data, share: float) -> tuple[Data, Data]:
     n = len(data) - max(1, round(len(data) * share))
     if n < 1:
         raise ValueError(f"validation_split={share:g} leaves none of {len(data)} samples to train on. Lower it.")
-    assert data.y_host is not None
-    parts = data.part(0, n), data.part(n, len(data))
-    parts[0].y_host, parts[1].y_host = data.y_host[:n], data.y_host[n:]
-    return parts
+    return data.part(0, n), data.part(n, len(data))
 
 
 def checked_validation(given: Any) -> tuple[Any, ...]:

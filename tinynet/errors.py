@@ -18,6 +18,14 @@ class BackendUnavailableError(TinynetError, RuntimeError):
     """A backend that was asked for by name cannot run on this machine."""
 
 
+class DeviceMemoryError(TinynetError, MemoryError):
+    """A GPU has no room for what was to be allocated; the message has the sizes, and what helps.
+
+    The model is intact: it holds the weights that it had before the call, or, in ``fit``, those of its last complete
+    epoch; the optimizer starts afresh.
+    """
+
+
 class DependencyError(TinynetError, ImportError):
     """An optional package is needed for this feature; the message has the command that installs it."""
 

@@ -16,6 +16,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tokenize import TokenError
 from typing import IO, Any
 
 import numpy as np
@@ -28,6 +29,11 @@ VERSION = 1
 HEADER = "header.json"
 
 Path_ = str | os.PathLike[str]
+
+DTYPES = {
+    dtype.str: dtype for code in "?bBhHiIlLqQefdg" for dtype in (np.dtype(code), np.dtype(code).newbyteorder("S"))
+}
+"""What arrays may be made of. NumPy's own reading of a dtype evaluates parts of its text."""
 
 
 @contextmanager
@@ -77,6 +83,13 @@ def _sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
+def write_header(header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> str:
+    """Return the JSON text of a header, with the shape and the dtype of each array."""
+    listed = {name: {"shape": list(array.shape), "dtype": array.dtype.str} for name, array in arrays.items()}
+    head = {"format": FORMAT, "version": VERSION, **header, "arrays": listed}
+    return json.dumps(head, allow_nan=True)
+
+
 def write_archive(path: Path_, header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> None:
     """Write a header and named arrays to ``path``.
 
@@ -85,9 +98,7 @@ def write_archive(path: Path_, header: dict[str, Any], arrays: dict[str, NDArray
     OSError
         If the disk is full, the folder is missing or not writable: what was at ``path`` stays.
     """
-    listed = {name: {"shape": list(array.shape), "dtype": array.dtype.str} for name, array in arrays.items()}
-    head = {"format": FORMAT, "version": VERSION, **header, "arrays": listed}
-    text = json.dumps(head, allow_nan=True).encode()
+    text = write_header(header, arrays).encode()
     with atomic_open(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
         archive.writestr(HEADER, text)
         for name, array in arrays.items():
@@ -112,7 +123,7 @@ def read_archive(
     """
     name = os.fspath(path)
     entries = _read_entries(Path(path).read_bytes(), name)
-    header = _read_header(entries.pop(HEADER, None), name)
+    header = read_header(entries.pop(HEADER, None), name)
     if check is not None:
         check(header)
     return header, _read_arrays(entries, header, name)
@@ -144,10 +155,17 @@ def _read_entries(data: bytes, name: str) -> dict[str, bytes]:
         ) from error
 
 
-def _read_header(text: bytes | None, name: str) -> dict[str, Any]:
+def read_header(text: bytes | str | None, name: str) -> dict[str, Any]:
+    """Return the header of a file from its JSON text, or None where the file has none.
+
+    Raises
+    ------
+    ModelFileError
+        If it is missing, not JSON, not tinynet's, or of a newer version.
+    """
     foreign = f"{name!r} is not a tinynet model file: expected a header of format {FORMAT!r}"
     if text is None:
-        raise ModelFileError(f"{foreign}; got an archive without {HEADER}. Save models with net.save(path).")
+        raise ModelFileError(f"{foreign}; got a file without a header. Save models with net.save(path).")
     try:
         header = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -177,13 +195,16 @@ def _read_arrays(entries: dict[str, bytes], header: dict[str, Any], name: str) -
 
 def _read_array(data: bytes, entry: dict[str, Any]) -> NDArray[Any]:
     """Parse one ``.npy``; its bytes are in memory, so a forged shape cannot ask for more than the file has."""
-    shape, dtype = tuple(entry["shape"]), np.dtype(entry["dtype"])
-    if dtype.kind not in "biuf" or any(not isinstance(n, int) or n < 0 for n in shape):
-        raise ValueError(f"expected numbers; got dtype {dtype}, shape {shape}")
+    shape, dtype = tuple(entry["shape"]), DTYPES[entry["dtype"]]
+    if any(not isinstance(n, int) or n < 0 for n in shape):
+        raise ValueError(f"expected lengths of axes; got shape {shape}")
     buffer = io.BytesIO(data)
     if np.lib.format.read_magic(buffer) != (1, 0):
         raise ValueError("expected .npy version 1.0")
-    got_shape, fortran, got_dtype = np.lib.format.read_array_header_1_0(buffer)
+    try:
+        got_shape, fortran, got_dtype = np.lib.format.read_array_header_1_0(buffer)
+    except (SyntaxError, TokenError) as error:  # What NumPy lets through of Python's parser.
+        raise ValueError(f"expected the header of an array; got none: {error}") from error
     if (got_shape, got_dtype) != (shape, dtype) or fortran:
         raise ValueError(f"expected shape {shape} and dtype {dtype}; got {got_shape} and {got_dtype}")
     count = 1

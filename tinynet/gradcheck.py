@@ -96,19 +96,24 @@ def gradient_check(
     >>> tn.gradient_check(net, [[0.1, 0.2]], [[1.0, 0.0]], loss="mse").passed
     True
     """
-    copy = model.clone(dtype="float64")
-    chosen = get_loss(loss)
+    with model.backend.active():
+        return _checked(model.clone(dtype="float64"), x, y, get_loss(loss), sample_weight)
+
+
+def _checked(copy: Sequential, x: Any, y: Any, chosen: Loss, sample_weight: Any) -> GradientCheck:
+    """Check a float64 model that nobody needs afterwards."""
     data = copy._data(x, y, chosen, sample_weight)
     copy._require_adapted()
     spec = copy._loss_spec(chosen, data.y)
     plan = LoopPlan(Program(copy.program.ops, spec, None, "float64"), copy.backend, "gradient check")
-    samples = data.x.copy()
     parameters, backend = copy.state.parameters, copy.backend
+    samples, target = backend.asarray(data.x).copy(), backend.asarray(data.y)
+    weight = None if data.weight is None else backend.asarray(data.weight)
 
     def value() -> float:
-        return plan.gradient(copy.state, samples, data.y, data.weight)
+        return plan.gradient(copy.state, samples, target, weight)
 
-    d_input = backend.to_numpy(plan.input_gradient(copy.state, samples, data.y, data.weight)).ravel()
+    d_input = backend.to_numpy(plan.input_gradient(copy.state, samples, target, weight)).ravel()
     analytic = [backend.to_numpy(copy.state.gradients).copy(), d_input]
     numeric = [_differences(parameters, value), _differences(samples.reshape(-1), value)]
     names, groups = _names(copy, samples.shape)

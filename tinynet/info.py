@@ -11,10 +11,14 @@ from pathlib import Path
 
 import tinynet
 from tinynet.backends import available, get_backend
+from tinynet.backends.cupy_environment import conflict, cupy_distributions
 from tinynet.config import threads, usable_cores
 from tinynet.errors import BackendUnavailableError
 
-PACKAGES = ("numpy", "scipy", "numba", "matplotlib", "rich", "scikit-learn")
+PACKAGES = (
+    *("numpy", "scipy", "numba"),
+    *("matplotlib", "rich", "scikit-learn", "safetensors", "onnx", "tensorboardX", "optuna"),
+)
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
@@ -38,12 +42,6 @@ def installed(package: str) -> str | None:
         return None
 
 
-def cupy_distributions() -> list[str]:
-    """Return the installed distributions that hold the module ``cupy``; more than one overwrite each other."""
-    names = {(entry.name or "").lower() for entry in metadata.distributions()}
-    return sorted(name for name in names if name == "cupy" or name.startswith(("cupy-cuda", "cupy-rocm")))
-
-
 def _versions() -> Iterator[tuple[str, str]]:
     yield "tinynet", tinynet.__version__
     yield "python", f"{platform.python_version()} ({sys.executable})"
@@ -52,12 +50,9 @@ def _versions() -> Iterator[tuple[str, str]]:
     found = cupy_distributions()
     for package in found:
         yield package, installed(package) or ""
-    if len(found) > 1:
-        yield (
-            "",
-            f"{' and '.join(found)} overwrite each other's files. Remove them all and install one again: "
-            f"pip uninstall {' '.join(found)}",
-        )
+    clash = conflict(found)
+    if clash is not None:
+        yield "", clash
 
 
 def _machine() -> Iterator[tuple[str, str]]:
@@ -82,6 +77,8 @@ def processor() -> str:
 def _backends() -> Iterator[tuple[str, str]]:
     for name, problem in available().items():
         yield name, "works" if problem is None else problem
+        if problem is None:
+            yield from get_backend(name).describe().items()
     try:
         yield "in use", f"{get_backend().name} (TINYNET_BACKEND={os.environ.get('TINYNET_BACKEND', 'auto')})"
     except (BackendUnavailableError, ValueError) as error:

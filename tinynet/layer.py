@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinynet.arrays import as_samples
+from tinynet.arrays import as_real_array_anywhere, as_samples
 from tinynet.backends import get_backend
 from tinynet.backends.base import Array, Backend, State, views
 from tinynet.backends.loop import LoopPlan
@@ -124,7 +124,8 @@ class Layer:
     def forward(self, x: Any, training: bool = False) -> Array:
         """Return the output for ``x`` (n_samples, n_in), and remember what ``backward`` needs."""
         plan, state = self._alone(self._checked(x))
-        return self._like_caller(plan.forward(state, self._x, training))
+        with plan.backend.active():
+            return plan.backend.beside(plan.forward(state, self._x, training), self._given)
 
     def backward(self, grad: Any) -> Array:
         """Return the gradient with respect to the last input of ``forward``; overwrite the gradients of the parameters.
@@ -139,10 +140,13 @@ class Layer:
         plan, state = self._alone(self._x)
         assert self._backend is not None
         shape = (len(self._x), plan.program.n_out)
-        dy = self._backend.asarray(grad, self._dtype)
-        if dy.shape != shape:
-            raise ValueError(f"{self!r}.backward expects a gradient of shape {shape}, as its output; got {dy.shape}.")
-        return self._like_caller(plan.backward(state, dy))
+        given = as_real_array_anywhere(self._backend.admit(grad, "grad"), "grad")
+        if given.shape != shape:
+            raise ValueError(
+                f"{self!r}.backward expects a gradient of shape {shape}, as its output; got {given.shape}."
+            )
+        with plan.backend.active():
+            return plan.backend.beside(plan.backward(state, self._backend.asarray(given, self._dtype)), given)
 
     __call__ = forward
 
@@ -208,7 +212,7 @@ class Layer:
         self._owned = True
         self._write_buffers()
         for name, value in held.items():
-            setattr(self, name, backend.asarray(value, dtype))
+            setattr(self, name, value)
 
     def load_buffers(self, values: dict[str, NDArray[Any]]) -> None:
         """Take up stored arrays that are not trained, from a file."""
@@ -240,7 +244,7 @@ class Layer:
     def _write_buffers(self) -> None:
         rng = np.random.default_rng(0)
         for p in self._buffers():
-            self._bound[p.name][...] = self._backend.asarray(p.init(p.shape, rng), self._dtype)  # type: ignore[union-attr]
+            setattr(self, p.name, p.init(p.shape, rng))
 
     def __getattr__(self, name: str) -> Any:
         # Reached only for names that are no plain attribute: parameters and their gradients.
@@ -260,15 +264,17 @@ class Layer:
         view = getattr(self, name)
         if value is view:
             return
-        shape = getattr(value, "shape", np.shape(value))
+        shape = value.shape if hasattr(value, "shape") else np.shape(value)
         if shape != view.shape and shape != ():
             raise ValueError(f"{type(self).__name__}.{name} expects shape {view.shape}; got {shape}.")
-        view[...] = value if hasattr(value, "shape") else np.asarray(value, dtype=view.dtype)
+        assert self._backend is not None
+        with self._backend.active():
+            view[...] = self._backend.asarray(self._backend.admit(value, name), view.dtype)
 
     def fresh_copy(self) -> Layer:
         """Return a copy with the same settings that belongs to no model and holds no arrays."""
         other: Layer = object.__new__(type(self))
-        own = ("_state", "_backend", "_bound", "_plans", "_owned", "_x")
+        own = ("_state", "_backend", "_bound", "_plans", "_owned", "_x", "_given")
         other.__dict__.update({k: copy.deepcopy(v) for k, v in self.__dict__.items() if k not in own})
         other.__dict__.update(_state=None, _backend=None, _bound={}, _plans={}, _owned=False)
         return other
@@ -279,8 +285,9 @@ class Layer:
         if self._state is None:
             self.build()
         assert self._backend is not None
-        samples = as_samples(x, "x", self.n_in, self._dtype, expects=repr(self))
-        self._x = self._backend.asarray(samples, self._dtype)
+        with self._backend.active():
+            self._given = as_samples(self._backend.admit(x, "x"), "x", self.n_in, self._dtype, expects=repr(self))
+            self._x = self._backend.asarray(self._given, self._dtype)
         return self._x
 
     def _alone(self, x: Array) -> tuple[LoopPlan, State]:
@@ -292,11 +299,6 @@ class Layer:
             program = Program((self.lower(width, 0),), dtype=self._dtype)
             self._plans[width] = LoopPlan(program, self._backend, "a layer by itself")
         return self._plans[width], self._state
-
-    def _like_caller(self, result: Array) -> Array:
-        """Copy a result out of the scratch, to where the caller's arrays live."""
-        assert self._backend is not None
-        return np.array(self._backend.to_numpy(result))
 
     def __repr__(self) -> str:
         sizes = ", ".join(str(n) for n in (self.n_in, self.n_out) if n is not None)

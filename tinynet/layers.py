@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tinynet.arrays import as_samples
-from tinynet.checks import member, number, whole
+from tinynet.arrays import as_samples, numpy_namespace
+from tinynet.backends import get_backend
+from tinynet.checks import member, number, setting, whole
 from tinynet.initializers import Ones, Zeros
 from tinynet.layer import Init, Layer
 from tinynet.program import ActivationOp, DropoutOp, LinearOp, NormalizeOp, Op
@@ -169,12 +171,12 @@ class Dropout(Layer):
     Parameters
     ----------
     rate : float
-        In [0, 1).
+        In [0, 1); or a sequence, one for each model of an ``Ensemble``.
     """
 
-    def __init__(self, rate: float = 0.5) -> None:
+    def __init__(self, rate: float | Sequence[float] = 0.5) -> None:
         super().__init__()
-        self.rate = number("rate", rate, at_least=0.0, below=1.0)
+        self.rate = setting("rate", rate, at_least=0.0, below=1.0)
 
     def op(self, n: int, index: int) -> Op:
         """Return the layer as plain data."""
@@ -185,7 +187,7 @@ class Dropout(Layer):
         return {"rate": self.rate}
 
     def __repr__(self) -> str:
-        return f"Dropout({self.rate:g})"
+        return f"Dropout({self.rate:g})" if isinstance(self.rate, float) else "Dropout(one rate for each model)"
 
 
 class Normalize(Layer):
@@ -221,12 +223,14 @@ class Normalize(Layer):
 
     def adapt(self, x: Any) -> Normalize:
         """Store the mean and the standard deviation of the columns of ``x``; return the layer."""
-        samples = as_samples(x, "x", self.n_in, "float64", expects=repr(self))
-        mean = samples.mean(axis=0, dtype=np.float64)
-        scale = samples.std(axis=0, dtype=np.float64)
-        # A column that varies by no more than its own rounding is constant: dividing would only magnify noise.
-        scale[scale <= np.abs(mean) * 1e-12] = 1.0
-        self.mean, self.scale = mean, scale
+        backend = self._backend or get_backend()
+        with backend.active():
+            samples = as_samples(backend.admit(x, "x"), "x", self.n_in, "float64", expects=repr(self))
+            mean = samples.mean(axis=0, dtype=np.float64)
+            scale = samples.std(axis=0, dtype=np.float64)
+            # A column that varies by no more than its own rounding is constant: dividing would only magnify noise.
+            self.mean = mean
+            self.scale = numpy_namespace(scale).where(scale <= abs(mean) * 1e-12, 1.0, scale)
         self.adapted = True
         return self
 

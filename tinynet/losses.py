@@ -6,16 +6,17 @@ A loss is used by ``fit`` through its kernel, or by itself: ``MeanSquaredError()
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from tinynet.arrays import as_real_array, as_samples, check_finite, convert
-from tinynet.backends import get_backend
-from tinynet.checks import member, number
-from tinynet.program import ActivationOp, LossSpec, Op
+from tinynet.arrays import as_real_array_anywhere, as_samples, check_finite, convert, numpy_namespace, read
+from tinynet.backends import home_of
+from tinynet.backends.base import Array
+from tinynet.checks import member, setting
+from tinynet.program import ActivationOp, LossSpec, Op, Setting
 
 Reduction = Literal["mean", "sum"]
 
@@ -41,7 +42,7 @@ class Loss:
     """
 
     kind = "custom"
-    parameter = 0.0
+    parameter: Setting = 0.0
     per_sample = False
     takes_sample_weight = False
     takes_labels = False
@@ -68,9 +69,9 @@ class Loss:
             index_target=index_target,
         )
 
-    def check_target(self, y: Any, n_out: int, dtype: str) -> NDArray[Any]:
+    def check_target(self, y: Any, n_out: int, dtype: str) -> Array:
         """Return targets as the kernel wants them, (n_samples, n_out) of ``dtype``, or say what is wrong with them."""
-        array = as_real_array(y, "y")
+        array = as_real_array_anywhere(y, "y")
         if array.ndim == 1 and n_out == 1:
             array = array.reshape(-1, 1)
         return as_samples(array, "y", n_out, dtype)
@@ -87,27 +88,32 @@ class Loss:
         """
         return self._compute(prediction, target, sample_weight)[0]
 
-    def backward(self, prediction: Any, target: Any, sample_weight: Any = None) -> NDArray[Any]:
-        """Return the gradient of ``forward`` with respect to ``prediction``, shaped like it."""
+    def backward(self, prediction: Any, target: Any, sample_weight: Any = None) -> Array:
+        """Return the gradient of ``forward`` with respect to ``prediction``, shaped like it and beside it."""
         return self._compute(prediction, target, sample_weight)[1]
 
     __call__ = forward
 
-    def _compute(self, prediction: Any, target: Any, sample_weight: Any) -> tuple[float, NDArray[Any]]:
-        array = as_real_array(prediction, "prediction")
+    def _compute(self, prediction: Any, target: Any, sample_weight: Any) -> tuple[float, Array]:
+        array = as_real_array_anywhere(prediction, "prediction")
+        backend = home_of(array)
         dtype = "float32" if array.dtype == np.float32 else "float64"
-        array = as_samples(array, "prediction", None, dtype, expects=type(self).__name__)
-        checked = self.check_target(target, array.shape[1], dtype)
+        with backend.active():
+            array = as_samples(array, "prediction", None, dtype, expects=type(self).__name__)
+            checked = self.check_target(backend.admit(target, "target"), array.shape[1], dtype)
+            weight = None
+            if sample_weight is not None:
+                weight = as_weights(backend.admit(sample_weight, "sample_weight"), len(array), dtype)
         if len(checked) != len(array):
             raise ValueError(
                 f"{type(self).__name__} expects as many targets as predictions; got {len(checked)} and {len(array)}."
             )
-        weight = None if sample_weight is None else as_weights(sample_weight, len(array), dtype)
         spec = self.lower(index_target=checked.ndim == 1)
-        gradient = np.empty_like(array)
-        kernel = get_backend("numpy").kernels.loss_forward_backward
-        scale = spec.scale(*array.shape)
-        return kernel(spec.kind, array, checked, weight, gradient, scale, spec.parameter), gradient
+        gradient = backend.empty(array.shape, dtype)
+        arrays = array, backend.asarray(checked), None if weight is None else backend.asarray(weight), gradient
+        with backend.active():
+            value = backend.kernels.loss_forward_backward(spec.kind, *arrays, spec.scale(*array.shape), spec.parameter)
+        return value, gradient
 
     def config(self) -> dict[str, Any]:
         """Return the constructor's arguments as JSON can hold them."""
@@ -138,6 +144,8 @@ class MeanAbsoluteError(Loss):
 class Huber(Loss):
     """``(p - t)**2 / 2`` up to ``delta``, beyond it ``delta * (|p - t| - delta / 2)`` (Huber 1964, eq. 1.2).
 
+    ``delta`` may be a sequence, with one for each model of an ``Ensemble``.
+
     Examples
     --------
     >>> Huber(delta=1.0)([[3.0]], [[0.0]])
@@ -146,9 +154,9 @@ class Huber(Loss):
 
     kind = "huber"
 
-    def __init__(self, delta: float = 1.0, reduction: Reduction = "mean") -> None:
+    def __init__(self, delta: float | Sequence[float] = 1.0, reduction: Reduction = "mean") -> None:
         super().__init__(reduction)
-        self.delta = self.parameter = number("delta", delta, above=0.0)
+        self.delta = self.parameter = setting("delta", delta, above=0.0)
 
     def config(self) -> dict[str, Any]:
         """Return the constructor's arguments as JSON can hold them."""
@@ -209,12 +217,13 @@ class BinaryCrossEntropy(_CrossEntropyLike):
     def __init__(self, from_logits: bool = False, reduction: Reduction = "mean") -> None:
         super().__init__(from_logits, reduction)
 
-    def check_target(self, y: Any, n_out: int, dtype: str) -> NDArray[Any]:
+    def check_target(self, y: Any, n_out: int, dtype: str) -> Array:
         """Return targets in [0, 1]."""
         array = super().check_target(y, n_out, dtype)
-        if array.min() < 0 or array.max() > 1:
+        low, high = read(array.min(), array.max())
+        if low < 0 or high > 1:
             raise ValueError(
-                f"BinaryCrossEntropy expects targets in [0, 1]; got values from {array.min():g} to {array.max():g}. "
+                f"BinaryCrossEntropy expects targets in [0, 1]; got values from {low:g} to {high:g}. "
                 "Encode the two classes as 0 and 1."
             )
         return array
@@ -239,17 +248,18 @@ class CrossEntropy(_CrossEntropyLike):
     def __init__(self, from_logits: bool = True, reduction: Reduction = "mean") -> None:
         super().__init__(from_logits, reduction)
 
-    def check_target(self, y: Any, n_out: int, dtype: str) -> NDArray[Any]:
+    def check_target(self, y: Any, n_out: int, dtype: str) -> Array:
         """Return class numbers as (n_samples,) int64, or rows of probabilities."""
         if n_out < 2:
             raise ValueError(
                 "CrossEntropy expects one output for each class, at least 2; got a network with 1 output. "
                 "Use BinaryCrossEntropy for a single output."
             )
-        array = as_real_array(y, "y")
+        array = as_real_array_anywhere(y, "y")
         if array.ndim == 2 and array.shape[1] == n_out:
             rows = as_samples(array, "y", n_out, dtype)
-            if rows.min() < 0 or not np.allclose(rows.sum(axis=1), 1.0, atol=1e-4):
+            low, error = read(rows.min(), abs(rows.sum(axis=1) - 1.0).max())
+            if low < 0 or error > 1.1e-4:
                 raise ValueError(
                     "CrossEntropy expects rows of y that are probabilities: not negative, with the sum 1; got others. "
                     "Pass class numbers, one-hot rows, or normalised rows."
@@ -266,7 +276,7 @@ class CrossEntropy(_CrossEntropyLike):
         return class_numbers(array, n_out)
 
 
-def class_numbers(array: NDArray[Any], n_classes: int) -> NDArray[np.int64]:
+def class_numbers(array: Array, n_classes: int) -> Array:
     """Return whole numbers from 0 to ``n_classes - 1`` as int64, or say which are not.
 
     Examples
@@ -274,12 +284,13 @@ def class_numbers(array: NDArray[Any], n_classes: int) -> NDArray[np.int64]:
     >>> class_numbers(np.array([0.0, 2.0]), 3)
     array([0, 2])
     """
-    labels = np.ascontiguousarray(array, dtype=np.int64)
-    if array.dtype.kind == "f" and not (labels == array).all():
-        bad = array[labels != array][0]
+    labels = numpy_namespace(array).ascontiguousarray(array, dtype=np.int64)
+    whole, low, high = read((labels == array).all(), labels.min(), labels.max())
+    if not whole:
+        bad = float(array[labels != array][0])
         raise ValueError(f"class numbers in y must be whole numbers; got {bad:g}. Encode the classes as 0, 1, 2, ...")
-    if labels.min() < 0 or labels.max() >= n_classes:
-        bad = labels.min() if labels.min() < 0 else labels.max()
+    if low < 0 or high >= n_classes:
+        bad = int(low if low < 0 else high)
         raise ValueError(
             f"class numbers in y must lie in 0..{n_classes - 1}, as the network has {n_classes} outputs; got {bad}. "
             "Renumber the classes, or widen the last layer."
@@ -287,14 +298,16 @@ def class_numbers(array: NDArray[Any], n_classes: int) -> NDArray[np.int64]:
     return labels
 
 
-def as_weights(weights: Any, n_samples: int, dtype: str, name: str = "sample_weight") -> NDArray[Any]:
+def as_weights(weights: Any, n_samples: int, dtype: str, name: str = "sample_weight") -> Array:
     """Return weights as a checked (n_samples,) array: finite, not negative, not all zero."""
-    array = as_real_array(weights, name)
+    array = as_real_array_anywhere(weights, name)
     if array.shape != (n_samples,):
         raise ValueError(f"{name} must have shape ({n_samples},), one weight for each sample; got {array.shape}.")
-    check_finite(array, name)
-    if array.min() < 0 or array.max() == 0:
-        raise ValueError(f"{name} must not be negative and not all zero; got {array.min():g} to {array.max():g}.")
+    low, high = read(array.min(), array.max())
+    if not (math.isfinite(low) and math.isfinite(high)):  # NaN anywhere makes both NaN.
+        check_finite(array, name)
+    if low < 0 or high == 0:
+        raise ValueError(f"{name} must not be negative and not all zero; got {low:g} to {high:g}.")
     return convert(array, name, dtype)
 
 

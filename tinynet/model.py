@@ -6,15 +6,15 @@ import math
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from tinynet.arrays import as_real_array, as_samples
+from tinynet.arrays import as_real_array_anywhere, as_samples, numpy_namespace
 from tinynet.assembly import checked_dtype, checked_layers, values_of, widths
 from tinynet.backends import get_backend
-from tinynet.backends.base import Array, Backend, Granularity, Plan, State
+from tinynet.backends.base import Array, Backend, Granularity, Plan, State, on_backend
 from tinynet.backends.loop import LoopPlan
 from tinynet.callbacks import Callback
 from tinynet.checks import number
@@ -27,8 +27,12 @@ from tinynet.losses import Loss, get_loss
 from tinynet.metrics import Metric, get_metrics
 from tinynet.optimizers import Optimizer, get_optimizer
 from tinynet.program import LossSpec, Program
+from tinynet.schedules import is_own
 from tinynet.summary import as_html, as_text
 from tinynet.trainer import Trainer
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
 
 KEPT_PLANS = 8
 """Plans a model keeps; each holds scratch for one batch size."""
@@ -46,7 +50,10 @@ class Sequential:
     seed : int, optional
         Seeds the initial weights, the order of the samples and dropout: the same seed gives the same run.
     backend : str, optional
-        "numba" (or "cpu"), "numpy", "cupy" (or "gpu"), "auto". By default ``use_backend``'s or ``TINYNET_BACKEND``'s.
+        "numba" (or "cpu"), "numpy", "cupy" (or "gpu", "gpu:1"), "auto". By default ``use_backend``'s or
+        ``TINYNET_BACKEND``'s.
+    device : int, optional
+        The number of the GPU, from 0: ``backend="gpu", device=1`` is ``backend="gpu:1"``.
 
     Attributes
     ----------
@@ -75,6 +82,7 @@ class Sequential:
         seed: int | None = None,
         backend: str | Backend | None = None,
         initial_values: ArrayLike | None = None,
+        device: int | None = None,
     ) -> None:
         self.layers = checked_layers(layers)
         self.dtype = checked_dtype(dtype)
@@ -84,7 +92,7 @@ class Sequential:
         self._normalizers = [layer for layer in self.layers if isinstance(layer, Normalize)]
         self.seed = seed
         self.rng = np.random.default_rng(seed)
-        self.backend = get_backend(backend)
+        self.backend = get_backend(backend, device)
         if initial_values is None:
             initial_values = np.concatenate([values_of(layer, self.rng) for layer in self.layers])
         dropout_seed = int(self.rng.integers(0, 2**63))
@@ -98,10 +106,10 @@ class Sequential:
     def _hold(self, state: State) -> None:
         """Make ``state`` the model's, and the layers' arrays views into it."""
         self.state = state
-        self._plans: OrderedDict[tuple[Program, Granularity], Plan] = OrderedDict()
+        self._plans: OrderedDict[tuple[Program, Granularity, bool], Plan] = OrderedDict()
         self._loop: LoopPlan | None = None
         self._predict_plan: Plan | None = None
-        self._quick: Callable[[Any], NDArray[Any] | None] | None = None
+        self._quick: Callable[[Any], Array | None] | None = None
         first, first_buffer = 0, 0
         for layer, op in zip(self.layers, self.program.ops, strict=True):
             n = sum(math.prod(shape) for shape in op.shapes)
@@ -119,6 +127,7 @@ class Sequential:
 
     # -- training ----------------------------------------------------------------------------------------------------
 
+    @on_backend
     def fit(
         self,
         x: Any,
@@ -145,7 +154,9 @@ class Sequential:
         Parameters
         ----------
         x : (n_samples, n_in) array-like of real numbers
-            NumPy, lists, pandas, polars, anything with DLPack or the array API. A ``numpy.memmap`` stays on disk.
+            NumPy, lists, pandas, polars, anything with DLPack or the array API. A ``numpy.memmap`` stays on disk. On
+            the GPU backend also CuPy arrays, and what has DLPack or ``__cuda_array_interface__``, without a copy; data
+            too large for the device stay in host memory and go up in chunks.
         y : (n_samples, n_out) array-like, or (n_samples,)
             One value a sample where the network has one output; class numbers for ``CrossEntropy``.
         loss : str or Loss
@@ -190,6 +201,8 @@ class Sequential:
             If anything does not fit; the model is untouched.
         DivergenceError
             If the loss becomes NaN or infinite; the model holds the best weights seen before.
+        MemoryError
+            If there is no room (``DeviceMemoryError`` on a GPU); the model holds the weights of its last epoch.
         KeyboardInterrupt
             On Ctrl-C, after the callbacks' ``on_train_end``; the model is usable, ``history`` tells how far it came.
 
@@ -230,6 +243,7 @@ class Sequential:
         with use_threads(threads), self.backend.using_threads(chosen_threads()):
             return trainer.run(resume_from)
 
+    @on_backend
     def evaluate(
         self,
         x: Any,
@@ -259,16 +273,16 @@ class Sequential:
         chosen = get_loss(self.loss if loss is None else loss)  # type: ignore[arg-type]
         data = self._data(x, y, chosen, sample_weight)
         self._require_adapted()
-        plan = self._plan(Program(self.program.ops, self._loss_spec(chosen, data.y), None, self.dtype), "epoch")
+        program = Program(self.program.ops, self._loss_spec(chosen, data.y), None, self.dtype)
+        plan = self._plan(program, "epoch", data.streamed)
         figures = {"loss": plan.evaluate(self.state, data.x, data.y, data.weight)}
         named = get_metrics(metrics)
         if named:
-            prediction = self.predict_checked(data.x)
-            assert data.y_host is not None
+            prediction = self.predict_on_host(data.x)
             figures |= {name: float(metric(prediction, data.y_host)) for name, metric in named.items()}
         return figures
 
-    def predict(self, x: Any) -> NDArray[Any]:
+    def predict(self, x: Any) -> Array:
         """Return the output for ``x``; dropout is off.
 
         Parameters
@@ -278,18 +292,22 @@ class Sequential:
         Returns
         -------
         y : (n_samples, n_out) array
-            NumPy, in the model's dtype.
+            In the model's dtype; CuPy's if ``x`` lies on a GPU, else NumPy's.
         """
         out = (self._quick or self._make_quick())(x)
-        if out is not None:
-            return out
-        samples = as_samples(x, "x", self.program.n_in, self.dtype, expects=repr(self.layers[0]))
-        self._require_adapted()
-        return self.predict_checked(self.backend.asarray(samples))
+        return self._predict(x) if out is None else out
+
+    @on_backend
+    def _predict(self, x: Any) -> Array:
+        """Return the output for whatever must be converted, or refused."""
+        samples = self._samples(x)
+        out = numpy_namespace(samples).empty((len(samples), self.program.n_out), self.dtype)
+        self._predictor().predict(self.state, samples, out)
+        return out
 
     __call__ = predict
 
-    def _make_quick(self) -> Callable[[Any], NDArray[Any] | None]:
+    def _make_quick(self) -> Callable[[Any], Array | None]:
         """Return the short way for samples that need no conversion; it gives None for all others."""
         self._require_adapted()
         self._quick = self._predictor().predictor(self.state)
@@ -300,24 +318,25 @@ class Sequential:
             self._predict_plan = self._plan(self.program, "epoch")
         return self._predict_plan
 
-    def predict_checked(self, x: Array) -> NDArray[Any]:
-        """Return the output for samples on the backend that were checked before."""
-        out = self.backend.empty((len(x), self.program.n_out), self.dtype)
+    def predict_on_host(self, x: Array) -> NDArray[Any]:
+        """Return the output, in host memory, for samples that were checked before."""
+        out = numpy_namespace(x).empty((len(x), self.program.n_out), self.dtype)
         self._predictor().predict(self.state, x, out)
         return self.backend.to_numpy(out)
 
     # -- for those who write their own loop --------------------------------------------------------------------------
 
-    def forward(self, x: Any, training: bool = True) -> NDArray[Any]:
+    @on_backend
+    def forward(self, x: Any, training: bool = True) -> Array:
         """Return the output for ``x`` and remember what ``backward`` needs; with ``training``, dropout is on."""
-        samples = as_samples(x, "x", self.program.n_in, self.dtype, expects=repr(self.layers[0]))
-        self._require_adapted()
+        samples = self._samples(x)
         self._input = self.backend.asarray(samples, self.dtype)
-        result = np.array(self.backend.to_numpy(self._loop_plan().forward(self.state, self._input, training)))
+        result = self.backend.beside(self._loop_plan().forward(self.state, self._input, training), samples)
         self.state.draws += training  # The next pass draws other masks, whether or not an optimizer steps between.
         return result
 
-    def backward(self, grad: Any) -> NDArray[Any]:
+    @on_backend
+    def backward(self, grad: Any) -> Array:
         """Add to the gradients of the parameters; return the gradient with respect to the input of ``forward``.
 
         Gradients add up until ``zero_grad``, as in PyTorch.
@@ -335,18 +354,20 @@ class Sequential:
         if getattr(self, "_input", None) is None:
             raise RuntimeError("backward expects forward(x) to have run before; it has not.")
         shape = (len(self._input), self.program.n_out)
-        dy = as_real_array(grad, "grad")
+        dy = as_real_array_anywhere(self.backend.admit(grad, "grad"), "grad")
         if dy.shape != shape:
             raise ValueError(f"backward expects a gradient of shape {shape}, as the output of forward; got {dy.shape}.")
         before = self.state.gradients.copy()
         dx = self._loop_plan().backward(self.state, self.backend.asarray(dy, self.dtype))
         self.state.gradients += before
-        return np.array(self.backend.to_numpy(dx))
+        return self.backend.beside(dx, dy)
 
+    @on_backend
     def zero_grad(self) -> None:
         """Set all gradients to zero."""
         self.state.gradients[...] = 0
 
+    @on_backend
     def _apply(self, optimizer: Optimizer) -> None:
         """Make one update; see ``Optimizer.step``."""
         self.prepare_optimizer(optimizer)
@@ -376,7 +397,8 @@ class Sequential:
             If their number or a shape is wrong, or a value is not finite; no weight is changed then.
         """
         shapes = [shape for op in self.program.ops for shape in op.shapes]
-        arrays = [as_real_array(weight, "weights") for weight in weights]
+        admit, to_numpy = self.backend.admit, self.backend.to_numpy
+        arrays = [to_numpy(as_real_array_anywhere(admit(weight, "weights"), "weights")) for weight in weights]
         got = [array.shape for array in arrays]
         if got != shapes:
             raise ValueError(f"set_weights expects arrays of shapes {shapes}; got {got}. Compare with get_weights().")
@@ -389,12 +411,19 @@ class Sequential:
         """Return a copy of all trained parameters, (n_parameters,), in host memory."""
         return np.array(self.backend.to_numpy(self.state.parameters))
 
-    def set_flat_parameters(self, values: NDArray[Any]) -> None:
-        """Set all trained parameters from (n_parameters,) values."""
+    @on_backend
+    def set_flat_parameters(self, values: Array) -> None:
+        """Set all trained parameters from (n_parameters,) values, in host memory or of the backend."""
         self.state.parameters[...] = self.backend.asarray(values, self.dtype)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the model to a ``.npz`` file that ``tinynet.load`` reads; a file that is there is replaced atomically.
+        """Write the model to a file that ``tinynet.load`` reads; a file that is there is replaced atomically.
+
+        Parameters
+        ----------
+        path : path
+            One that ends in ``.safetensors`` is written as such (needs the package safetensors): weights that other
+            programs read, the network in the metadata. Any other is written as ``.npz``, which NumPy opens.
 
         Raises
         ------
@@ -402,22 +431,102 @@ class Sequential:
             If the file cannot be written; what was there stays.
         NotImplementedError
             If a custom layer has no ``config()``.
+        DependencyError
+            If safetensors is not installed.
+        ValueError
+            If the path ends in ``.onnx`` or ``.h``: ``to_onnx`` and ``to_c`` write those.
         """
         from tinynet.modelfile import save_model
 
         save_model(self, path)
 
-    def to(self, backend: str | Backend) -> Sequential:
-        """Move the model to another backend; return it. The optimizer's memory stays behind."""
-        place = get_backend(backend)
+    def to_onnx(self, path: str | os.PathLike[str] | None = None) -> ModelProto:
+        """Return the model as ONNX, for onnxruntime and others that run it; write it to ``path`` if one is given.
+
+        Its one input is ``"input"``, (batch, n_in), its one output ``"output"``, (batch, n_out), in the model's dtype
+        and for any number of rows. Dropout is off. Opset 17, and in float64 only what onnxruntime has in float64: some
+        activations are several nodes there. Needs the package onnx.
+
+        Parameters
+        ----------
+        path : path, optional
+            A file that is there is replaced atomically.
+
+        Returns
+        -------
+        onnx.ModelProto
+
+        Raises
+        ------
+        DependencyError
+            If onnx is not installed.
+        NotImplementedError
+            If a layer is written in Python.
+        ValueError
+            If a weight is not finite, or there are more than 2 GiB of them.
+
+        Examples
+        --------
+        >>> import tinynet as tn
+        >>> proto = tn.Sequential(tn.Linear(2, 3), tn.Tanh()).to_onnx()
+        >>> [node.op_type for node in proto.graph.node]
+        ['Gemm', 'Tanh']
+        """
+        from tinynet.exchange.onnx import export_onnx
+
+        return export_onnx(self, path)
+
+    def to_c(
+        self, path: str | os.PathLike[str] | None = None, name: str = "net", dtype: DTypeLike | None = None
+    ) -> str:
+        """Return the model as C source, one header without dependencies; write it to ``path`` if one is given.
+
+        It defines ``static inline void net_predict(const float x[n_in], float y[n_out])``, which computes one sample,
+        and the constants ``NET_N_IN`` and ``NET_N_OUT``. C99 or C++, with ``<math.h>`` (link with ``-lm``); no memory
+        is allocated, the weights are ``static const``. The head of the file tells how much stack it takes.
+
+        Parameters
+        ----------
+        path : path, optional
+            A file that is there is replaced atomically.
+        name : str
+            What all names in the header start with, so that one program can hold several networks.
+        dtype : {"float32", "float64"}, optional
+            ``float`` or ``double``; by default the model's.
+
+        Returns
+        -------
+        source : str
+
+        Raises
+        ------
+        NotImplementedError
+            If a layer is written in Python.
+        ValueError
+            If ``name`` can be no part of a C identifier, or a weight is not finite in ``dtype``.
+
+        Examples
+        --------
+        >>> import tinynet as tn
+        >>> source = tn.Sequential(tn.Linear(2, 1, weight_init="ones")).to_c(name="sum")
+        >>> [line for line in source.splitlines() if "sum_predict(const" in line]
+        ['static inline void sum_predict(const float x[2], float y[1])']
+        """
+        from tinynet.exchange.c import export_c
+
+        return export_c(self, path, name, dtype)
+
+    def to(self, backend: str | Backend, device: int | None = None) -> Sequential:
+        """Move the model to another backend, or another GPU; return it. The optimizer's memory stays behind."""
+        place = get_backend(backend, device)
         old, values, buffers = self.state, self.flat_parameters(), self.backend.to_numpy(self.state.buffers)
         state = place.new_state(self.program, values, old.dropout_seed)
-        state.buffers[...] = place.asarray(buffers)
-        state.draws = old.draws
+        state.buffers, state.draws = place.asarray(buffers), old.draws
         self.backend, self._optimizer = place, None
         self._hold(state)
         return self
 
+    @on_backend
     def clone(self, dtype: DTypeLike | None = None) -> Sequential:
         """Return a model of its own with the same layers and weights, in another dtype if one is given."""
         layers = [layer.fresh_copy() for layer in self.layers]
@@ -448,11 +557,25 @@ class Sequential:
 
     # -- parts -------------------------------------------------------------------------------------------------------
 
-    def plan(self, loss: Loss, optimizer: Optimizer, y: Array, batch_size: int, granularity: Granularity) -> Plan:
-        """Return the plan that trains this model on targets like ``y``."""
+    def plan(
+        self,
+        loss: Loss,
+        optimizer: Optimizer,
+        y: Array,
+        batch_size: int,
+        granularity: Granularity,
+        streamed: bool = False,
+    ) -> Plan:
+        """Return the plan that trains this model on targets like ``y``; see ``Backend.plan``."""
         spec = self._loss_spec(loss, y)
         program = Program(self.program.ops, spec, optimizer.lower(), self.dtype, batch_size)
-        return self._plan(program, granularity)
+        own = [*program.own_settings, *["learning rate"] * is_own(optimizer.learning_rate)]
+        if own:
+            raise ValueError(
+                f"one model expects one number for each setting; got several for: {', '.join(own)}. "
+                "Pass one, or train many models at once with tn.Ensemble."
+            )
+        return self._plan(program, granularity, streamed)
 
     def prepare_optimizer(self, optimizer: Optimizer) -> None:
         """Make room for what the optimizer remembers; keep it if it is the optimizer of before."""
@@ -464,10 +587,14 @@ class Sequential:
         self.state.step = 0
         self._optimizer = optimizer
 
-    def _plan(self, program: Program, granularity: Granularity) -> Plan:
-        key = (program, granularity)
+    def forget_optimizer(self) -> None:
+        """Let the next optimizer start afresh, also the one of before."""
+        self._optimizer = None
+
+    def _plan(self, program: Program, granularity: Granularity, streamed: bool = False) -> Plan:
+        key = (program, granularity, streamed)
         if key not in self._plans:
-            self._plans[key] = self.backend.plan(program, granularity=granularity)
+            self._plans[key] = self.backend.plan(program, granularity=granularity, streamed=streamed)
             if len(self._plans) > KEPT_PLANS:
                 self._plans.popitem(last=False)
         self._plans.move_to_end(key)
@@ -490,12 +617,19 @@ class Sequential:
         sample_weight: Any = None,
         class_weight: Mapping[int, float] | str | None = None,
     ) -> Data:
-        """Return checked data on the backend."""
-        samples = as_samples(x, "x", self.program.n_in, self.dtype, expects=repr(self.layers[0]))
-        host = checked_data(samples, y, loss, self.program.n_out, self.dtype, sample_weight, class_weight)
-        asarray = self.backend.asarray
-        weight = None if host.weight is None else asarray(host.weight)
-        return Data(asarray(host.x), asarray(host.y), weight, host.y)
+        """Return checked data where the backend reads them."""
+        n_out, dtype = self.program.n_out, self.dtype
+        return checked_data(self._checked_samples(x), y, loss, n_out, dtype, self.backend, sample_weight, class_weight)
+
+    def _samples(self, x: Any) -> Array:
+        """Return checked samples where the caller has them, if the model can compute on them."""
+        samples = self._checked_samples(x)
+        self._require_adapted()
+        return samples
+
+    def _checked_samples(self, x: Any) -> Array:
+        admitted = self.backend.admit(x, "x")
+        return as_samples(admitted, "x", self.program.n_in, self.dtype, expects=repr(self.layers[0]))
 
     def _require_adapted(self) -> None:
         for layer in self._normalizers:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -45,10 +46,56 @@ def describe_model(model: Sequential, *, portable: bool = True) -> tuple[dict[st
     return header, arrays
 
 
+OTHER_FORMATS = {".onnx": "net.to_onnx(path)", ".h": "net.to_c(path)"}
+"""What to call for endings that say that somebody expects something else than a model file."""
+
+
 def save_model(model: Sequential, path: Path_) -> None:
     """Write a model to a file, atomically; see ``Sequential.save``."""
+    check_name(path)
     header, arrays = describe_model(model)
-    write_archive(path, header, arrays)
+    if is_safetensors(path):
+        from tinynet.exchange.safetensors import write_safetensors
+
+        write_safetensors(path, header, arrays)
+    else:
+        write_archive(path, header, arrays)
+
+
+def check_name(path: Path_) -> None:
+    """Raise now what ``save_model`` would raise after a long training because of the ending of ``path``.
+
+    Raises
+    ------
+    ValueError
+        If it is that of an export.
+    DependencyError
+        If it is ``.safetensors``, and safetensors is not installed.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix in OTHER_FORMATS:
+        raise ValueError(
+            f"save writes files that tinynet.load reads, .npz or .safetensors; got {os.fspath(path)!r}. "
+            f"Use {OTHER_FORMATS[suffix]}."
+        )
+    if is_safetensors(path):
+        from tinynet.exchange.safetensors import check_installed
+
+        check_installed()
+
+
+def is_safetensors(path: Path_) -> bool:
+    """Tell whether the ending of a path asks for safetensors."""
+    return Path(path).suffix.lower() == ".safetensors"
+
+
+def _reader(path: Path_) -> Callable[..., tuple[dict[str, Any], dict[str, NDArray[Any]]]]:
+    """Return what reads files with the ending of ``path``."""
+    if is_safetensors(path):
+        from tinynet.exchange.safetensors import read_safetensors
+
+        return read_safetensors
+    return read_archive
 
 
 def load_model(
@@ -59,6 +106,7 @@ def load_model(
     Parameters
     ----------
     path : path
+        One that ends in ``.safetensors`` is read as such (needs the package safetensors), any other as ``.npz``.
     backend : str, optional
         As for ``get_backend``; a model saved on one backend loads on any.
     custom : dict of str to Layer class, optional
@@ -70,6 +118,8 @@ def load_model(
         If there is no such file.
     ModelFileError
         If it is not a model file, damaged, of a newer version, or has a layer that is not known.
+    DependencyError
+        If it is a ``.safetensors`` file and safetensors is not installed.
 
     Examples
     --------
@@ -108,7 +158,7 @@ def load_model(
                 raise
             raise ModelFileError(f"{os.fspath(path)!r} does not describe a network: {error}.") from error
 
-    header, arrays = read_archive(path, check)
+    header, arrays = _reader(path)(path, check)
     values = trained_values(layers, arrays)
     try:
         model = Sequential(*layers, dtype=header["dtype"], backend=backend, initial_values=values)

@@ -80,7 +80,8 @@ class Linear:
         rows = self._inputs(x, weight)
         backend = get_backend()
         y = backend.empty((len(rows), weight.shape[1]), "float64")
-        backend.kernels.linear_forward(*map(backend.asarray, (rows, weight, bias)), y)
+        with backend.active():
+            backend.kernels.linear_forward(*map(backend.asarray, (rows, weight, bias)), y)
         return backend.to_numpy(y)
 
     def backward(self, x: ArrayLike, gradOutput: ArrayLike) -> FloatArray:
@@ -99,7 +100,8 @@ class Linear:
         dy = _gradient(gradOutput, (len(rows), n_out), f"Linear({n_in}, {n_out})")
         backend = get_backend()
         dw, db, dx = (backend.empty(shape, "float64") for shape in (weight.shape, bias.shape, rows.shape))
-        backend.kernels.linear_backward(*map(backend.asarray, (rows, weight, dy)), dw, db, dx)
+        with backend.active():
+            backend.kernels.linear_backward(*map(backend.asarray, (rows, weight, dy)), dw, db, dx)
         self.gradWeight = backend.to_numpy(dw)
         self.gradBias = backend.to_numpy(db).reshape(1, n_out)
         return backend.to_numpy(dx)
@@ -142,7 +144,8 @@ class _Activation:
         backend = get_backend()
         self._x = _float64(x, "x")
         y = backend.empty(_rows(self._x).shape, "float64")
-        backend.kernels.activation_forward(self._kind, backend.asarray(_rows(self._x)), y)
+        with backend.active():
+            backend.kernels.activation_forward(self._kind, backend.asarray(_rows(self._x)), y)
         self._y = backend.to_numpy(y).reshape(self._x.shape)
         return self._y
 
@@ -152,7 +155,8 @@ class _Activation:
         dy = _gradient(gradOutput, output.shape, type(self).__name__)
         y, dz = backend.asarray(_rows(output)), backend.empty(_rows(output).shape, "float64")
         # These kinds are differentiated by their value, so the kernel never reads z, and y can stand in for it.
-        backend.kernels.activation_backward(self._kind, y, y, backend.asarray(_rows(dy)), dz)
+        with backend.active():
+            backend.kernels.activation_backward(self._kind, y, y, backend.asarray(_rows(dy)), dz)
         return backend.to_numpy(dz).reshape(output.shape)
 
 
@@ -414,7 +418,8 @@ def _loss(kind: str, p: FloatArray, t: FloatArray, scale: float) -> tuple[float,
     backend = get_backend()
     gradient = backend.empty(_rows(p).shape, "float64")
     arrays = backend.asarray(_rows(p)), backend.asarray(_rows(t))
-    value = backend.kernels.loss_forward_backward(kind, *arrays, None, gradient, float(scale))
+    with backend.active():
+        value = backend.kernels.loss_forward_backward(kind, *arrays, None, gradient, float(scale))
     return float(value), backend.to_numpy(gradient).reshape(p.shape)
 
 

@@ -5,19 +5,26 @@ The formulas and defaults are PyTorch's; ``weight_decay`` applies to all paramet
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tinynet.checks import member, number
-from tinynet.program import OptimizerSpec
+import numpy as np
+from numpy.typing import NDArray
+
+from tinynet.checks import member, setting
+from tinynet.program import OptimizerSpec, Setting
 from tinynet.schedules import Schedule
 
 if TYPE_CHECKING:
     from tinynet.model import Sequential
 
 
+Numbers = float | Sequence[float] | NDArray[np.floating[Any]]
+"""A setting as users write it: a number, or one for each model of an ensemble."""
+
+
 class Optimizer:
-    """What all optimizers share.
+    """What all optimizers share. Every number may be a sequence, with one for each model of an ``Ensemble``.
 
     Parameters
     ----------
@@ -35,18 +42,18 @@ class Optimizer:
 
     def __init__(
         self,
-        learning_rate: float | Schedule,
+        learning_rate: Numbers | Schedule,
         *,
-        clip_norm: float | None = None,
-        clip_value: float | None = None,
+        clip_norm: Numbers | None = None,
+        clip_value: Numbers | None = None,
     ) -> None:
         if not isinstance(learning_rate, Schedule):
-            learning_rate = number("learning_rate", learning_rate, above=0.0)
+            learning_rate = setting("learning_rate", learning_rate, above=0.0)
         self.learning_rate = learning_rate
-        self.clip_norm = None if clip_norm is None else number("clip_norm", clip_norm, above=0.0)
-        self.clip_value = None if clip_value is None else number("clip_value", clip_value, above=0.0)
+        self.clip_norm = None if clip_norm is None else setting("clip_norm", clip_norm, above=0.0)
+        self.clip_value = None if clip_value is None else setting("clip_value", clip_value, above=0.0)
 
-    def settings(self) -> dict[str, float]:
+    def settings(self) -> dict[str, Setting]:
         """Return the numeric settings in the order of the kernel's arguments."""
         raise NotImplementedError
 
@@ -75,9 +82,9 @@ class Optimizer:
         TypeError
             If the learning rate is a schedule.
         """
-        if isinstance(self.learning_rate, Schedule):
+        if not isinstance(self.learning_rate, float):
             raise TypeError(
-                "Optimizer.step expects a constant learning rate; got a schedule, which needs fit to know the epoch. "
+                "Optimizer.step expects a constant learning rate; got a schedule or one per model, which need fit. "
                 "Set optimizer.learning_rate to a number before each step."
             )
         model._apply(self)
@@ -113,29 +120,29 @@ class SGD(Optimizer):
 
     def __init__(
         self,
-        learning_rate: float | Schedule = 0.01,
-        momentum: float = 0.0,
+        learning_rate: Numbers | Schedule = 0.01,
+        momentum: Numbers = 0.0,
         nesterov: bool = False,
-        weight_decay: float = 0.0,
+        weight_decay: Numbers = 0.0,
         *,
-        clip_norm: float | None = None,
-        clip_value: float | None = None,
+        clip_norm: Numbers | None = None,
+        clip_value: Numbers | None = None,
     ) -> None:
         super().__init__(learning_rate, clip_norm=clip_norm, clip_value=clip_value)
-        self.momentum = number("momentum", momentum, at_least=0.0, below=1.0)
+        self.momentum = setting("momentum", momentum, at_least=0.0, below=1.0)
         self.nesterov = bool(nesterov)
-        self.weight_decay = number("weight_decay", weight_decay, at_least=0.0)
-        if self.nesterov and self.momentum == 0.0:
+        self.weight_decay = setting("weight_decay", weight_decay, at_least=0.0)
+        if self.nesterov and 0.0 in (self.momentum if isinstance(self.momentum, tuple) else (self.momentum,)):
             raise ValueError("nesterov=True expects momentum > 0; got momentum=0. Set momentum, for instance to 0.9.")
 
-    def settings(self) -> dict[str, float]:
+    def settings(self) -> dict[str, Setting]:
         """Return the numeric settings in the order of the kernel's arguments."""
         return {"momentum": self.momentum, "nesterov": self.nesterov, "weight_decay": self.weight_decay}
 
     @property
     def n_moments(self) -> int:
         """1 with momentum, else 0."""
-        return int(self.momentum > 0.0)
+        return int(_used(self.momentum))
 
 
 class Adam(Optimizer):
@@ -160,22 +167,22 @@ class Adam(Optimizer):
 
     def __init__(
         self,
-        learning_rate: float | Schedule = 0.001,
-        beta1: float = 0.9,
-        beta2: float = 0.999,
-        epsilon: float = 1e-8,
-        weight_decay: float = 0.0,
+        learning_rate: Numbers | Schedule = 0.001,
+        beta1: Numbers = 0.9,
+        beta2: Numbers = 0.999,
+        epsilon: Numbers = 1e-8,
+        weight_decay: Numbers = 0.0,
         *,
-        clip_norm: float | None = None,
-        clip_value: float | None = None,
+        clip_norm: Numbers | None = None,
+        clip_value: Numbers | None = None,
     ) -> None:
         super().__init__(learning_rate, clip_norm=clip_norm, clip_value=clip_value)
-        self.beta1 = number("beta1", beta1, at_least=0.0, below=1.0)
-        self.beta2 = number("beta2", beta2, at_least=0.0, below=1.0)
-        self.epsilon = number("epsilon", epsilon, at_least=0.0)
-        self.weight_decay = number("weight_decay", weight_decay, at_least=0.0)
+        self.beta1 = setting("beta1", beta1, at_least=0.0, below=1.0)
+        self.beta2 = setting("beta2", beta2, at_least=0.0, below=1.0)
+        self.epsilon = setting("epsilon", epsilon, at_least=0.0)
+        self.weight_decay = setting("weight_decay", weight_decay, at_least=0.0)
 
-    def settings(self) -> dict[str, float]:
+    def settings(self) -> dict[str, Setting]:
         """Return the numeric settings in the order of the kernel's arguments."""
         return {name: getattr(self, name) for name in ("beta1", "beta2", "epsilon", "weight_decay")}
 
@@ -192,14 +199,14 @@ class AdamW(Adam):
 
     def __init__(
         self,
-        learning_rate: float | Schedule = 0.001,
-        beta1: float = 0.9,
-        beta2: float = 0.999,
-        epsilon: float = 1e-8,
-        weight_decay: float = 0.01,
+        learning_rate: Numbers | Schedule = 0.001,
+        beta1: Numbers = 0.9,
+        beta2: Numbers = 0.999,
+        epsilon: Numbers = 1e-8,
+        weight_decay: Numbers = 0.01,
         *,
-        clip_norm: float | None = None,
-        clip_value: float | None = None,
+        clip_norm: Numbers | None = None,
+        clip_value: Numbers | None = None,
     ) -> None:
         super().__init__(learning_rate, beta1, beta2, epsilon, weight_decay, clip_norm=clip_norm, clip_value=clip_value)
 
@@ -223,31 +230,36 @@ class RMSprop(Optimizer):
 
     def __init__(
         self,
-        learning_rate: float | Schedule = 0.01,
-        alpha: float = 0.99,
-        epsilon: float = 1e-8,
-        weight_decay: float = 0.0,
-        momentum: float = 0.0,
+        learning_rate: Numbers | Schedule = 0.01,
+        alpha: Numbers = 0.99,
+        epsilon: Numbers = 1e-8,
+        weight_decay: Numbers = 0.0,
+        momentum: Numbers = 0.0,
         centered: bool = False,
         *,
-        clip_norm: float | None = None,
-        clip_value: float | None = None,
+        clip_norm: Numbers | None = None,
+        clip_value: Numbers | None = None,
     ) -> None:
         super().__init__(learning_rate, clip_norm=clip_norm, clip_value=clip_value)
-        self.alpha = number("alpha", alpha, at_least=0.0, below=1.0)
-        self.epsilon = number("epsilon", epsilon, at_least=0.0)
-        self.weight_decay = number("weight_decay", weight_decay, at_least=0.0)
-        self.momentum = number("momentum", momentum, at_least=0.0, below=1.0)
+        self.alpha = setting("alpha", alpha, at_least=0.0, below=1.0)
+        self.epsilon = setting("epsilon", epsilon, at_least=0.0)
+        self.weight_decay = setting("weight_decay", weight_decay, at_least=0.0)
+        self.momentum = setting("momentum", momentum, at_least=0.0, below=1.0)
         self.centered = bool(centered)
 
-    def settings(self) -> dict[str, float]:
+    def settings(self) -> dict[str, Setting]:
         """Return the numeric settings in the order of the kernel's arguments."""
         return {name: getattr(self, name) for name in ("alpha", "epsilon", "weight_decay", "momentum", "centered")}
 
     @property
     def n_moments(self) -> int:
         """The mean square, and one more each for momentum and for centering."""
-        return 1 + int(self.momentum > 0.0) + int(self.centered)
+        return 1 + int(_used(self.momentum)) + int(self.centered)
+
+
+def _used(value: Setting) -> bool:
+    """Whether a setting may be other than 0 for some model."""
+    return isinstance(value, tuple) or value > 0.0
 
 
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {"sgd": SGD, "adam": Adam, "adamw": AdamW, "rmsprop": RMSprop}

@@ -7,11 +7,15 @@ hashable, so a backend can keep the plan that it made for it.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
 Shape = tuple[int, ...]
+
+Setting = float | tuple[float, ...]
+"""A number; in a program of many models one for all of them, or one for each."""
 
 
 class _Op:
@@ -72,7 +76,7 @@ class ActivationOp(_SameWidth):
 class DropoutOp(_SameWidth):
     """Zero elements with probability ``rate`` while training; ``index`` numbers the op in its program."""
 
-    rate: float
+    rate: Setting
     index: int
 
 
@@ -114,7 +118,7 @@ class LossSpec:
     """
 
     kind: str
-    parameter: float = 0.0
+    parameter: Setting = 0.0
     reduction: Literal["mean", "sum"] = "mean"
     per_sample: bool = False
     index_target: bool = False
@@ -130,18 +134,27 @@ class LossSpec:
 
 @dataclass(frozen=True)
 class OptimizerSpec:
-    """An optimizer, lowered: its kernel, and its numeric settings in the kernel's order."""
+    """An optimizer, lowered: its kernel, and its numeric settings in the kernel's order.
+
+    For many models, ``n_moments`` is what any of them needs; a model that needs less leaves the rest alone.
+    """
 
     kind: str
-    settings: tuple[tuple[str, float], ...] = ()
+    settings: tuple[tuple[str, Setting], ...] = ()
     n_moments: int = 0
-    clip_norm: float | None = None
-    clip_value: float | None = None
+    clip_norm: Setting | None = None
+    clip_value: Setting | None = None
 
 
 @dataclass(frozen=True)
 class Program:
     """What to compute: frozen, hashable, free of arrays.
+
+    Attributes
+    ----------
+    n_models : int or None
+        None: one model. A number, which may be 1: an ensemble of so many models that are trained together; all arrays
+        of its state have the models as an axis of their own, see ``State``.
 
     Examples
     --------
@@ -155,7 +168,7 @@ class Program:
     optimizer: OptimizerSpec | None = None
     dtype: str = "float32"
     batch_size: int | None = None
-    n_models: int = 1
+    n_models: int | None = None
 
     @property
     def n_in(self) -> int:
@@ -186,6 +199,62 @@ class Program:
     def n_buffers(self) -> int:
         """Length of the flat vector of buffers."""
         return sum(math.prod(shape) for op in self.ops for shape in op.buffer_shapes)
+
+    @property
+    def own_settings(self) -> dict[str, tuple[float, ...]]:
+        """Settings that have a number for each model, by what they belong to.
+
+        Examples
+        --------
+        >>> Program((DropoutOp(4, (0.1, 0.2), 0),)).own_settings
+        {'dropout rate of layer 0': (0.1, 0.2)}
+        """
+        found = {f"dropout rate of layer {op.index}": op.rate for op in self.ops if isinstance(op, DropoutOp)}
+        if self.loss is not None:
+            found["parameter of the loss"] = self.loss.parameter
+        if self.optimizer is not None:
+            found |= dict(self.optimizer.settings)
+            found |= {"clip_norm": self.optimizer.clip_norm or 0.0, "clip_value": self.optimizer.clip_value or 0.0}
+        return {name: value for name, value in found.items() if isinstance(value, tuple)}
+
+    def member(self, i: int) -> Program:
+        """Return the program of one model of an ensemble.
+
+        Examples
+        --------
+        >>> program = Program((DropoutOp(4, (0.1, 0.2), 0),), n_models=2)
+        >>> program.member(1).ops
+        (DropoutOp(n=4, rate=0.2, index=0),)
+        """
+        return self._with(lambda value: value[i] if isinstance(value, tuple) else value, None)
+
+    def select(self, members: Sequence[int]) -> Program:
+        """Return the program of some models of an ensemble, in this order.
+
+        Examples
+        --------
+        >>> program = Program((DropoutOp(4, (0.1, 0.2, 0.3), 0),), n_models=3)
+        >>> program.select([2, 0]).ops
+        (DropoutOp(n=4, rate=(0.3, 0.1), index=0),)
+        """
+        return self._with(
+            lambda value: tuple(value[i] for i in members) if isinstance(value, tuple) else value, len(members)
+        )
+
+    def _with(self, change: Callable[[Setting], Setting], n_models: int | None) -> Program:
+        """Return the program with all its settings changed."""
+        loss, optimizer = self.loss, self.optimizer
+        if loss is not None:
+            loss = replace(loss, parameter=change(loss.parameter))
+        if optimizer is not None:
+            optimizer = replace(
+                optimizer,
+                settings=tuple((name, change(value)) for name, value in optimizer.settings),
+                clip_norm=None if optimizer.clip_norm is None else change(optimizer.clip_norm),
+                clip_value=None if optimizer.clip_value is None else change(optimizer.clip_value),
+            )
+        ops = tuple(replace(op, rate=change(op.rate)) if isinstance(op, DropoutOp) else op for op in self.ops)
+        return replace(self, ops=ops, loss=loss, optimizer=optimizer, n_models=n_models)
 
 
 def _layout(shapes_of_ops: list[tuple[Shape, ...]]) -> tuple[tuple[tuple[int, Shape], ...], ...]:

@@ -1,18 +1,21 @@
 """Learning rates that change while training.
 
 A schedule is a function of the progress: epochs done, as a number that grows by one update's share with every update,
-so a schedule is smooth within an epoch where its formula is.
+so a schedule is smooth within an epoch where its formula is. Every number may be a sequence, with one for each model of
+an ensemble.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tinynet.checks import number
+from tinynet.checks import setting
+from tinynet.program import Setting
 
 Float64 = NDArray[np.float64]
 
@@ -35,17 +38,19 @@ class StepDecay(Schedule):
     array([0.1 , 0.1 , 0.05])
     """
 
-    initial: float
-    every: float
-    factor: float = 0.1
+    initial: Setting
+    every: Setting
+    factor: Setting = 0.1
 
     def __post_init__(self) -> None:
-        number("initial", self.initial, above=0.0)
-        number("every", self.every, above=0.0)
-        number("factor", self.factor, above=0.0)
+        _check(self, "initial", above=0.0)
+        _check(self, "every", above=0.0)
+        _check(self, "factor", above=0.0)
 
     def __call__(self, epochs: Float64) -> Float64:
-        return self.initial * self.factor ** np.floor(_whole(epochs) / self.every)
+        initial, every, factor = map(np.asarray, (self.initial, self.every, self.factor))
+        rate: Float64 = initial * factor ** np.floor(_whole(epochs) / every)
+        return rate
 
 
 @dataclass(frozen=True)
@@ -58,15 +63,15 @@ class ExponentialDecay(Schedule):
     array([0.1 , 0.05])
     """
 
-    initial: float
-    factor: float = 0.95
+    initial: Setting
+    factor: Setting = 0.95
 
     def __post_init__(self) -> None:
-        number("initial", self.initial, above=0.0)
-        number("factor", self.factor, above=0.0)
+        _check(self, "initial", above=0.0)
+        _check(self, "factor", above=0.0)
 
     def __call__(self, epochs: Float64) -> Float64:
-        return self.initial * self.factor**epochs
+        return np.asarray(self.initial) * np.asarray(self.factor) ** epochs
 
 
 @dataclass(frozen=True)
@@ -81,18 +86,20 @@ class CosineDecay(Schedule):
     array([0.2, 0.1, 0. ])
     """
 
-    initial: float
-    epochs: float
-    final: float = 0.0
+    initial: Setting
+    epochs: Setting
+    final: Setting = 0.0
 
     def __post_init__(self) -> None:
-        number("initial", self.initial, above=0.0)
-        number("epochs", self.epochs, above=0.0)
-        number("final", self.final, at_least=0.0)
+        _check(self, "initial", above=0.0)
+        _check(self, "epochs", above=0.0)
+        _check(self, "final", at_least=0.0)
 
     def __call__(self, epochs: Float64) -> Float64:
-        progress = np.minimum(epochs / self.epochs, 1.0)
-        return self.final + (self.initial - self.final) * 0.5 * (1.0 + np.cos(np.pi * progress))
+        initial, final = np.asarray(self.initial), np.asarray(self.final)
+        progress = np.minimum(epochs / np.asarray(self.epochs), 1.0)
+        rate: Float64 = final + (initial - final) * 0.5 * (1.0 + np.cos(np.pi * progress))
+        return rate
 
 
 @dataclass(frozen=True)
@@ -114,25 +121,50 @@ class Warmup(Schedule):
     array([0.025, 0.05 , 0.1  , 0.1  ])
     """
 
-    then: Schedule | float
-    epochs: float
+    then: Schedule | Setting
+    epochs: Setting
 
     def __post_init__(self) -> None:
-        number("epochs", self.epochs, above=0.0)
+        _check(self, "epochs", above=0.0)
         if not isinstance(self.then, Schedule):
-            number("then", self.then, above=0.0)
+            _check(self, "then", above=0.0)
 
     def __call__(self, epochs: Float64) -> Float64:
         target = rates(self.then, np.zeros(()))
-        rising = target * np.minimum(epochs / self.epochs, 1.0)
-        return np.where(epochs < self.epochs, rising, rates(self.then, np.maximum(epochs - self.epochs, 0.0)))
+        length = np.asarray(self.epochs)
+        rising = target * np.minimum(epochs / length, 1.0)
+        return np.where(epochs < length, rising, rates(self.then, np.maximum(epochs - length, 0.0)))
 
 
-def rates(learning_rate: float | Schedule, epochs: Float64) -> Float64:
-    """Return the learning rates at ``epochs``, whether they change or not."""
+def rates(learning_rate: Setting | Schedule, epochs: Float64) -> Float64:
+    """Return the learning rates at ``epochs``, whether they change or not.
+
+    Where models have their own, ``epochs`` ends in an axis of length 1, and the result in one of the models.
+    """
     if isinstance(learning_rate, Schedule):
         return np.asarray(learning_rate(epochs), dtype=np.float64)
-    return np.full(epochs.shape, float(learning_rate))
+    values = np.asarray(learning_rate, dtype=np.float64)
+    return np.array(np.broadcast_to(values, np.broadcast_shapes(epochs.shape, values.shape)))
+
+
+def is_own(learning_rate: Any) -> bool:
+    """Whether a learning rate or a schedule has numbers for each model of an ensemble.
+
+    Examples
+    --------
+    >>> is_own(0.1), is_own(StepDecay((0.1, 0.2), every=5))
+    (False, True)
+    """
+    if isinstance(learning_rate, tuple):
+        return True
+    return isinstance(learning_rate, Schedule) and any(map(is_own, vars(learning_rate).values()))
+
+
+def _check(schedule: Schedule, name: str, **bounds: float) -> None:
+    """Hold a number of a schedule, or one for each model, against its bounds."""
+    checked = setting(name, getattr(schedule, name), **bounds)
+    if isinstance(checked, tuple):
+        object.__setattr__(schedule, name, checked)
 
 
 def _whole(epochs: Float64) -> Float64:

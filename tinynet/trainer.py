@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tinynet.backends.base import Granularity
 from tinynet.callbacks import Callback, Checkpoint, ProgressBar
 from tinynet.checks import whole
 from tinynet.data import Data
@@ -68,10 +69,10 @@ class Trainer:
         self.loss, self.optimizer, self.metrics = loss, optimizer, metrics
         self.epochs = whole("epochs", epochs)
         self.batch_size = min(whole("batch_size", batch_size), len(data))
-        self.shuffle, self.drop_last = _checked_shuffle(shuffle), bool(drop_last)
+        self.shuffle, self.drop_last = checked_shuffle(shuffle), bool(drop_last)
         self.n_visits = len(data) - len(data) % self.batch_size if self.drop_last else len(data)
         self.n_updates = math.ceil(self.n_visits / self.batch_size)
-        self.callbacks = _checked_callbacks(callbacks)
+        self.callbacks = checked_callbacks(callbacks)
         if verbose not in (0, 1, 2):
             raise ValueError(f"verbose must be 0, 1 or 2; got {verbose!r}.")
         if verbose:
@@ -86,10 +87,12 @@ class Trainer:
         self.partial_loss = 0.0
         self.order: NDArray[np.int64] | None = None
         self.best_loss = math.inf
-        self.best_parameters = model.flat_parameters()
+        self.best_parameters = model.state.parameters.copy()
+        self._last_parameters = model.state.parameters.copy()
         self._seconds_per_epoch = 0.0
         self._stepwise = any(callback.wants_batches for callback in self.callbacks)
-        self.plan = model.plan(loss, optimizer, data.y, self.batch_size, "step" if self._stepwise else "epoch")
+        granularity: Granularity = "step" if self._stepwise else "epoch"
+        self.plan = model.plan(loss, optimizer, data.y, self.batch_size, granularity, data.streamed)
         self.history.plan = self.plan.description
 
     # -- the loop ----------------------------------------------------------------------------------------------------
@@ -114,10 +117,19 @@ class Trainer:
                     self._run_one_epoch(state)
                 else:
                     self._run_chunk(state)
+        except MemoryError:
+            self._restore_last_epoch()
+            raise
         finally:
             for callback in self.callbacks:
                 callback.on_train_end({})
         return self.history
+
+    def _restore_last_epoch(self) -> None:
+        """Give the model the weights of the last complete epoch, where the next one found no room."""
+        self.model.set_flat_parameters(self._last_parameters)
+        self.model.forget_optimizer()
+        self.history.stop_reason = "out of memory"
 
     def save_checkpoint(self, path: Any) -> None:
         """Write everything that ``resume_from`` needs."""
@@ -139,8 +151,7 @@ class Trainer:
         data = self.data if order is not None else self.data.part(0, self.n_visits)
         learning_rates = self._learning_rates(self.epoch, n)
         started = time.perf_counter()
-        place = None if order is None else self.model.backend.asarray(order)
-        losses = self.plan.run(state, data.x, data.y, place, learning_rates, data.weight)[:, 0]
+        losses = self.plan.run(state, data.x, data.y, order, learning_rates, data.weight)[:, 0]
         self._seconds_per_epoch = (time.perf_counter() - started) / n
         self._check_finite(losses)
         for i in range(n):
@@ -166,7 +177,7 @@ class Trainer:
             if self.order is None:
                 data, place = self.data.part(start, stop), None
             else:
-                data, place = self.data, self.model.backend.asarray(self.order[None, start:stop])
+                data, place = self.data, self.order[None, start:stop]
             segment_rates = learning_rates[:, first : first + n_updates] if rates_vary else learning_rates
             value = self.plan.run(state, data.x, data.y, place, segment_rates, data.weight)
             self._check_finite(value[:, 0])
@@ -193,8 +204,11 @@ class Trainer:
     def _finish_epoch(self, loss: float, rate: float, *, last: bool, begun: bool = False) -> None:
         """Record an epoch; ``last`` tells whether the model is in the state in which the epoch left it."""
         epoch = self.epoch
+        if last:
+            self._last_parameters[...] = self.model.state.parameters
         if last and loss < self.best_loss:
-            self.best_loss, self.best_parameters = loss, self.model.flat_parameters()
+            self.best_loss = loss
+            self.best_parameters[...] = self.model.state.parameters
         logs = {"loss": loss}
         if last:
             logs |= self._figures(self.data, "", loss=False)
@@ -213,8 +227,7 @@ class Trainer:
         if loss:
             figures[prefix + "loss"] = self.plan.evaluate(self.model.state, data.x, data.y, data.weight)
         if self.metrics:
-            prediction = self.model.predict_checked(data.x)
-            assert data.y_host is not None
+            prediction = self.model.predict_on_host(data.x)
             figures |= {prefix + name: float(metric(prediction, data.y_host)) for name, metric in self.metrics.items()}
         return figures
 
@@ -258,7 +271,7 @@ class Trainer:
     def _check_finite(self, losses: NDArray[np.float64]) -> None:
         """Raise DivergenceError if a loss or a parameter is not finite; the model gets its best weights back."""
         bad = np.flatnonzero(~np.isfinite(losses))
-        if len(bad) == 0 and np.isfinite(self.model.backend.to_numpy(self.model.state.parameters)).all():
+        if len(bad) == 0 and self.model.backend.namespace.isfinite(self.model.state.parameters).all():
             return
         position = int(bad[0]) if len(bad) else len(losses) - 1
         for i in range(position):
@@ -277,13 +290,15 @@ class Trainer:
         )
 
 
-def _checked_shuffle(shuffle: Any) -> bool | str:
+def checked_shuffle(shuffle: Any) -> bool | str:
+    """Return what ``fit`` was given for ``shuffle``, or say what it may be."""
     if shuffle in (True, False) or shuffle == "replacement":
         return shuffle if isinstance(shuffle, str) else bool(shuffle)
     raise ValueError(f"shuffle must be True, False or 'replacement'; got {shuffle!r}.")
 
 
-def _checked_callbacks(callbacks: Any) -> list[Callback]:
+def checked_callbacks(callbacks: Any) -> list[Callback]:
+    """Return a list of callbacks from one or several, or say what they should be."""
     if isinstance(callbacks, Callback):
         callbacks = [callbacks]
     if not isinstance(callbacks, Sequence):

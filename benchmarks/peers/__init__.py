@@ -41,8 +41,9 @@ class Peer:
     ----------
     title : str
         For the report.
-    train, predict : str or None
-        ``module:class`` of the runner for each task, below this package; None where it has none.
+    train, predict, many : str or None
+        ``module:class`` of the runner for each task, below this package; None where it has none. ``many`` trains many
+        networks at once.
     packages : tuple of str
         What is imported; their versions are recorded.
     command : str
@@ -57,6 +58,7 @@ class Peer:
     title: str
     train: str | None
     predict: str | None
+    many: str | None = None
     packages: tuple[str, ...] = ()
     command: str = ""
     program: str | None = None
@@ -72,12 +74,14 @@ class Peer:
     def unable(self, workload: Workload) -> str | None:
         """Tell why this peer does not run a workload, or None."""
         if self.runner(workload) is None:
-            return f"{self.title} does not {workload.task}"
+            return f"{self.title} does not {workload.task}" + " many networks at once" * (workload.n_models > 1)
         return self.limit(workload)
 
     def runner(self, workload: Workload) -> str | None:
         """Return where the runner for a workload is."""
-        return self.train if workload.task == "train" else self.predict
+        if workload.task == "predict":
+            return self.predict
+        return self.train if workload.n_models == 1 else self.many
 
     def load(self, workload: Workload) -> Callable[..., Runner]:
         """Import the runner for a workload, and the library with it."""
@@ -114,19 +118,21 @@ def _sklearn_limit(workload: Workload) -> str | None:
 
 
 _TABLE = (
-    Peer("tinynet", "tinynet", "tinynet_runs:Train", "tinynet_runs:Predict", ("tinynet",), "see README.md"),
-    Peer("floor", "the floor", "floor:Products", "floor:BareCall", ("numba",), "pip install numba",
+    Peer("tinynet", "tinynet", "tinynet_runs:Train", "tinynet_runs:Predict", "tinynet_runs:TrainMany",
+         ("tinynet",), "see README.md"),
+    Peer("floor", "the floor", "floor:Products", "floor:BareCall", None, ("numba",), "pip install numba",
          limit=_floor_limit),
-    Peer("c", "hand-written C", "c_runs:Train", None, program="cc", command="install a C compiler (gcc or clang)",
-         limit=_sigmoid_only),
+    Peer("c", "hand-written C", "c_runs:Train", None, "c_runs:TrainMany", program="cc",
+         command="install a C compiler (gcc or clang)", limit=_sigmoid_only),
     Peer("notebook", "the notebook's NumPy code", "notebook:Train", None, limit=_sigmoid_only),
-    Peer("scikit-learn", "scikit-learn", "sklearn_runs:Train", "sklearn_runs:Predict", ("sklearn",),
-         "pip install scikit-learn", limit=_sklearn_limit),
-    Peer("torch", "PyTorch", "torch_runs:Eager", "torch_runs:Predict", ("torch",), "pip install torch"),
-    Peer("torch-compile", "torch.compile", "torch_runs:Compiled", None, ("torch",), "pip install torch"),
-    Peer("jax", "JAX jit", "jax_runs:Jit", "jax_runs:Predict", ("jax",), "pip install jax"),
-    Peer("jax-scan", "JAX scan", "jax_runs:Scan", None, ("jax",), "pip install jax"),
-    Peer("onnxruntime", "onnxruntime", None, "onnx_runs:Predict", ("onnxruntime", "onnx"),
+    Peer("scikit-learn", "scikit-learn", "sklearn_runs:Train", "sklearn_runs:Predict", "sklearn_runs:TrainMany",
+         ("sklearn",), "pip install scikit-learn", limit=_sklearn_limit),
+    Peer("torch", "PyTorch", "torch_runs:Eager", "torch_runs:Predict", "torch_runs:Many", ("torch",),
+         "pip install torch"),
+    Peer("torch-compile", "torch.compile", "torch_runs:Compiled", None, None, ("torch",), "pip install torch"),
+    Peer("jax", "JAX jit", "jax_runs:Jit", "jax_runs:Predict", None, ("jax",), "pip install jax"),
+    Peer("jax-scan", "JAX scan", "jax_runs:Scan", None, "jax_runs:Many", ("jax",), "pip install jax"),
+    Peer("onnxruntime", "onnxruntime", None, "onnx_runs:Predict", None, ("onnxruntime", "onnx"),
          "pip install onnx onnxruntime"),
 )  # fmt: skip
 

@@ -38,11 +38,11 @@ def loss_of(workload: Workload, parameters: Any, x: Any, y: Any) -> Any:
     return squares.sum() if workload.loss == "sum_squares" else squares.mean()
 
 
-def update(workload: Workload, state: Any, x: Any, y: Any) -> tuple[Any, Any]:
+def update(workload: Workload, state: Any, x: Any, y: Any, rate: Any = None) -> tuple[Any, Any]:
     """Return the state ``(parameters, m, v, step)`` after a batch, and the loss of the batch."""
     parameters, m, v, step = state
     loss, g = jax.value_and_grad(partial(loss_of, workload))(parameters, x, y)
-    rate = workload.learning_rate
+    rate = workload.learning_rate if rate is None else rate
     if workload.optimizer == "sgd":
         return (jax.tree.map(lambda p, g: p - rate * g, parameters, g), m, v, step + 1), loss
     step = step + 1
@@ -140,6 +140,42 @@ class Scan(_Train):
         else:
             self.state, self.loss = self.epochs(self.state, self.x, self.y, n)
         jax.block_until_ready(self.state)
+
+
+class Many(_Train):
+    """``vmap`` over the models of the ``lax.scan`` over batches; all epochs in one call."""
+
+    def __init__(self, problem: Problem, threads: int) -> None:
+        super().__init__(problem, threads)
+        workload = problem.workload
+        n_batches, rows = workload.n_updates, workload.rows
+        self.rates = jnp.asarray(problem.rates)
+
+        def train(state: Any, rate: Any, batches: Any, n_epochs: Any) -> Any:
+            def epoch(_: Any, state: Any) -> Any:
+                return lax.scan(lambda s, xy: update(workload, s, *xy, rate), state, batches)[0]
+
+            return lax.fori_loop(0, n_epochs, epoch, state)
+
+        parts = (self.x, self.y)
+        self.batches = tuple(p[: workload.n_visits].reshape(n_batches, rows, *p.shape[1:]) for p in parts)
+        self.epochs = jax.jit(jax.vmap(train, in_axes=(0, 0, None, None)), donate_argnums=0)
+
+    def reset(self) -> None:
+        """Take the initial weights of all models."""
+        layers = split(self.problem.parameters, self.problem.workload.sizes)
+        parameters = [tuple(jnp.array(part) for part in layer) for layer in layers]
+        steps = jnp.zeros(self.problem.workload.n_models, self.problem.workload.dtype)
+        self.state = jax.block_until_ready((parameters, [], [], steps))
+
+    def run(self, n: int) -> None:
+        """Train for ``n`` epochs."""
+        self.state = jax.block_until_ready(self.epochs(self.state, self.rates, self.batches, n))
+
+    def result(self) -> NDArray[Any]:
+        """Return the trained parameters, (n_models, n_parameters)."""
+        parts = [np.asarray(part) for layer in self.state[0] for part in layer]
+        return np.concatenate([part.reshape(len(part), -1) for part in parts], axis=1)
 
 
 class Predict(_Train):

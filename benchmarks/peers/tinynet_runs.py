@@ -68,6 +68,42 @@ class Train:
         return f"{self.net.backend.name}, {plan}"
 
 
+class TrainMany:
+    """``Ensemble.fit``, each model with a learning rate of its own."""
+
+    def __init__(self, problem: Problem, threads: int, backend: str | None = None) -> None:
+        self.problem = problem
+        self.models = tn.Ensemble(network(problem.workload, backend), problem.workload.n_models)
+
+    def reset(self) -> None:
+        """Take the initial weights."""
+        state, backend = self.models.state, self.models.backend
+        state.parameters[...] = backend.asarray(self.problem.parameters)
+
+    def run(self, n: int) -> None:
+        """Train for ``n`` epochs."""
+        workload = self.problem.workload
+        self.models.fit(
+            self.problem.x,
+            self.problem.y,
+            loss=LOSSES[workload.loss](),
+            optimizer=OPTIMIZERS[workload.optimizer](self.problem.rates),
+            epochs=n,
+            batch_size=workload.rows,
+            shuffle=False,
+            drop_last=True,
+        )
+
+    def result(self) -> NDArray[Any]:
+        """Return the trained parameters, (n_models, n_parameters)."""
+        return self.models.backend.to_numpy(self.models.state.parameters)
+
+    def about(self) -> str:
+        """Tell how the training ran."""
+        plan = "" if self.models.history is None else self.models.history.plan
+        return f"{self.models.backend.name}, {plan}"
+
+
 class Predict:
     """``net.predict`` of one sample."""
 

@@ -99,6 +99,49 @@ class Compiled(Eager):
         return torch.compile(function, dynamic=False)
 
 
+class Many:
+    """``torch.func``: the gradient of one model, mapped over all by ``vmap``, and an update of the stacked weights."""
+
+    def __init__(self, problem: Problem, threads: int) -> None:
+        torch.set_num_threads(threads)
+        self.problem = problem
+        self.x, self.y = torch.from_numpy(problem.x), torch.from_numpy(problem.y)
+        self.rates = torch.from_numpy(problem.rates)
+        net = network(problem.workload)
+        criterion = LOSSES[problem.workload.loss]()
+
+        def loss(parameters: dict[str, torch.Tensor], x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+            value: torch.Tensor = criterion(torch.func.functional_call(net, parameters, (x,)), y)
+            return value
+
+        self.names = [name for name, _ in net.named_parameters()]
+        self.gradients = torch.func.vmap(torch.func.grad(loss), in_dims=(0, None, None))
+
+    def reset(self) -> None:
+        """Take the initial weights of all models; PyTorch keeps them transposed."""
+        layers = split(self.problem.parameters, self.problem.workload.sizes)
+        parts = [part for w, b in layers for part in (np.ascontiguousarray(w.swapaxes(1, 2)), b.copy())]
+        self.parameters = {name: torch.from_numpy(part) for name, part in zip(self.names, parts, strict=True)}
+
+    def run(self, n: int) -> None:
+        """Train for ``n`` epochs."""
+        workload = self.problem.workload
+        with torch.no_grad():
+            for _ in range(n):
+                for start in range(0, workload.n_visits, workload.rows):
+                    rows = slice(start, start + workload.rows)
+                    gradients = self.gradients(self.parameters, self.x[rows], self.y[rows])
+                    for name, value in self.parameters.items():
+                        value -= self.rates.reshape(-1, *[1] * (value.ndim - 1)) * gradients[name]
+
+    def result(self) -> NDArray[Any]:
+        """Return the trained parameters, (n_models, n_parameters)."""
+        parts = [value.swapaxes(1, 2) if value.ndim == 3 else value for value in self.parameters.values()]
+        return np.concatenate([part.reshape(len(part), -1).numpy() for part in parts], axis=1)
+
+    about = Eager.about
+
+
 class Predict:
     """One sample at a time, from NumPy to NumPy as with the others."""
 

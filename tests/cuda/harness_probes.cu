@@ -94,6 +94,20 @@ extern "C" __global__ void missing_lane(int* out) {
 
 extern "C" __global__ void outside_mask() { __syncwarp(1u << ((threadIdx.x + 1) % 32)); }
 
+extern "C" __global__ void different_masks() {
+    if (threadIdx.x == 0)
+        __syncwarp(3u);
+    else
+        __syncwarp(7u);
+}
+
+extern "C" __global__ void different_warp_calls(int* out) {
+    if (threadIdx.x == 0)
+        out[0] = __shfl_sync(3u, 1, 0);
+    else
+        out[1] = __shfl_sync(3u, 1, 0);
+}
+
 extern "C" __global__ void votes(const int* p, int* out) {
     const int i = threadIdx.x, n = blockDim.x;
     out[i] = __syncthreads_count(p[i]);

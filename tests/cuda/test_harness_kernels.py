@@ -139,6 +139,15 @@ def test_a_missing_barrier_shows_in_the_orders(probes: builder.Module) -> None:
     assert len({tuple(result) for result in wrong}) > 1
 
 
+def test_forward_and_reverse_are_the_orders_that_they_say(probes: builder.Module) -> None:
+    x, y, which = np.arange(64, dtype=np.int32), np.zeros(64, np.int32), np.zeros(1, np.int32)
+    for order, last, expected in (("forward", 7, [-1] * 63 + [0]), ("reverse", 0, [*range(1, 64), -1])):
+        with builder.order(order):
+            launch(probes, "neighbour", 64, x, y, np.int32(0))
+            launch(probes, "last_block", 1, which, blocks=8)
+        assert (which[0], y.tolist()) == (last, expected)
+
+
 def test_dependence_on_the_order_of_blocks_shows_in_the_orders(probes: builder.Module) -> None:
     which = np.zeros(1, np.int32)
     assert len({tuple(result) for result in in_all_orders(probes, "last_block", 1, which, out=which, blocks=64)}) > 2
@@ -170,11 +179,12 @@ def test_all_dynamic_arrays_are_the_same_memory(probes: builder.Module) -> None:
     assert out[0] == np.array([1.0]).view(np.float32)[1]
 
 
-@pytest.mark.parametrize("at", [8, 20, 29055])
-def test_a_write_past_the_dynamic_shared_memory_is_reported(probes: builder.Module, at: int) -> None:
+@pytest.mark.parametrize(("at", "block"), [(8, 0), (20, 0), (29055, 1)])
+def test_a_write_past_the_dynamic_shared_memory_is_reported(probes: builder.Module, at: int, block: int) -> None:
+    """One nearby is seen when the block ends, one far away when the launch does."""
     launch(probes, "write_dynamic", 1, np.int32(7), shared_mem=64)
-    with pytest.raises(LaunchError, match=f"write past the launch's 64 bytes of dynamic .* at byte {8 * at} "):
-        launch(probes, "write_dynamic", 1, np.int32(at), shared_mem=64)
+    with pytest.raises(LaunchError, match=f"past the launch's 64 bytes .* at byte {8 * at} .block {block},"):
+        launch(probes, "write_dynamic", 1, np.int32(at), blocks=2, shared_mem=64)
 
 
 @pytest.mark.parametrize("at", [8, -1, 1000])
@@ -234,6 +244,17 @@ def test_a_deadlock_is_reported(probes: builder.Module) -> None:
 def test_a_shuffle_from_a_lane_that_has_returned_is_reported(probes: builder.Module) -> None:
     with pytest.raises(LaunchError, match=f"shuffle at {line_of('0xffffffffu, 1, 5')} reads lane 5, which does not"):
         launch(probes, "missing_lane", 32, np.zeros(32, np.int32))
+
+
+def test_lanes_with_different_masks_do_not_meet(probes: builder.Module) -> None:
+    with pytest.raises(LaunchError, match=f"deadlock: lanes wait at a warp call at {line_of('__syncwarp(3u)')}"):
+        launch(probes, "different_masks", 2)
+
+
+def test_lanes_that_meet_at_different_calls_are_reported_with_both_lines(probes: builder.Module) -> None:
+    lines = f"{line_of('out[0] = __shfl_sync')} and at {line_of('out[1] = __shfl_sync')}"
+    with pytest.raises(LaunchError, match=f"lanes met at different warp calls: at {lines}"):
+        launch(probes, "different_warp_calls", 2, np.zeros(2, np.int32))
 
 
 def test_a_warp_call_from_outside_its_mask_is_reported(probes: builder.Module) -> None:

@@ -1,6 +1,7 @@
 """Choosing a backend: by argument, by ``use_backend``, by ``TINYNET_BACKEND``, or automatically.
 
-A backend is a module of this package with a function ``create()``; it is imported when it is first used.
+A backend is a module of this package with a function ``create()``, or ``create(device)`` where there can be several
+devices; it is imported when it is first used.
 """
 
 from __future__ import annotations
@@ -9,30 +10,39 @@ import importlib
 import os
 from types import TracebackType
 
-from tinynet.backends.base import Backend
-from tinynet.checks import member
+from tinynet.arrays import is_cupy
+from tinynet.backends.base import Array, Backend
+from tinynet.checks import member, whole
 from tinynet.errors import BackendUnavailableError
 
 NAMES = {"numpy": "numpy", "numba": "numba", "cpu": "numba", "cupy": "cupy", "gpu": "cupy"}
 """What a user may write, and the module that it stands for. ``auto`` is resolved below."""
 
-_created: dict[str, Backend] = {}
+WITH_DEVICES = frozenset({"cupy"})
+"""Modules whose devices are numbered: ``gpu:1`` is the second GPU, ``gpu`` the first."""
+
+_created: dict[str, dict[int, Backend]] = {}
+"""By module, and by the number of the device: 0 where there are none."""
+
 _chosen: str | None = None
 
 
-def get_backend(name: str | Backend | None = None) -> Backend:
+def get_backend(name: str | Backend | None = None, device: int | None = None) -> Backend:
     """Return the backend that a name stands for, or the one that is in force.
 
     Parameters
     ----------
-    name : {"auto", "numpy", "numba", "cpu", "cupy", "gpu"}, optional
+    name : {"auto", "numpy", "numba", "cpu", "cupy", "gpu", "gpu:1", ...}, optional
         None: what ``use_backend`` set, else ``TINYNET_BACKEND``, else ``"auto"``: Numba, or NumPy where Numba does not
         import. ``auto`` never takes the GPU.
+    device : int, optional
+        The number of the GPU, from 0: ``get_backend("gpu", device=1)`` is ``get_backend("gpu:1")``. Each device has a
+        backend of its own.
 
     Raises
     ------
     ValueError
-        If there is no backend of this name.
+        If there is no backend of this name, or it has no devices to choose from.
     BackendUnavailableError
         If it cannot run here. Nothing falls back in silence.
 
@@ -42,14 +52,45 @@ def get_backend(name: str | Backend | None = None) -> Backend:
     'numpy'
     """
     if isinstance(name, Backend):
+        if device is not None:
+            raise ValueError(f"device goes with the name of a backend; got the backend {name.name!r} itself. Drop it.")
         return name
     source = "backend"
     if name is None:
         name, source = _chosen, "use_backend"
     if name is None:
         name, source = os.environ.get("TINYNET_BACKEND") or "auto", "TINYNET_BACKEND"
-    key = name.strip().lower() if isinstance(name, str) else name
-    return _create(NAMES[member(source, key, ["auto", *NAMES])]) if key != "auto" else _automatic()
+    module, number = parsed(name, source)
+    if device is None:
+        device = number
+    elif number is not None:
+        raise ValueError(f"device is part of the name {name!r} already; got device={device!r} as well. Drop one.")
+    elif module not in WITH_DEVICES:
+        raise ValueError(f"device chooses a GPU, for backend='gpu'; got device={device!r} with the backend {name!r}.")
+    return _automatic() if module == "auto" else _create(module, whole("device", device or 0, at_least=0))
+
+
+def parsed(name: object, source: str = "backend") -> tuple[str, int | None]:
+    """Return the module, or "auto", that a name stands for, and the number of a device if it has one.
+
+    Examples
+    --------
+    >>> parsed("gpu:1"), parsed("CPU")
+    (('cupy', 1), ('numba', None))
+    """
+    kind, colon, number = name.strip().lower().partition(":") if isinstance(name, str) else (name, "", "")
+    kind = member(source, kind, ["auto", *NAMES])
+    module = NAMES.get(kind, kind)
+    if not colon:
+        return module, None
+    if module not in WITH_DEVICES or not number.isdecimal():
+        raise ValueError(f"{source} may have a device as in 'gpu:1', the second GPU; got {name!r}.")
+    return module, int(number)
+
+
+def home_of(array: Array) -> Backend:
+    """Return the backend in whose memory an array lies: NumPy's, or that of its GPU."""
+    return get_backend("gpu", device=array.device.id) if is_cupy(array) else get_backend("numpy")
 
 
 def _automatic() -> Backend:
@@ -59,11 +100,12 @@ def _automatic() -> Backend:
         return _create("numpy")
 
 
-def _create(module: str) -> Backend:
-    if module not in _created:
-        backend: Backend = importlib.import_module(f"tinynet.backends.{module}").create()
-        _created[module] = backend
-    return _created[module]
+def _create(module: str, device: int = 0) -> Backend:
+    made = _created.setdefault(module, {})
+    if device not in made:
+        create = importlib.import_module(f"tinynet.backends.{module}").create
+        made[device] = create(device) if module in WITH_DEVICES else create()
+    return made[device]
 
 
 def available() -> dict[str, str | None]:

@@ -7,12 +7,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import wraps
 from types import ModuleType
-from typing import Any, Literal
+from typing import Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from tinynet.arrays import numpy_namespace
 from tinynet.program import Program, Shape
 
 Array = Any
@@ -20,11 +22,17 @@ Array = Any
 
 Granularity = Literal["epoch", "step"]
 FloatArray = NDArray[np.floating[Any]]
+Members = NDArray[np.int64]
+"""Numbers of some models of an ensemble."""
 
 
 @dataclass
 class State:
     """All that training changes, as flat contiguous vectors on the backend.
+
+    The state of an ensemble has the models as an axis of their own: parameters, gradients and buffers are (n_models,
+    n), moments (n_moments, n_models, n_parameters), and ``step``, ``draws`` and ``dropout_seed`` are (n_models,) int64
+    arrays in host memory.
 
     Attributes
     ----------
@@ -45,14 +53,41 @@ class State:
     gradients: Array
     moments: Array
     buffers: Array
-    step: int = 0
-    draws: int = 0
-    dropout_seed: int = 0
+    step: Any = 0
+    draws: Any = 0
+    dropout_seed: Any = 0
 
 
 def views(flat: Array, layout: tuple[tuple[int, Shape], ...]) -> tuple[Array, ...]:
     """Return the pieces of a flat vector, shaped, without a copy."""
     return tuple(flat[offset : offset + math.prod(shape)].reshape(shape) for offset, shape in layout)
+
+
+class _OnBackend(Protocol):
+    """Something that belongs to a backend."""
+
+    backend: Backend
+
+
+_Owner = TypeVar("_Owner", bound=_OnBackend)
+_Arguments = ParamSpec("_Arguments")
+_Result = TypeVar("_Result")
+
+
+def on_backend(
+    method: Callable[Concatenate[_Owner, _Arguments], _Result],
+) -> Callable[Concatenate[_Owner, _Arguments], _Result]:
+    """Let a method run where its owner's arrays can be worked on; see ``Backend.active``."""
+
+    @wraps(method)
+    def active(self: _Owner, /, *args: _Arguments.args, **keywords: _Arguments.kwargs) -> _Result:
+        with self.backend.active():
+            return method(self, *args, **keywords)
+
+    return active
+
+
+_EVERYWHERE: AbstractContextManager[None] = nullcontext()
 
 
 class Plan(ABC):
@@ -71,6 +106,7 @@ class Plan(ABC):
         order: Array | None,
         learning_rates: FloatArray,
         sample_weight: Array | None = None,
+        members: Members | None = None,
     ) -> NDArray[np.float64]:
         """Train, and return the loss of each epoch.
 
@@ -80,28 +116,42 @@ class Plan(ABC):
             Changed in place.
         x : (n_samples, n_in) array
         y : (n_samples, n_out) array, or (n_samples,) int array for losses on class numbers
+            Data are arrays of the backend, or all in host memory where ``Backend.hold`` has left them there.
         order : (n_epochs, n_visits) int array or None
             The rows of ``x`` in the order of their use, an epoch a row, cut into batches of ``program.batch_size``; the
-            last batch may be smaller. None: every row once, in the order in which they lie.
+            last batch may be smaller. None: every row once, in the order in which they lie. In host memory or of the
+            backend.
         learning_rates : (n_epochs, n_rates) float64 array
             ``n_rates`` is 1, or the number of updates in an epoch.
         sample_weight : (n_samples,) array, optional
             Factor of each sample's loss.
+        members : (n_members,) int64 array, optional
+            Numbers of the models of an ensemble that are trained; by default all. The others cost nothing.
 
         Returns
         -------
         losses : (n_epochs, n_models) float64 array
             With reduction "mean" the mean over the epoch's samples, with "sum" their total.
+
+        Notes
+        -----
+        The models of an ensemble share ``x`` and ``y``. Each may have its own weights, (n_models, n_samples), order,
+        (n_epochs, n_members, n_visits), and learning rates, (n_epochs, n_rates, n_members). The last two, and the
+        losses, are of those that are trained.
         """
 
     @abstractmethod
     def predict(self, state: State, x: Array, out: Array) -> bool:
         """Write the network's output for ``x`` (n_samples, n_in) to ``out`` (n_samples, n_out).
 
+        Both are arrays of the backend, or both are in host memory. For an ensemble ``out`` is (n_models, n_samples,
+        n_out).
+
         Returns
         -------
         finite : bool
-            Whether all of ``x`` is finite: a plan that reads it anyway can tell for nothing.
+            Whether all of ``x`` is finite: a plan that reads it anyway can tell for nothing. On a GPU it is an array of
+            one element, and who asks for its truth waits for the device.
         """
 
     @abstractmethod
@@ -116,12 +166,14 @@ class Plan(ABC):
         """
 
     @abstractmethod
-    def gradient(self, state: State, x: Array, y: Array, sample_weight: Array | None = None) -> float:
-        """Return the loss of all of ``x`` taken as one batch; fill ``state.gradients``."""
+    def gradient(self, state: State, x: Array, y: Array, sample_weight: Array | None = None) -> Any:
+        """Return the loss of all of ``x`` taken as one batch, of an ensemble (n_models,); fill ``state.gradients``."""
 
     @abstractmethod
-    def evaluate(self, state: State, x: Array, y: Array, sample_weight: Array | None = None) -> float:
-        """Return the loss over ``x`` with dropout off; nothing in ``state`` changes."""
+    def evaluate(
+        self, state: State, x: Array, y: Array, sample_weight: Array | None = None, members: Members | None = None
+    ) -> Any:
+        """Return the loss over ``x`` with dropout off, of an ensemble (n_members,); nothing in ``state`` changes."""
 
 
 class Backend(ABC):
@@ -152,18 +204,68 @@ class Backend(ABC):
         """Return a context in which matrix products use ``n`` threads; None leaves what is in force."""
         return nullcontext()
 
-    @abstractmethod
-    def plan(self, program: Program, *, granularity: Granularity = "epoch") -> Plan:
-        """Return the quickest plan for the program; ``"step"`` asks for one that can be stopped after every update."""
+    def active(self) -> AbstractContextManager[None]:
+        """Return a context in which arrays of this backend can be worked on; whatever computes stands in one."""
+        return _EVERYWHERE
 
-    def new_state(self, program: Program, parameters: FloatArray, dropout_seed: int = 0) -> State:
+    def admit(self, data: Any, name: str) -> Any:
+        """Return data that lie in a GPU's memory as an array of this backend, and all else as it is.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If they lie where this backend does not compute; ``name`` is what the message calls them.
+        """
+        return data
+
+    def hold(self, **arrays: Array | None) -> tuple[Array | None, ...]:
+        """Return checked data where plans read them from: as arrays of this backend wherever they fit.
+
+        Parameters
+        ----------
+        **arrays : array or None
+            By the names that messages call them.
+
+        Returns
+        -------
+        tuple
+            In the order of the arguments: all as arrays of the backend, or all in host memory.
+        """
+        return tuple(None if array is None else self.asarray(array) for array in arrays.values())
+
+    def beside(self, array: Array, other: Array) -> Array:
+        """Return a copy of an array of this backend that lives where ``other`` does: here, or in host memory."""
+        return array.copy() if numpy_namespace(other) is self.namespace else self.to_numpy(array)
+
+    def describe(self) -> dict[str, str]:
+        """Return what ``tinynet info`` tells about the machine that this backend computes on, by name."""
+        return {}
+
+    @abstractmethod
+    def plan(self, program: Program, *, granularity: Granularity = "epoch", streamed: bool = False) -> Plan:
+        """Return the quickest plan for the program.
+
+        Parameters
+        ----------
+        program : Program
+        granularity : {"epoch", "step"}
+            "step" asks for a plan that can be stopped after every update.
+        streamed : bool
+            Whether ``hold`` has left the data in host memory.
+        """
+
+    def new_state(self, program: Program, parameters: FloatArray, dropout_seed: Any = 0) -> State:
         """Return a state with these parameters and all else zero."""
         dtype = np.dtype(program.dtype)
         n_moments = program.optimizer.n_moments if program.optimizer else 0
+        models = () if program.n_models is None else (program.n_models,)
+        counter = 0 if program.n_models is None else np.zeros(program.n_models, np.int64)
         return State(
             parameters=self.asarray(np.array(parameters, dtype=dtype)),
-            gradients=self.asarray(np.zeros(program.n_parameters, dtype)),
-            moments=self.asarray(np.zeros((n_moments, program.n_parameters), dtype)),
-            buffers=self.asarray(np.zeros(program.n_buffers, dtype)),
+            gradients=self.asarray(np.zeros((*models, program.n_parameters), dtype)),
+            moments=self.asarray(np.zeros((n_moments, *models, program.n_parameters), dtype)),
+            buffers=self.asarray(np.zeros((*models, program.n_buffers), dtype)),
+            step=counter,
+            draws=np.copy(counter) if models else 0,
             dropout_seed=dropout_seed,
         )

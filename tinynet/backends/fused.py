@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tinynet_kernels.cpu import fused
 
 from tinynet import config
-from tinynet.backends.base import Array, Backend, FloatArray, State
+from tinynet.backends.base import Array, Backend, FloatArray, Members, State
 from tinynet.backends.loop import PREDICT_ROWS, LoopPlan
 from tinynet.program import ActivationOp, DropoutOp, LinearOp, LossSpec, NormalizeOp, Op, OptimizerSpec, Program
 
@@ -64,7 +64,7 @@ class FusedForward(LoopPlan):
 
     def _prediction(self, ops: tuple[Op, ...]) -> fused.Fused:
         if ops not in self._predictions:
-            layers = tuple(layer for layer in _layers(ops) if layer.kind != "dropout")
+            layers = tuple(layer for layer in layers_of(ops) if layer.kind != "dropout")
             self._predictions[ops] = fused.prediction(layers, PREDICT_BLOCK)
         return self._predictions[ops]
 
@@ -89,6 +89,7 @@ class FusedPlan(FusedForward):
         order: Array | None,
         learning_rates: FloatArray,
         sample_weight: Array | None = None,
+        members: Members | None = None,
     ) -> NDArray[np.float64]:
         """Train; see ``Plan.run``."""
         n_epochs, dtype = len(learning_rates), self.program.dtype
@@ -189,8 +190,8 @@ def lower(program: Program, *, weighted: bool, ordered: bool) -> fused.Network:
     assert optimizer is not None
     ops = program.ops[:-1] if loss.on_logits else program.ops
     return fused.Network(
-        layers=_layers(ops),
-        loss=_loss(loss, program.n_out),
+        layers=layers_of(ops),
+        loss=loss_of(loss, program.n_out),
         optimizer=_optimizer(optimizer),
         dtype=program.dtype,
         weighted=weighted,
@@ -198,7 +199,8 @@ def lower(program: Program, *, weighted: bool, ordered: bool) -> fused.Network:
     )
 
 
-def _layers(ops: tuple[Op, ...]) -> tuple[fused.Layer, ...]:
+def layers_of(ops: tuple[Op, ...]) -> tuple[fused.Layer, ...]:
+    """Return ops as the kernels' plain data, each activation with the linear layer before it."""
     layers: list[fused.Layer] = []
     for op in ops:
         match op:
@@ -217,7 +219,8 @@ def _layers(ops: tuple[Op, ...]) -> tuple[fused.Layer, ...]:
     return tuple(layers)
 
 
-def _loss(loss: LossSpec, n_out: int) -> fused.Loss:
+def loss_of(loss: LossSpec, n_out: int) -> fused.Loss:
+    """Return a loss as the kernels' plain data."""
     return fused.Loss(
         kind=loss.kind,
         parameter=loss.parameter,
@@ -227,5 +230,5 @@ def _loss(loss: LossSpec, n_out: int) -> fused.Loss:
 
 
 def _optimizer(optimizer: OptimizerSpec) -> fused.Optimizer:
-    settings = tuple(float(value) for _, value in optimizer.settings)
+    settings = tuple(value if isinstance(value, tuple) else float(value) for _, value in optimizer.settings)
     return fused.Optimizer(optimizer.kind, settings, optimizer.clip_norm, optimizer.clip_value)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tinynet.backends.base import Array, Backend, FloatArray, Plan, State, views
+from tinynet.backends.base import Array, Backend, FloatArray, Members, Plan, State, on_backend, views
 from tinynet.backends.stages import Own, Stage, stages_of
 from tinynet.program import LossSpec, OptimizerSpec, Program
 
@@ -17,6 +17,8 @@ PREDICT_ROWS = 4096
 """Rows taken at a time where no batch size is given: enough to fill the machine, little enough to stay in the cache."""
 
 Bound = list[tuple[Stage, Own]]
+Cuts = list[tuple[int, int]]
+Batch = tuple[Array, Array | None, Array | None]
 
 
 class Chain:
@@ -50,9 +52,12 @@ class LoopPlan(Plan):
         Why no quicker plan is used; becomes part of ``description``.
     """
 
+    predict_rows = PREDICT_ROWS
+    """Rows that are predicted at a time."""
+
     def __init__(self, program: Program, backend: Backend, reason: str) -> None:
-        if program.n_models != 1:
-            raise ValueError(f"a loop plan trains one model at a time; got n_models={program.n_models}.")
+        if program.n_models is not None:
+            raise ValueError(f"a loop plan trains one model; got n_models={program.n_models}. Use a MembersPlan.")
         self.program = program
         self.backend = backend
         self.description = f"loop: {reason}"
@@ -65,6 +70,7 @@ class LoopPlan(Plan):
 
     # -- the contract ------------------------------------------------------------------------------------------------
 
+    @on_backend
     def run(
         self,
         state: State,
@@ -73,38 +79,36 @@ class LoopPlan(Plan):
         order: Array | None,
         learning_rates: FloatArray,
         sample_weight: Array | None = None,
+        members: Members | None = None,
     ) -> NDArray[np.float64]:
         """Train; see ``Plan.run``."""
         loss, optimizer = _required(self.program)
         n_visits = len(x) if order is None else order.shape[1]
-        batches = _cut(n_visits, self.program.batch_size or n_visits)
+        cuts = _cut(n_visits, self.program.batch_size or n_visits)
+        order = self._placed(order, x)
         bound = self._training.bind(state)
         losses = np.zeros((len(learning_rates), 1))
         for epoch, rates in enumerate(learning_rates):
             # The losses of an epoch stay where they were computed until its end: a GPU is not waited for before.
-            values = self.backend.empty((len(batches),), "float64")
-            for update, (start, stop) in enumerate(batches):
-                index = None if order is None else order[epoch, start:stop]
-                xb = self._rows("x", x, index, start, stop, self.program.dtype)
-                yb = self._rows("y", y, index, start, stop, "int64" if loss.index_target else self.program.dtype)
-                wb = None
-                if sample_weight is not None:
-                    wb = self._rows("weight", sample_weight, index, start, stop, self.program.dtype)
+            values = self.backend.empty((len(cuts),), "float64")
+            batches = self._batches(x, y, sample_weight, None if order is None else order[epoch], cuts)
+            for update, (xb, yb, wb) in enumerate(batches):
                 self._forward_backward(bound, state, xb, yb, wb, values[update : update + 1])
                 self._update(state, optimizer, float(rates[min(update, len(rates) - 1)]))
-            losses[epoch] = _total(loss, batches, self.backend.to_numpy(values))
+            losses[epoch] = _total(loss, cuts, self.backend.to_numpy(values))
         return losses
 
+    @on_backend
     def predict(self, state: State, x: Array, out: Array) -> bool:
         """Write the output and tell whether ``x`` is finite; see ``Plan.predict``."""
         bound = self._chain.bind(state)
-        finite = True
-        for start in range(0, len(x), PREDICT_ROWS):
-            stop = min(start + PREDICT_ROWS, len(x))
-            xb = self._rows("x", x, None, start, stop, self.program.dtype)
-            finite &= bool(self.backend.namespace.isfinite(xb).all())
-            out[start:stop] = _forward(bound, xb, None)
-        return finite
+        cuts = _cut(len(x), self.predict_rows)
+        finite: Any = True
+        for (start, stop), (xb, _, _) in zip(cuts, self._batches(x, None, None, None, cuts), strict=True):
+            # Not a bool yet: a GPU is waited for only when somebody asks.
+            finite = self.backend.namespace.isfinite(xb).all() & finite
+            self._put(_forward(bound, xb, None), out[start:stop])
+        return finite  # type: ignore[no-any-return]
 
     def predictor(self, state: State) -> Callable[[Any], Array | None]:
         """Return the shortest way to predict; see ``Plan.predictor``."""
@@ -127,26 +131,39 @@ class LoopPlan(Plan):
         """Return ``predict`` for one state."""
         return partial(self.predict, state)
 
+    @on_backend
     def gradient(self, state: State, x: Array, y: Array, sample_weight: Array | None = None) -> float:
         """Return the loss and fill ``state.gradients``; see ``Plan.gradient``."""
         value = self.backend.empty((1,), "float64")
         self._forward_backward(self._training.bind(state), state, x, y, sample_weight, value)
         return float(self.backend.to_numpy(value)[0])
 
-    def evaluate(self, state: State, x: Array, y: Array, sample_weight: Array | None = None) -> float:
+    @on_backend
+    def evaluate(
+        self, state: State, x: Array, y: Array, sample_weight: Array | None = None, members: Members | None = None
+    ) -> float:
         """Return the loss over ``x``; see ``Plan.evaluate``."""
         loss, _ = _required(self.program, optimizer=False)
-        forward = self._prediction_of(state)
-        # A custom loss of a whole set need not be a sum over its samples, so it sees the set at once.
-        rows = len(x) if loss.custom is not None else PREDICT_ROWS
-        batches = _cut(len(x), rows)
-        values = self.backend.empty((len(batches),), "float64")
-        for chunk, (start, stop) in enumerate(batches):
-            xb = self._rows("x", x, None, start, stop, self.program.dtype)
-            yb = self._rows("y", y, None, start, stop, "int64" if loss.index_target else self.program.dtype)
-            wb = None if sample_weight is None else sample_weight[start:stop]
+        forward, cuts = self._prediction_of(state), _cut(len(x), self.predict_rows)
+        if loss.custom is not None:
+            return self._evaluate_at_once(forward, x, y, sample_weight, cuts)
+        values = self.backend.empty((len(cuts),), "float64")
+        for chunk, (xb, yb, wb) in enumerate(self._batches(x, y, sample_weight, None, cuts)):
             self._loss(forward(xb), yb, wb, values[chunk : chunk + 1])
-        return _total(loss, batches, self.backend.to_numpy(values))
+        return _total(loss, cuts, self.backend.to_numpy(values))
+
+    def _evaluate_at_once(
+        self, forward: Callable[[Array], Array], x: Array, y: Array, weight: Array | None, cuts: Cuts
+    ) -> float:
+        """Return the value of a custom loss: it need not be a sum over samples, so it sees all predictions at once."""
+        prediction = self.backend.empty((len(x), self.program.n_out), self.program.dtype)
+        for (start, stop), (xb, _, _) in zip(cuts, self._batches(x, None, None, None, cuts), strict=True):
+            prediction[start:stop] = forward(xb)
+        asarray, dtype = self.backend.asarray, self.program.dtype
+        value = self.backend.empty((1,), "float64")
+        weight = None if weight is None else asarray(weight, dtype)
+        self._loss(prediction, asarray(y, dtype if y.ndim == 2 else None), weight, value)
+        return float(self.backend.to_numpy(value)[0])
 
     def _prediction_of(self, state: State) -> Callable[[Array], Array]:
         """Return the function from samples to what the loss reads, in scratch."""
@@ -155,14 +172,17 @@ class LoopPlan(Plan):
 
     # -- for those who write their own loop --------------------------------------------------------------------------
 
+    @on_backend
     def forward(self, state: State, x: Array, training: bool) -> Array:
         """Return the output for ``x``, in scratch, and remember what ``backward`` needs."""
         return _forward(self._chain.bind(state), x, state if training else None)
 
+    @on_backend
     def backward(self, state: State, dy: Array) -> Array:
         """Overwrite ``state.gradients``; return the gradient with respect to the input of the last ``forward``."""
         return _backward(self._chain.bind(state), dy, need_dx=True)
 
+    @on_backend
     def input_gradient(self, state: State, x: Array, y: Array, sample_weight: Array | None = None) -> Array:
         """Return the gradient of the loss with respect to ``x``; fill ``state.gradients``."""
         bound = self._training.bind(state)
@@ -170,11 +190,37 @@ class LoopPlan(Plan):
         d_prediction = self._loss(_forward(bound, x, state), y, sample_weight, value)
         return _backward(bound, d_prediction, need_dx=True).copy()
 
+    @on_backend
     def update(self, state: State, learning_rate: float) -> None:
         """Make one update from ``state.gradients``."""
         self._update(state, _required(self.program, loss=False)[1], learning_rate)
 
     # -- parts -------------------------------------------------------------------------------------------------------
+
+    def _placed(self, order: Array | None, x: Array) -> Array | None:
+        """Return the sample order of a call where ``_batches`` reads it: one copy for all epochs."""
+        return None if order is None else self.backend.asarray(order)
+
+    def _batches(
+        self, x: Array, y: Array | None, weight: Array | None, index: Array | None, cuts: Cuts
+    ) -> Iterator[Batch]:
+        """Yield the samples, targets and weights of each batch, in the dtypes of the computation.
+
+        ``cuts`` are positions in ``index``, or rows where there is none.
+        """
+        dtype, loss = self.program.dtype, self.program.loss
+        target_dtype = "int64" if loss is not None and loss.index_target else dtype
+        for start, stop in cuts:
+            place = None if index is None else index[start:stop]
+            yield (
+                self._rows("x", x, place, start, stop, dtype),
+                None if y is None else self._rows("y", y, place, start, stop, target_dtype),
+                None if weight is None else self._rows("weight", weight, place, start, stop, dtype),
+            )
+
+    def _put(self, prediction: Array, out: Array) -> None:
+        """Copy what was predicted for some rows to where it was asked for."""
+        out[...] = prediction
 
     def _rows(self, name: str, source: Array, index: Array | None, start: int, stop: int, dtype: str) -> Array:
         """Return the rows of a batch in the dtype of the computation: a view where that is possible."""
@@ -201,7 +247,9 @@ class LoopPlan(Plan):
         loss, _ = _required(self.program, optimizer=False)
         if loss.custom is not None:
             arguments = (prediction, y) if weight is None else (prediction, y, weight)
-            value[...] = float(loss.custom.forward(*arguments))
+            result = loss.custom.forward(*arguments)
+            # What is one element of the backend's already may stay there, unread.
+            value[...] = result if getattr(result, "ndim", None) == 0 else float(result)
             return loss.custom.backward(*arguments)
         rows, columns = prediction.shape
         if self._d_prediction is None or len(self._d_prediction) < rows:
@@ -226,17 +274,17 @@ class LoopPlan(Plan):
         step(state.parameters, state.gradients, state.moments, state.step, learning_rate, *settings)
 
 
-def _cut(n: int, size: int) -> list[tuple[int, int]]:
+def _cut(n: int, size: int) -> Cuts:
     """Cut ``n`` rows into batches: where each starts and stops. The last may be smaller."""
     return [(start, min(start + size, n)) for start in range(0, n, size)]
 
 
-def _total(loss: LossSpec, batches: list[tuple[int, int]], values: NDArray[np.float64]) -> float:
+def _total(loss: LossSpec, cuts: Cuts, values: NDArray[np.float64]) -> float:
     """Return the loss of all batches from those of each: the mean over the samples, or the sum."""
     mean, total = loss.reduction == "mean", 0.0
-    for (start, stop), value in zip(batches, values.tolist(), strict=True):
+    for (start, stop), value in zip(cuts, values.tolist(), strict=True):
         total += value * (stop - start) if mean else value
-    return total / batches[-1][1] if mean else total
+    return total / cuts[-1][1] if mean else total
 
 
 def _forward(bound: Bound, x: Array, state: State | None) -> Array:

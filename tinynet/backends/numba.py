@@ -6,6 +6,7 @@ from tinynet import config
 from tinynet.backends import get_backend
 from tinynet.backends.base import Backend, Granularity, Plan
 from tinynet.backends.loop import LoopPlan
+from tinynet.backends.members import MembersPlan
 from tinynet.backends.numpy import HostBackend, slow_reason
 from tinynet.errors import BackendUnavailableError
 from tinynet.program import Program
@@ -16,11 +17,18 @@ class NumbaBackend(HostBackend):
 
     name = "numba"
 
-    def plan(self, program: Program, *, granularity: Granularity = "epoch") -> Plan:
+    def plan(self, program: Program, *, granularity: Granularity = "epoch", streamed: bool = False) -> Plan:
         """Return a fused plan where the program needs no Python inside."""
         from tinynet.backends.fused import FusedForward, FusedPlan
+        from tinynet.backends.lanes import LanesPlan, fits
 
         reason = slow_reason(program, granularity)
+        if program.n_models is not None:
+            return (
+                LanesPlan(program, self)
+                if reason is None and fits(program)
+                else MembersPlan(program, self, granularity)
+            )
         if reason is not None:
             return LoopPlan(program, self, reason)
         trains = program.loss is not None and program.optimizer is not None

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from tinynet.arrays import refuse_cupy
 from tinynet.backends.base import Backend, Granularity, Plan
 from tinynet.backends.loop import LoopPlan
+from tinynet.backends.members import MembersPlan
 from tinynet.program import CustomOp, Program, Shape
 
 
@@ -39,14 +41,21 @@ class HostBackend(Backend):
     def synchronize(self) -> None:
         """Do nothing: the work is done when the call returns."""
 
+    def admit(self, data: Any, name: str) -> Any:
+        """Return the data; refuse CuPy's, which would have to be copied."""
+        refuse_cupy(data, name)
+        return data
+
     def using_threads(self, n: int | None) -> AbstractContextManager[None]:
         """Return a context in which matrix products use ``n`` threads; None leaves what is in force."""
         from tinynet_kernels import blas_threads
 
         return blas_threads.at_most(n)
 
-    def plan(self, program: Program, *, granularity: Granularity = "epoch") -> Plan:
+    def plan(self, program: Program, *, granularity: Granularity = "epoch", streamed: bool = False) -> Plan:
         """Return a plan for the program."""
+        if program.n_models is not None:
+            return MembersPlan(program, self, granularity)
         return LoopPlan(program, self, slow_reason(program, granularity) or self.reason)
 
 

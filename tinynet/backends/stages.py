@@ -11,6 +11,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from tinynet.arrays import numpy_namespace
 from tinynet.program import ActivationOp, CustomOp, DropoutOp, LinearOp, NormalizeOp, Op
 
 if TYPE_CHECKING:
@@ -160,6 +161,7 @@ class CustomStage(Stage):
     def __init__(self, op: CustomOp, backend: Backend, dtype: str) -> None:
         super().__init__(backend, dtype)
         self.op = op
+        self._namespace = backend.namespace
 
     def forward(self, x: Array, own: Own, state: State | None) -> Array:
         layer = self.op.layer
@@ -177,6 +179,11 @@ class CustomStage(Stage):
             raise ValueError(
                 f"{type(self.op.layer).__name__}.{method} must return an array of shape {shape}; got {got}. "
                 "Check the layer's n_in and n_out, and what the method returns."
+            )
+        if numpy_namespace(result) is not self._namespace:
+            raise TypeError(
+                f"{type(self.op.layer).__name__}.{method} must return an array of {self._namespace.__name__}, as it "
+                f"was given; got one of {type(result).__module__}. Compute with tn.numpy_namespace(x)."
             )
         out = self.scratch(method, *shape)
         out[...] = result

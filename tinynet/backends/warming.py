@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinynet.backends.base import Array, FloatArray, Plan, State
+from tinynet.backends.base import Array, FloatArray, Members, Plan, State
 from tinynet.backends.fused import FusedForward
 from tinynet.backends.loop import LoopPlan
 from tinynet.program import Program
@@ -115,6 +115,7 @@ class WarmingPlan(Plan):
         order: Array | None,
         learning_rates: FloatArray,
         sample_weight: Array | None = None,
+        members: Members | None = None,
     ) -> NDArray[np.float64]:
         """Train; see ``Plan.run``."""
         weight = None if sample_weight is None else sample_weight[:REHEARSAL_ROWS]
@@ -142,11 +143,13 @@ class WarmingPlan(Plan):
         """Return the loss and fill ``state.gradients``; see ``Plan.gradient``."""
         return self.loop.gradient(state, x, y, sample_weight)
 
-    def evaluate(self, state: State, x: Array, y: Array, sample_weight: Array | None = None) -> float:
+    def evaluate(
+        self, state: State, x: Array, y: Array, sample_weight: Array | None = None, members: Members | None = None
+    ) -> float:
         """Return the loss over ``x``; see ``Plan.evaluate``."""
         weight = None if sample_weight is None else sample_weight[:REHEARSAL_ROWS]
         few = (x[:REHEARSAL_ROWS], y[:REHEARSAL_ROWS], weight)
-        return self._chosen("evaluate", few).evaluate(state, x, y, sample_weight)
+        return float(self._chosen("evaluate", few).evaluate(state, x, y, sample_weight))
 
     def wait(self) -> None:
         """Wait until everything that is being compiled is."""

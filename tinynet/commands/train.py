@@ -20,6 +20,7 @@ from tinynet.errors import DependencyError, DivergenceError
 from tinynet.layers import Normalize
 from tinynet.losses import Loss
 from tinynet.model import Sequential
+from tinynet.modelfile import check_name
 from tinynet.optimizers import Optimizer, get_optimizer
 from tinynet.plots import check_plot, plot_loss
 from tinynet.schedules import CosineDecay
@@ -131,6 +132,7 @@ def _check_places(args: argparse.Namespace) -> None:
         raise ValueError("--resume expects --checkpoint FILE, the file to go on from; got none.")
     if args.plot not in (None, "none"):
         check_plot(args.plot)
+    check_name(args.out or OUT)
     require_place("--out", args.out or OUT)
     if args.plot != "none":
         require_place("--plot", args.plot or PLOT)

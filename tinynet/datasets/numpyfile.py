@@ -6,6 +6,7 @@ import os
 import zipfile
 import zlib
 from collections.abc import Sequence
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,22 @@ PAIRS = (("x", "y"), ("X", "y"), ("X", "Y"), ("data", "target"), ("x_train", "y_
 """Names under which features and targets are looked for in an NPZ file."""
 
 TEST_PAIR = ("x_test", "y_test")
+
+UNREADABLE = (
+    ValueError,
+    EOFError,
+    OSError,
+    MemoryError,
+    NotImplementedError,
+    OverflowError,
+    RuntimeError,
+    SyntaxError,
+    TokenError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""What NumPy raises of a file that is damaged or no file of arrays: a forged shape asks for all memory, a torn archive
+for a place before the file's start, and a header is parsed as Python is."""
 
 
 def read_npy(path: str | os.PathLike[str], choose: Choose) -> Dataset:
@@ -69,15 +86,15 @@ def read_npz(
 
 def _load(path: str | os.PathLike[str]) -> NDArray[Any] | dict[str, NDArray[Any]]:
     source = repr(os.fspath(path))
-    try:
-        with open(path, "rb") as file:
+    with open(path, "rb") as file:
+        try:
             loaded = np.load(file, allow_pickle=False)
             return loaded if isinstance(loaded, np.ndarray) else {name: loaded[name] for name in loaded.files}
-    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(
-            f"{source} cannot be read as arrays of numbers: {error}. Objects are never unpickled; "
-            "save plain arrays with numpy.save or numpy.savez."
-        ) from error
+        except UNREADABLE as error:
+            raise ValueError(
+                f"{source} cannot be read as arrays of numbers: {error}. Objects are never unpickled; "
+                "save plain arrays with numpy.save or numpy.savez."
+            ) from error
 
 
 def _pair(arrays: dict[str, NDArray[Any]], target: tuple[str, ...], source: str) -> tuple[str, str]:

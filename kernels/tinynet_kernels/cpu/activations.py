@@ -4,13 +4,12 @@ The scalar functions are what everything else is made of: a loop closes over the
 in the type of their argument, and select without branching so that the loop around them can vectorise.
 """
 
-import math
 from functools import cache
 from typing import NamedTuple
 
 from tinynet_kernels._typing import FloatArray
 from tinynet_kernels.cpu.compiling import Kernel, compiled, inlined
-from tinynet_kernels.cpu.elementary import exp, expm1_nonpositive, sigmoid, softplus_tail, tanh
+from tinynet_kernels.cpu.elementary import erfc, exp, expm1_nonpositive, sigmoid, softplus_tail, tanh
 from tinynet_kernels.cpu.generic import Real, number, select
 from tinynet_kernels.kinds import ACTIVATIONS
 
@@ -71,7 +70,7 @@ def _identity(z: Real, alpha: Real) -> Real:
 
 @inlined
 def _identity_derivative(z: Real, y: Real, alpha: Real) -> Real:
-    return type(y)(1)
+    return number(y, 1)
 
 
 @inlined
@@ -131,22 +130,22 @@ def _elu_derivative(z: Real, y: Real, alpha: Real) -> Real:
 def _gelu(z: Real, alpha: Real) -> Real:
     """``z * Phi(z)`` (Hendrycks and Gimpel, 2016)."""
     # Below -40 the Gaussian tail is zero in both dtypes; clamping there keeps -inf from becoming -inf * 0.
-    z = type(z)(-40) if z < -40 else z
+    z = select(z < -40, number(z, -40), z)
     return z * _normal_cdf(z)
 
 
 @inlined
 def _gelu_derivative(z: Real, y: Real, alpha: Real) -> Real:
     """``Phi(z) + z * phi(z)``."""
-    z = type(z)(-40) if z < -40 else z
-    z = type(z)(40) if z > 40 else z
-    return _normal_cdf(z) + z * (type(z)(0.3989422804014327) * exp(type(z)(-0.5) * z * z))
+    z = select(z < -40, number(z, -40), z)
+    z = select(z > 40, number(z, 40), z)
+    return _normal_cdf(z) + z * (number(z, 0.3989422804014327) * exp(number(z, -0.5) * z * z))
 
 
 @inlined
 def _normal_cdf(z: Real) -> Real:
     """By ``erfc``, since ``1 + erf`` has no digits in the left tail."""
-    return type(z)(0.5) * type(z)(math.erfc(z * type(z)(-0.7071067811865476)))
+    return number(z, 0.5) * erfc(z * number(z, -0.7071067811865476))
 
 
 @inlined

@@ -22,6 +22,7 @@ from tinynet_kernels.cpu.generic import (
     element,
     instruction,
     integers_like,
+    lane_by_lane,
     number,
     select,
 )
@@ -94,6 +95,24 @@ def expm1_nonpositive(x: Real) -> Real:
 def log1p_fraction(x: Real) -> Real:
     """``log(1 + x)`` for ``0 <= x <= 1``, without cancellation."""
     raise NotImplementedError("only in compiled code")
+
+
+@lane_by_lane
+def log(x: Real) -> Real:
+    """Natural logarithm, by the C library."""
+    return math.log(x)
+
+
+@lane_by_lane
+def log1p(x: Real) -> Real:
+    """``log(1 + x)``, by the C library."""
+    return math.log1p(x)
+
+
+@lane_by_lane
+def erfc(x: Real) -> Real:
+    """Complementary error function, by the C library."""
+    return math.erfc(x)
 
 
 @inlined

@@ -22,6 +22,8 @@ FLAGS = ("contract", "nsz")
 """The liberties of ``compiling``, for instructions that are written here."""
 
 _LLVM = {types.float32: ir.FloatType(), types.float64: ir.DoubleType()}
+FLOATS = frozenset(_LLVM)
+"""The types of number that lanes can hold."""
 _NUMPY = {types.float32: np.float32, types.float64: np.float64}
 
 
@@ -138,7 +140,7 @@ def _register(function: Any, operation: Kernel) -> None:
 def _register_all() -> None:
     for name, opcode in (("add", "fadd"), ("sub", "fsub"), ("mul", "fmul"), ("truediv", "fdiv")):
         _register(getattr(operator, name), _binary(opcode))
-    for name, symbol in (("lt", "<"), ("le", "<="), ("gt", ">"), ("ge", ">=")):
+    for name, symbol in (("lt", "<"), ("le", "<="), ("gt", ">"), ("ge", ">="), ("eq", "==")):
         _register(getattr(operator, name), _comparison(symbol))
 
     @overload(operator.neg, strict=False)
@@ -173,6 +175,32 @@ def unary(name: str) -> Kernel:
 _llvm_abs = unary("fabs")
 sqrt = unary("sqrt")
 """Square root of a number or of lanes."""
+
+
+def lane_by_lane(function: Kernel) -> Kernel:
+    """Make a function of one number callable on lanes, too: it is called for each in turn.
+
+    For what the C library computes, and what is not worth a polynomial of its own.
+    """
+
+    @instruction
+    def operation(typing_context: Any, x: Any) -> Any:
+        dtype = element(x)
+
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            (value,) = arguments
+            if not isinstance(x, Lanes):
+                return context.compile_internal(builder, function, dtype(dtype), [value])
+            result = ir.Constant(value.type, ir.Undefined)
+            for lane in range(x.count):
+                number = builder.extract_element(value, ir.IntType(32)(lane))
+                made = context.compile_internal(builder, function, dtype(dtype), [number])
+                result = builder.insert_element(result, made, ir.IntType(32)(lane))
+            return result
+
+        return x(x), generate
+
+    return operation
 
 
 @instruction

@@ -8,7 +8,7 @@ from tinynet_kernels._results import given
 from tinynet_kernels._typing import AnyArray, FloatArray, IndexArray, ValueArray
 from tinynet_kernels.cpu.activations import copy, exp_in_place, shift_rows
 from tinynet_kernels.cpu.compiling import Kernel, compiled, inlined
-from tinynet_kernels.cpu.elementary import exp, log1p_fraction
+from tinynet_kernels.cpu.elementary import exp, log, log1p, log1p_fraction
 from tinynet_kernels.cpu.generic import Real, number, select
 from tinynet_kernels.kinds import LOSSES
 
@@ -55,9 +55,9 @@ def _huber(p: Real, t: Real, delta: Real) -> tuple[Real, Real]:
 @inlined
 def _bce(p: Real, t: Real, parameter: Real) -> tuple[Real, Real]:
     """``-(t log p + (1 - t) log(1 - p))``, each logarithm at least -100."""
-    one = type(p)(1)
-    value_1, slope_1 = _clamped(type(p)(math.log(p)), p, t)
-    value_0, slope_0 = _clamped(type(p)(math.log1p(-p)), one - p, one - t)
+    one = number(p, 1)
+    value_1, slope_1 = _clamped(log(p), p, t)
+    value_0, slope_0 = _clamped(log1p(-p), one - p, one - t)
     return -value_1 - value_0, slope_0 - slope_1
 
 
@@ -72,18 +72,17 @@ def _bce_logits(z: Real, t: Real, parameter: Real) -> tuple[Real, Real]:
 
 
 @inlined
-def _probability(p: Real, t: Real, parameter: Real) -> tuple[Real, Real]:
+def _cross_entropy_probabilities(p: Real, t: Real, parameter: Real) -> tuple[Real, Real]:
     """``-t log p``, the logarithm at least -100; where it is clamped the gradient is 0."""
-    value, slope = _clamped(type(p)(math.log(p)), p, t)
+    value, slope = _clamped(log(p), p, t)
     return -value, -slope
 
 
 @inlined
-def _clamped(log_p: float, p: float, t: float) -> tuple[float, float]:
+def _clamped(log_p: Real, p: Real, t: Real) -> tuple[Real, Real]:
     """``t * max(log p, -100)``, PyTorch's bound, and its derivative with respect to ``p``."""
     clamped = log_p <= -100
-    slope = t / p
-    return t * (type(p)(-100) if clamped else log_p), type(p)(0) if clamped else slope
+    return t * select(clamped, number(p, -100), log_p), select(clamped, number(p, 0), t / p)
 
 
 SCALARS: dict[str, Kernel] = {
@@ -92,7 +91,7 @@ SCALARS: dict[str, Kernel] = {
     "huber": _huber,
     "bce": _bce,
     "bce_logits": _bce_logits,
-    "cross_entropy_probabilities": _probability,
+    "cross_entropy_probabilities": _cross_entropy_probabilities,
 }
 """Every elementwise loss, by kind: from prediction, target and parameter, its value and derivative."""
 
@@ -217,7 +216,7 @@ def _cross_entropy_probabilities_index(
     total = 0.0
     for i in range(prediction.shape[0]):
         factor = _factor(scale, weight, i, zero)
-        value, slope = _probability(prediction[i, target[i]], one, zero)
+        value, slope = _cross_entropy_probabilities(prediction[i, target[i]], one, zero)
         for j in range(prediction.shape[1]):
             d_prediction[i, j] = factor * zero
         d_prediction[i, target[i]] = factor * slope

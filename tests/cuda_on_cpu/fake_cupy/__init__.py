@@ -58,6 +58,9 @@ def modules() -> dict[str, ModuleType]:
     pool, pinned_pool = runtime.MemoryPool(), runtime.PinnedMemoryPool()
     cuda = _module(
         "cupy.cuda",
+        cublas=_module("cupy.cuda.cublas", getVersion=lambda handle: 130100),
+        device=_module("cupy.cuda.device", Device=Device, get_cublas_handle=lambda: 1),
+        nvrtc=_module("cupy.cuda.nvrtc", getVersion=lambda: (13, 0)),
         runtime=made_runtime,
         memory=memory,
         driver=_module("cupy.cuda.driver", CUDADriverError=CUDADriverError),

@@ -72,7 +72,7 @@ def epochs(network: Network, batch_size: int) -> Fused:
         threaded = True
     else:
         source, numbers = medium.source_of(network)
-    return Fused(_module(source).run, np.array(places, np.int64), np.array(numbers), n_scratch, block, threaded)
+    return Fused(module_of(source).run, np.array(places, np.int64), np.array(numbers), n_scratch, block, threaded)
 
 
 def prediction(layers: tuple[Layer, ...], block: int) -> Fused:
@@ -85,7 +85,7 @@ def prediction(layers: tuple[Layer, ...], block: int) -> Fused:
     """
     source, numbers = medium.predict_source_of(layers)
     places = medium.Layout(layers).places(block, block)
-    return Fused(_module(source).run, np.array(places, np.int64), np.array(numbers), places[-1], block)
+    return Fused(module_of(source).run, np.array(places, np.int64), np.array(numbers), places[-1], block)
 
 
 def tier(network: Network, batch_size: int) -> str:
@@ -96,8 +96,8 @@ def tier(network: Network, batch_size: int) -> str:
 
 
 @cache
-def _module(source: str) -> ModuleType:
-    """Import source as a module. It is a file, because Numba caches the code of files only."""
+def module_of(source: str) -> ModuleType:
+    """Return source imported as a module. It is a file, because Numba caches the code of files only."""
     digest = hashlib.sha256(source.encode()).hexdigest()[:20]
     path = cache_folder() / f"epochs_{digest}.py"
     if not path.exists() or path.read_text() != source:

@@ -8,7 +8,7 @@ from numba import types
 from numba.core.registry import cpu_target
 from numba.extending import models, register_model
 
-from tinynet_kernels.cpu.generic import FLAGS, Lanes, Mask, broadcast, instruction, unary
+from tinynet_kernels.cpu.generic import FLAGS, FLOATS, Lanes, Mask, broadcast, instruction, unary
 
 _WORD = ir.IntType(32)
 _INDEX = ir.IntType(64)
@@ -41,6 +41,19 @@ def _literal(kind: Any) -> int:
     return int(kind.literal_value)
 
 
+def _adjacent(stride: Any) -> bool:
+    return isinstance(stride, types.IntegerLiteral) and stride.literal_value == 1
+
+
+def _converted(context: Any, builder: Any, source: Lanes, target: Lanes, value: Any) -> Any:
+    """Return lanes in another floating type."""
+    if source.dtype == target.dtype:
+        return value
+    kind = context.get_value_type(target)
+    wider = target.dtype.bitwidth > source.dtype.bitwidth
+    return builder.fpext(value, kind) if wider else builder.fptrunc(value, kind)
+
+
 @instruction
 def load(typing_context: Any, like: Any, array: Any, offset: Any, stride: Any, used: Any, count: Any) -> Any:
     """Return ``array[offset], array[offset + stride], ...`` in the first ``used`` of ``count`` lanes, else 0.
@@ -54,10 +67,10 @@ def load(typing_context: Any, like: Any, array: Any, offset: Any, stride: Any, u
         at = context.cast(builder, arguments[2], offset, types.intp)
         step = context.cast(builder, arguments[3], stride, types.intp)
         vector = context.get_value_type(lanes)
-        adjacent = isinstance(stride, types.IntegerLiteral) and stride.literal_value == 1
-        if adjacent and n_used == lanes.count and array.dtype == lanes.dtype:
-            pointer = builder.bitcast(builder.gep(data, [at]), vector.as_pointer())
-            return builder.load(pointer, align=array.dtype.bitwidth // 8)
+        if _adjacent(stride) and n_used == lanes.count and array.dtype in FLOATS:
+            source = Lanes(array.dtype, lanes.count)
+            pointer = builder.bitcast(builder.gep(data, [at]), context.get_value_type(source).as_pointer())
+            return _converted(context, builder, source, lanes, builder.load(pointer, align=array.dtype.bitwidth // 8))
         value = ir.Constant(vector, None)
         for lane in range(n_used):
             element = context.unpack_value(builder, array.dtype, builder.gep(data, [at]))
@@ -78,8 +91,7 @@ def store(typing_context: Any, value: Any, array: Any, offset: Any, stride: Any,
         data = context.make_array(array)(context, builder, arguments[1]).data
         at = context.cast(builder, arguments[2], offset, types.intp)
         step = context.cast(builder, arguments[3], stride, types.intp)
-        adjacent = isinstance(stride, types.IntegerLiteral) and stride.literal_value == 1
-        if adjacent and n_used == value.count and array.dtype == value.dtype:
+        if _adjacent(stride) and n_used == value.count and array.dtype == value.dtype:
             pointer = builder.bitcast(builder.gep(data, [at]), arguments[0].type.as_pointer())
             builder.store(arguments[0], pointer, align=array.dtype.bitwidth // 8)
             return context.get_dummy_value()
@@ -89,6 +101,55 @@ def store(typing_context: Any, value: Any, array: Any, offset: Any, stride: Any,
         return context.get_dummy_value()
 
     return types.none(value, array, offset, stride, used), generate
+
+
+@instruction
+def gather(typing_context: Any, like: Any, array: Any, places: Any, scale: Any, shift: Any, count: Any) -> Any:
+    """Return the elements ``places[lane] * scale + shift`` of ``array``, taken flat, as lanes of ``like``'s dtype."""
+    lanes = Lanes(like.dtype, _literal(count))
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        data = context.make_array(array)(context, builder, arguments[1]).data
+        rows = context.make_array(places)(context, builder, arguments[2]).data
+        factor, offset = (
+            context.cast(builder, argument, kind, types.intp)
+            for argument, kind in zip(arguments[3:5], (scale, shift), strict=True)
+        )
+        value = ir.Constant(context.get_value_type(lanes), ir.Undefined)
+        for lane in range(lanes.count):
+            row = builder.load(builder.gep(rows, [ir.IntType(64)(lane)]))
+            at = builder.add(builder.mul(row, factor), offset)
+            element = context.unpack_value(builder, array.dtype, builder.gep(data, [at]))
+            number = context.cast(builder, element, array.dtype, lanes.dtype)
+            value = builder.insert_element(value, number, _WORD(lane))
+        return value
+
+    return lanes(like, array, places, scale, shift, count), generate
+
+
+@instruction
+def full(typing_context: Any, like: Any, value: Any, count: Any) -> Any:
+    """Return a number, or lanes, as lanes of ``like``'s dtype."""
+    lanes = Lanes(like.dtype, _literal(count))
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        if isinstance(value, Lanes):
+            return _converted(context, builder, value, lanes, arguments[1])
+        number = context.cast(builder, arguments[1], value, lanes.dtype)
+        return broadcast(builder, number, context.get_value_type(lanes))
+
+    return lanes(like, value, count), generate
+
+
+@instruction
+def every(typing_context: Any, mask: Any) -> Any:
+    """Return whether a mask is true in all lanes."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        bits = ir.IntType(mask.count)
+        return builder.icmp_unsigned("==", builder.bitcast(arguments[0], bits), bits(2**mask.count - 1))
+
+    return types.boolean(mask), generate
 
 
 @instruction

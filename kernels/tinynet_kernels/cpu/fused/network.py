@@ -2,6 +2,9 @@
 
 from typing import NamedTuple
 
+Setting = float | tuple[float, ...]
+"""A number; for many models that are trained at once, one for all or one for each."""
+
 
 class Layer(NamedTuple):
     """One stage: an affine map with the activation after it, an activation alone, dropout, or standardised columns.
@@ -14,7 +17,7 @@ class Layer(NamedTuple):
         Of a linear layer.
     activation : str
         Kind of the activation of a linear or an activation layer; "identity" where there is none.
-    alpha : float
+    alpha : Setting
         Parameter of the activation, or the rate of dropout.
     place : int
         Number of a dropout layer, which is part of the counter that its masks are drawn from.
@@ -25,7 +28,7 @@ class Layer(NamedTuple):
     n_out: int
     bias: bool = False
     activation: str = "identity"
-    alpha: float = 0.0
+    alpha: Setting = 0.0
     place: int = 0
 
 
@@ -36,7 +39,7 @@ class Loss(NamedTuple):
     """
 
     kind: str
-    parameter: float
+    parameter: Setting
     mean: bool
     scale: float
 
@@ -45,9 +48,9 @@ class Optimizer(NamedTuple):
     """An optimizer and its settings, in the order of the kernel's arguments."""
 
     kind: str
-    settings: tuple[float, ...]
-    clip_norm: float | None = None
-    clip_value: float | None = None
+    settings: tuple[Setting, ...]
+    clip_norm: Setting | None = None
+    clip_value: Setting | None = None
 
 
 class Network(NamedTuple):

@@ -1,5 +1,7 @@
 """Writer: collects the lines of a fused function."""
 
+from tinynet_kernels.cpu.fused.network import Setting
+
 SIGNATURE = (
     "parameters, gradients, moments, buffers, x, y, sample_weight, order, rates, losses, "
     "scratch, x_batch, y_batch, weight_batch, places, numbers, step, draws, seed"
@@ -37,8 +39,9 @@ class Writer:
         """Append lines at the present depth."""
         self.lines += ["    " * self.depth + line for line in lines]
 
-    def number(self, value: float) -> str:
-        """Return the expression for a setting, whose value is an argument of the function."""
+    def number(self, value: Setting) -> str:
+        """Return the expression for a setting of one model, whose value is an argument of the function."""
+        assert not isinstance(value, tuple), "one model has one value of a setting"
         self.numbers.append(float(value))
         return f"numbers[{len(self.numbers) - 1}]"
 

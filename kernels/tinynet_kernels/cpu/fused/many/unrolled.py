@@ -1,0 +1,87 @@
+"""Unrolled: the form of source that has a variable for every number of a model."""
+
+from collections.abc import Callable
+
+from tinynet_kernels.cpu.fused.many.forms import Form, Index, Take, keeps_z
+
+
+class Unrolled(Form):
+    """A variable for every number; see ``Form`` for what the methods write."""
+
+    def get(self, name: str, index: Index) -> str:
+        """Return the variable."""
+        return f"{name}_{index}"
+
+    def put(self, name: str, index: Index, value: str) -> None:
+        """Assign the variable."""
+        self(f"{name}_{index} = {value}")
+
+    def each(self, size: Index, body: Callable[[Index], None]) -> None:
+        """Write ``body`` as often as it says."""
+        for index in range(int(size)):
+            body(index)
+
+    def width(self, i: int) -> int:
+        """Return the width of the output of layer ``i``."""
+        return self.layers[i].n_out
+
+    def at(self, i: int, k: Index, r: int) -> Index:
+        """Return ``k``: there is one row."""
+        return k
+
+    def source(self, i: int, k: Index, r: int) -> str:
+        """Return a variable of the layer before."""
+        return f"y{i - 1}_{k}" if i else f"x_{k}"
+
+    def take_input(self, r: int, own: bool) -> None:
+        """Write a variable for each element of the sample: a number for all models, where they share it."""
+        for k in range(self.layers[0].n_in):
+            gathered = f"lanes.gather(like, x, row{r}, x.shape[1], {k}, {self.lanes})"
+            self(f"x_{k} = {gathered}" if own else f"x_{k} = real(x[row{r}, {k}])")
+
+    def product(self, i: int) -> None:
+        """Write a sum for each output."""
+        layer = self.layers[i]
+        for j in range(layer.n_out):
+            terms = [f"p_{self.biases[i] + j}"] if layer.bias else []
+            for k in range(layer.n_in):
+                terms.append(f"{self.source(i, k, 0)} * p_{self.weights[i] + k * layer.n_out + j}")
+            self.put(f"z{i}", j, " + ".join(terms))
+
+    def product_transposed(self, i: int) -> None:
+        """Write a sum for each input."""
+        layer = self.layers[i]
+        for k in range(layer.n_in):
+            at = self.weights[i] + k * layer.n_out
+            self.put(f"d{i - 1}", k, " + ".join(f"d{i}_{j} * p_{at + j}" for j in range(layer.n_out)))
+
+    def activate(self, i: int) -> None:
+        """Write the function of each number."""
+        layer = self.layers[i]
+        alpha = self.setting(layer.alpha)
+        for k in range(layer.n_out):
+            self.put(f"y{i}", k, f"activations._{layer.activation}(z{i}_{k}, {alpha})")
+
+    def activate_backward(self, i: int) -> None:
+        """Write the derivative at each number."""
+        layer, z = self.layers[i], f"z{i}" if keeps_z(self.layers[i]) else f"y{i}"
+        alpha = self.setting(layer.alpha)
+        for k in range(layer.n_out):
+            slope = f"activations._{layer.activation}_derivative({z}_{k}, y{i}_{k}, {alpha})"
+            self.put(f"d{i}", k, f"d{i}_{k} * {slope}")
+
+    def gradient(self, i: int, mode: str, take: Take) -> None:
+        """Write each element."""
+        layer = self.layers[i]
+        found = [
+            (self.weights[i] + k * layer.n_out + j, f"{self.source(i, k, 0)} * d{i}_{j}")
+            for k in range(layer.n_in)
+            for j in range(layer.n_out)
+        ]
+        if layer.bias:
+            found += [(self.biases[i] + j, f"d{i}_{j}") for j in range(layer.n_out)]
+        for k, value in found:
+            if mode == "take":
+                take(k, value)
+            else:
+                self(f"grads_{k} = grads_{k} + {value}" if mode == "grads" else f"p_{k} = p_{k} - {value}")

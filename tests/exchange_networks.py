@@ -1,0 +1,42 @@
+"""Networks that exchange formats are tested with: one for each layer, and inputs that reach its tails."""
+
+from __future__ import annotations
+
+import numpy as np
+
+import tinynet as tn
+from tinynet.layers import ACTIVATIONS, LAYERS
+
+NAMES = sorted(LAYERS)
+KINDS = sorted(ACTIVATIONS)
+ARGUMENTS = {"Linear": (5, 5), "Normalize": (5,), "LeakyReLU": (0.3,), "ELU": (0.7,), "Dropout": (0.25,)}
+ALPHAS = {"leaky_relu": 0.3, "elu": 0.7}
+
+X = np.random.default_rng(0).normal(size=(40, 3)) * 4
+"""Samples, (40, 3)."""
+
+GRID = np.concatenate([np.linspace(-40, 40, 801), [-0.0, 1e-9, -1e-9, -300.0, 300.0]])
+"""Pre-activations."""
+
+
+def layer(name: str) -> tn.Layer:
+    """A layer of a kind; one with a width has 5 inputs and 5 outputs."""
+    made = LAYERS[name](*ARGUMENTS.get(name, ()))
+    if isinstance(made, tn.Normalize):
+        made.adapt(np.random.default_rng(1).normal(size=(20, 5)) * [1.0, 2.0, 3.0, 4.0, 5.0] + 2)
+    return made
+
+
+def network(name: str, dtype: str = "float64") -> tn.Sequential:
+    """A network that has a kind of layer in its middle, again before a layer without bias, and at its end."""
+    layers = [tn.Linear(3, 5, bias_init=0.1), layer(name), tn.Linear(5, 5, bias=False), layer(name), layer(name)]
+    return tn.Sequential(*layers, dtype=dtype, seed=3, backend="numpy")
+
+
+def activation_alone(kind: str, dtype: str = "float64") -> tn.Sequential:
+    """A network that is one activation of one number; softmax of it and of 0."""
+    made = ACTIVATIONS[kind](*([ALPHAS[kind]] if kind in ALPHAS else []))
+    width = 2 if kind == "softmax" else 1
+    net = tn.Sequential(tn.Linear(1, width), made, dtype=dtype, backend="numpy")
+    net.set_weights([np.eye(1, width), np.zeros(width)])
+    return net

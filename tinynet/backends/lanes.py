@@ -1,0 +1,128 @@
+"""LanesPlan: the models of an ensemble side by side, one in each lane of the SIMD registers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tinynet_kernels.cpu.fused import many
+
+from tinynet import config
+from tinynet.backends.base import Array, Backend, FloatArray, Members, State
+from tinynet.backends.fused import layers_of, loss_of, lower
+from tinynet.backends.members import MembersPlan
+from tinynet.program import Program
+
+SHARES = 4
+"""Pieces of work for each thread: one that is held up leaves the rest to the others."""
+
+BLOCK_BYTES = 1 << 20
+"""Most bytes of the parameters of a block, with their gradients and moments: a common second-level cache."""
+
+
+def fits(program: Program) -> bool:
+    """Whether models are small enough to be quicker side by side than one after the other."""
+    n_moments = program.optimizer.n_moments if program.optimizer is not None else 0
+    return 0 < program.n_parameters * (2 + n_moments) * many.REGISTER_BYTES <= BLOCK_BYTES
+
+
+class LanesPlan(MembersPlan):
+    """Train, evaluate and predict with blocks of models, on several threads."""
+
+    def __init__(self, program: Program, backend: Backend) -> None:
+        self.program, self.backend, self.granularity = program, backend, "epoch"
+        self._plans = []
+        lanes = many.n_lanes(program.dtype)
+        self.description = f"fused: whole epochs of {lanes} models at a time, one in each lane of the registers"
+        self._made: dict[Any, many.Many] = {}
+
+    def run(
+        self,
+        state: State,
+        x: Array,
+        y: Array,
+        order: Array | None,
+        learning_rates: FloatArray,
+        sample_weight: Array | None = None,
+        members: Members | None = None,
+    ) -> NDArray[np.float64]:
+        """Train; see ``Plan.run``."""
+        program, n_epochs = self.program, len(learning_rates)
+        n_visits = len(x) if order is None else order.shape[-1]
+        batch_size = program.batch_size or n_visits
+        data = many.Data(
+            order="none" if order is None else ("shared", "own")[order.ndim - 2],
+            weight=_sharing(sample_weight),
+            own_rates=learning_rates.ndim == 3,
+        )
+        network = lower(program, weighted=sample_weight is not None, ordered=order is not None)
+        made = self._function(("train", data, batch_size), lambda: many.training(network, data, batch_size))
+        chosen = self._chosen(members)
+        losses = np.empty((n_epochs, len(chosen)))
+        rates = made.padded(learning_rates) if data.own_rates else learning_rates
+        counters = [made.padded(values[chosen]) for values in (state.draws, state.dropout_seed)]
+        counts = made.padded(state.step[chosen].astype(np.float64))
+        vectors = (state.parameters, state.moments, state.buffers)
+        self._on_threads(made, chosen, (*vectors, x, y, sample_weight, order, rates, losses), (counts, *counters))
+        n_updates = n_epochs * -(-n_visits // batch_size)
+        state.step[chosen] += n_updates
+        state.draws[chosen] += n_updates
+        return losses
+
+    def predict(self, state: State, x: Array, out: Array) -> bool:
+        """Write the output of each model and tell whether ``x`` is finite; see ``Plan.predict``."""
+        layers = tuple(layer for layer in layers_of(self.program.ops) if layer.kind != "dropout")
+        made = self._function("predict", lambda: many.prediction(layers, self.program.dtype))
+        self._on_threads(made, self._chosen(None), (state.parameters, state.buffers, x, out), ())
+        return bool(np.isfinite(x).all())
+
+    def evaluate(
+        self, state: State, x: Array, y: Array, sample_weight: Array | None = None, members: Members | None = None
+    ) -> NDArray[np.float64]:
+        """Return the loss of each model over ``x``; see ``Plan.evaluate``."""
+        program, weight = self.program, _sharing(sample_weight)
+        loss = program.loss
+        assert loss is not None
+        ops = program.ops[:-1] if loss.on_logits else program.ops
+        layers = tuple(layer for layer in layers_of(ops) if layer.kind != "dropout")
+        made = self._function(
+            ("evaluate", weight),
+            lambda: many.evaluation(layers, loss_of(loss, program.n_out), weight, program.dtype),
+        )
+        chosen = self._chosen(members)
+        losses = np.empty(len(chosen))
+        self._on_threads(made, chosen, (state.parameters, state.buffers, x, y, sample_weight, losses[None]), ())
+        return losses
+
+    # -- parts -------------------------------------------------------------------------------------------------------
+
+    def _function(self, key: Any, make: Callable[[], many.Many]) -> many.Many:
+        if key not in self._made:
+            self._made[key] = make()
+        return self._made[key]
+
+    def _on_threads(self, made: many.Many, members: Members, data: tuple[Any, ...], rest: tuple[Any, ...]) -> None:
+        """Share the blocks of models among threads."""
+        n, lanes, numbers = len(members), made.lanes, made.numbers(members)
+
+        def run(low: int, high: int) -> None:
+            made.run(*data, *made.work(), made.places, numbers, *rest, members, low, high)
+
+        n_blocks = -(-n // lanes)
+        n_threads = min(config.threads(), n_blocks)
+        if n_threads <= 1:
+            run(0, n)
+            return
+        run(0, 0)  # Compiles, if need be: once, and not in several threads that wait for one another.
+        n_shares = min(n_blocks, SHARES * n_threads)
+        ends = [min(n, n_blocks * i // n_shares * lanes) for i in range(n_shares + 1)]
+        with ThreadPoolExecutor(n_threads) as pool:
+            for _ in pool.map(run, ends[:-1], ends[1:]):
+                pass
+
+
+def _sharing(array: Any) -> str:
+    return "none" if array is None else ("shared", "own")[array.ndim - 1]

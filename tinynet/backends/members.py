@@ -1,0 +1,176 @@
+"""MembersPlan: the models of an ensemble one after the other, each by the plan of a single model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinynet import config
+from tinynet.backends.base import Array, Backend, FloatArray, Granularity, Members, Plan, State
+from tinynet.program import Program
+
+KEPT_PLANS = 64
+"""Plans that a worker keeps for models whose settings differ; each has scratch of its own."""
+
+
+class MembersPlan(Plan):
+    """Run an ensemble model by model, on several threads where the plan of a model leaves Python for long.
+
+    Parameters
+    ----------
+    program : Program
+        Of an ensemble.
+    backend : Backend
+    granularity : {"epoch", "step"}
+    why : str
+        Why no quicker plan is used, if there is a reason of its own; becomes part of ``description``.
+    """
+
+    def __init__(self, program: Program, backend: Backend, granularity: Granularity, why: str = "") -> None:
+        self.program, self.backend, self.granularity = program, backend, granularity
+        self._plans: list[dict[Program, Plan]] = []
+        one = self._plan(0, 0).description
+        self.description = f"model by model{why and f' ({why})'}: {one}"
+
+    def run(
+        self,
+        state: State,
+        x: Array,
+        y: Array,
+        order: Array | None,
+        learning_rates: FloatArray,
+        sample_weight: Array | None = None,
+        members: Members | None = None,
+    ) -> NDArray[np.float64]:
+        """Train; see ``Plan.run``."""
+        chosen = self._chosen(members)
+        losses = np.empty((len(learning_rates), len(chosen)))
+
+        def train(worker: int, position: int) -> None:
+            i = chosen[position]
+            own_order = order[:, position] if order is not None and order.ndim == 3 else order
+            own_rates = learning_rates[..., position] if learning_rates.ndim == 3 else learning_rates
+            if own_order is not None:
+                own_order = self.backend.asarray(own_order)
+            one = self._state(state, i)
+            plan = self._plan(worker, i)
+            weight, rates = _own(sample_weight, i), np.ascontiguousarray(own_rates)
+            losses[:, position] = plan.run(one, x, y, own_order, rates, weight)[:, 0]
+            state.moments[:, i] = one.moments
+            state.step[i], state.draws[i] = one.step, one.draws
+
+        self._each(len(chosen), train)
+        return losses
+
+    def predict(self, state: State, x: Array, out: Array) -> bool:
+        """Write the output of each model and tell whether ``x`` is finite; see ``Plan.predict``."""
+        finite = np.empty(self._n_models, bool)
+
+        def predict(worker: int, i: int) -> None:
+            finite[i] = self._plan(worker, i).predict(self._state(state, i), x, out[i])
+
+        self._each(self._n_models, predict)
+        return bool(finite.all())
+
+    def predictor(self, state: State) -> Callable[[Any], Array | None]:
+        """Return the shortest way to predict: there is none for many models; see ``Plan.predictor``."""
+        return lambda x: None
+
+    def gradient(self, state: State, x: Array, y: Array, sample_weight: Array | None = None) -> NDArray[np.float64]:
+        """Return the loss of each model and fill ``state.gradients``; see ``Plan.gradient``."""
+        return self._values("gradient", state, x, y, sample_weight, None)
+
+    def evaluate(
+        self, state: State, x: Array, y: Array, sample_weight: Array | None = None, members: Members | None = None
+    ) -> NDArray[np.float64]:
+        """Return the loss of each model over ``x``; see ``Plan.evaluate``."""
+        return self._values("evaluate", state, x, y, sample_weight, members)
+
+    # -- parts -------------------------------------------------------------------------------------------------------
+
+    @property
+    def _n_models(self) -> int:
+        assert self.program.n_models is not None
+        return self.program.n_models
+
+    def _chosen(self, members: Members | None) -> Members:
+        return np.arange(self._n_models) if members is None else members
+
+    def _values(
+        self, name: str, state: State, x: Array, y: Array, weight: Array | None, members: Members | None
+    ) -> NDArray[np.float64]:
+        chosen = self._chosen(members)
+        values = np.empty(len(chosen))
+
+        def compute(worker: int, position: int) -> None:
+            i = chosen[position]
+            values[position] = getattr(self._plan(worker, i), name)(self._state(state, i), x, y, _own(weight, i))
+
+        self._each(len(chosen), compute)
+        return values
+
+    def _state(self, state: State, i: int) -> State:
+        """Return the state of one model: views, but for the moments, which do not lie together."""
+        return State(
+            parameters=state.parameters[i],
+            gradients=state.gradients[i],
+            moments=state.moments[:, i].copy(),
+            buffers=state.buffers[i],
+            step=int(state.step[i]),
+            draws=int(state.draws[i]),
+            dropout_seed=int(state.dropout_seed[i]),
+        )
+
+    def _plan(self, worker: int, i: int) -> Plan:
+        """Return a worker's plan for a model; most often all models have the same."""
+        while len(self._plans) <= worker:
+            self._plans.append({})
+        plans, program = self._plans[worker], self.program.member(i)
+        if program not in plans:
+            if len(plans) >= KEPT_PLANS:
+                plans.clear()
+            plans[program] = self.backend.plan(program, granularity=self.granularity)
+        return plans[program]
+
+    @cached_property
+    def _threaded(self) -> bool:
+        return self._plan(0, 0).description.startswith("fused")
+
+    def _each(self, n: int, work: Callable[[int, int], None]) -> None:
+        """Do some work for every model; what a model gets does not depend on the number of threads."""
+        n_threads = min(config.threads(), n) if self._threaded else 1
+        if n_threads <= 1:
+            for position in range(n):
+                work(0, position)
+            return
+        # Plans are made before the threads start: making one is not safe in two at once.
+        shares, _ = _Shares(n), self._plan(n_threads - 1, 0)
+
+        def follow(worker: int) -> None:
+            with config.use_threads(1):
+                for position in shares:
+                    work(worker, position)
+
+        with self.backend.using_threads(1), ThreadPoolExecutor(n_threads) as pool:
+            for future in [pool.submit(follow, worker) for worker in range(n_threads)]:
+                future.result()
+
+
+def _own(weight: Array | None, i: int) -> Array | None:
+    """Return the weights that a model has, whether they are its own or shared."""
+    return weight[i] if weight is not None and weight.ndim == 2 else weight
+
+
+class _Shares:
+    """Numbers that several threads take from, one at a time: ``next`` of a range is atomic."""
+
+    def __init__(self, n: int) -> None:
+        self._numbers = iter(range(n))
+
+    def __iter__(self) -> Iterator[int]:
+        return self._numbers

@@ -1,0 +1,201 @@
+"""C source: a network as one header that needs nothing but ``<math.h>``, for a microcontroller or a C program."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from tinynet.assembly import checked_dtype
+from tinynet.exchange.steps import Step, prediction_steps
+from tinynet.files import Path_, atomic_open
+from tinynet.program import ActivationOp, LinearOp
+
+if TYPE_CHECKING:
+    from tinynet.model import Sequential
+
+IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+LINE = 116
+"""Columns of the lines of weights."""
+
+
+@dataclass(frozen=True)
+class Real:
+    """A floating-point type of C: its name, and what its functions and constants end in."""
+
+    dtype: str
+    name: str
+    suffix: str
+
+    def literal(self, value: Any) -> str:
+        """Return the shortest constant that reads back as ``value``.
+
+        Examples
+        --------
+        >>> REALS["float32"].literal(0.1), REALS["float64"].literal(1e30)
+        ('0.1f', '1e+30')
+        """
+        return str(np.dtype(self.dtype).type(value)) + self.suffix
+
+
+REALS = {"float32": Real("float32", "float", "f"), "float64": Real("float64", "double", "")}
+
+
+def export_c(model: Sequential, path: Path_ | None = None, name: str = "net", dtype: DTypeLike | None = None) -> str:
+    """Return a network as C source, and write it to ``path`` if there is one; see ``Sequential.to_c``."""
+    if not isinstance(name, str) or not IDENTIFIER.fullmatch(name):
+        raise ValueError(
+            f"to_c expects a name that C identifiers can start with: a letter, then letters, digits and underscores; "
+            f"got {name!r}."
+        )
+    real = REALS[checked_dtype(model.dtype if dtype is None else dtype)]
+    text = "\n".join(_header(model, name, real, prediction_steps(model, "C source")))
+    if path is not None:
+        with atomic_open(path) as file:
+            file.write(text.encode("ascii"))
+    return text
+
+
+def _header(model: Sequential, name: str, real: Real, steps: list[Step]) -> Iterator[str]:
+    import tinynet
+
+    n_in, n_out, upper = model.program.n_in, model.program.n_out, name.upper()
+    stack = f"{_scratch_bytes(steps, real):,} bytes"
+    yield f"/* {name}: a network of {n_in} inputs and {n_out} outputs, written by tinynet {tinynet.__version__}."
+    yield " *"
+    yield from (f" *   {step.label}" for step in steps)
+    yield " *"
+    yield f" * {name}_predict(x, y) computes the outputs y[{n_out}] of one sample x[{n_in}]; the two must not overlap."
+    yield f" * C99 or C++. It allocates nothing, keeps no state, and takes at most {stack} of stack."
+    yield " */"
+    yield f"#ifndef {upper}_H"
+    yield f"#define {upper}_H"
+    yield ""
+    yield "#include <math.h>"
+    yield ""
+    yield f"#define {upper}_N_IN {n_in}"
+    yield f"#define {upper}_N_OUT {n_out}"
+    yield ""
+    for step in steps:
+        for array_name, array in step.arrays.items():
+            yield from _array(f"{name}_{array_name}{step.position}", array, real)
+    for kind in dict.fromkeys(_helper_of(step) for step in steps):
+        if kind is not None:
+            yield _helper(kind, name, real)
+    yield from _predict(name, real, steps, n_in, n_out)
+    yield ""
+    yield "#endif"
+    yield ""
+
+
+def _helper(kind: str, name: str, real: Real) -> str:
+    text = HELPERS[kind].replace("REAL", real.name).replace("SQRT_HALF", real.literal(np.sqrt(0.5)))
+    text = re.sub(r"\b(exp|expm1|log1p|fabs|tanh|erfc)\(", rf"\1{real.suffix}(", text)
+    return text.replace("NAME", name)
+
+
+def _array(name: str, array: NDArray[Any], real: Real) -> Iterator[str]:
+    """Write an array in row-major order."""
+    with np.errstate(over="ignore"):
+        values = array.ravel().astype(real.dtype)
+    if not np.isfinite(values).all():
+        raise ValueError(f"to_c expects weights that fit into {real.name}; {name} has one that does not. Use float64.")
+    yield f"static const {real.name} {name}[{len(values)}] = {{"
+    line = "   "
+    for value in values:
+        entry = f" {real.literal(value)},"
+        if len(line) + len(entry) > LINE:
+            yield line
+            line = "   "
+        line += entry
+    yield line
+    yield "};"
+    yield ""
+
+
+def _predict(name: str, real: Real, steps: list[Step], n_in: int, n_out: int) -> Iterator[str]:
+    """Write the function: one statement a layer, in two buffers that take turns."""
+    statements, source, used = [], "x", set()
+    for i, step in enumerate(steps):
+        if i == len(steps) - 1:
+            target = "y"
+        elif isinstance(step.op, LinearOp) or source == "x":
+            target = "b" if source == "a" else "a"
+        else:
+            target = source
+        used |= {target} & {"a", "b"}
+        statements.append((_statement(name, real, step, source, target), step.label))
+        source = target
+    yield f"static inline void {name}_predict(const {real.name} x[{n_in}], {real.name} y[{n_out}])"
+    yield "{"
+    if used:
+        width = max(step.op.n_out for step in steps[:-1])
+        yield f"    {real.name} {', '.join(f'{buffer}[{width}]' for buffer in sorted(used))};"
+    for statement, label in statements:
+        yield f"    {statement} /* {label} */"
+    yield "}"
+
+
+def _statement(name: str, real: Real, step: Step, source: str, target: str) -> str:
+    op, position = step.op, step.position
+    each = f"for (int i = 0; i < {op.n_out}; i++) {target}[i] = "
+    if isinstance(op, LinearOp):
+        bias = f"{name}_bias{position}" if op.bias else "0"
+        return f"{name}_linear({op.n_in}, {op.n_out}, {name}_weight{position}, {bias}, {source}, {target});"
+    if not isinstance(op, ActivationOp):
+        return f"{each}({source}[i] - {name}_mean{position}[i]) / {name}_scale{position}[i];"
+    if op.kind == "softmax":
+        return f"{name}_softmax({op.n_out}, {source}, {target});"
+    alpha = f", {real.literal(op.alpha)}" if "alpha" in HELPERS[op.kind] else ""
+    return f"{each}{name}_{op.kind}({source}[i]{alpha});"
+
+
+def _helper_of(step: Step) -> str | None:
+    if isinstance(step.op, ActivationOp):
+        return step.op.kind
+    return "linear" if isinstance(step.op, LinearOp) else None
+
+
+def _scratch_bytes(steps: list[Step], real: Real) -> int:
+    """Return an upper bound of what the two buffers take."""
+    widths = [step.op.n_out for step in steps[:-1]]
+    return 2 * max(widths, default=0) * np.dtype(real.dtype).itemsize
+
+
+def _of_one_number(kind: str, formula: str, *, alpha: bool = False) -> str:
+    arguments = "REAL z, REAL alpha" if alpha else "REAL z"
+    return f"static inline REAL NAME_{kind}({arguments})\n{{\n    return {formula};\n}}\n"
+
+
+HELPERS = {
+    "linear": """\
+static inline void NAME_linear(int n_in, int n_out, const REAL *w, const REAL *b, const REAL *x, REAL *y)
+{
+    for (int j = 0; j < n_out; j++) y[j] = b ? b[j] : 0;
+    for (int i = 0; i < n_in; i++)
+        for (int j = 0; j < n_out; j++) y[j] += x[i] * w[i * n_out + j];
+}
+""",
+    "sigmoid": _of_one_number("sigmoid", "(z < 0 ? exp(z) : 1) / (1 + exp(-fabs(z)))"),
+    "tanh": _of_one_number("tanh", "tanh(z)"),
+    "relu": _of_one_number("relu", "z < 0 ? 0 : z"),
+    "leaky_relu": _of_one_number("leaky_relu", "z <= 0 ? alpha * z : z", alpha=True),
+    "elu": _of_one_number("elu", "z <= 0 ? alpha * expm1(z) : z", alpha=True),
+    "gelu": _of_one_number("gelu", "z < -40 ? 0 : z * erfc(-z * SQRT_HALF) / 2"),
+    "silu": _of_one_number("silu", "z < -800 ? 0 : z * (z < 0 ? exp(z) : 1) / (1 + exp(-fabs(z)))"),
+    "softplus": _of_one_number("softplus", "(z > 0 ? z : 0) + log1p(exp(-fabs(z)))"),
+    "softmax": """\
+static inline void NAME_softmax(int n, const REAL *z, REAL *y)
+{
+    REAL largest = z[0], total = 0;
+    for (int i = 1; i < n; i++) largest = z[i] > largest ? z[i] : largest;
+    for (int i = 0; i < n; i++) total += y[i] = exp(z[i] - largest);
+    for (int i = 0; i < n; i++) y[i] /= total;
+}
+""",
+}
+"""The C function of each activation and of the product, stable as the kernels are; NaN in gives NaN out."""

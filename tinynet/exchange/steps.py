@@ -1,0 +1,79 @@
+"""Steps: what a network computes in a prediction, as plain data, for those who write it down in another language."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinynet.program import ActivationOp, CustomOp, DropoutOp, LinearOp, NormalizeOp
+
+if TYPE_CHECKING:
+    from tinynet.model import Sequential
+
+
+@dataclass(frozen=True)
+class Step:
+    """One layer as a prediction sees it.
+
+    Attributes
+    ----------
+    position : int
+        Of the layer in its network.
+    op : LinearOp, ActivationOp or NormalizeOp
+    arrays : dict of str to array
+        Its stored arrays by name, in host memory.
+    label : str
+        How the layer shows itself.
+    """
+
+    position: int
+    op: LinearOp | ActivationOp | NormalizeOp
+    arrays: dict[str, NDArray[Any]]
+    label: str
+
+
+def prediction_steps(model: Sequential, target: str) -> list[Step]:
+    """Return the layers that change what passes through them; dropout and identity do not.
+
+    Parameters
+    ----------
+    model : Sequential
+    target : str
+        What is written, for the messages: "ONNX".
+
+    Raises
+    ------
+    NotImplementedError
+        If a layer is written in Python.
+    ValueError
+        If a ``Normalize`` layer has seen no data, or an array holds a number that is not finite.
+
+    Examples
+    --------
+    >>> import tinynet as tn
+    >>> net = tn.Sequential(tn.Linear(2, 3), tn.Tanh(), tn.Dropout(0.1), tn.Linear(3, 1))
+    >>> [step.label for step in prediction_steps(net, "ONNX")]
+    ['Linear(2, 3)', 'Tanh()', 'Linear(3, 1)']
+    """
+    model._require_adapted()
+    steps = []
+    for position, (layer, op) in enumerate(zip(model.layers, model.program.ops, strict=True)):
+        if isinstance(op, CustomOp):
+            raise NotImplementedError(
+                f"layer {position}, {layer!r}, is written in Python; {target} can hold only the layers of tinynet. "
+                "Build it from those, or export the layers before it."
+            )
+        if isinstance(op, DropoutOp) or (isinstance(op, ActivationOp) and op.kind == "identity"):
+            continue
+        arrays = {name: np.array(model.backend.to_numpy(getattr(layer, name))) for name in layer.parameter_names}
+        for name, array in arrays.items():
+            if not np.isfinite(array).all():
+                raise ValueError(
+                    f"layer {position}, {layer!r}, has a {name} that is not finite; {target} expects finite numbers. "
+                    "The training has diverged: lower the learning rate and train again."
+                )
+        steps.append(Step(position, op, arrays, repr(layer)))
+    return steps
