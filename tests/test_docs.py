@@ -38,7 +38,7 @@ FORMULAS = extension("formula_table")
 TABLE: dict[str, dict[str, Any]] = FORMULAS.table()
 
 
-# -- names ---------------------------------------------------------------------------------------------------------------
+# -- names
 
 
 def reference() -> set[str]:
@@ -63,7 +63,7 @@ def test_every_layer_loss_optimizer_schedule_and_initializer_has_its_maths() -> 
     assert FORMULAS.differences() == []
 
 
-# -- formulas ------------------------------------------------------------------------------------------------------------
+# -- formulas
 
 
 def computed(code: str, **names: Any) -> dict[str, Any]:
@@ -82,16 +82,17 @@ LAYERS: dict[str, Callable[[], tn.Layer]] = {
     "Dropout": lambda: tn.Dropout(0.25),
     "LeakyReLU": lambda: tn.LeakyReLU(0.2),
     "ELU": lambda: tn.ELU(0.7),
-    "Normalize": lambda: tn.Normalize(3).adapt(RNG.normal(2, 3, (50, 3))),
+    "Normalize": lambda: tn.Normalize(3),
 }
 
 
 @pytest.mark.parametrize("name", entries("layers"))
 def test_the_code_beside_a_layers_formula_computes_it(name: str) -> None:
-    net = tn.Sequential(LAYERS.get(name, getattr(tn, name))(), tn.Identity(), dtype="float64", backend="numpy", seed=0)
-    layer = net.layers[0]
+    layer = LAYERS.get(name, getattr(tn, name))().build("float64", seed=0, backend="numpy")
     x, dy = RNG.normal(size=(40, 3)), RNG.normal(size=(40, 3))
-    y, dx = net.forward(x), net.backward(dy)
+    if isinstance(layer, tn.Normalize):
+        layer.adapt(RNG.normal(2, 3, (50, 3)))
+    y, dx = (np.array(array) for array in (layer.forward(x, training=True), layer.backward(dy)))
     known: dict[str, Any] = {"x": x, "dy": dy, "alpha": getattr(layer, "alpha", None)}
     if name == "Linear":
         known |= {"w": layer.weight, "b": layer.bias}
@@ -157,7 +158,7 @@ def test_the_code_beside_an_optimizers_formula_computes_it(name: str, settings: 
     net = tn.Sequential(tn.Linear(4, 3), dtype="float64", backend="numpy", seed=0)
     optimizer = getattr(tn, name)(0.05, **settings)
     known = {"p": net.flat_parameters(), "learning_rate": 0.05, **optimizer.settings()}
-    known |= {moment: 0.0 for moment in "mvad"}
+    known |= dict.fromkeys("mvad", 0.0)
     for step in range(1, 6):
         gradient = RNG.normal(size=net.n_parameters)
         net.state.gradients[...] = gradient
@@ -203,7 +204,7 @@ def test_the_code_beside_an_initializers_formula_computes_it(name: str, settings
     np.testing.assert_allclose(values.var(), variance, rtol=0.02)
 
 
-# -- pages ---------------------------------------------------------------------------------------------------------------
+# -- pages
 
 PAGES = sorted(path for path in DOCS.rglob("*.md") if "```python\n" in path.read_text())
 

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from docutils import nodes
 from docutils.statemachine import StringList
+from formula_table import TABLE, Entry, differences, table
 from sphinx.errors import ExtensionError
 from sphinx.util.docutils import SphinxDirective
-
-from formula_table import TABLE, Entry, differences, table
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
