@@ -16,7 +16,7 @@ from benchmarks.records import Results
 from benchmarks.start import STARTERS, measure_start
 from benchmarks.worker import PeerFailed
 from benchmarks.workloads import WORKLOADS, Workload
-from tinynet.checks import whole
+from tinynet.checks import number, whole
 
 FULL, QUICK = Effort(pairs=5, seconds=1.0), Effort(pairs=5, seconds=0.05)
 GROWTH = Effort(pairs=5, seconds=0.1)
@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(found: Results, ids: Sequence[str], peers: Sequence[str], options: argparse.Namespace) -> None:
     """Measure, and write what there is after each step: an interrupted run is not lost."""
-    effort = QUICK if options.quick else FULL
+    effort = QUICK if options.quick else dataclasses.replace(FULL, seconds=options.seconds)
     jobs = _jobs(ids, options)
     progress = Progress(len(jobs) + sum(name in ids for name in EXTRAS))
     for workload, threads in jobs:
@@ -129,6 +129,10 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     parser.add_argument("--backend", help="of tinynet; by default the one that tinynet chooses")
     parser.add_argument("--quick", action="store_true", help="few samples and short runs, for a first look")
+    parser.add_argument(
+        "--seconds", type=_seconds, default=FULL.seconds, metavar="S",
+        help=f"about how long one run takes, {FULL.seconds:g} by default; the figures of a pair are of one run each",
+    )  # fmt: skip
     parser.add_argument("--growth", action="store_true", help="also sweep over width, depth, batch and samples")
     parser.add_argument("--out", type=Path, default=Path("benchmark.json"), metavar="FILE", help="where results go")
     parser.add_argument("--compare", metavar="OLD.json", help="compare with the results of an earlier run")
@@ -138,6 +142,13 @@ def _parser() -> argparse.ArgumentParser:
 def _threads(text: str) -> int:
     try:
         return whole("--threads", int(text))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _seconds(text: str) -> float:
+    try:
+        return number("--seconds", float(text), above=0.0)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
 

@@ -69,7 +69,7 @@ def problem_of(workload: Workload) -> Problem:
         parts.append(rng.normal(0, spread, (*several, n_in * n_out)))
         parts.append(rng.normal(0, workload.spread or 0.0, (*several, n_out)))
     parameters = np.concatenate(parts, axis=-1).astype(dtype)
-    rates = workload.learning_rate * np.logspace(-1, 0, workload.n_models).astype(dtype)
+    rates = workload.learning_rate * np.logspace(0, -1, workload.n_models).astype(dtype)
     return Problem(workload, np.ascontiguousarray(x, dtype), targets, parameters, source, rates)
 
 

@@ -49,6 +49,8 @@ TINY = {
     ),
     "full batch": replace(WORKLOADS["chains"], n_samples=50, epochs=5),
     "predict": replace(WORKLOADS["predict-1-wide"], sizes=(5, 4, 3), n_samples=4, epochs=3),
+    "many": replace(WORKLOADS["sweep-10"], n_samples=25, n_models=3, epochs=4),
+    "many regressions": replace(WORKLOADS["sweep-regress"], n_samples=20, n_models=2, epochs=3),
 }
 OPPONENTS = {
     "sigmoid": ("c", "notebook", "torch", "jax-scan"),
@@ -56,6 +58,8 @@ OPPONENTS = {
     "classes": ("scikit-learn", "torch", "jax", "jax-scan"),
     "full batch": ("scikit-learn",),
     "predict": ("scikit-learn", "onnxruntime", "torch", "jax"),
+    "many": ("c", "torch", "jax-scan"),
+    "many regressions": ("scikit-learn", "torch", "jax-scan"),
 }
 
 
@@ -101,7 +105,8 @@ def test_a_problem_is_the_same_each_time(workload: Workload) -> None:
     first, second = problem_of(workload), problem_of(workload)
     for one, other in zip((first.x, first.y, first.parameters), (second.x, second.y, second.parameters), strict=True):
         np.testing.assert_array_equal(one, other)
-    assert len(first.parameters) == workload.n_parameters
+    assert first.parameters.size == workload.n_parameters * workload.n_models
+    assert first.rates.max() == pytest.approx(workload.learning_rate)
     assert first.x.dtype == workload.dtype
 
 

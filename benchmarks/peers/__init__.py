@@ -41,9 +41,8 @@ class Peer:
     ----------
     title : str
         For the report.
-    train, predict, many : str or None
-        ``module:class`` of the runner for each task, below this package; None where it has none. ``many`` trains many
-        networks at once.
+    train, predict : str or None
+        ``module:class`` of the runner for each task, below this package; None where it has none.
     packages : tuple of str
         What is imported; their versions are recorded.
     command : str
@@ -52,17 +51,19 @@ class Peer:
         A program that must be on the path.
     limit : callable
         Tells why the peer cannot run a workload, or None.
+    many : str or None
+        ``module:class`` of the runner that trains many networks at once.
     """
 
     name: str
     title: str
     train: str | None
     predict: str | None
-    many: str | None = None
     packages: tuple[str, ...] = ()
     command: str = ""
     program: str | None = None
     limit: Callable[[Workload], str | None] = lambda _: None
+    many: str | None = None
 
     def missing(self) -> str | None:
         """Tell what is not installed and the command that gets it, or None."""
@@ -118,21 +119,21 @@ def _sklearn_limit(workload: Workload) -> str | None:
 
 
 _TABLE = (
-    Peer("tinynet", "tinynet", "tinynet_runs:Train", "tinynet_runs:Predict", "tinynet_runs:TrainMany",
-         ("tinynet",), "see README.md"),
-    Peer("floor", "the floor", "floor:Products", "floor:BareCall", None, ("numba",), "pip install numba",
+    Peer("tinynet", "tinynet", "tinynet_runs:Train", "tinynet_runs:Predict", ("tinynet",), "see README.md",
+         many="tinynet_runs:TrainMany"),
+    Peer("floor", "the floor", "floor:Products", "floor:BareCall", ("numba",), "pip install numba",
          limit=_floor_limit),
-    Peer("c", "hand-written C", "c_runs:Train", None, "c_runs:TrainMany", program="cc",
-         command="install a C compiler (gcc or clang)", limit=_sigmoid_only),
+    Peer("c", "hand-written C", "c_runs:Train", None, program="cc", command="install a C compiler (gcc or clang)",
+         limit=_sigmoid_only, many="c_runs:TrainMany"),
     Peer("notebook", "the notebook's NumPy code", "notebook:Train", None, limit=_sigmoid_only),
-    Peer("scikit-learn", "scikit-learn", "sklearn_runs:Train", "sklearn_runs:Predict", "sklearn_runs:TrainMany",
-         ("sklearn",), "pip install scikit-learn", limit=_sklearn_limit),
-    Peer("torch", "PyTorch", "torch_runs:Eager", "torch_runs:Predict", "torch_runs:Many", ("torch",),
-         "pip install torch"),
-    Peer("torch-compile", "torch.compile", "torch_runs:Compiled", None, None, ("torch",), "pip install torch"),
-    Peer("jax", "JAX jit", "jax_runs:Jit", "jax_runs:Predict", None, ("jax",), "pip install jax"),
-    Peer("jax-scan", "JAX scan", "jax_runs:Scan", None, "jax_runs:Many", ("jax",), "pip install jax"),
-    Peer("onnxruntime", "onnxruntime", None, "onnx_runs:Predict", None, ("onnxruntime", "onnx"),
+    Peer("scikit-learn", "scikit-learn", "sklearn_runs:Train", "sklearn_runs:Predict", ("sklearn",),
+         "pip install scikit-learn", limit=_sklearn_limit, many="sklearn_runs:TrainMany"),
+    Peer("torch", "PyTorch", "torch_runs:Eager", "torch_runs:Predict", ("torch",), "pip install torch",
+         many="torch_runs:Many"),
+    Peer("torch-compile", "torch.compile", "torch_runs:Compiled", None, ("torch",), "pip install torch"),
+    Peer("jax", "JAX jit", "jax_runs:Jit", "jax_runs:Predict", ("jax",), "pip install jax"),
+    Peer("jax-scan", "JAX scan", "jax_runs:Scan", None, ("jax",), "pip install jax", many="jax_runs:Many"),
+    Peer("onnxruntime", "onnxruntime", None, "onnx_runs:Predict", ("onnxruntime", "onnx"),
          "pip install onnx onnxruntime"),
 )  # fmt: skip
 
