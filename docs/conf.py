@@ -1,16 +1,15 @@
-"""Sphinx's settings: ``python -m sphinx -W --keep-going docs build/docs`` from the root of the repository."""
+"""Sphinx's settings. ``python -m sphinx -W --keep-going docs build/docs`` builds the pages, with the extra ``docs``."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "kernels"), str(ROOT / "docs" / "_extensions")]
+sys.path.insert(0, str(Path(__file__).resolve().parent / "_extensions"))
 
-from sphinx.ext import autosummary  # noqa: E402
+from sphinx.ext import autosummary
 
-import tinynet  # noqa: E402
+import tinynet
 
 # "(Maas et al. 2013, eq. 2)" is not the end of a sentence.
 autosummary.WELL_KNOWN_ABBREVIATIONS += ("eq.", "eqs.")
