@@ -106,6 +106,14 @@ def _fashion(workload: Workload, rng: np.random.Generator) -> Samples:
     return x, y, f"{source}: set TINYNET_FASHION_MNIST to the folder of the real ones"
 
 
+def _bundled(workload: Workload, rng: np.random.Generator) -> Samples:
+    """Return one of the sets that scikit-learn brings along."""
+    from sklearn import datasets
+
+    x, y = getattr(datasets, f"load_{workload.data}")(return_X_y=True)
+    return x[: workload.n_samples], y[: workload.n_samples], f"scikit-learn's {workload.data}"
+
+
 def _images(workload: Workload, rng: np.random.Generator) -> Samples:
     shape = workload.n_samples, workload.sizes[0]
     x = rng.uniform(0, 1, shape).astype(np.float32) * (rng.uniform(size=shape) < 0.5)
@@ -117,6 +125,8 @@ DATA: dict[str, Callable[[Workload, np.random.Generator], Samples]] = {
     "expm": _expm,
     "random": _random,
     "images": _images,
+    "digits": _bundled,
+    "iris": _bundled,
     "fashion": _fashion,
 }
 
@@ -170,8 +180,8 @@ def loss_of(problem: Problem, parameters: NDArray[Any]) -> float:
 
 
 def difference(problem: Problem, ours: NDArray[Any], theirs: NDArray[Any]) -> float:
-    """Return how far two results are apart, as a share: of the loss at the end, or of the largest output."""
-    if problem.workload.task == "predict":
+    """Return how far two results are apart, as a share: of the loss at the end, or of the largest number."""
+    if problem.workload.task in ("predict", "grid"):
         return float(np.abs(ours - theirs).max() / np.abs(ours).max())
     a, b = loss_of(problem, ours), loss_of(problem, theirs)
     return abs(a - b) / max(abs(a), abs(b))

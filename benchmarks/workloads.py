@@ -16,7 +16,7 @@ PREDICTING_PEERS = ("floor", "onnxruntime", "torch", "jax", "scikit-learn")
 
 @dataclass(frozen=True)
 class Workload:
-    """A network, what it learns, and how; or a network that predicts one sample at a time.
+    """A network, what it learns, and how; or one that predicts a sample at a time, or is fitted as an estimator.
 
     Attributes
     ----------
@@ -29,7 +29,9 @@ class Workload:
     batch_size : int or None
         None: all samples at once. The samples that fill no batch are left out.
     epochs : int
-        Of one run; of single predictions if ``task`` is "predict".
+        Of one run; of single predictions if ``task`` is "predict", of fits if it is "fit", of searches if it is "grid".
+    n_iterations : int
+        The ``max_iter`` of a fit, for the last two.
     spread : float or None
         Standard deviation of the initial weights and biases; None: Glorot's, with biases of zero.
     threaded : bool
@@ -55,7 +57,8 @@ class Workload:
     epochs: int = 1
     shuffle: bool = False
     spread: float | None = None
-    task: Literal["train", "predict"] = "train"
+    task: Literal["train", "predict", "fit", "grid"] = "train"
+    n_iterations: int = 1
     threaded: bool = False
     n_models: int = 1
     peers: tuple[str, ...] = TRAINING_PEERS
@@ -70,14 +73,14 @@ class Workload:
     @property
     def unit(self) -> str:
         """What the time is given for."""
-        if self.task == "predict":
-            return "prediction"
+        if self.task != "train":
+            return {"predict": "prediction", "fit": "fit", "grid": "search"}[self.task]
         return "update of a net" if self.n_models > 1 else "update"
 
     @property
     def n_updates(self) -> int:
         """Updates of one epoch."""
-        return 1 if self.task == "predict" else self.n_samples // self.rows
+        return 1 if self.task != "train" else self.n_samples // self.rows
 
     @property
     def n_units(self) -> int:
@@ -234,6 +237,45 @@ _ALL = (
         data="random",
     ),
 )
+
+_ESTIMATORS = (
+    Workload(
+        id="sklearn-fit",
+        title="MLPClassifier().fit on the digits, 64-100-10, 50 iterations",
+        sizes=(64, 100, 10),
+        hidden="relu",
+        loss="cross_entropy",
+        optimizer="adam",
+        learning_rate=0.001,
+        dtype="float64",
+        data="digits",
+        n_samples=1797,
+        batch_size=200,
+        epochs=20,
+        task="fit",
+        n_iterations=50,
+        peers=("scikit-learn",),
+    ),
+    Workload(
+        id="sklearn-grid",
+        title="GridSearchCV over a pipeline on the irises, 28 fits of 4-5..20-3",
+        sizes=(4, 10, 3),
+        hidden="relu",
+        loss="cross_entropy",
+        optimizer="adam",
+        learning_rate=0.01,
+        dtype="float64",
+        data="iris",
+        n_samples=150,
+        batch_size=32,
+        epochs=20,
+        task="grid",
+        n_iterations=100,
+        threaded=True,
+        peers=("scikit-learn",),
+    ),
+)
+_ALL = (*_ALL, *_ESTIMATORS)
 
 WORKLOADS: Mapping[str, Workload] = MappingProxyType({workload.id: workload for workload in _ALL})
 """The workloads by their names, in the order of the report."""

@@ -77,6 +77,7 @@ LIMITS = {
     "gelu": (np.inf, 0.0),
     "silu": (np.inf, 0.0),
     "softplus": (np.inf, 0.0),
+    "exponential": (np.inf, 0.0),
     "softmax": (np.nan, np.nan),  # The weight 0 makes NaN of infinity.
 }
 

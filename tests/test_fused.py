@@ -6,6 +6,7 @@ import itertools
 import multiprocessing
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ N = 23
 TARGETS: dict[str, Callable[[int], Any]] = {
     "values": lambda n: RNG.normal(size=(N, n)),
     "bits": lambda n: RNG.integers(0, 2, size=(N, n)).astype(float),
+    "counts": lambda n: RNG.poisson(2.0, size=(N, n)).astype(float),
     "labels": lambda n: RNG.integers(0, n, size=N),
     "rows": lambda n: RNG.dirichlet(np.ones(n), size=N),
 }
@@ -32,6 +34,7 @@ LOSSES: dict[str, tuple[tn.Loss, str]] = {
     "mae": (tn.MeanAbsoluteError(), "values"),
     "huber": (tn.Huber(0.5), "values"),
     "bce-logits": (tn.BinaryCrossEntropy(from_logits=True), "bits"),
+    "poisson": (tn.PoissonLoss(), "counts"),
     "cross-entropy": (tn.CrossEntropy(), "labels"),
     "cross-entropy-rows": (tn.CrossEntropy(), "rows"),
     "cross-entropy-sum": (tn.CrossEntropy(reduction="sum"), "labels"),
@@ -47,6 +50,7 @@ OPTIMIZERS: dict[str, Callable[[], tn.Optimizer]] = {
     "adam": lambda: tn.Adam(0.01),
     "adam, decay": lambda: tn.Adam(0.01, weight_decay=0.1, clip_norm=1.0, clip_value=0.5),
     "adam, no epsilon": lambda: tn.Adam(0.001, epsilon=0.0),
+    "adam, epsilon hat": lambda: tn.Adam(0.01, epsilon=1e-3, epsilon_hat=True),
     "adamw": lambda: tn.AdamW(0.01),
     "rmsprop": lambda: tn.RMSprop(0.01),
     "rmsprop, all": lambda: tn.RMSprop(0.01, weight_decay=0.1, momentum=0.5, centered=True),
@@ -109,7 +113,8 @@ def test_every_activation(kind: str, tier: str) -> None:
 def test_every_loss(name: str, tier: str) -> None:
     loss, target = LOSSES[name]
     width, batch_size = TIERS[tier]
-    options: Any = {"tier": tier, "batch_size": batch_size, "weighted": True}
+    # The logarithm of a count is left to the C library, one number at a time.
+    options: Any = {"tier": "BLAS" if name == "poisson" else tier, "batch_size": batch_size, "weighted": True}
     assert_agrees(network("tanh", width), loss, TARGETS[target](3), OPTIMIZERS["momentum"], **options)
 
 
@@ -119,6 +124,67 @@ def test_every_optimizer(name: str, tier: str) -> None:
     width, batch_size = TIERS[tier]
     y = TARGETS["values"](3)
     assert_agrees(network("tanh", width), tn.MeanSquaredError(), y, OPTIMIZERS[name], batch_size=batch_size)
+
+
+class Objective(tn.Loss):
+    """A loss with everything that a lowered loss can have beside its kernel."""
+
+    def __init__(self, loss: tn.Loss, **settings: Any) -> None:
+        super().__init__(loss.reduction)
+        self.loss, self.settings = loss, settings
+
+    def lower(self, ops: Any = (), *, index_target: bool = False) -> Any:
+        return replace(self.loss.lower(ops, index_target=index_target), **self.settings)
+
+    def check_target(self, y: Any, n_out: int, dtype: str) -> Any:
+        return self.loss.check_target(y, n_out, dtype)
+
+
+OBJECTIVES: dict[str, dict[str, Any]] = {
+    "l2": {"l2": 0.5},
+    "all": {"l2": 0.3, "by_weight": True, "factor": 0.5, "report": 0.25, "per_sample": True},
+}
+
+
+@pytest.mark.parametrize("tier", [*TIERS, "blocks"])
+@pytest.mark.parametrize(
+    ("name", "reduction", "data"),
+    [("all", "mean", "weighted"), ("all", "mean", "in place"), ("l2", "mean", "plain"), ("l2", "sum", "weighted")],
+)
+def test_penalties_and_means_over_weights(data: str, reduction: Any, name: str, tier: str) -> None:
+    y = TARGETS["values"](3)
+    loss = Objective(tn.MeanSquaredError(reduction), **OBJECTIVES[name])
+    options: Any = {"weighted": data != "plain", "ordered": data != "in place"}
+    if tier == "blocks":
+        x = RNG.normal(size=(4001, 3))
+        outcomes = []
+        for backend in ("numba", "numpy"):
+            net = tn.Sequential(*network("tanh", 12)(), dtype="float64", seed=1, backend=backend)
+            order = np.random.default_rng(0).permutation(4001)[None] if options["ordered"] else None
+            weight = np.random.default_rng(1).uniform(0.5, 2.0, 4001) if options["weighted"] else None
+            target, optimizer = np.tanh(x), tn.Adam(0.01)
+            net.prepare_optimizer(optimizer)
+            plan = net.plan(loss, optimizer, target, 3000, "epoch")
+            losses = plan.run(net.state, x, target, order, np.array([[0.01]]), weight)
+            outcomes.append(np.append(net.flat_parameters(), losses))
+        np.testing.assert_allclose(*outcomes, rtol=1e-10, atol=1e-10)
+        return
+    width, batch_size = TIERS[tier]
+    optimizer = OPTIMIZERS["momentum"]
+    assert_agrees(network("tanh", width), loss, y, optimizer, batch_size=batch_size, tier=tier, **options)
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_a_batch_without_weight_counts_for_nothing(tier: str) -> None:
+    width, batch_size = TIERS[tier]
+    loss = Objective(tn.MeanSquaredError(), l2=0.5, by_weight=True)
+    net = tn.Sequential(*network("tanh", width)(), dtype="float64", seed=1, backend="numba")
+    before, optimizer = net.flat_parameters(), tn.SGD(0.1)
+    net.prepare_optimizer(optimizer)
+    x, y = RNG.normal(size=(N, 3)), RNG.normal(size=(N, 3))
+    plan = net.plan(loss, optimizer, y, batch_size, "epoch")
+    assert plan.run(net.state, x, y, None, np.array([[0.1]]), np.zeros(N)).item() == 0.0
+    np.testing.assert_array_equal(net.flat_parameters(), before)
 
 
 @pytest.mark.parametrize("loss", ["bce", "cross-entropy"])

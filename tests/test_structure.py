@@ -51,7 +51,7 @@ LEVELS = [
     {"arrays", "checks", "config", "errors"},
 ]
 OPTIONAL = {"safetensors", "onnx", "torch", "sklearn", "tensorboardX", "IPython", "optuna"}
-HEAVY = {"numba", "scipy", "cupy", "tinynet_kernels", "rich", "matplotlib", "pandas", "llvmlite", *OPTIONAL}
+HEAVY = {"numba", "scipy", "cupy", "tinynet_kernels", "rich", "matplotlib", "pandas", "llvmlite", "joblib", *OPTIONAL}
 
 
 def modules() -> list[Path]:

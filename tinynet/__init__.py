@@ -49,6 +49,7 @@ from tinynet.layers import (
     ELU,
     GELU,
     Dropout,
+    Exp,
     Identity,
     LeakyReLU,
     Linear,
@@ -67,6 +68,7 @@ from tinynet.losses import (
     Loss,
     MeanAbsoluteError,
     MeanSquaredError,
+    PoissonLoss,
 )
 from tinynet.model import Sequential
 from tinynet.modelfile import load_model as load
@@ -116,6 +118,7 @@ __all__ = [
     "EarlyStopping",
     "Ensemble",
     "EnsembleHistory",
+    "Exp",
     "ExponentialDecay",
     "Glorot",
     "GradientCheck",
@@ -141,6 +144,7 @@ __all__ = [
     "Ones",
     "Optimizer",
     "OptunaPruning",
+    "PoissonLoss",
     "ProgressBar",
     "RMSprop",
     "ReLU",

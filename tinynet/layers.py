@@ -153,6 +153,12 @@ class Softplus(Activation):
     kind = "softplus"
 
 
+class Exp(Activation):
+    """``y = exp(x)``: a positive output, as the rate of a Poisson variable (``PoissonLoss``)."""
+
+    kind = "exponential"
+
+
 class Softmax(Activation):
     """``y = exp(x) / sum(exp(x))`` over each row.
 
@@ -260,6 +266,7 @@ LAYERS: dict[str, type[Layer]] = {
         GELU,
         SiLU,
         Softplus,
+        Exp,
         Softmax,
         Dropout,
         Normalize,

@@ -229,6 +229,37 @@ class BinaryCrossEntropy(_CrossEntropyLike):
         return array
 
 
+class PoissonLoss(Loss):
+    """Half the Poisson deviance, ``p - t + t log(t / p)``, of counts ``t`` and the rate ``p = exp(prediction)``.
+
+    A network ends in the logarithm of the rate, or in ``Exp``, whose input is then taken. Targets are not negative.
+
+    Examples
+    --------
+    >>> PoissonLoss()([[0.0]], [[1.0]])
+    0.0
+    """
+
+    kind = "poisson_log"
+
+    def lower(self, ops: tuple[Op, ...] = (), *, index_target: bool = False) -> LossSpec:
+        """Return the loss as plain data; on a network that ends in ``Exp``, on its input."""
+        last = ops[-1] if ops else None
+        on_logits = isinstance(last, ActivationOp) and last.kind == "exponential"
+        return LossSpec(self.kind, reduction=self.reduction, on_logits=on_logits)
+
+    def check_target(self, y: Any, n_out: int, dtype: str) -> Array:
+        """Return targets that are not negative."""
+        array = super().check_target(y, n_out, dtype)
+        (low,) = read(array.min())
+        if low < 0:
+            raise ValueError(
+                f"PoissonLoss expects targets that are counts or rates, not below 0; got {low:g}. "
+                "Take another loss for such values, for instance 'mse'."
+            )
+        return array
+
+
 class CrossEntropy(_CrossEntropyLike):
     """``-sum(t log softmax(logits))``; the mean is taken over samples.
 
@@ -318,6 +349,7 @@ LOSSES: dict[str, Callable[..., Loss]] = {
     "binary_cross_entropy": BinaryCrossEntropy,
     "bce": BinaryCrossEntropy,
     "cross_entropy": CrossEntropy,
+    "poisson": PoissonLoss,
 }
 
 

@@ -26,7 +26,7 @@ from tinynet.layers import Normalize
 from tinynet.losses import Loss, get_loss
 from tinynet.metrics import Metric, get_metrics
 from tinynet.optimizers import Optimizer, get_optimizer
-from tinynet.program import LossSpec, Program
+from tinynet.program import LossSpec, Program, Specialize
 from tinynet.schedules import is_own
 from tinynet.summary import as_html, as_text
 from tinynet.trainer import Trainer
@@ -565,10 +565,11 @@ class Sequential:
         batch_size: int,
         granularity: Granularity,
         streamed: bool = False,
+        specialize: Specialize = "sizes",
     ) -> Plan:
-        """Return the plan that trains this model on targets like ``y``; see ``Backend.plan``."""
-        spec = self._loss_spec(loss, y)
-        program = Program(self.program.ops, spec, optimizer.lower(), self.dtype, batch_size)
+        """Return the plan that trains this model on targets like ``y``; see ``Backend.plan`` and ``Program``."""
+        spec, update = self._loss_spec(loss, y), optimizer.lower()
+        program = Program(self.program.ops, spec, update, self.dtype, batch_size, specialize=specialize)
         own = [*program.own_settings, *["learning rate"] * is_own(optimizer.learning_rate)]
         if own:
             raise ValueError(

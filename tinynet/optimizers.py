@@ -146,7 +146,7 @@ class SGD(Optimizer):
 
 
 class Adam(Optimizer):
-    """Adam (Kingma and Ba 2015, algorithm 1), epsilon inside the bias correction as in PyTorch.
+    """Adam (Kingma and Ba 2015, algorithm 1).
 
     Parameters
     ----------
@@ -156,6 +156,9 @@ class Adam(Optimizer):
     epsilon : float
     weight_decay : float
         ``g += weight_decay * p``. For decoupled decay take ``AdamW``.
+    epsilon_hat : bool
+        False: epsilon is added to the square root of the corrected second moment, as in algorithm 1 and PyTorch. True:
+        to that of the uncorrected one, the form at the end of the paper's section 2, as in scikit-learn and TensorFlow.
 
     Examples
     --------
@@ -172,6 +175,7 @@ class Adam(Optimizer):
         beta2: Numbers = 0.999,
         epsilon: Numbers = 1e-8,
         weight_decay: Numbers = 0.0,
+        epsilon_hat: bool = False,
         *,
         clip_norm: Numbers | None = None,
         clip_value: Numbers | None = None,
@@ -181,10 +185,12 @@ class Adam(Optimizer):
         self.beta2 = setting("beta2", beta2, at_least=0.0, below=1.0)
         self.epsilon = setting("epsilon", epsilon, at_least=0.0)
         self.weight_decay = setting("weight_decay", weight_decay, at_least=0.0)
+        self.epsilon_hat = bool(epsilon_hat)
 
     def settings(self) -> dict[str, Setting]:
         """Return the numeric settings in the order of the kernel's arguments."""
-        return {name: getattr(self, name) for name in ("beta1", "beta2", "epsilon", "weight_decay")}
+        names = ("beta1", "beta2", "epsilon", "weight_decay", "epsilon_hat")
+        return {name: getattr(self, name) for name in names}
 
     @property
     def n_moments(self) -> int:
@@ -209,6 +215,10 @@ class AdamW(Adam):
         clip_value: Numbers | None = None,
     ) -> None:
         super().__init__(learning_rate, beta1, beta2, epsilon, weight_decay, clip_norm=clip_norm, clip_value=clip_value)
+
+    def settings(self) -> dict[str, Setting]:
+        """Return the numeric settings in the order of the kernel's arguments."""
+        return {name: getattr(self, name) for name in ("beta1", "beta2", "epsilon", "weight_decay")}
 
 
 class RMSprop(Optimizer):

@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 Shape = tuple[int, ...]
+Specialize = Literal["sizes", "kind", "nothing"]
 
 Setting = float | tuple[float, ...]
 """A number; in a program of many models one for all of them, or one for each."""
@@ -115,6 +116,18 @@ class LossSpec:
     ``kind`` names the kernel, or is ``"custom"`` and ``custom`` holds the user's object. ``on_logits`` says that the
     kernel reads the input of the network's last activation, which training therefore leaves out: sigmoid or softmax
     and the logarithm after it are computed as one stable formula.
+
+    Attributes
+    ----------
+    factor : float
+        Multiplies the loss.
+    report : float
+        Multiplies the value that is reported, and not its gradient.
+    l2 : float
+        ``l2 / 2`` times the sum of the squares of all weights of linear layers, biases left out, is added to the sum
+        over a batch while training; with reduction "mean" it is divided like the rest.
+    by_weight : bool
+        Whether a mean divides by the sum of the sample weights of a batch, not by their number.
     """
 
     kind: str
@@ -124,12 +137,19 @@ class LossSpec:
     index_target: bool = False
     on_logits: bool = False
     custom: Any = None
+    factor: float = 1.0
+    report: float = 1.0
+    l2: float = 0.0
+    by_weight: bool = False
 
-    def scale(self, n_samples: int, n_out: int) -> float:
-        """Return the factor between the sum over the elements of a batch and the value that is reported."""
+    def scale(self, mass: float, n_out: int) -> float:
+        """Return the factor between the sum over the elements of a batch and its loss.
+
+        ``mass`` is what a mean divides by: the number of samples, or the sum of their weights.
+        """
         if self.reduction == "sum":
-            return 1.0
-        return 1.0 / (n_samples if self.per_sample else n_samples * n_out)
+            return self.factor
+        return self.factor / (mass if self.per_sample else mass * n_out)
 
 
 @dataclass(frozen=True)
@@ -155,6 +175,9 @@ class Program:
     n_models : int or None
         None: one model. A number, which may be 1: an ensemble of so many models that are trained together; all arrays
         of its state have the models as an axis of their own, see ``State``.
+    specialize : {"sizes", "kind", "nothing"}
+        What is worth compiling for it, where a backend compiles: a function with all sizes in it, one for all networks
+        of this kind, or nothing, because the training is over before that.
 
     Examples
     --------
@@ -169,6 +192,7 @@ class Program:
     dtype: str = "float32"
     batch_size: int | None = None
     n_models: int | None = None
+    specialize: Specialize = "sizes"
 
     @property
     def n_in(self) -> int:

@@ -19,6 +19,7 @@ from tinynet.history import History
 from tinynet.losses import Loss
 from tinynet.metrics import Metric
 from tinynet.optimizers import Optimizer
+from tinynet.program import Specialize
 from tinynet.schedules import Schedule, rates
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ class Trainer:
         self._seconds_per_epoch = 0.0
         self._stepwise = any(callback.wants_batches for callback in self.callbacks)
         granularity: Granularity = "step" if self._stepwise else "epoch"
-        self.plan = model.plan(loss, optimizer, data.y, self.batch_size, granularity, data.streamed)
+        self.plan = model.plan(loss, optimizer, data.y, self.batch_size, granularity, data.streamed, self._specialize())
         self.history.plan = self.plan.description
 
     # -- the loop ----------------------------------------------------------------------------------------------------
@@ -236,6 +237,10 @@ class Trainer:
             getattr(callback, name)(index, {} if logs is None else logs)
 
     # -- parts -------------------------------------------------------------------------------------------------------
+
+    def _specialize(self) -> Specialize:
+        """Return what is worth compiling: the function that trains quickest, which stays for the trainings to come."""
+        return "sizes"
 
     def _chunk_epochs(self) -> int:
         """Return how many epochs to run in one call."""

@@ -41,8 +41,9 @@ class Peer:
     ----------
     title : str
         For the report.
-    train, predict : str or None
-        ``module:class`` of the runner for each task, below this package; None where it has none.
+    train, predict, many, fit, grid : str or None
+        ``module:class`` of the runner for each task, below this package; None where it has none. ``many`` trains many
+        networks at once; ``fit`` and ``grid`` are whole fits and searches of an estimator.
     packages : tuple of str
         What is imported; their versions are recorded.
     command : str
@@ -64,6 +65,8 @@ class Peer:
     program: str | None = None
     limit: Callable[[Workload], str | None] = lambda _: None
     many: str | None = None
+    fit: str | None = None
+    grid: str | None = None
 
     def missing(self) -> str | None:
         """Tell what is not installed and the command that gets it, or None."""
@@ -80,8 +83,9 @@ class Peer:
 
     def runner(self, workload: Workload) -> str | None:
         """Return where the runner for a workload is."""
-        if workload.task == "predict":
-            return self.predict
+        if workload.task != "train":
+            place: str | None = getattr(self, workload.task)
+            return place
         return self.train if workload.n_models == 1 else self.many
 
     def load(self, workload: Workload) -> Callable[..., Runner]:
@@ -120,14 +124,15 @@ def _sklearn_limit(workload: Workload) -> str | None:
 
 _TABLE = (
     Peer("tinynet", "tinynet", "tinynet_runs:Train", "tinynet_runs:Predict", ("tinynet",), "see README.md",
-         many="tinynet_runs:TrainMany"),
+         many="tinynet_runs:TrainMany", fit="estimator_runs:OurFit", grid="estimator_runs:OurGrid"),
     Peer("floor", "the floor", "floor:Products", "floor:BareCall", ("numba",), "pip install numba",
          limit=_floor_limit),
     Peer("c", "hand-written C", "c_runs:Train", None, program="cc", command="install a C compiler (gcc or clang)",
          limit=_sigmoid_only, many="c_runs:TrainMany"),
     Peer("notebook", "the notebook's NumPy code", "notebook:Train", None, limit=_sigmoid_only),
     Peer("scikit-learn", "scikit-learn", "sklearn_runs:Train", "sklearn_runs:Predict", ("sklearn",),
-         "pip install scikit-learn", limit=_sklearn_limit, many="sklearn_runs:TrainMany"),
+         "pip install scikit-learn", limit=_sklearn_limit, many="sklearn_runs:TrainMany",
+         fit="estimator_runs:TheirFit", grid="estimator_runs:TheirGrid"),
     Peer("torch", "PyTorch", "torch_runs:Eager", "torch_runs:Predict", ("torch",), "pip install torch",
          many="torch_runs:Many"),
     Peer("torch-compile", "torch.compile", "torch_runs:Compiled", None, ("torch",), "pip install torch"),

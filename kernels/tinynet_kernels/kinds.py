@@ -54,6 +54,7 @@ ACTIVATIONS: dict[str, ActivationTraits] = {
     "gelu": ActivationTraits(reads_z=True),
     "silu": ActivationTraits(reads_z=True),
     "softplus": ActivationTraits(),
+    "exponential": ActivationTraits(),
     "softmax": ActivationTraits(elementwise=False),
 }
 """Every activation, by kind."""
@@ -67,6 +68,7 @@ LOSSES: dict[str, LossTraits] = {
     "huber": LossTraits(uses_parameter=True),
     "bce": LossTraits(),
     "bce_logits": LossTraits(),
+    "poisson_log": LossTraits(),
     "cross_entropy": LossTraits(elementwise=False),
     "cross_entropy_index": LossTraits(index_target=True, elementwise=False),
     "cross_entropy_probabilities": LossTraits(),

@@ -119,4 +119,4 @@ def reversed_warp(module: Module) -> list[NDArray[Any]]:
 
 
 # The project's own register themselves when they are imported.
-from . import kernel_cases  # noqa: E402, F401
+from . import fused_cases, kernel_cases  # noqa: E402, F401

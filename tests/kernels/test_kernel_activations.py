@@ -70,6 +70,9 @@ def test_derivative_is_exact_to_the_stated_ulps(kernels: ModuleType, kind: str, 
     y = forward(reference, kind, z)
     dz = derivative(kernels, kind, z, y)
     for argument, output, got in zip(z.ravel(), y.ravel(), dz.ravel(), strict=True):
+        if not np.isfinite(output):
+            assert got == output
+            continue
         want = DERIVATIVE[kind](exact(argument), exact(output), exact(ALPHA))
         error = error_in_ulps(got, want, derivative_unit(kind, exact(argument), want), dtype, **flushing(kernels))
         assert error <= DERIVATIVE_ULPS[kind], f"{kind}'({argument}) is {got}, off by {error} ulp"
@@ -82,7 +85,7 @@ def test_derivative_is_the_slope_of_the_value(kernels: ModuleType, kind: str, dt
     for argument, got in zip(z.ravel(), slopes.ravel(), strict=True):
         a, h = exact(argument), mpmath.mpf(10) ** -20
         central = (ACTIVATION[kind](a + h, exact(ALPHA)) - ACTIVATION[kind](a - h, exact(ALPHA))) / (2 * h)
-        assert abs(exact(got) - central) <= 16 * np.finfo(dtype).eps
+        assert abs(exact(got) - central) <= 16 * np.finfo(dtype).eps * max(1, abs(central))
 
 
 @pytest.mark.parametrize(
@@ -97,6 +100,7 @@ def test_derivative_is_the_slope_of_the_value(kernels: ModuleType, kind: str, dt
         ("gelu", 0, np.inf),
         ("silu", 0, np.inf),
         ("softplus", 0, np.inf),
+        ("exponential", 0, np.inf),
     ],
 )
 def test_value_reaches_its_limits(
@@ -115,6 +119,7 @@ def test_value_reaches_its_limits(
         ("relu", 0, 1),
         ("leaky_relu", ALPHA, 1),
         ("elu", 0, 1),
+        ("exponential", 0, np.inf),
         ("gelu", 0, 1),
         ("silu", 0, 1),
         ("softplus", 0, 1),

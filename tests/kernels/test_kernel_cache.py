@@ -74,3 +74,35 @@ def test_a_folder_that_cannot_be_written_is_a_warning_and_works(copy: Path) -> N
     result = run(copy, FUSED, TINYNET_CACHE_DIR=str(blocked))
     assert result.stdout == "1.0\n"
     assert result.stderr.count("Set TINYNET_CACHE_DIR to a folder that can be written") == 1
+
+
+def test_processes_that_compile_at_once_do_not_take_each_others_code(copy: Path) -> None:
+    """All kinds are variants of one function; each process begins with another, and then runs all of them."""
+    code = """
+import sys
+import numpy as np
+from tinynet_kernels import cpu
+first = int(sys.argv[1])
+kinds = ["relu", "tanh", "sigmoid"]
+for kind in kinds[first:] + kinds[:first]:
+    y = np.zeros((1, 1))
+    cpu.activation_forward(kind, np.full((1, 1), -2.0), y)
+    want = {"relu": 0.0, "tanh": np.tanh(-2.0), "sigmoid": 1 / (1 + np.exp(2.0))}[kind]
+    assert abs(y[0, 0] - want) < 1e-12, (kind, y)
+"""
+    environment = {**os.environ, "PYTHONPATH": str(copy.parent)}
+    for _ in range(2):
+        command = [sys.executable, "-c", code]
+        started = [subprocess.Popen([*command, str(i)], env=environment) for i in range(3)]
+        assert [process.wait() for process in started] == [0, 0, 0]
+
+
+def test_the_files_of_machine_code_have_names_of_their_own() -> None:
+    from tinynet_kernels.cpu import optimizers
+
+    names = {optimizers._clip._cache._cache_file._data_name(1)}
+    code = "from tinynet_kernels.cpu import optimizers; print(optimizers._clip._cache._cache_file._data_name(1))"
+    environment = {**os.environ, "PYTHONPATH": str(PACKAGE.parent)}
+    for _ in range(2):
+        names.add(subprocess.check_output([sys.executable, "-c", code], text=True, env=environment).strip())
+    assert len(names) == 3

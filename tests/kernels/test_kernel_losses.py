@@ -18,7 +18,7 @@ DELTA = 0.75
 # In units of eps: the value's error relative to the sum of the sizes of all losses, the gradient's relative to its size
 # plus, where it is the difference of a probability and a target, those.
 VALUE_ULPS, GRADIENT_ULPS = 12, 12
-IS_DIFFERENCE = {"bce_logits", "cross_entropy", "cross_entropy_index"}
+IS_DIFFERENCE = {"bce_logits", "poisson_log", "cross_entropy", "cross_entropy_index"}
 
 
 def problem(kind: str, n_samples: int, n_out: int, dtype: str, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

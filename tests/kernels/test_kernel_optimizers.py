@@ -36,6 +36,18 @@ def adam(p: float, gradients: list[float], rate: float, beta1: float, beta2: flo
     return p
 
 
+def adam_hat(
+    p: float, gradients: list[float], rate: float, beta1: float, beta2: float, eps: float, decay: float, hat: bool
+) -> float:
+    m = v = 0.0
+    for step, g in enumerate(gradients, 1):
+        g += decay * p
+        m = beta1 * m + (1 - beta1) * g
+        v = beta2 * v + (1 - beta2) * g**2
+        p -= rate * math.sqrt(1 - beta2**step) / (1 - beta1**step) * m / (math.sqrt(v) + eps)
+    return p
+
+
 def adamw(p: float, gradients: list[float], rate: float, beta1: float, beta2: float, eps: float, decay: float) -> float:
     m = v = 0.0
     for step, g in enumerate(gradients, 1):
@@ -106,6 +118,7 @@ CASES = [
     _adam("adam", "Adam", 0.1),
     _adam("adamw", "AdamW", 0.0),
     _adam("adamw", "AdamW", 0.1),
+    Case("adam", adam_hat, 2, (0.05, 0.8, 0.95, 1e-2, 0.1, True), "", {}),
     _rmsprop(0.0, 0.0, False),
     _rmsprop(0.1, 0.9, False),
     _rmsprop(0.1, 0.0, True),
@@ -113,6 +126,7 @@ CASES = [
 ]
 IDS = [f"{case.name}-{'-'.join(str(value) for value in case.settings[1:])}" for case in CASES]
 each_case = pytest.mark.parametrize("case", CASES, ids=IDS)
+of_pytorch = pytest.mark.parametrize("case", [case for case in CASES if case.torch_name])
 TOLERANCE = {"float32": 2e-5, "float64": 4e-14}
 
 
@@ -140,7 +154,7 @@ def test_steps_follow_the_formula(kernels: ModuleType, case: Case, dtype: str) -
 
 
 @pytest.mark.peers
-@each_case
+@of_pytorch
 def test_steps_are_those_of_pytorch(kernels: ModuleType, case: Case, dtype: str) -> None:
     torch = pytest.importorskip("torch", reason="PyTorch is not installed (extra `peers`)")
     parameters, gradients = start(19, dtype, seed=2)
@@ -194,6 +208,19 @@ def test_centered_rmsprop_survives_a_constant_gradient(kernels: ModuleType, dtyp
     for step in range(1, 400):
         kernels.rmsprop_step(parameters, gradients, moments, step, 0.01, 0.9, 1e-8, 0.0, 0.0, True)
     assert np.isfinite(parameters).all()
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (7, 3), (1, 50), (40, 1)])
+def test_l2_penalty_adds_its_gradient_and_returns_the_squares(
+    kernels: ModuleType, shape: tuple[int, int], dtype: str
+) -> None:
+    rng = np.random.default_rng(6)
+    weights, gradients = rng.normal(size=shape).astype(dtype), rng.normal(size=shape).astype(dtype)
+    want = gradients + 0.3 * weights.astype(np.float64)
+    squares = kernels.l2_penalty(weights, gradients, 0.3)
+    assert type(squares) is float
+    np.testing.assert_allclose(squares, math.fsum(float(w) ** 2 for w in weights.ravel()), rtol=1e-13)
+    np.testing.assert_allclose(gradients, want, rtol=4 * np.finfo(dtype).eps, atol=np.finfo(dtype).eps)
 
 
 @pytest.mark.parametrize("size", [1, 7, 1000])

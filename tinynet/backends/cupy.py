@@ -177,11 +177,17 @@ class CuPyBackend(Backend):
 
     def plan(self, program: Program, *, granularity: Granularity = "epoch", streamed: bool = False) -> Plan:
         """Return a plan for the program."""
+        from tinynet.backends.cupy_fused import fused_plan
+
+        reason = slow_reason(program, granularity) or _not_fused(program)
+        if streamed:
+            reason = "data in host memory, which go up in chunks"
+        fused = fused_plan(program, self) if reason is None else None
+        if fused is not None:
+            return fused
         if program.n_models is not None:
             return MembersPlan(program, self, granularity)
-        if streamed:
-            return CuPyLoopPlan(program, self, "data in host memory, which go up in chunks")
-        return CuPyLoopPlan(program, self, slow_reason(program, granularity) or "the CuPy backend")
+        return CuPyLoopPlan(program, self, reason or "products by cuBLAS")
 
     # -- what `tinynet info` tells -----------------------------------------------------------------------------------
 
@@ -206,6 +212,16 @@ class CuPyBackend(Backend):
         except cuda.runtime.CUDARuntimeError as error:  # Of one device, in use by others perhaps; the rest are told.
             return f"not usable: {error}"
         return f"{name}, compute capability {capability}, {in_units(free)} of {in_units(total)} free"
+
+
+def _not_fused(program: Program) -> str | None:
+    """Tell what of a program the fused kernels do not compute, if there is such a thing."""
+    loss, optimizer = program.loss, program.optimizer
+    if loss is not None and (loss.l2 or loss.by_weight or loss.report != 1.0):
+        return "an L2 penalty or a mean over weights"
+    if optimizer is not None and dict(optimizer.settings).get("epsilon_hat"):
+        return "Adam with epsilon before the bias correction"
+    return None
 
 
 def create(device: int = 0) -> Backend:

@@ -15,7 +15,8 @@ from tinynet_kernels.cpu import fused
 from tinynet import config
 from tinynet.backends.base import Array, Backend, FloatArray, Members, State
 from tinynet.backends.loop import PREDICT_ROWS, LoopPlan
-from tinynet.program import ActivationOp, DropoutOp, LinearOp, LossSpec, NormalizeOp, Op, OptimizerSpec, Program
+from tinynet.backends.lowering import layers_of, lower
+from tinynet.program import Op, Program
 
 PREDICT_BLOCK = 256
 """Most rows that are predicted at a time, so that what lies between the layers stays in the cache."""
@@ -76,7 +77,7 @@ class FusedPlan(FusedForward):
         super().__init__(program, backend)
         network = lower(program, weighted=False, ordered=True)
         # Without a batch size, all samples are one batch; that they are many is a guess which only words depend on.
-        tier = fused.tier(network, program.batch_size or 1 << 30)
+        tier = fused.tier(network, program.batch_size or 1 << 30, general=program.specialize == "kind")
         self.description = f"fused: whole epochs in one compiled function, {tier}"
         self._made: dict[tuple[bool, bool, int], fused.Fused] = {}
         self._work: dict[tuple[int, int], tuple[Array, ...]] = {}
@@ -164,7 +165,8 @@ class FusedPlan(FusedForward):
         """Return the function for such data."""
         key = (weighted, ordered, batch_size)
         if key not in self._made:
-            self._made[key] = fused.epochs(lower(self.program, weighted=weighted, ordered=ordered), batch_size)
+            network = lower(self.program, weighted=weighted, ordered=ordered)
+            self._made[key] = fused.epochs(network, batch_size, general=self.program.specialize == "kind")
         return self._made[key]
 
     def _scratch(self, made: fused.Fused, thread: int) -> tuple[Array, ...]:
@@ -181,54 +183,3 @@ class FusedPlan(FusedForward):
                 empty((block,), program.dtype),
             )
         return self._work[key]
-
-
-def lower(program: Program, *, weighted: bool, ordered: bool) -> fused.Network:
-    """Return a program as the kernels' plain data, without the last activation where the loss reads its input."""
-    loss, optimizer = program.loss, program.optimizer
-    assert loss is not None
-    assert optimizer is not None
-    ops = program.ops[:-1] if loss.on_logits else program.ops
-    return fused.Network(
-        layers=layers_of(ops),
-        loss=loss_of(loss, program.n_out),
-        optimizer=_optimizer(optimizer),
-        dtype=program.dtype,
-        weighted=weighted,
-        ordered=ordered,
-    )
-
-
-def layers_of(ops: tuple[Op, ...]) -> tuple[fused.Layer, ...]:
-    """Return ops as the kernels' plain data, each activation with the linear layer before it."""
-    layers: list[fused.Layer] = []
-    for op in ops:
-        match op:
-            case LinearOp():
-                layers.append(fused.Layer("linear", op.n_in, op.n_out, bias=op.bias))
-            case ActivationOp() if layers and layers[-1].kind == "linear" and layers[-1].activation == "identity":
-                layers[-1] = layers[-1]._replace(activation=op.kind, alpha=op.alpha)
-            case ActivationOp():
-                layers.append(fused.Layer("activation", op.n, op.n, activation=op.kind, alpha=op.alpha))
-            case DropoutOp():
-                layers.append(fused.Layer("dropout", op.n, op.n, alpha=op.rate, place=op.index))
-            case NormalizeOp():
-                layers.append(fused.Layer("normalize", op.n, op.n))
-            case _:
-                raise TypeError(f"a fused plan expects built-in ops; got {op!r}.")
-    return tuple(layers)
-
-
-def loss_of(loss: LossSpec, n_out: int) -> fused.Loss:
-    """Return a loss as the kernels' plain data."""
-    return fused.Loss(
-        kind=loss.kind,
-        parameter=loss.parameter,
-        mean=loss.reduction == "mean",
-        scale=loss.scale(1, n_out),
-    )
-
-
-def _optimizer(optimizer: OptimizerSpec) -> fused.Optimizer:
-    settings = tuple(value if isinstance(value, tuple) else float(value) for _, value in optimizer.settings)
-    return fused.Optimizer(optimizer.kind, settings, optimizer.clip_norm, optimizer.clip_value)

@@ -12,7 +12,7 @@ from tinynet_kernels.cpu.fused import many
 
 from tinynet import config
 from tinynet.backends.base import Array, Backend, FloatArray, Members, State
-from tinynet.backends.fused import layers_of, loss_of, lower
+from tinynet.backends.lowering import layers_of, loss_of, lower
 from tinynet.backends.members import MembersPlan
 from tinynet.program import Program
 
@@ -25,7 +25,10 @@ model at a time are quicker, with and without moments (measured with batches of 
 
 
 def fits(program: Program) -> bool:
-    """Whether models are small enough to be quicker side by side than one after the other."""
+    """Whether models are small enough to be quicker side by side, and their loss has no more than these can do."""
+    loss = program.loss
+    if loss is not None and (loss.l2 or loss.by_weight or loss.report != 1.0):
+        return False
     return 0 < program.n_parameters * many.REGISTER_BYTES <= BLOCK_BYTES
 
 

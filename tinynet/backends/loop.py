@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinynet.backends.base import Array, Backend, FloatArray, Members, Plan, State, on_backend, views
-from tinynet.backends.stages import Own, Stage, stages_of
+from tinynet.backends.stages import LinearStage, Own, Stage, stages_of
 from tinynet.program import LossSpec, OptimizerSpec, Program
 
 PREDICT_ROWS = 4096
@@ -87,15 +88,24 @@ class LoopPlan(Plan):
         cuts = _cut(n_visits, self.program.batch_size or n_visits)
         order = self._placed(order, x)
         bound = self._training.bind(state)
+        n_squares = len(_linear(bound)) if loss.l2 else 0
         losses = np.zeros((len(learning_rates), 1))
         for epoch, rates in enumerate(learning_rates):
             # The losses of an epoch stay where they were computed until its end: a GPU is not waited for before.
             values = self.backend.empty((len(cuts),), "float64")
+            squares = self.backend.empty((len(cuts), n_squares), "float64")
+            strengths = np.empty(len(cuts))
             batches = self._batches(x, y, sample_weight, None if order is None else order[epoch], cuts)
             for update, (xb, yb, wb) in enumerate(batches):
                 self._forward_backward(bound, state, xb, yb, wb, values[update : update + 1])
+                if loss.l2:
+                    strengths[update] = self._strength(len(xb), wb)
+                    self._penalize(bound, strengths[update], squares[update])
                 self._update(state, optimizer, float(rates[min(update, len(rates) - 1)]))
-            losses[epoch] = _total(loss, cuts, self.backend.to_numpy(values))
+            total = loss.report * self.backend.to_numpy(values)
+            if loss.l2:
+                total = total + 0.5 * strengths * self.backend.to_numpy(squares).sum(axis=1)
+            losses[epoch] = _total(loss, [stop - start for start, stop in cuts], n_visits, total)
         return losses
 
     @on_backend
@@ -134,9 +144,15 @@ class LoopPlan(Plan):
     @on_backend
     def gradient(self, state: State, x: Array, y: Array, sample_weight: Array | None = None) -> float:
         """Return the loss and fill ``state.gradients``; see ``Plan.gradient``."""
-        value = self.backend.empty((1,), "float64")
-        self._forward_backward(self._training.bind(state), state, x, y, sample_weight, value)
-        return float(self.backend.to_numpy(value)[0])
+        loss, _ = _required(self.program, optimizer=False)
+        value, bound = self.backend.empty((1,), "float64"), self._training.bind(state)
+        self._forward_backward(bound, state, x, y, sample_weight, value)
+        total = loss.report * float(self.backend.to_numpy(value)[0])
+        if not loss.l2:
+            return total
+        squares, strength = self.backend.empty((len(_linear(bound)),), "float64"), self._strength(len(x), sample_weight)
+        self._penalize(bound, strength, squares)
+        return total + 0.5 * strength * float(self.backend.to_numpy(squares).sum())
 
     @on_backend
     def evaluate(
@@ -147,10 +163,11 @@ class LoopPlan(Plan):
         forward, cuts = self._prediction_of(state), _cut(len(x), self.predict_rows)
         if loss.custom is not None:
             return self._evaluate_at_once(forward, x, y, sample_weight, cuts)
-        values = self.backend.empty((len(cuts),), "float64")
+        values, masses = self.backend.empty((len(cuts),), "float64"), []
         for chunk, (xb, yb, wb) in enumerate(self._batches(x, y, sample_weight, None, cuts)):
             self._loss(forward(xb), yb, wb, values[chunk : chunk + 1])
-        return _total(loss, cuts, self.backend.to_numpy(values))
+            masses.append(_mass(loss, len(xb), wb))
+        return _total(loss, masses, sum(masses), loss.report * self.backend.to_numpy(values))
 
     def _evaluate_at_once(
         self, forward: Callable[[Array], Array], x: Array, y: Array, weight: Array | None, cuts: Cuts
@@ -242,6 +259,17 @@ class LoopPlan(Plan):
         d_prediction = self._loss(_forward(bound, x, state), y, weight, value)
         _backward(bound, d_prediction, need_dx=False)
 
+    def _strength(self, rows: int, weight: Array | None) -> float:
+        """Return what the squares of the weights are multiplied by, doubled, for a batch."""
+        loss, _ = _required(self.program, optimizer=False)
+        return loss.l2 / ((_mass(loss, rows, weight) or math.inf) if loss.reduction == "mean" else 1.0)
+
+    def _penalize(self, bound: Bound, strength: float, squares: Array) -> None:
+        """Add the gradient of the L2 penalty to those of the weights; write the squares of each to ``squares``."""
+        for i, own in enumerate(_linear(bound)):
+            weight, gradient = own.parameters[0], own.gradients[0]
+            self.backend.kernels.l2_penalty(weight, gradient, strength, squares[i : i + 1])
+
     def _loss(self, prediction: Array, y: Array, weight: Array | None, value: Array) -> Array:
         """Write the loss of a batch to ``value``; return its gradient by the prediction (or the logits)."""
         loss, _ = _required(self.program, optimizer=False)
@@ -255,7 +283,7 @@ class LoopPlan(Plan):
         if self._d_prediction is None or len(self._d_prediction) < rows:
             self._d_prediction = self.backend.empty((rows, columns), self.program.dtype)
         d_prediction = self._d_prediction[:rows]
-        scale = loss.scale(rows, columns)
+        scale = loss.scale(_mass(loss, rows, weight) or math.inf, columns)
         self.backend.kernels.loss_forward_backward(
             loss.kind, prediction, y, weight, d_prediction, scale, loss.parameter, value
         )
@@ -274,17 +302,28 @@ class LoopPlan(Plan):
         step(state.parameters, state.gradients, state.moments, state.step, learning_rate, *settings)
 
 
+def _linear(bound: Bound) -> list[Own]:
+    return [own for stage, own in bound if isinstance(stage, LinearStage)]
+
+
+def _mass(loss: LossSpec, rows: int, weight: Array | None) -> float:
+    """Return what the mean over a batch divides by; where it is 0, nothing in the batch counts."""
+    if weight is None or not loss.by_weight:
+        return rows
+    return float(weight.sum(dtype="float64"))
+
+
 def _cut(n: int, size: int) -> Cuts:
     """Cut ``n`` rows into batches: where each starts and stops. The last may be smaller."""
     return [(start, min(start + size, n)) for start in range(0, n, size)]
 
 
-def _total(loss: LossSpec, cuts: Cuts, values: NDArray[np.float64]) -> float:
-    """Return the loss of all batches from those of each: the mean over the samples, or the sum."""
+def _total(loss: LossSpec, masses: list[float], whole: float, values: NDArray[np.float64]) -> float:
+    """Return the loss of all batches from those of each: the mean, in which a batch has its mass, or the sum."""
     mean, total = loss.reduction == "mean", 0.0
-    for (start, stop), value in zip(cuts, values.tolist(), strict=True):
-        total += value * (stop - start) if mean else value
-    return total / cuts[-1][1] if mean else total
+    for mass, value in zip(masses, values.tolist(), strict=True):
+        total += value * mass if mean else value
+    return total / (whole or math.inf) if mean else total
 
 
 def _forward(bound: Bound, x: Array, state: State | None) -> Array:

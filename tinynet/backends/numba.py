@@ -23,15 +23,17 @@ class NumbaBackend(HostBackend):
         from tinynet.backends.lanes import LanesPlan, fits
 
         reason = slow_reason(program, granularity)
+        trains = program.loss is not None and program.optimizer is not None
         if program.n_models is not None:
             return (
                 LanesPlan(program, self)
                 if reason is None and fits(program)
                 else MembersPlan(program, self, granularity)
             )
+        if reason is None and trains and program.specialize == "nothing":
+            reason = "too few updates to compile a function for"
         if reason is not None:
             return LoopPlan(program, self, reason)
-        trains = program.loss is not None and program.optimizer is not None
         plan = FusedPlan(program, self) if trains else FusedForward(program, self)
         if config.compiles_in_background():
             from tinynet.backends.warming import WarmingPlan

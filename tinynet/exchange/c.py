@@ -187,6 +187,7 @@ static inline void NAME_linear(int n_in, int n_out, const REAL *w, const REAL *b
     "elu": _of_one_number("elu", "z <= 0 ? alpha * expm1(z) : z", alpha=True),
     "gelu": _of_one_number("gelu", "z < -40 ? 0 : z * erfc(-z * SQRT_HALF) / 2"),
     "silu": _of_one_number("silu", "z < -800 ? 0 : z * (z < 0 ? exp(z) : 1) / (1 + exp(-fabs(z)))"),
+    "exponential": _of_one_number("exponential", "exp(z)"),
     "softplus": _of_one_number("softplus", "(z > 0 ? z : 0) + log1p(exp(-fabs(z)))"),
     "softmax": """\
 static inline void NAME_softmax(int n, const REAL *z, REAL *y)

@@ -160,6 +160,7 @@ ACTIVATIONS = {
     "gelu": _gelu,
     "silu": lambda graph, x, alpha: graph.add("Mul", x, graph.add("Sigmoid", x)),
     "softplus": lambda graph, x, alpha: graph.add("Softplus", x),
+    "exponential": lambda graph, x, alpha: graph.add("Exp", x),
     "softmax": lambda graph, x, alpha: graph.add("Softmax", x, axis=-1),
 }
 """For each activation, what adds it: ``f(graph, x, alpha)`` returns the name of its output."""

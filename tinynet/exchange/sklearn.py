@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from tinynet.layer import Layer
-from tinynet.layers import Identity, Linear, ReLU, Sigmoid, Softmax, Tanh
-from tinynet.losses import BinaryCrossEntropy, CrossEntropy, Loss, MeanSquaredError
+from tinynet.layers import Exp, Identity, Linear, ReLU, Sigmoid, Softmax, Tanh
+from tinynet.losses import BinaryCrossEntropy, CrossEntropy, Loss, MeanSquaredError, PoissonLoss
 from tinynet.model import Sequential
 
 ACTIVATIONS: dict[str, type[Layer]] = {
@@ -17,6 +17,7 @@ ACTIVATIONS: dict[str, type[Layer]] = {
     "tanh": Tanh,
     "relu": ReLU,
     "softmax": Softmax,
+    "exp": Exp,
 }
 """Layers by scikit-learn's names of the activations, hidden and last."""
 
@@ -24,6 +25,7 @@ LOSSES: dict[str, Loss] = {
     "identity": MeanSquaredError(),
     "logistic": BinaryCrossEntropy(),
     "softmax": CrossEntropy(from_logits=False),
+    "exp": PoissonLoss(),
 }
 """The loss that goes with a last activation."""
 

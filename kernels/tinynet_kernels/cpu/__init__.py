@@ -14,6 +14,7 @@ from tinynet_kernels.cpu.optimizers import (
     adamw_step,
     clip_by_norm,
     clip_by_value,
+    l2_penalty,
     rmsprop_step,
     sgd_step,
 )
@@ -32,6 +33,7 @@ __all__ = [
     "clip_by_value",
     "dropout_mask",
     "gather_rows",
+    "l2_penalty",
     "linear_activation_forward",
     "linear_backward",
     "linear_forward",

@@ -185,6 +185,16 @@ def _softplus_derivative(z: Real, y: Real, alpha: Real) -> Real:
 
 
 @inlined
+def _exponential(z: Real, alpha: Real) -> Real:
+    return exp(z)
+
+
+@inlined
+def _exponential_derivative(z: Real, y: Real, alpha: Real) -> Real:
+    return y
+
+
+@inlined
 def _one_or_nan(y: Real) -> Real:
     return select(y > 0, number(y, 1), y)
 
@@ -199,6 +209,7 @@ SCALARS: dict[str, Scalar] = {
     "gelu": Scalar(_gelu, _gelu_derivative),
     "silu": Scalar(_silu, _silu_derivative),
     "softplus": Scalar(_softplus, _softplus_derivative),
+    "exponential": Scalar(_exponential, _exponential_derivative),
 }
 """Every elementwise activation, by kind."""
 

@@ -1,8 +1,10 @@
 """How the kernels of this package are compiled: one place for the options, and why each is set."""
 
 import hashlib
+import os
+import uuid
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,9 @@ def inlined(function: Kernel) -> Kernel:
     plain: Kernel = numba.extending.register_jitable(**INLINE)(function)
     return plain
 
+
+_TOKEN = uuid.uuid4().hex[:12]
+"""Tells processes apart that have the same number, at different times or on different machines."""
 
 _OPTIONS: dict[str, Any] = {
     "nogil": True,
@@ -51,6 +56,9 @@ def _compiled(function: Kernel, options: dict[str, Any]) -> Kernel:
     # Numba forgets machine code when the file of its function changes. Ours is made of other files, too.
     file = kernel._cache._cache_file
     file._source_stamp = (file._source_stamp, fingerprint())
+    # Numba numbers the files of one function's variants (a loss for each kind, say) from 1 in every process. Two that
+    # compile at once would write different code to one file, and a third would take the one for the other.
+    file._data_name = partial(_data_name, file._index_name)
     compiled_kernel: Kernel = kernel
     return compiled_kernel
 
@@ -58,6 +66,11 @@ def _compiled(function: Kernel, options: dict[str, Any]) -> Kernel:
 def _plainly(function: Kernel, options: dict[str, Any]) -> Kernel:
     kernel: Kernel = numba.njit(function, **options)
     return kernel
+
+
+def _data_name(index_name: str, number: int) -> str:
+    """Return a name for machine code that no other process gives."""
+    return f"{index_name.removesuffix('.nbi')}.{os.getpid():x}-{_TOKEN}.{number}.nbc"
 
 
 def on_disk(kernel: Kernel) -> bool:

@@ -50,6 +50,24 @@ def _gather_rows(source: RealArray, index: IndexArray, out: FloatArray) -> None:
 
 
 @compiled
+def _mass(weights: FloatArray, start: int, n_rows: int) -> float:
+    """Return what a weighted mean divides by, the sum of the weights; where that is 0, infinity: nothing counts."""
+    total = 0.0
+    for i in range(start, start + n_rows):
+        total += weights[i]
+    return total if total != 0 else np.inf
+
+
+@compiled
+def _mass_of(weights: FloatArray, order: IndexArray, epoch: int, start: int, n_rows: int) -> float:
+    """``_mass`` of the rows that an epoch visits."""
+    total = 0.0
+    for i in range(start, start + n_rows):
+        total += weights[order[epoch, i]]
+    return total if total != 0 else np.inf
+
+
+@compiled
 def _multiply(a: FloatArray, b: FloatArray, out: FloatArray) -> None:
     a_flat, b_flat, out_flat = a.ravel(), b.ravel(), out.ravel()
     for i in range(out_flat.size):

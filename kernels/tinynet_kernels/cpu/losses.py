@@ -72,6 +72,14 @@ def _bce_logits(z: Real, t: Real, parameter: Real) -> tuple[Real, Real]:
 
 
 @inlined
+def _poisson_log(z: Real, t: Real, parameter: Real) -> tuple[Real, Real]:
+    """Half the Poisson deviance of the rate ``exp(z)``, and ``exp(z) - t``; see the reference."""
+    log_t = log(select(t > 0, t, number(t, 1)))
+    d = exp(z) - t
+    return d - t * (z - log_t), d
+
+
+@inlined
 def _cross_entropy_probabilities(p: Real, t: Real, parameter: Real) -> tuple[Real, Real]:
     """``-t log p``, the logarithm at least -100; where it is clamped the gradient is 0."""
     value, slope = _clamped(log(p), p, t)
@@ -91,6 +99,7 @@ SCALARS: dict[str, Kernel] = {
     "huber": _huber,
     "bce": _bce,
     "bce_logits": _bce_logits,
+    "poisson_log": _poisson_log,
     "cross_entropy_probabilities": _cross_entropy_probabilities,
 }
 """Every elementwise loss, by kind: from prediction, target and parameter, its value and derivative."""

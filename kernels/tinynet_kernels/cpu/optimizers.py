@@ -6,6 +6,8 @@ What a step does is settled when its loop is made (with momentum or without, ...
 import math
 from functools import cache
 
+import numpy as np
+
 from tinynet_kernels._results import given
 from tinynet_kernels._typing import FloatArray, ValueArray
 from tinynet_kernels.cpu.compiling import Kernel, compiled, compiled_sum, inlined
@@ -36,9 +38,11 @@ def adam_step(
     beta2: float,
     epsilon: float,
     weight_decay: float,
+    epsilon_hat: bool = False,
 ) -> None:
     """Adam. See ``tinynet_kernels.reference.adam_step``."""
-    rate, correction = _bias_correction(step, learning_rate, beta1, beta2)
+    correct = _bias_correction_hat if epsilon_hat else _bias_correction
+    rate, correction = correct(step, learning_rate, beta1, beta2)
     kernel = _adam(weight_decay != 0, False)
     kernel(parameters, gradients, moments, rate, correction, beta1, beta2, epsilon, weight_decay)
 
@@ -78,6 +82,13 @@ def rmsprop_step(
     kernel(parameters, gradients, moments, learning_rate, alpha, epsilon, weight_decay, momentum)
 
 
+def l2_penalty(
+    weights: FloatArray, gradients: FloatArray, strength: float, squares: ValueArray | None = None
+) -> float | None:
+    """Add the gradient of an L2 penalty; return the sum of squares. See ``tinynet_kernels.reference.l2_penalty``."""
+    return given(float(_l2_penalty(weights, gradients, strength)), squares)
+
+
 def clip_by_norm(gradients: FloatArray, max_norm: float, norm: ValueArray | None = None) -> float | None:
     """Scale so that the 2-norm is at most ``max_norm``. See ``tinynet_kernels.reference.clip_by_norm``."""
     return given(shrink_to_norm(gradients, max_norm), norm)
@@ -101,6 +112,12 @@ def clip_by_value(gradients: FloatArray, limit: float) -> None:
 @inlined
 def _bias_correction(step: int, learning_rate: float, beta1: float, beta2: float) -> tuple[float, float]:
     return learning_rate / (1.0 - beta1**step), math.sqrt(1.0 - beta2**step)
+
+
+@inlined
+def _bias_correction_hat(step: int, learning_rate: float, beta1: float, beta2: float) -> tuple[float, float]:
+    """With the correction of the second moment in the rate, so that epsilon meets the uncorrected one."""
+    return learning_rate * math.sqrt(1.0 - beta2**step) / (1.0 - beta1**step), 1.0
 
 
 @cache
@@ -207,6 +224,18 @@ def _norm(gradients: FloatArray) -> float:
     if peak == 0.0 or not math.isfinite(peak):
         return peak
     return peak * math.sqrt(_sum_of_squares(gradients, peak))
+
+
+@compiled_sum
+def _l2_penalty(weights: FloatArray, gradients: FloatArray, strength: float) -> float:
+    flat, g = weights.ravel(), gradients.ravel()
+    factor = weights.dtype.type(strength)
+    total = 0.0
+    for i in range(flat.size):
+        value = np.float64(flat[i])
+        total += value * value
+        g[i] += factor * flat[i]
+    return total
 
 
 @compiled_sum

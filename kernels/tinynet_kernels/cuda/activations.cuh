@@ -142,6 +142,19 @@ struct silu {
     }
 };
 
+/// exp(z), which is its own slope.
+struct exponential {
+    static constexpr bool reads_z = false;
+    template <typename T>
+    static __device__ __forceinline__ T value(T z, T alpha) {
+        return exp(z);
+    }
+    template <typename T>
+    static __device__ __forceinline__ T derivative(T z, T y, T alpha) {
+        return y;
+    }
+};
+
 /// log(1 + exp(z)), written so that the exponential cannot overflow; its slope is sigmoid(z) = 1 - exp(-y).
 struct softplus {
     static constexpr bool reads_z = false;

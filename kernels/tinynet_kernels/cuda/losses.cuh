@@ -77,6 +77,16 @@ struct bce_logits {
     }
 };
 
+/// Half the Poisson deviance of the rate exp(z): exp(z) - t z + t log t - t, and exp(z) - t.
+struct poisson_log {
+    static constexpr bool elementwise = true;
+    template <typename T>
+    static __device__ __forceinline__ ValueAndSlope<T> at(T z, T t, T parameter) {
+        const T d = exp(z) - t;
+        return {d - t * (z - log(t > 0 ? t : T(1))), d};
+    }
+};
+
 /// -t log p, the logarithm at least -100; where it is clamped the gradient is 0.
 struct cross_entropy_probabilities {
     static constexpr bool elementwise = true;

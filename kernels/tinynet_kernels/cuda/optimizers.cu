@@ -58,6 +58,21 @@ __global__ void rmsprop_step(
     }
 }
 
+/// Add the gradient of strength / 2 * sum(weights**2); sums gets the sum of squares of what each block took.
+template <typename T>
+__global__ void l2_penalty(const T* weights, T* gradients, Index n, T strength, double* sums) {
+    double sum[1] = {0};
+    for (Index i = first_x(); i < n; i += step_x()) {
+        const T w = weights[i];
+        gradients[i] += strength * w;
+        sum[0] += double(w) * double(w);
+    }
+    block_sum(sum);
+    if (threadIdx.x == 0) {
+        sums[blockIdx.x] = sum[0];
+    }
+}
+
 /// The sums of squares of what each block took: three numbers each.
 template <typename T>
 __global__ void squared_norms(const T* values, Index n, double* sums) {

@@ -42,9 +42,10 @@ def adam_step(
     beta2: float,
     epsilon: float,
     weight_decay: float,
+    epsilon_hat: bool = False,
 ) -> None:
     """Adam. See ``tinynet_kernels.reference.adam_step``."""
-    _adam(parameters, gradients, moments, step, learning_rate, beta1, beta2, epsilon, weight_decay, 1.0)
+    _adam(parameters, gradients, moments, step, learning_rate, beta1, beta2, epsilon, weight_decay, 1.0, epsilon_hat)
 
 
 def adamw_step(
@@ -82,6 +83,23 @@ def rmsprop_step(
     _step("rmsprop_step", parameters, gradients, moments, settings)
 
 
+def l2_penalty(
+    weights: DeviceArray, gradients: DeviceArray, strength: float, squares: DeviceArray | None = None
+) -> float | None:
+    """Add the gradient of an L2 penalty; return the sum of squares. See ``tinynet_kernels.reference.l2_penalty``.
+
+    Waits for the device only where no ``squares`` are given.
+    """
+    result = scratch(1, np.float64) if squares is None else squares
+    n, real = weights.size, weights.dtype.type
+    grid, block = over_summed_vector(n)
+    sums = scratch(grid[0], np.float64)
+    launch = kernel(_FILE, "l2_penalty", REAL[weights.dtype])
+    launch(grid, block, (weights, gradients, np.int64(n), real(strength), sums))
+    kernel("reductions.cu", "total")((1,), (THREADS,), (sums, np.int64(grid[0]), np.float64(1.0), result))
+    return float(result.get()[0]) if squares is None else None
+
+
 def clip_by_norm(gradients: DeviceArray, max_norm: float, norm: DeviceArray | None = None) -> float | None:
     """Scale so that the 2-norm is at most ``max_norm``. See ``tinynet_kernels.reference.clip_by_norm``.
 
@@ -114,10 +132,13 @@ def _adam(
     epsilon: float,
     weight_decay: float,
     keep: float,
+    epsilon_hat: bool = False,
 ) -> None:
     beta1, beta2 = float(beta1), float(beta2)
     rate = float(learning_rate) / (1.0 - beta1**step)
     correction = math.sqrt(1.0 - beta2**step)
+    if epsilon_hat:
+        rate, correction = rate * correction, 1.0
     numbers = (rate, correction, 1.0 - beta1, beta2, 1.0 - beta2, epsilon, weight_decay, keep)
     real = parameters.dtype.type
     _step("adam_step", parameters, gradients, moments, tuple(real(number) for number in numbers))
@@ -139,5 +160,5 @@ def instances() -> Iterator[Instance]:
     """Yield every kernel that these functions can launch."""
     yield Instance(_FILE, "norm_of_sums")
     for real in REAL.values():
-        for name in ("sgd_step", "adam_step", "rmsprop_step", "squared_norms", "shrink", "clip"):
+        for name in ("sgd_step", "adam_step", "rmsprop_step", "l2_penalty", "squared_norms", "shrink", "clip"):
             yield Instance(_FILE, name, (real,))

@@ -173,6 +173,14 @@ def _softplus_derivative(z: FloatArray, y: FloatArray, alpha: float) -> FloatArr
     return -np.expm1(-y)
 
 
+def _exponential(z: FloatArray, alpha: float) -> FloatArray:
+    return np.exp(z)
+
+
+def _exponential_derivative(z: FloatArray, y: FloatArray, alpha: float) -> FloatArray:
+    return y
+
+
 def _softmax(z: FloatArray, alpha: float) -> FloatArray:
     """``exp(z) / sum(exp(z))`` per row, shifted so that the largest term is 1."""
     e: FloatArray = np.exp(z - np.max(z, axis=-1, keepdims=True))
@@ -207,5 +215,6 @@ _ACTIVATIONS: dict[str, Activation] = {
     "gelu": _elementwise(_gelu, _gelu_derivative),
     "silu": _elementwise(_silu, _silu_derivative),
     "softplus": _elementwise(_softplus, _softplus_derivative),
+    "exponential": _elementwise(_exponential, _exponential_derivative),
     "softmax": Activation(_softmax, _softmax_backward),
 }

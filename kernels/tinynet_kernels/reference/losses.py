@@ -108,6 +108,16 @@ def _bce_logits(z: FloatArray, t: FloatArray, parameter: float) -> tuple[FloatAr
     return value, np.where(z > 0, (1 - t) - tail, tail - t)
 
 
+def _poisson_log(z: FloatArray, t: FloatArray, parameter: float) -> tuple[FloatArray, FloatArray]:
+    """Half the Poisson deviance of the rate ``exp(z)``: ``exp(z) - t z + t log t - t``, and ``exp(z) - t``.
+
+    McCullagh and Nelder (1989), section 2.3. The terms without z make the loss of a perfect prediction 0.
+    """
+    rate = np.exp(z)
+    log_t = np.log(np.where(t > 0, t, 1))
+    return (rate - t) - t * (z - log_t), rate - t
+
+
 def _cross_entropy(z: FloatArray, t: FloatArray, parameter: float) -> tuple[FloatArray, FloatArray]:
     """``-sum_j t_j log softmax(z)_j``, whose gradient is ``softmax(z) * sum(t) - t``."""
     total = t.sum(axis=1, keepdims=True)
@@ -154,6 +164,7 @@ _LOSSES: dict[str, Loss] = {
     "huber": _huber,
     "bce": _bce,
     "bce_logits": _bce_logits,
+    "poisson_log": _poisson_log,
     "cross_entropy": _cross_entropy,
     "cross_entropy_index": _cross_entropy_index,
     "cross_entropy_probabilities": _cross_entropy_probabilities,

@@ -59,6 +59,7 @@ def adam_step(
     beta2: float,
     epsilon: float,
     weight_decay: float,
+    epsilon_hat: bool = False,
 ) -> None:
     """Adam (Kingma and Ba, 2015, algorithm 1); epsilon is added after the bias correction.
 
@@ -72,6 +73,9 @@ def adam_step(
     learning_rate, beta1, beta2, epsilon : float
     weight_decay : float
         Adds ``weight_decay * parameters`` to the gradient (an L2 penalty).
+    epsilon_hat : bool
+        The reordered form at the end of the paper's section 2: epsilon is added before the bias correction, so that
+        early steps, whose second moments are small, feel more of it.
     """
     g = _decayed(parameters, gradients, weight_decay)
     first, second = moments
@@ -79,6 +83,8 @@ def adam_step(
     second[...] = float(beta2) * second + (1.0 - float(beta2)) * g * g
     rate = float(learning_rate) / (1.0 - float(beta1) ** step)
     correction = math.sqrt(1.0 - float(beta2) ** step)
+    if epsilon_hat:
+        rate, correction = rate * correction, 1.0
     parameters -= rate * (first / (np.sqrt(second) / correction + float(epsilon)))
 
 
@@ -151,6 +157,30 @@ def rmsprop_step(
         velocity[...] = float(momentum) * velocity + direction
         direction = velocity
     parameters -= float(learning_rate) * direction
+
+
+@np.errstate(all="ignore")
+def l2_penalty(
+    weights: FloatArray, gradients: FloatArray, strength: float, squares: ValueArray | None = None
+) -> float | None:
+    """Add the gradient of ``strength / 2 * sum(weights**2)``: ``gradients += strength * weights``.
+
+    Parameters
+    ----------
+    weights : (n_in, n_out) array
+    gradients : (n_in, n_out) array
+        Updated in place.
+    strength : float
+    squares : (1,) float64 array of the module, optional
+        Gets the sum of squares; nothing is then returned, and on a GPU nobody waits.
+
+    Returns
+    -------
+    float
+        ``sum(weights**2)``, in float64.
+    """
+    gradients += float(strength) * weights
+    return given(float(np.sum(np.square(weights, dtype=np.float64))), squares)
 
 
 @np.errstate(all="ignore")

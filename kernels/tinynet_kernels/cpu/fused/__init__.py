@@ -8,8 +8,8 @@ writes it for networks whose weights fit into registers, ``rows`` for small ones
 
 from tinynet_kernels.cpu.fused.blocked import SLOTS
 from tinynet_kernels.cpu.fused.build import Fused, cache_folder, epochs, prediction, tier
-from tinynet_kernels.cpu.fused.network import Layer, Loss, Network, Optimizer, Setting
 from tinynet_kernels.cpu.fused.team import LINE
+from tinynet_kernels.network import Layer, Loss, Network, Optimizer, Setting
 
 __all__ = [
     "LINE",

@@ -7,20 +7,20 @@ of threads. Every thread calls ``run``, which takes its share of the ranges; the
 """
 
 from tinynet_kernels.cpu.fused import medium, strip_pass
-from tinynet_kernels.cpu.fused.network import Network
 from tinynet_kernels.cpu.fused.writer import HEAD, SIGNATURE, Writer
+from tinynet_kernels.network import Network
 
 SLOTS = 8
 """Ranges that a batch is cut into: the most threads that can help."""
 
 PART = (
-    "parameters, gradients, buffers, x, y, sample_weight, order, e, start, n_rows, slot, "
+    "parameters, gradients, buffers, x, y, sample_weight, order, e, start, n_rows, mass, slot, "
     "scratch, x_batch, y_batch, weight_batch, places, numbers"
 )
 """Arguments of ``part``: ``gradients`` is the slot's own vector; it returns the slot's share of the batch's loss."""
 
-FINISH = "parameters, gradients, slots, moments, rates, e, u, numbers, step"
-"""Arguments of ``finish``: ``slots`` is (SLOTS, n_parameters)."""
+FINISH = "parameters, gradients, slots, moments, rates, e, u, n_rows, mass, places, numbers, step"
+"""Arguments of ``finish``: ``slots`` is (SLOTS, n_parameters). It returns the penalty's share of the batch's loss."""
 
 
 TEAM = "slots, values, counters, thread, n_threads"
@@ -74,7 +74,12 @@ def _finish(write: Writer, network: Network) -> None:
     write("    gradients[i] = slots[0, i]")
     write(f"    for s in range(1, {SLOTS}):")
     write("        gradients[i] += slots[s, i]")
+    write("total = 0.0")
+    if network.loss.l2:
+        medium.name_parameters(write, network.layers, medium.Layout(network.layers), gradients=True)
+    medium.penalize(write, network, medium.weights_of(network.layers))
     medium.update(write, network)
+    write("return total")
 
 
 def _run(write: Writer, network: Network) -> None:
@@ -86,14 +91,14 @@ def _run(write: Writer, network: Network) -> None:
     write("total = 0.0", "for u in range((n_visits + batch - 1) // batch):")
     write.depth += 1
     write("start = u * batch", "n_rows = min(batch, n_visits - start)")
+    medium.name_mass(write, network)
     write(f"for slot in range(thread, {SLOTS}, n_threads):")
     write(f"    values[slot * team.LINE] = part({PART.replace('gradients', 'slots[slot]')})")
     write("step, together = step + 1, together + 1", "team.gather(counters, thread, n_threads, together)")
     write("if thread == 0:")
     write.depth += 1
-    write(f"for slot in range({SLOTS}):", "    total += values[slot * team.LINE]", f"finish({FINISH})")
+    write(f"for slot in range({SLOTS}):", "    total += values[slot * team.LINE]", f"total += finish({FINISH})")
     write.depth -= 1
     write("team.release(counters, thread, together)")
     write.depth -= 1
-    write("if thread == 0:")
-    write("    losses[e, 0] = total / n_visits" if network.loss.mean else "    losses[e, 0] = total")
+    write("if thread == 0:", f"    losses[e, 0] = {medium.epoch_value(write, network)}")

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from tinynet_kernels.cpu import compiling
 from tinynet_kernels.cpu.compiling import Kernel, fingerprint
 from tinynet_kernels.cpu.fused import blocked, medium, rows, tiny
-from tinynet_kernels.cpu.fused.network import Layer, Network
+from tinynet_kernels.network import Layer, Network
 
 
 class Fused(NamedTuple):
@@ -50,21 +50,23 @@ class Fused(NamedTuple):
         return compiling.on_disk(self.run)
 
 
-def epochs(network: Network, batch_size: int) -> Fused:
+def epochs(network: Network, batch_size: int, *, general: bool = False) -> Fused:
     """Return the fused function for a network and a batch size; it compiles when it is first called.
 
     Parameters
     ----------
     network : Network
     batch_size : int
+    general : bool
+        Whether the function should serve all networks of this kind: quicker to have, and slower for small networks.
     """
     block = blocked.block_rows(network, batch_size)
     threaded = False
     *places, n_scratch = medium.Layout(network.layers).places(batch_size, block)
-    if rows.fits(network, batch_size):
+    if not general and rows.fits(network, batch_size):
         source, numbers = rows.source_of(network, batch_size)
         n_scratch = 0
-    elif tiny.fits(network):
+    elif not general and tiny.fits(network):
         source, numbers = tiny.source_of(network, single=batch_size == 1)
         n_scratch = 0
     elif block < batch_size:
@@ -88,11 +90,13 @@ def prediction(layers: tuple[Layer, ...], block: int) -> Fused:
     return Fused(module_of(source).run, np.array(places, np.int64), np.array(numbers), places[-1], block)
 
 
-def tier(network: Network, batch_size: int) -> str:
+def tier(network: Network, batch_size: int, *, general: bool = False) -> str:
     """Tell which kind of function serves a network and a batch size, and why it is quick."""
-    if rows.fits(network, batch_size):
+    if not general and rows.fits(network, batch_size):
         return "samples side by side in SIMD lanes"
-    return "weights in registers" if tiny.fits(network) else "products by BLAS, all else in between"
+    if not general and tiny.fits(network):
+        return "weights in registers"
+    return "products by BLAS, all else in between"
 
 
 @cache

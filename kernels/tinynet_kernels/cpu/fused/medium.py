@@ -9,9 +9,9 @@ Large batches of small networks are ``blocked``.
 
 from collections.abc import Callable
 
-from tinynet_kernels.cpu.fused.network import Layer, Network
 from tinynet_kernels.cpu.fused.writer import HEAD, PREDICT_SIGNATURE, SIGNATURE, Writer
 from tinynet_kernels.kinds import ACTIVATIONS, LOSSES
+from tinynet_kernels.network import Layer, Network
 
 BLOCK_BYTES = 1 << 17
 """What the arrays of a block may take: half of a common second-level cache."""
@@ -30,14 +30,16 @@ def source_of(network: Network) -> tuple[str, list[float]]:
     write("total = 0.0", "for u in range((n_visits + batch - 1) // batch):")
     write.depth += 1
     write("start = u * batch", "n_rows = min(batch, n_visits - start)")
+    name_mass(write, network)
     write("first, rows = start, n_rows")
     folded = folds_update(network)
     pass_rows(write, network, mode="fold" if folded else "set")
     write("step += 1", "draws += 1")
     if not folded:
+        penalize(write, network, weights_of(network.layers))
         update(write, network)
     write.depth -= 1
-    write("losses[e, 0] = total / n_visits" if network.loss.mean else "losses[e, 0] = total")
+    write(f"losses[e, 0] = {epoch_value(write, network)}")
     return write.module(SIGNATURE, HEAD), write.numbers
 
 
@@ -225,7 +227,7 @@ def _loss(write: Writer, network: Network) -> None:
     loss, last = network.loss, len(network.layers) - 1
     kernel = write.kernel("loss", f'losses_of._loss("{loss.kind}")')
     weights = "weights" if network.weighted else "None"
-    scale = write.number(loss.scale) + " / n_rows" * loss.mean
+    scale = write.number(loss.scale) + " / mass" * loss.mean
     write(f"d = d{last}_all[:rows]")
     write(f"value = {kernel}(y{last}, targets, {weights}, d, {scale}, {write.number(loss.parameter)})")
     write("total += value * n_rows" if loss.mean else "total += value")
@@ -245,7 +247,38 @@ def folds_update(network: Network) -> bool:
     """Whether the update of a weight is folded into the product that makes its gradient: plain gradient descent."""
     optimizer = network.optimizer
     clipped = optimizer.clip_norm is not None or optimizer.clip_value is not None
-    return optimizer.kind == "sgd" and not any(optimizer.settings) and not clipped
+    return optimizer.kind == "sgd" and not any(optimizer.settings) and not clipped and not network.loss.l2
+
+
+def name_mass(write: Writer, network: Network) -> None:
+    """Name what the mean over the batch in hand divides by."""
+    if not (network.loss.by_weight and network.weighted):
+        write("mass = n_rows")
+    elif network.ordered:
+        write("mass = data._mass_of(sample_weight, order, e, start, n_rows)")
+    else:
+        write("mass = data._mass(sample_weight, start, n_rows)")
+
+
+def epoch_value(write: Writer, network: Network) -> str:
+    """Return the expression for what is reported of an epoch, from ``total``."""
+    report = f" * {write.number(network.loss.report)}" if network.loss.report != 1.0 else ""
+    return f"total{report}" + " / n_visits" * network.loss.mean
+
+
+def weights_of(layers: tuple[Layer, ...]) -> list[tuple[str, str]]:
+    """Return the names of the weights and of their gradients."""
+    return [(f"w{i}", f"dw{i}") for i, layer in enumerate(layers) if layer.kind == "linear"]
+
+
+def penalize(write: Writer, network: Network, weights: list[tuple[str, str]], scale: float = 1.0) -> None:
+    """Add the L2 penalty to the gradients, and to ``total``, which ``epoch_value`` and ``scale`` still multiply."""
+    loss = network.loss
+    if not loss.l2:
+        return
+    write(f"strength = {write.number(loss.l2)}" + " / mass" * loss.mean, "squares = 0.0")
+    write(*(f"squares += optimizers._l2_penalty({w}, {dw}, strength)" for w, dw in weights))
+    write(f"total += squares * strength * {write.number(0.5 / (loss.report * scale))}" + " * n_rows" * loss.mean)
 
 
 def _backward_activation(write: Writer, i: int, layer: Layer, before: str, below: str, mode: str) -> None:
@@ -308,9 +341,9 @@ def _sgd(write: Writer, momentum: float, nesterov: float, decay: float) -> None:
     _call_update(write, kernel, "rate", momentum, decay)
 
 
-def _adam(write: Writer, beta1: float, beta2: float, epsilon: float, decay: float) -> None:
+def _adam(write: Writer, beta1: float, beta2: float, epsilon: float, decay: float, hat: float) -> None:
     kernel = write.kernel("update", f"optimizers._adam({decay != 0}, False)")
-    _correct_bias(write, beta1, beta2)
+    _correct_bias(write, beta1, beta2, hat)
     _call_update(write, kernel, "corrected_rate, correction", beta1, beta2, epsilon, decay)
 
 
@@ -327,9 +360,9 @@ def _rmsprop(write: Writer, alpha: float, epsilon: float, decay: float, momentum
     _call_update(write, kernel, "rate", alpha, epsilon, decay, momentum)
 
 
-def _correct_bias(write: Writer, beta1: float, beta2: float) -> None:
+def _correct_bias(write: Writer, beta1: float, beta2: float, hat: float = 0.0) -> None:
     betas = f"{write.number(beta1)}, {write.number(beta2)}"
-    write(f"corrected_rate, correction = optimizers._bias_correction(step, rate, {betas})")
+    write(f"corrected_rate, correction = optimizers._bias_correction{'_hat' if hat else ''}(step, rate, {betas})")
 
 
 def _call_update(write: Writer, kernel: str, rate: str, *settings: float) -> None:

@@ -12,9 +12,9 @@ by one with most lanes idle.
 from collections.abc import Callable
 
 from tinynet_kernels.cpu.fused import lanes, medium, tiny
-from tinynet_kernels.cpu.fused.network import Layer, Network
 from tinynet_kernels.cpu.fused.writer import HEAD, SIGNATURE, Writer
 from tinynet_kernels.kinds import LOSSES
+from tinynet_kernels.network import Layer, Network
 
 MAX_PARAMETERS = 160
 """Most parameters. Each takes several instructions, and from here on compiling takes more than a few seconds."""
@@ -51,8 +51,10 @@ def source_of(network: Network, batch_size: int) -> tuple[str, list[float]]:
     write("total = 0.0", "for u in range((n_visits + batch - 1) // batch):")
     write.depth += 1
     write("start = u * batch", "n_rows = min(batch, n_visits - start)")
+    medium.name_mass(write, network)
     scale = write.number(network.loss.scale)
-    write(f"factor = real({scale} / n_rows)" if network.loss.mean else f"factor = real({scale})")
+    write(f"factor = real({scale} / mass)" if network.loss.mean else f"factor = real({scale})")
+    tiny.begin_value(write, network)
     if several:
         write(*(f"{name} = zero" for name in gradients))
         write(f"for first in range(start, start + n_rows, {count}):")
@@ -62,11 +64,13 @@ def source_of(network: Network, batch_size: int) -> tuple[str, list[float]]:
     _group(write, network, count, min(batch_size, count), add=several)
     if several:
         write.depth -= 1
+    tiny.end_value(write, network)
     _store_gradients(write, gradients)
     write("step += 1")
+    medium.penalize(write, network, _weights(network.layers), network.loss.scale)
     medium.update(write, network)
     write.depth -= 1
-    write(f"losses[e, 0] = total * {scale}" + " / n_visits" * network.loss.mean)
+    write(f"losses[e, 0] = {scale} * {medium.epoch_value(write, network)}")
     return write.module(SIGNATURE, HEAD), write.numbers
 
 
@@ -77,6 +81,14 @@ def _gradient_names(layers: tuple[Layer, ...]) -> list[str]:
         names += [f"g_w{i}_{k}_{j}" for k in range(layer.n_in) for j in range(layer.n_out)]
         names += [f"g_b{i}_{j}" for j in range(layer.n_out)] * layer.bias
     return names
+
+
+def _weights(layers: tuple[Layer, ...]) -> list[tuple[str, str]]:
+    """Return the expressions for the weights and their gradients."""
+    ends = (
+        (offset, offset + layer.n_in * layer.n_out) for offset, layer in zip(_offsets(layers), layers, strict=False)
+    )
+    return [(f"parameters[{start}:{stop}]", f"gradients[{start}:{stop}]") for start, stop in ends]
 
 
 def _offsets(layers: tuple[Layer, ...]) -> list[int]:
@@ -198,7 +210,7 @@ def _weight(write: Writer, network: Network) -> None:
 
 def _add_value(write: Writer, network: Network, value: str) -> None:
     weighted = f"({value}) * own_weight" if network.weighted else value
-    write(f"total += lanes.total(select(valid, {weighted}, zero))")
+    write(f"{tiny.value_name(network)} += lanes.total(select(valid, {weighted}, zero))")
 
 
 _LOSSES: dict[str, Callable[[Writer, Network], None]] = {

@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 from tinynet_kernels.cpu.fused import lanes
 from tinynet_kernels.cpu.fused.medium import Layout, keeps_z
-from tinynet_kernels.cpu.fused.network import Layer, Network
 from tinynet_kernels.cpu.fused.writer import Writer
 from tinynet_kernels.kinds import ACTIVATIONS, LOSSES
+from tinynet_kernels.network import Layer, Network
 
 MAX_WIDTH = 128
 """Widest layer; beyond it BLAS is as quick (measured on AVX-512)."""
@@ -68,7 +68,7 @@ def pass_rows(write: Writer, network: Network) -> None:
     write(f"strips.take(x, {place}first, rows, x_strip)")
     taken = "take_labels" if LOSSES[loss.kind].index_target else "take"
     write(f"strips.{taken}(y, {place}first, rows, t_strip)")
-    scale = write.number(loss.scale) + " / n_rows" * loss.mean
+    scale = write.number(loss.scale) + " / mass" * loss.mean
     write(f"strips.take_factors({weight}, {place}first, rows, {scale}, factors)")
     before = "x_strip"
     for i, layer in enumerate(network.layers):

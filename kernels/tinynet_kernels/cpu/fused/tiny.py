@@ -12,9 +12,10 @@ length of that chain, so sums are split in two and polynomials are short (see ``
 
 from collections.abc import Callable
 
-from tinynet_kernels.cpu.fused.network import Layer, Network
+from tinynet_kernels.cpu.fused import medium
 from tinynet_kernels.cpu.fused.writer import HEAD, SIGNATURE, Writer
 from tinynet_kernels.kinds import LOSSES
+from tinynet_kernels.network import Layer, Network
 
 MAX_ELEMENTS = 320
 """Most numbers in registers, padding included. Beyond it the compiler spills, and compiling takes many seconds."""
@@ -96,24 +97,46 @@ def source_of(network: Network, *, single: bool) -> tuple[str, list[float]]:
     write("total = 0.0", "for u in range((n_visits + batch - 1) // batch):")
     write.depth += 1
     write("rate = real(rates[e, min(u, rates.shape[1] - 1)])", "start = u * batch")
-    write("rows = min(batch, n_visits - start)")
+    write("n_rows = min(batch, n_visits - start)")
+    medium.name_mass(write, network)
     scale = write.number(network.loss.scale)
-    write(f"factor = real({scale} / rows)" if network.loss.mean else f"factor = real({scale})")
+    write(f"factor = real({scale} / mass)" if network.loss.mean else f"factor = real({scale})")
+    begin_value(write, network)
     if single:
         write("s = start")
         _sample(write, network, add="")
     else:
         write(*(f"g_{vector.name} = lanes.zeros(parameters, {vector.count})" for vector in parameters))
-        write("for s in range(start, start + rows):")
+        write("for s in range(start, start + n_rows):")
         write.depth += 1
         _sample(write, network, add="g_{0} + ")
         write.depth -= 1
+    end_value(write, network)
+    _penalize(write, network, parameters)
     _update(write, network, parameters)
     write.depth -= 1
-    write(f"losses[e, 0] = total * {scale}" + " / n_visits" * network.loss.mean)
+    write(f"losses[e, 0] = {scale} * {medium.epoch_value(write, network)}")
     write.depth -= 1
     _store(write, network, parameters)
     return write.module(SIGNATURE, HEAD), write.numbers
+
+
+def value_name(network: Network) -> str:
+    """Return where the values of samples are added up: those of a batch apart if each batch has its own divisor."""
+    loss = network.loss
+    return "part" if loss.mean and loss.by_weight and network.weighted else "total"
+
+
+def begin_value(write: Writer, network: Network) -> None:
+    """Begin the value of a batch."""
+    if value_name(network) == "part":
+        write("part = 0.0")
+
+
+def end_value(write: Writer, network: Network) -> None:
+    """Add the value of a batch to that of the epoch, in which a batch counts by its rows."""
+    if value_name(network) == "part":
+        write("total += part * n_rows / mass")
 
 
 def _load(write: Writer, network: Network, parameters: list[Vector]) -> None:
@@ -191,10 +214,10 @@ def _loss(write: Writer, network: Network) -> None:
     else:
         write(f"value, slope = softmax.{network.loss.kind}(y{last}, {'wanted' if index else 't'}, used{last})")
     if network.weighted:
-        write("weight = sample_weight[row]", "total += float(value) * weight")
+        write("weight = sample_weight[row]", f"{value_name(network)} += float(value) * weight")
         write(f"d{last} = select(used{last}, slope * (factor * weight), zero)")
     else:
-        write("total += value", f"d{last} = select(used{last}, slope * factor, zero)")
+        write(f"{value_name(network)} += value", f"d{last} = select(used{last}, slope * factor, zero)")
 
 
 def _backward(write: Writer, layer: Layer, i: int, add: str) -> None:
@@ -212,6 +235,18 @@ def _backward(write: Writer, layer: Layer, i: int, add: str) -> None:
         write(*(f"g_w{i}_{k} = {add.format(f'w{i}_{k}')}d{i}_{k} * h{below}" for k in range(count)))
     if layer.bias:
         write(f"g_b{i} = {add.format(f'b{i}')}d{i}")
+
+
+def _penalize(write: Writer, network: Network, parameters: list[Vector]) -> None:
+    """Add the L2 penalty to the gradients and to ``total``; see ``medium.penalize``."""
+    loss = network.loss
+    if not loss.l2:
+        return
+    write(f"strength = {write.number(loss.l2)}" + " / mass" * loss.mean, "decay = real(strength)", "squares = 0.0")
+    for v in parameters:
+        if v.name.startswith("w"):
+            write(f"squares += lanes.total({v.name} * {v.name})", f"g_{v.name} = g_{v.name} + decay * {v.name}")
+    write(f"total += squares * strength * {write.number(0.5 / (loss.report * loss.scale))}" + " * n_rows" * loss.mean)
 
 
 def _update(write: Writer, network: Network, parameters: list[Vector]) -> None:
@@ -238,11 +273,13 @@ def _sgd(write: Writer, parameters: list[Vector], momentum: float, nesterov: flo
         write(f"{p} = {p} - rate * {g}")
 
 
-def _adam(write: Writer, parameters: list[Vector], beta1: float, beta2: float, epsilon: float, decay: float) -> None:
+def _adam(
+    write: Writer, parameters: list[Vector], beta1: float, beta2: float, epsilon: float, decay: float, hat: float
+) -> None:
     if decay:
         write(f"decay = real({write.number(decay)})")
         write(*(f"g_{v.name} = g_{v.name} + decay * {v.name}" for v in parameters))
-    _adam_rest(write, parameters, beta1, beta2, epsilon)
+    _adam_rest(write, parameters, beta1, beta2, epsilon, "_hat" if hat else "")
 
 
 def _adamw(write: Writer, parameters: list[Vector], beta1: float, beta2: float, epsilon: float, decay: float) -> None:
@@ -251,9 +288,12 @@ def _adamw(write: Writer, parameters: list[Vector], beta1: float, beta2: float, 
     _adam_rest(write, parameters, beta1, beta2, epsilon)
 
 
-def _adam_rest(write: Writer, parameters: list[Vector], beta1: float, beta2: float, epsilon: float) -> None:
+def _adam_rest(
+    write: Writer, parameters: list[Vector], beta1: float, beta2: float, epsilon: float, form: str = ""
+) -> None:
     one, two = write.number(beta1), write.number(beta2)
-    write(f"corrected, root = optimizers._bias_correction(step, rates[e, min(u, rates.shape[1] - 1)], {one}, {two})")
+    rate = "rates[e, min(u, rates.shape[1] - 1)]"
+    write(f"corrected, root = optimizers._bias_correction{form}(step, {rate}, {one}, {two})")
     write("corrected_rate = real(corrected)", "inverse_root = real(1.0 / root)")
     write(f"new1 = real(1.0 - {one})", f"old2 = real({two})", f"new2 = real(1.0 - {two})")
     write(f"epsilon = real({write.number(epsilon)})")

@@ -1,6 +1,6 @@
 """Writer: collects the lines of a fused function."""
 
-from tinynet_kernels.cpu.fused.network import Setting
+from tinynet_kernels.network import Setting
 
 SIGNATURE = (
     "parameters, gradients, moments, buffers, x, y, sample_weight, order, rates, losses, "

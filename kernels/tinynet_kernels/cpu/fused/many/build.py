@@ -10,7 +10,7 @@ from tinynet_kernels.cpu.compiling import Kernel
 from tinynet_kernels.cpu.fused.build import module_of
 from tinynet_kernels.cpu.fused.many import source
 from tinynet_kernels.cpu.fused.many.source import Data, Source
-from tinynet_kernels.cpu.fused.network import Layer, Loss, Network, Setting
+from tinynet_kernels.network import Layer, Loss, Network, Setting
 
 REGISTER_BYTES = 64
 """Bytes of the lanes of one number: the widest registers there are. On processors with narrower ones they are two or

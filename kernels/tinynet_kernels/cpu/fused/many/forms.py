@@ -11,9 +11,9 @@ import math
 from abc import abstractmethod
 from collections.abc import Callable
 
-from tinynet_kernels.cpu.fused.network import Layer, Setting
 from tinynet_kernels.cpu.fused.writer import Writer
 from tinynet_kernels.kinds import ACTIVATIONS
+from tinynet_kernels.network import Layer, Setting
 
 Index = int | str
 """A position: known when the source is written, or an expression."""

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from tinynet_kernels.cpu.fused.many.forms import Form, Index, Take
 from tinynet_kernels.cpu.fused.many.losses import Terms, loss
 from tinynet_kernels.cpu.fused.many.unrolled import Unrolled
-from tinynet_kernels.cpu.fused.network import Loss
 from tinynet_kernels.kinds import ACTIVATIONS, LOSSES
+from tinynet_kernels.network import Loss
 
 
 class Passes:

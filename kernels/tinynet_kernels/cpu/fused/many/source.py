@@ -13,7 +13,7 @@ from tinynet_kernels.cpu.fused.many.forms import Form, keeps_z
 from tinynet_kernels.cpu.fused.many.looped import Looped
 from tinynet_kernels.cpu.fused.many.passes import Passes
 from tinynet_kernels.cpu.fused.many.unrolled import Unrolled
-from tinynet_kernels.cpu.fused.network import Layer, Loss, Network, Setting
+from tinynet_kernels.network import Layer, Loss, Network, Setting
 
 MAX_UNROLLED = 100
 """Most parameters of a network whose source has a variable for each of them. Beyond it compiling takes long."""

@@ -7,7 +7,7 @@ written before. Whether there is momentum or decay is one for all models: a mode
 from collections.abc import Callable
 
 from tinynet_kernels.cpu.fused.many.forms import Form, Index
-from tinynet_kernels.cpu.fused.network import Network, Setting
+from tinynet_kernels.network import Network, Setting
 
 Element = Callable[[Index, str], None]
 """Writes the update of the parameter at an index from the expression for its gradient."""
@@ -71,8 +71,8 @@ def _sgd(form: Form, momentum: Setting, nesterov: Setting, decay: Setting) -> El
     return element
 
 
-def _adam(form: Form, beta1: Setting, beta2: Setting, epsilon: Setting, decay: Setting) -> Element:
-    d, rest = form.setting(decay), _adam_rest(form, beta1, beta2, epsilon)
+def _adam(form: Form, beta1: Setting, beta2: Setting, epsilon: Setting, decay: Setting, hat: Setting) -> Element:
+    d, rest = form.setting(decay), _adam_rest(form, beta1, beta2, epsilon, hat=any_of(hat))
 
     def element(k: Index, g: str) -> None:
         form(f"q = {form.get('p', k)}", f"g = {g} + {d} * q" if any_of(decay) else f"g = {g}")
@@ -92,12 +92,16 @@ def _adamw(form: Form, beta1: Setting, beta2: Setting, epsilon: Setting, decay: 
     return element
 
 
-def _adam_rest(form: Form, beta1: Setting, beta2: Setting, epsilon: Setting) -> Callable[[Index], None]:
+def _adam_rest(
+    form: Form, beta1: Setting, beta2: Setting, epsilon: Setting, *, hat: bool = False
+) -> Callable[[Index], None]:
     """Write the correction of the bias; the powers of the betas are exponentials, which SIMD has."""
     one, two, eps = form.setting(beta1), form.setting(beta2), form.setting(epsilon)
     full = f"lanes.full(like, {{}}, {form.lanes})".format
     form(f"step = {full(f'rate / (1.0 - exp(count * {form.log(one)}))')}")
     form(f"root = {full(f'1.0 / sqrt(1.0 - exp(count * {form.log(two)}))')}")
+    if hat:
+        form("step = step / root", f"root = {full('1.0')}")
     form(f"new1 = {full(f'1.0 - {form.exact(one)}')}", f"new2 = {full(f'1.0 - {form.exact(two)}')}")
 
     def rest(k: Index) -> None:

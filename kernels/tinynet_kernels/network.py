@@ -36,12 +36,24 @@ class Loss(NamedTuple):
     """A loss; ``mean`` tells whether the epoch's value is the mean over samples; ``scale`` is that of one element.
 
     The gradient of a batch of n samples has the factor ``scale / n`` if ``mean``, else ``scale``.
+
+    Attributes
+    ----------
+    report : float
+        Factor of the value that is reported, and not of its gradient.
+    l2 : float
+        ``l2 / 2`` times the squares of all weights is added to the sum over a batch.
+    by_weight : bool
+        Whether the mean is over the weights of the samples, not over their number.
     """
 
     kind: str
     parameter: Setting
     mean: bool
     scale: float
+    report: float = 1.0
+    l2: float = 0.0
+    by_weight: bool = False
 
 
 class Optimizer(NamedTuple):

@@ -1,0 +1,85 @@
+"""Predictions, and losses without training, in one launch."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import cupy
+import numpy as np
+from numpy.typing import NDArray
+
+from tinynet_kernels._typing import DeviceArray
+from tinynet_kernels.cuda.fused.build import kernel
+from tinynet_kernels.cuda.fused.prelude import Prelude, numbers_of, prelude
+from tinynet_kernels.cuda.fused.shapes import Limits, predicting_shape
+from tinynet_kernels.cuda.fused.training import total_to_value
+from tinynet_kernels.network import Network
+
+
+class Prediction:
+    """Predictions of one model, or of many, in one launch; and losses without training.
+
+    Parameters
+    ----------
+    network : Network
+        Without dropout.
+    n_models : int
+    limits : Limits
+    """
+
+    def __init__(self, network: Network, n_models: int, limits: Limits) -> None:
+        shape = predicting_shape(network, limits)
+        if shape is None:
+            raise ValueError(
+                f"a network must fit into {limits.shared_bytes} bytes of shared memory; this one does not."
+            )
+        self.network, self.n_models, self.shape = network, n_models, shape
+        self.prelude: Prelude = prelude(network, shape)
+        self._numbers = cupy.asarray(np.array(numbers_of(network, n_models)))
+
+    def predict(self, parameters: DeviceArray, held: DeviceArray, x: DeviceArray, out: DeviceArray) -> DeviceArray:
+        """Write ([n_models,] n_samples, n_out) predictions; return (1,) int32: not 0 if x is not finite."""
+        not_finite = cupy.zeros(1, np.int32)
+        function = kernel("predict.cu", "predict", self.prelude)
+        self._launch(function, len(x), self.n_models, (parameters, held, x, out, not_finite, np.int64(len(x))))
+        return not_finite
+
+    def evaluate(
+        self,
+        parameters: DeviceArray,
+        held: DeviceArray,
+        x: DeviceArray,
+        t: DeviceArray,
+        weight: DeviceArray | None,
+        members: NDArray[np.int64],
+    ) -> NDArray[np.float64]:
+        """Return the loss of each of some models, by their numbers; waits for the device."""
+        sums = cupy.empty((len(members), self._n_tiles(len(x))), np.float64)
+        not_finite = cupy.zeros(1, np.int32)
+        own = np.int32(weight is not None and weight.ndim == 2)
+        function = kernel("predict.cu", "evaluate", self.prelude)
+        weight = x if weight is None else weight  # CuPy cannot pass a null pointer; it is not read.
+        arguments = (
+            parameters,
+            held,
+            x,
+            t,
+            weight,
+            own,
+            self._numbers,
+            cupy.asarray(members),
+            sums,
+            not_finite,
+            np.int64(len(x)),
+        )
+        self._launch(function, len(x), len(members), arguments)
+        totals = np.array([math.fsum(row) for row in sums.get()])
+        return total_to_value(totals, self.network.loss, len(x))
+
+    def _n_tiles(self, n_samples: int) -> int:
+        return -(-n_samples // self.shape.rows)
+
+    def _launch(self, function: Any, n_samples: int, n_models: int, arguments: tuple[Any, ...]) -> None:
+        grid, block = (self._n_tiles(n_samples), n_models), (self.shape.threads,)
+        function(grid, block, arguments, shared_mem=self.prelude.shared_bytes)

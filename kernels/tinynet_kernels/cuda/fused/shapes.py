@@ -1,0 +1,134 @@
+"""How fused kernels are cut for a network and a device.
+
+The rules are estimates from the machine's published figures, to be measured: a thread's share should be long enough to
+hide latencies, and every model of an ensemble should find room on the device at once.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from tinynet_kernels.cuda.fused.prelude import REALS, Shape, prelude
+from tinynet_kernels.network import Network
+
+MAX_ROWS = 128
+"""Most samples that go through a network together. More would only take shared memory."""
+
+MAX_THREADS = 512
+
+THREADS_OF_A_MEMBER = 128
+"""Most threads of a block where there are many models, which hide one another's latencies."""
+
+MAX_TOGETHER = 8
+"""Most models that a multiprocessor should find room for at a time."""
+
+THREADS_TOGETHER = 384
+"""Threads that a multiprocessor should find room for where there are many blocks: it leaves 168 registers to each."""
+
+SPARE_BYTES = 1024
+"""Shared memory of a block beside what a prelude counts: sums over the block, and what CUDA keeps for itself."""
+
+REGISTERS_FOR_PARAMETERS = 180
+"""Of a thread's 255, those that may hold parameters, gradients and moments. With more, the compiler spills (sm_90)."""
+
+REGISTERS_FOR_MEMORY = 64
+"""Of these, those that may hold what lies between the layers."""
+
+GRAPH_THREADS = 256
+"""Threads of a block that computes a tile of a product."""
+
+STAGED_BYTES = 8192
+"""Of the samples that a block stages for its models."""
+
+
+class Limits(NamedTuple):
+    """What a device offers.
+
+    Attributes
+    ----------
+    shared_bytes : int
+        Most shared memory of a block.
+    multiprocessors : int
+    """
+
+    shared_bytes: int
+    multiprocessors: int
+
+
+def persistent_shape(network: Network, n_models: int, batch: int, limits: Limits) -> Shape | None:
+    """Cut a training with a block for each model; None if the model does not fit.
+
+    Whole batches at a time if possible. Where there are more models than multiprocessors, several at a time on each, at
+    the price of smaller tiles; but rather fewer of them than with the optimizer's memory outside.
+    """
+    room = limits.shared_bytes - SPARE_BYTES
+    together = min(MAX_TOGETHER, -(-n_models // limits.multiprocessors))
+    most_threads = MAX_THREADS if together == 1 else THREADS_OF_A_MEMBER
+    for moments_shared in (True, False):
+        for n_blocks in range(together, 0, -1):
+            for rows in _tiles(min(batch, MAX_ROWS), least=min(batch, 8)):
+                threads = _threads(network, rows, most_threads)
+                blocks = max(1, min(n_blocks, THREADS_TOGETHER // threads))
+                shape = Shape(rows, threads, batch, moments_shared=moments_shared, blocks=blocks)
+                if prelude(network, shape).shared_bytes <= room // n_blocks - SPARE_BYTES * (n_blocks > 1):
+                    return shape
+    return None
+
+
+def spread_shape(network: Network, batch: int, limits: Limits) -> Shape | None:
+    """Cut a training in which blocks share the rows of a batch; None if the model does not fit.
+
+    Tiles are as large as they can be while there is one for each multiprocessor.
+    """
+    for rows in _tiles(max(8, min(MAX_ROWS, -(-batch // limits.multiprocessors))), least=8):
+        shape = Shape(rows, _threads(network, rows, MAX_THREADS), batch, moments_shared=False, summed=True)
+        if prelude(network, shape).shared_bytes <= limits.shared_bytes - SPARE_BYTES:
+            return shape
+    return None
+
+
+def graph_shape(network: Network, batch: int) -> Shape | None:
+    """Cut a training with a kernel for each product; None if the optimizer needs the whole gradient at once."""
+    if network.optimizer.clip_norm is not None:
+        return None
+    return Shape(batch, GRAPH_THREADS, batch, moments_shared=False)
+
+
+def registers_shape(network: Network, n_models: int, batch: int, limits: Limits) -> Shape | None:
+    """Cut a training with a thread for each model; None if the model does not fit."""
+    size = REALS[network.dtype][1]
+    threads = 128 if n_models >= 128 * limits.multiprocessors else 32
+    sample = (network.layers[0].n_in + network.layers[-1].n_out) * size + 16
+    staged = max(1, min(64, STAGED_BYTES // sample))
+    shape = Shape(1, threads, batch, padded=False, staged=staged)
+    made = prelude(network, shape)
+    words = size // 4
+    fits = made.n_state * words <= REGISTERS_FOR_PARAMETERS and made.n_memory * words <= REGISTERS_FOR_MEMORY
+    return shape if fits else None
+
+
+def predicting_shape(network: Network, limits: Limits) -> Shape | None:
+    """Cut predictions; None if the model does not fit."""
+    for rows in _tiles(64, least=8):
+        threads = _threads(network, rows, 128)
+        shape = Shape(rows, threads, blocks=max(1, THREADS_TOGETHER // threads))
+        if prelude(network, shape).shared_bytes <= limits.shared_bytes - SPARE_BYTES:
+            return shape
+    return None
+
+
+def _tiles(rows: int, least: int) -> list[int]:
+    """Return sizes of tiles to try, largest first."""
+    sizes = [rows]
+    while sizes[-1] > least:
+        sizes.append(max(least, sizes[-1] // 2))
+    return sizes
+
+
+def _threads(network: Network, rows: int, most: int) -> int:
+    """Return how many threads share a tile: one for each number of the widest layer, or for four of many."""
+    widest = max(layer.n_out for layer in network.layers)
+    n_parameters = sum((layer.n_in + layer.bias) * layer.n_out for layer in network.layers if layer.kind == "linear")
+    work = max(rows * widest, n_parameters)
+    wanted = work if work <= 128 else max(128, work // 4)
+    return min(most, -(-wanted // 32) * 32)

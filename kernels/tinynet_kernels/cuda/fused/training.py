@@ -1,0 +1,264 @@
+"""Trainings of whole epochs in as few launches as there can be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import cupy
+import numpy as np
+from numpy.typing import NDArray
+
+from tinynet_kernels._typing import DeviceArray
+from tinynet_kernels.cuda.fused.build import kernel
+from tinynet_kernels.cuda.fused.graphs import Repeated
+from tinynet_kernels.cuda.fused.prelude import numbers_of, prelude
+from tinynet_kernels.cuda.fused.shapes import Limits, persistent_shape, registers_shape, spread_shape
+from tinynet_kernels.network import Loss, Network
+
+MAX_UPDATES, MAX_VISITS = 1 << 17, 1 << 20
+"""Most updates, and samples, of one launch: about a second. A GPU that drives a display stops what takes longer."""
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """The state of one model or of many, as the kernels change it.
+
+    Attributes
+    ----------
+    parameters : ([n_models,] n_parameters) array
+    moments : (n_moments, [n_models,] n_parameters) array
+    held : ([n_models,] n_held) array
+    counters : (n_models, 3) uint64 array in host memory
+        Of each model the updates so far, the draws so far, and the seed of its dropout masks.
+    """
+
+    parameters: DeviceArray
+    moments: DeviceArray
+    held: DeviceArray
+    counters: NDArray[np.uint64]
+
+
+@dataclass(frozen=True)
+class Epochs:
+    """What to train on.
+
+    Attributes
+    ----------
+    x : (n_samples, n_in) array
+    t : (n_samples, n_out) array, or (n_samples,) int64 array of class numbers
+    weight : (n_samples,) or (n_models, n_samples) array or None
+    order : (n_epochs, n_visits) or (n_epochs, n_members, n_visits) int64 array or None
+    rates : (n_epochs, n_rates) or (n_epochs, n_rates, n_members) float64 array in host memory
+    members : (n_members,) int64 array in host memory
+        Numbers of the models that are trained.
+    """
+
+    x: DeviceArray
+    t: DeviceArray
+    weight: DeviceArray | None
+    order: DeviceArray | None
+    rates: NDArray[np.float64]
+    members: NDArray[np.int64]
+
+    @property
+    def n_visits(self) -> int:
+        """Samples of an epoch."""
+        return len(self.x) if self.order is None else int(self.order.shape[-1])
+
+
+class Training:
+    """Whole epochs of one model, or of many, in one launch.
+
+    Parameters
+    ----------
+    network : Network
+    n_models, batch : int
+    limits : Limits
+        Of the device.
+    """
+
+    def __init__(self, network: Network, n_models: int, batch: int, limits: Limits) -> None:
+        self.network, self.n_models, self.batch, self.limits = network, n_models, batch, limits
+        self._numbers = cupy.asarray(np.array(numbers_of(network, n_models)))
+        self._no_order = cupy.zeros(1, np.int64)
+
+    def run(self, vectors: Vectors, epochs: Epochs) -> NDArray[np.float64]:
+        """Train, and return the loss of each epoch and model; waits for the device.
+
+        Returns
+        -------
+        losses : (n_epochs, n_members) array
+        """
+        n_epochs, n_visits = len(epochs.rates), epochs.n_visits
+        losses = cupy.zeros((n_epochs, len(epochs.members)), np.float64)
+        launch = self._launcher(vectors, epochs, losses)
+        n_updates = n_epochs * -(-n_visits // self.batch)
+        step = max(1, min(MAX_UPDATES, MAX_VISITS // self.batch))
+        for first in range(0, n_updates, step):
+            launch(np.int64(first), np.int64(min(first + step, n_updates)))
+        return total_to_value(losses.get(), self.network.loss, n_visits)
+
+    def _launcher(self, vectors: Vectors, epochs: Epochs, losses: DeviceArray) -> Callable[[Any, Any], None]:
+        """Return a function that trains from one update to another."""
+        raise NotImplementedError
+
+    def _arguments(self, vectors: Vectors, epochs: Epochs, losses: DeviceArray) -> tuple[tuple[Any, ...], ...]:
+        """Return what the kernels have in common: arrays, and sizes and flags."""
+        # CuPy cannot pass a null pointer: what there is not is stood in for by what there is, and not read.
+        weight, order = epochs.weight, epochs.order
+        own_weight = np.int32(weight is not None and weight.ndim == 2)
+        own_order = np.int32(-1 if order is None else order.ndim == 3)
+        own = (own_weight, own_order, np.int32(epochs.rates.ndim == 3))
+        weight = epochs.x if weight is None else weight
+        order = self._no_order if order is None else order
+        arrays = (
+            *(vectors.parameters, vectors.moments, vectors.held, epochs.x, epochs.t, weight, order),
+            *(cupy.asarray(epochs.rates), self._numbers, cupy.asarray(vectors.counters), losses),
+        )
+        n_rates = epochs.rates.shape[1]
+        return arrays, (np.int64(len(epochs.x)), np.int64(epochs.n_visits), np.int64(n_rates), *own)
+
+
+class PersistentTraining(Training):
+    """A block for each model."""
+
+    def __init__(self, network: Network, n_models: int, batch: int, limits: Limits) -> None:
+        super().__init__(network, n_models, batch, limits)
+        shape = persistent_shape(network, n_models, batch, limits)
+        if shape is None:
+            raise ValueError(
+                f"a network must fit into {limits.shared_bytes} bytes of shared memory; this one does not."
+            )
+        self.shape, self.prelude = shape, prelude(network, shape)
+
+    def _launcher(self, vectors: Vectors, epochs: Epochs, losses: DeviceArray) -> Callable[[Any, Any], None]:
+        arrays, sizes = self._arguments(vectors, epochs, losses)
+        function = kernel("persistent.cu", "persistent", self.prelude)
+        grid, block = (len(epochs.members),), (self.shape.threads,)
+        models = (cupy.asarray(epochs.members), np.int64(self.n_models))
+
+        def launch(first: Any, last: Any) -> None:
+            function(grid, block, (*arrays, *models, *sizes, first, last), shared_mem=self.prelude.shared_bytes)
+
+        return launch
+
+
+class RegistersTraining(Training):
+    """A thread for each model."""
+
+    def __init__(self, network: Network, n_models: int, batch: int, limits: Limits) -> None:
+        super().__init__(network, n_models, batch, limits)
+        shape = registers_shape(network, n_models, batch, limits)
+        if shape is None:
+            raise ValueError("a network must fit into the registers of a thread; this one does not.")
+        self.shape, self.prelude = shape, prelude(network, shape)
+
+    def _launcher(self, vectors: Vectors, epochs: Epochs, losses: DeviceArray) -> Callable[[Any, Any], None]:
+        arrays, (n_samples, n_visits, n_rates, own_weight, own_order, own_rates) = self._arguments(
+            vectors, epochs, losses
+        )
+        own_rows = bool(own_weight or own_order > 0)
+        function = kernel("registers.cu", f"registers<{str(own_rows).lower()}>", self.prelude)
+        n_members = len(epochs.members)
+        grid, block = (-(-n_members // self.shape.threads),), (self.shape.threads,)
+        models = (cupy.asarray(epochs.members), np.int64(self.n_models), np.int64(n_members))
+        sizes = (*models, n_samples, n_visits, n_rates, own_weight, own_order, own_rates)
+
+        def launch(first: Any, last: Any) -> None:
+            function(grid, block, (*arrays, *sizes, first, last))
+
+        return launch
+
+
+GRAPH_UPDATES = 32
+"""Updates of one CUDA graph. Launching it takes as long as launching three kernels, some ten microseconds."""
+
+
+class SpreadTraining(Training):
+    """The rows of each batch shared by many blocks; two launches an update, many updates in one CUDA graph."""
+
+    def __init__(self, network: Network, n_models: int, batch: int, limits: Limits) -> None:
+        super().__init__(network, n_models, batch, limits)
+        if n_models != 1:
+            raise ValueError(f"blocks share the rows of one model; got n_models={n_models}.")
+        shape = spread_shape(network, batch, limits)
+        if shape is None:
+            raise ValueError(
+                f"a network must fit into {limits.shared_bytes} bytes of shared memory; this one does not."
+            )
+        self.shape, self.prelude = shape, prelude(network, shape)
+        n_blocks = min(-(-batch // shape.rows), BLOCKS_OF_A_MULTIPROCESSOR * limits.multiprocessors)
+        dtype, n_parameters = network.dtype, self.prelude.n_parameters
+        self._parts = cupy.empty((n_blocks, n_parameters), dtype)
+        self._part_losses = cupy.empty(n_blocks, np.float64)
+        self._gradients = cupy.empty(n_parameters, dtype)
+        self._base = cupy.zeros(1, np.int64)
+
+    def _launcher(self, vectors: Vectors, epochs: Epochs, losses: DeviceArray) -> Callable[[Any, Any], None]:
+        arrays, (_, n_visits, _, _, own_order, _) = self._arguments(vectors, epochs, losses)
+        parameters, moments, held, x, t, weight, order, _, numbers, counters, _ = arrays
+        rates = cupy.asarray(rates_of(self.network, epochs, self.batch, int(vectors.counters[0, 0])))
+        base, parts, part_losses, gradients = self._base, self._parts, self._part_losses, self._gradients
+        base.fill(0)
+        n_blocks, n_parameters, ordered = len(parts), self.prelude.n_parameters, np.int32(own_order >= 0)
+        names = ("spread_gradients", "spread_change", "spread_change_by_norm", "spread_advance")
+        find, change, change_by_norm, advance = (kernel("spread.cu", name, self.prelude, names) for name in names)
+
+        def update(offset: int) -> None:
+            place = (base, np.int64(offset))
+            find(
+                (n_blocks,),
+                (self.shape.threads,),
+                (
+                    *(parameters, held, x, t, weight, order, ordered, numbers, counters, parts, part_losses),
+                    *(*place, n_visits),
+                ),
+                shared_mem=self.prelude.shared_bytes,
+            )
+            change(
+                (-(-n_parameters // 32),),
+                (256,),
+                (
+                    *(parameters, moments, parts, part_losses, np.int32(n_blocks), rates, numbers, gradients, losses),
+                    *(*place, n_visits),
+                ),
+            )
+            if self.network.optimizer.clip_norm is not None:
+                change_by_norm((1,), (512,), (parameters, moments, rates, numbers, gradients, *place))
+
+        def updates(count: int) -> None:
+            for offset in range(count):
+                update(offset)
+            advance((1,), (1,), (base, np.int64(count)))
+
+        repeat = Repeated(updates, GRAPH_UPDATES)
+        return lambda first, last: repeat(int(last - first))
+
+
+BLOCKS_OF_A_MULTIPROCESSOR = 2
+"""Blocks that share a batch: more would only add parts to be summed."""
+
+
+def rates_of(network: Network, epochs: Epochs, batch: int, step: int) -> NDArray[Any]:
+    """Return (n_updates, 3): rate, correction and what is kept of a parameter, for all updates from ``step`` on."""
+    n_updates = -(-epochs.n_visits // batch)
+    rates = np.broadcast_to(epochs.rates, (len(epochs.rates), max(n_updates, epochs.rates.shape[1])))[:, :n_updates]
+    rate = rates.reshape(-1)
+    table = np.ones((len(rate), 3))
+    table[:, 0] = rate
+    kind, settings = network.optimizer.kind, [float(value) for value in numbers_of(network, 1)[0]]
+    if kind in ("adam", "adamw"):
+        steps = step + 1.0 + np.arange(len(rate))
+        table[:, 0] = rate / (1.0 - settings[0] ** steps)
+        table[:, 1] = np.sqrt(1.0 - settings[1] ** steps)
+        if kind == "adamw":
+            table[:, 2] = 1.0 - rate * settings[3]
+    return table.astype(network.dtype)
+
+
+def total_to_value(totals: NDArray[np.float64], loss: Loss, n_samples: int) -> NDArray[np.float64]:
+    """Return losses from the sums over elements and samples."""
+    values: NDArray[np.float64] = totals * loss.scale / (n_samples if loss.mean else 1)
+    return values

@@ -1,0 +1,172 @@
+"""Which fused plan trains a program on a GPU: one table of tiers, tried from top to bottom.
+
+All thresholds are estimates from the hardware's published figures, to be measured.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tinynet_kernels.cuda.fused.shapes import Limits, graph_shape, persistent_shape, registers_shape, spread_shape
+from tinynet_kernels.network import Network
+
+from tinynet.checks import member
+
+ENVIRONMENT = "TINYNET_GPU_TIER"
+"""The environment variable that asks for a tier by name: for tests and measurements."""
+
+SAMPLE_SECONDS = 0.8e-6
+"""A sample's way through a network of one thread. Estimate: some 500 instructions, each waiting for the one before."""
+
+UPDATE_SECONDS = 4e-6
+"""An update of a small network by a block. Estimate: about 8 barriers, and shared memory between them."""
+
+BLOCKS_TOGETHER = 16
+"""Blocks of a multiprocessor that train small networks without slowing one another. Estimate: 64 threads each."""
+
+BLOCK_FLOPS = 1e11
+"""Floating-point operations a second of a single block. Estimate: a quarter of a multiprocessor's peak."""
+
+BLOCK_SECONDS = 8e-6
+"""Longest update that one block should make alone. Estimate: two launches in a graph, which spread the work, take 5."""
+
+SPREAD_PARAMETERS_A_ROW = 1000
+"""Parameters for which a row of the batch is work enough for reading them anew. Estimate: a few rows for each read."""
+
+
+GRAPH_FLOPS = 1e9
+"""Most floating-point operations of an update that our own products should make. Estimate: they take 100 us for it, and
+some thirty launches from Python as long; beyond it, cuBLAS is the quicker one."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """What there is to train, and on what."""
+
+    network: Network
+    n_models: int
+    batch: int
+    limits: Limits
+
+    @property
+    def n_parameters(self) -> int:
+        """Number of weights and biases of a model."""
+        return sum((layer.n_in + layer.bias) * layer.n_out for layer in self.network.layers if layer.kind == "linear")
+
+
+@dataclass(frozen=True)
+class Tier:
+    """A way to train.
+
+    Attributes
+    ----------
+    name : str
+    what : str
+        How it works, for ``plan.description``.
+    can : callable
+        Tells whether a case can be trained so.
+    should : callable
+        Tells whether it should, if nothing above it in the table could do it better.
+    """
+
+    name: str
+    what: str
+    can: Callable[[Case], bool]
+    should: Callable[[Case], bool]
+
+
+def _registers_pay(case: Case) -> bool:
+    # A thread takes the samples of a batch one by one; blocks take them together, but only so many fit on the device.
+    waves = max(1.0, case.n_models / (case.limits.multiprocessors * BLOCKS_TOGETHER))
+    return case.n_models >= 32 and case.batch * SAMPLE_SECONDS < UPDATE_SECONDS * waves
+
+
+def _block_pays(case: Case) -> bool:
+    seconds = 6 * case.n_parameters * case.batch / BLOCK_FLOPS
+    return case.n_models > 1 or seconds <= BLOCK_SECONDS
+
+
+def _spreading_pays(case: Case) -> bool:
+    # Every block reads all parameters for each update, and writes as many gradients.
+    return case.batch >= 8 * case.n_parameters / SPREAD_PARAMETERS_A_ROW
+
+
+def _launches_count(case: Case) -> bool:
+    return 6 * case.n_parameters * case.batch <= GRAPH_FLOPS
+
+
+def _has_parameters(case: Case) -> bool:
+    return case.n_parameters > 0
+
+
+TIERS: tuple[Tier, ...] = (
+    Tier(
+        "registers",
+        "whole epochs in one launch, a thread for each model",
+        lambda case: (
+            _has_parameters(case) and registers_shape(case.network, case.n_models, case.batch, case.limits) is not None
+        ),
+        _registers_pay,
+    ),
+    Tier(
+        "persistent",
+        "whole epochs in one launch, a block for each model",
+        lambda case: (
+            _has_parameters(case) and persistent_shape(case.network, case.n_models, case.batch, case.limits) is not None
+        ),
+        _block_pays,
+    ),
+    Tier(
+        "spread",
+        "the rows of a batch shared by all multiprocessors, many updates in one CUDA graph",
+        lambda case: (
+            _has_parameters(case)
+            and case.n_models == 1
+            and spread_shape(case.network, case.batch, case.limits) is not None
+        ),
+        _spreading_pays,
+    ),
+    Tier(
+        "graph",
+        "a kernel for each product, many updates in one CUDA graph",
+        lambda case: _has_parameters(case) and case.n_models == 1 and graph_shape(case.network, case.batch) is not None,
+        _launches_count,
+    ),
+)
+"""Best first. What no tier takes runs kernel by kernel ("loop")."""
+
+NAMES = (*(tier.name for tier in TIERS), "loop")
+
+
+def wanted() -> str | None:
+    """Return the tier that ``TINYNET_GPU_TIER`` asks for; None if it asks for none.
+
+    Raises
+    ------
+    ValueError
+        If there is none of that name.
+    """
+    name = os.environ.get(ENVIRONMENT, "").strip().lower()
+    return member(ENVIRONMENT, name, NAMES) if name else None
+
+
+def choose(case: Case) -> Tier | None:
+    """Return the tier for a case; None is kernel by kernel.
+
+    Raises
+    ------
+    ValueError
+        If ``TINYNET_GPU_TIER`` asks for a tier that cannot train this network.
+    """
+    name = wanted()
+    if name is None:
+        return next((tier for tier in TIERS if tier.should(case) and tier.can(case)), None)
+    tier = next((tier for tier in TIERS if tier.name == name), None)
+    if tier is not None and not tier.can(case):
+        raise ValueError(
+            f"{ENVIRONMENT}={name} asks for {tier.what}, but this network does not fit that. Unset the variable, or "
+            "make the network smaller."
+        )
+    return tier

@@ -1,0 +1,61 @@
+"""Lowering: a program as the kernels' plain data, which the fused functions of every backend are written from."""
+
+from __future__ import annotations
+
+from tinynet_kernels.network import Layer, Loss, Network, Optimizer
+
+from tinynet.program import ActivationOp, DropoutOp, LinearOp, LossSpec, NormalizeOp, Op, OptimizerSpec, Program
+
+
+def lower(program: Program, *, weighted: bool, ordered: bool) -> Network:
+    """Return a program as the kernels' plain data, without the last activation where the loss reads its input."""
+    loss, optimizer = program.loss, program.optimizer
+    assert loss is not None
+    assert optimizer is not None
+    ops = program.ops[:-1] if loss.on_logits else program.ops
+    return Network(
+        layers=layers_of(ops),
+        loss=loss_of(loss, program.n_out),
+        optimizer=_optimizer(optimizer),
+        dtype=program.dtype,
+        weighted=weighted,
+        ordered=ordered,
+    )
+
+
+def layers_of(ops: tuple[Op, ...]) -> tuple[Layer, ...]:
+    """Return ops as layers; a linear one takes the activation after it along."""
+    layers: list[Layer] = []
+    for op in ops:
+        match op:
+            case LinearOp():
+                layers.append(Layer("linear", op.n_in, op.n_out, bias=op.bias))
+            case ActivationOp() if layers and layers[-1].kind == "linear" and layers[-1].activation == "identity":
+                layers[-1] = layers[-1]._replace(activation=op.kind, alpha=op.alpha)
+            case ActivationOp():
+                layers.append(Layer("activation", op.n, op.n, activation=op.kind, alpha=op.alpha))
+            case DropoutOp():
+                layers.append(Layer("dropout", op.n, op.n, alpha=op.rate, place=op.index))
+            case NormalizeOp():
+                layers.append(Layer("normalize", op.n, op.n))
+            case _:
+                raise TypeError(f"a fused plan expects built-in ops; got {op!r}.")
+    return tuple(layers)
+
+
+def loss_of(loss: LossSpec, n_out: int) -> Loss:
+    """Return a loss as the kernels' plain data."""
+    return Loss(
+        kind=loss.kind,
+        parameter=loss.parameter,
+        mean=loss.reduction == "mean",
+        scale=loss.scale(1, n_out),
+        report=loss.report,
+        l2=loss.l2,
+        by_weight=loss.by_weight,
+    )
+
+
+def _optimizer(optimizer: OptimizerSpec) -> Optimizer:
+    settings = tuple(value if isinstance(value, tuple) else float(value) for _, value in optimizer.settings)
+    return Optimizer(optimizer.kind, settings, optimizer.clip_norm, optimizer.clip_value)
