@@ -53,7 +53,7 @@ def test_every_public_name_is_in_the_api_reference() -> None:
     assert set(tn.__all__) - reference() == set()
 
 
-@pytest.mark.parametrize("module", ["notebook", "datasets"])
+@pytest.mark.parametrize("module", ["notebook", "datasets", "estimators"])
 def test_every_public_name_of_a_module_is_in_the_api_reference(module: str) -> None:
     names = importlib.import_module(f"tinynet.{module}").__all__
     assert {f"{module}.{name}" for name in names} - reference() == set()
@@ -115,6 +115,7 @@ def any_values() -> tuple[Any, Any]:
 
 LOSS_DATA: dict[str, Callable[[], tuple[Any, Any]]] = {
     "BinaryCrossEntropy": lambda: (RNG.uniform(0.05, 0.95, (20, 3)), RNG.uniform(0, 1, (20, 3))),
+    "PoissonLoss": lambda: (RNG.normal(size=(20, 3)), RNG.uniform(0.1, 4, (20, 3))),
     "CrossEntropy": lambda: (RNG.normal(size=(20, 3)), RNG.dirichlet(np.ones(3), 20)),
 }
 
@@ -147,7 +148,11 @@ OPTIMIZERS: dict[str, list[dict[str, Any]]] = {
         {"momentum": 0.9, "weight_decay": 0.1},
         {"momentum": 0.9, "nesterov": True},
     ],
-    "Adam": [{}, {"beta1": 0.8, "beta2": 0.95, "epsilon": 1e-3, "weight_decay": 0.1}],
+    "Adam": [
+        {},
+        {"beta1": 0.8, "beta2": 0.95, "epsilon": 1e-3, "weight_decay": 0.1},
+        {"epsilon_hat": True, "epsilon": 0.1},
+    ],
     "AdamW": [{}, {"beta1": 0.8, "beta2": 0.95, "epsilon": 1e-3, "weight_decay": 0.1}],
     "RMSprop": [{}, {"alpha": 0.8, "epsilon": 1e-3, "weight_decay": 0.1, "momentum": 0.5, "centered": True}],
 }
