@@ -79,7 +79,7 @@ def test_no_text_sends_users_to_the_other_tinynet(path: Path) -> None:
 
 def commands() -> list[str]:
     blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
-    return [line for block in blocks for line in block.splitlines() if "pip install" in line]
+    return [line for block in blocks for line in block.splitlines() if re.search(r'pip install (-e )?"?\.', line)]
 
 
 def test_the_readme_has_two_set_up_commands() -> None:
