@@ -1,14 +1,15 @@
 """The affine map: the products by cuBLAS, everything around them in one pass."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
-import cupy
 import numpy as np
 
 from tinynet_kernels._typing import DeviceArray
 from tinynet_kernels.cuda.activations import bias_activation
 from tinynet_kernels.cuda.grids import over_columns
 from tinynet_kernels.cuda.loading import REAL, Instance, kernel
+from tinynet_kernels.cuda.products import product
 from tinynet_kernels.cuda.scratch import scratch
 
 _FILE = "reductions.cu"
@@ -16,9 +17,7 @@ _FILE = "reductions.cu"
 
 def linear_forward(x: DeviceArray, w: DeviceArray, b: DeviceArray | None, y: DeviceArray) -> None:
     """Affine map: ``y = x @ w + b``. See ``tinynet_kernels.reference.linear_forward``."""
-    cupy.matmul(x, w, out=y)
-    if b is not None:
-        bias_activation("identity", y, b, y, 0.0)
+    _forward("float32", x, w, b, y)
 
 
 def linear_backward(
@@ -30,11 +29,7 @@ def linear_backward(
     dx: DeviceArray | None,
 ) -> None:
     """Gradients of ``y = x @ w + b`` with respect to its inputs. See ``tinynet_kernels.reference.linear_backward``."""
-    cupy.matmul(x.T, dy, out=dw)
-    if db is not None:
-        sum_rows(dy, db)
-    if dx is not None:
-        cupy.matmul(dy, w.T, out=dx)
+    _backward("float32", x, w, dy, dw, db, dx)
 
 
 def linear_activation_forward(
@@ -50,7 +45,92 @@ def linear_activation_forward(
 
     See ``tinynet_kernels.reference.linear_activation_forward``.
     """
-    cupy.matmul(x, w, out=z)
+    _activation_forward("float32", kind, x, w, b, z, y, alpha)
+
+
+def in_precision(precision: str) -> dict[str, Callable[..., None]]:
+    """Return the functions of the affine map by name, with their products in a precision.
+
+    Parameters
+    ----------
+    precision : {"float32", "tf32", "bf16"}
+        See ``products.product``.
+    """
+    return {
+        "linear_forward": partial(_forward, precision),
+        "linear_backward": partial(_backward, precision),
+        "linear_activation_forward": partial(_activation_forward, precision),
+    }
+
+
+def linear_descent(
+    precision: str,
+    x: DeviceArray,
+    w: DeviceArray,
+    dy: DeviceArray,
+    db: DeviceArray | None,
+    dx: DeviceArray | None,
+    rate: float,
+    keep: float,
+) -> None:
+    """Backward pass and a step of gradient descent for the weight: ``w = keep * w - rate * x.T @ dy``.
+
+    The gradient of the weight is never written: the product adds to the weight itself.
+
+    Parameters
+    ----------
+    precision : {"float32", "tf32", "bf16"}
+    x : (n_samples, n_in) array
+    w : (n_in, n_out) array
+        Changed in place, after ``dx`` was computed from it.
+    dy : (n_samples, n_out) array
+    db : (n_out,) array or None
+        Overwritten with the gradient of the bias.
+    dx : (n_samples, n_in) array or None
+        Overwritten.
+    rate, keep : float
+        The learning rate, and what weight decay leaves of a weight.
+    """
+    if dx is not None:
+        product(dy, w.T, dx, precision)
+    if db is not None:
+        sum_rows(dy, db)
+    product(x.T, dy, w, precision, alpha=-rate, beta=keep)
+
+
+def _forward(precision: str, x: DeviceArray, w: DeviceArray, b: DeviceArray | None, y: DeviceArray) -> None:
+    product(x, w, y, precision)
+    if b is not None:
+        bias_activation("identity", y, b, y, 0.0)
+
+
+def _backward(
+    precision: str,
+    x: DeviceArray,
+    w: DeviceArray,
+    dy: DeviceArray,
+    dw: DeviceArray,
+    db: DeviceArray | None,
+    dx: DeviceArray | None,
+) -> None:
+    product(x.T, dy, dw, precision)
+    if db is not None:
+        sum_rows(dy, db)
+    if dx is not None:
+        product(dy, w.T, dx, precision)
+
+
+def _activation_forward(
+    precision: str,
+    kind: str,
+    x: DeviceArray,
+    w: DeviceArray,
+    b: DeviceArray | None,
+    z: DeviceArray,
+    y: DeviceArray,
+    alpha: float = 0.0,
+) -> None:
+    product(x, w, z, precision)
     bias_activation(kind, z, b, y, alpha)
 
 

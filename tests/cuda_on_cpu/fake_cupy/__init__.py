@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import runtime
+from . import cublas as cuda_cublas
+from . import linalg, runtime
 from .array import MemoryPointer, ndarray
 from .device import Device
 from .errors import CompileException, CUDADriverError, CUDARuntimeError, OutOfMemoryError
@@ -58,8 +59,8 @@ def modules() -> dict[str, ModuleType]:
     pool, pinned_pool = runtime.MemoryPool(), runtime.PinnedMemoryPool()
     cuda = _module(
         "cupy.cuda",
-        cublas=_module("cupy.cuda.cublas", getVersion=lambda handle: 130100),
-        device=_module("cupy.cuda.device", Device=Device, get_cublas_handle=lambda: 1),
+        cublas=_module("cupy.cuda.cublas", **{name: getattr(cuda_cublas, name) for name in cuda_cublas.PUBLIC}),
+        device=_module("cupy.cuda.device", Device=Device, get_cublas_handle=cuda_cublas.get_cublas_handle),
         nvrtc=_module("cupy.cuda.nvrtc", getVersion=lambda: (13, 0)),
         runtime=made_runtime,
         memory=memory,
@@ -78,6 +79,15 @@ def modules() -> dict[str, ModuleType]:
         is_available=_is_available,
     )
     cublas = _module("cupy.cublas", gemm=gemm)
+    compute_types = {name: getattr(linalg, name) for name in dir(linalg) if name.startswith("COMPUTE_TYPE_")}
+    routines = _module("cupy._core._routines_linalg", **compute_types)
+    core = _module(
+        "cupy._core",
+        __path__=[],
+        _routines_linalg=routines,
+        get_compute_type=linalg.get_compute_type,
+        set_compute_type=linalg.set_compute_type,
+    )
     cupy = _module(
         "cupy",
         **_FUNCTIONS,
@@ -85,6 +95,7 @@ def modules() -> dict[str, ModuleType]:
         __path__=[],
         RawKernel=RawKernel,
         RawModule=RawModule,
+        _core=core,
         cublas=cublas,
         cuda=cuda,
         dot=dot,
@@ -100,7 +111,11 @@ def modules() -> dict[str, ModuleType]:
     cupy.get_array_module = lambda *args: cupy if any(isinstance(a, ndarray) for a in args) else np  # type: ignore[attr-defined]
     cuda.__path__ = []
     return {
-        module.__name__: module for module in (cupy, cuda, cublas, made_runtime, memory, cuda.driver, cuda.compiler)
+        module.__name__: module
+        for module in (
+            *(cupy, core, routines, cuda, cublas, made_runtime, memory),
+            *(cuda.cublas, cuda.device, cuda.driver, cuda.compiler),
+        )
     }
 
 

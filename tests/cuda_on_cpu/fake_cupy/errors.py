@@ -50,6 +50,22 @@ class CUDADriverError(RuntimeError):
         super().__init__("{}: {}".format(*_DRIVER[status]) + (f" [{detail}]" if detail else ""))
 
 
+_CUBLAS = {
+    1: "CUBLAS_STATUS_NOT_INITIALIZED",
+    7: "CUBLAS_STATUS_INVALID_VALUE",
+    8: "CUBLAS_STATUS_ARCH_MISMATCH",
+    15: "CUBLAS_STATUS_NOT_SUPPORTED",
+}
+
+
+class CUBLASError(RuntimeError):
+    """An error of cuBLAS, by its number; ``detail`` is the stand-in's."""
+
+    def __init__(self, status: int, detail: str = "") -> None:
+        self.status = status
+        super().__init__(_CUBLAS[status] + (f" [{detail}]" if detail else ""))
+
+
 class OutOfMemoryError(MemoryError):
     """No room on the device."""
 

@@ -82,6 +82,10 @@ class RawKernel:
         machine = current()
         arrays = [arg for arg in args if isinstance(arg, ndarray)]
         for arg in args:
+            if arg is None:
+                # Stricter than CuPy 14, which passes a null pointer; versions before passed no address at all, and
+                # the driver crashed. Nothing of ours has a pointer that may be null.
+                raise TypeError(f"{self.name} is launched with None. Pass an array that is not read, and a flag.")
             if isinstance(arg, np.ndarray) and arg.size != 1:
                 raise TypeError(
                     f"You are trying to pass a numpy.ndarray of shape {arg.shape} as a kernel parameter. Only "

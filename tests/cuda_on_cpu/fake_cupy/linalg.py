@@ -2,21 +2,55 @@
 
 from __future__ import annotations
 
+import os
+import warnings
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from .array import apply, check_operands, ndarray, new, submit
+from .cublas import refuse_capture, rounded
 from .machine import current
-from .streams import get_current_stream
+
+COMPUTE_TYPE_TBD, COMPUTE_TYPE_DEFAULT, COMPUTE_TYPE_PEDANTIC = 0, 1, 2
+COMPUTE_TYPE_BF16, COMPUTE_TYPE_TF32 = 6, 7
 
 
-def _refuse_capture() -> None:
-    if get_current_stream().is_capturing():
-        raise NotImplementedError(
-            "calling cuBLAS API during stream capture is currently unsupported. See https://github.com/cupy/cupy/issues/6290"
+def get_compute_type(dtype: DTypeLike) -> int:
+    """Return what ``matmul`` computes products of a dtype in: ``cupy._core.get_compute_type``.
+
+    The setting is the process's, and ``CUPY_TF32`` is what it starts from for float32.
+    """
+    found, name = current().compute_types, np.dtype(dtype).name
+    if found.get(name, COMPUTE_TYPE_TBD) == COMPUTE_TYPE_TBD:
+        tf32 = name == "float32" and int(os.getenv("CUPY_TF32", "0")) > 0
+        set_compute_type(dtype, COMPUTE_TYPE_TF32 if tf32 else COMPUTE_TYPE_DEFAULT)
+    return found[name]
+
+
+def set_compute_type(dtype: DTypeLike, compute_type: int) -> None:
+    """Choose what ``matmul`` computes products of a dtype in: ``cupy._core.set_compute_type``."""
+    if compute_type not in range(8):
+        raise ValueError(f"Unknown compute type: {compute_type}")
+    if compute_type in (COMPUTE_TYPE_BF16, COMPUTE_TYPE_TF32) and int(current().compute_capability) < 80:
+        warnings.warn(
+            "COMPUTE_TYPE_BF16 and COMPUTE_TYPE_TF32 are only available on GPUs with compute capability 8.0 or "
+            "higher. COMPUTE_TYPE_DEFAULT will be used instead.",
+            stacklevel=2,
         )
+        compute_type = COMPUTE_TYPE_DEFAULT
+    current().compute_types[np.dtype(dtype).name] = compute_type
+
+
+def _matmul(a: NDArray[Any], b: NDArray[Any], bits: int | None) -> NDArray[Any]:
+    result: NDArray[Any] = np.matmul(a, b) if bits is None else np.matmul(rounded(a, bits), rounded(b, bits))
+    return result
+
+
+def _bits(dtype: np.dtype[Any]) -> int | None:
+    """Return to how many bits ``matmul`` rounds factors: for float32 CuPy 14.2 knows TF32, but not BF16."""
+    return 10 if dtype == np.float32 and get_compute_type(dtype) == COMPUTE_TYPE_TF32 else None
 
 
 def _count_copies(*operands: ndarray) -> None:
@@ -45,10 +79,11 @@ def matmul(a: ndarray, b: ndarray, out: ndarray | None = None) -> ndarray:
     dtype, shape = pattern.dtype, pattern.shape
     dot_product = max(a.ndim, b.ndim) <= 2 and pattern.size == 1
     if dtype.kind == "f" and pattern.size and a.shape[-1] and not dot_product:
-        _refuse_capture()
+        refuse_capture()
         _count_copies(a, b)
+    bits = _bits(dtype)
     if out is None:
-        return apply(np.matmul, a, b)
+        return apply(lambda x, y: _matmul(x, y, bits), a, b)
     if not isinstance(out, ndarray):
         raise TypeError(f"return arrays must be of ndarray type; got {type(out)}")
     if out.shape != shape:
@@ -57,9 +92,9 @@ def matmul(a: ndarray, b: ndarray, out: ndarray | None = None) -> ndarray:
         current().statistics["copies of results"] += 1
         if not np.can_cast(dtype, out.dtype, "same_kind"):
             raise TypeError(f"cannot cast the product of dtype {dtype} to {out.dtype}")
-        out[...] = apply(np.matmul, a, b)
+        out[...] = apply(lambda x, y: _matmul(x, y, bits), a, b)
         return out
-    submit(lambda target, left, right: np.copyto(target, np.matmul(left, right)), out, a, b)
+    submit(lambda target, left, right: np.copyto(target, _matmul(left, right, bits)), out, a, b)
     return out
 
 
@@ -82,7 +117,7 @@ def outer(a: ndarray, b: ndarray, out: ndarray | None = None) -> ndarray:
 
 def tensordot(a: ndarray, b: ndarray, axes: Any = 2) -> ndarray:
     """Return the product over some axes."""
-    _refuse_capture()
+    refuse_capture()
     return apply(lambda x, y: np.tensordot(x, y, axes), a, b)
 
 
@@ -94,7 +129,7 @@ def gemm(
     assert a.dtype == b.dtype
     if a.dtype.kind not in "fc" or a.dtype == np.float16:
         raise TypeError("invalid dtype")
-    _refuse_capture()
+    refuse_capture()
     left, right = (x if flag == "N" else x.T for flag, x in ((transa, a), (transb, b)))
     shape = left.shape[0], right.shape[1]
     assert left.shape[1] == right.shape[0]

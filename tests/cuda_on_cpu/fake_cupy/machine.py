@@ -192,6 +192,9 @@ class Machine:
         """What every call of the runtime fails with; None: nothing."""
         self.driver_version, self.runtime_version = 13000, 13000
         self.compute_capability = "90"
+        """Of all devices. A test may set it."""
+        self.compute_types: dict[str, int] = {}
+        """What ``cupy.matmul`` computes products in, by dtype."""
         self.statistics: Counter[str] = Counter()
         """What happened unasked: "copies of operands", "copies of results", "allocations during capture"."""
         self.allocations: weakref.WeakSet[Allocation] = weakref.WeakSet()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 from typing import Any
 
+from .cublas import CUDA_R_32F, CUDA_R_64F
 from .device import SHARED_DEFAULT, SHARED_OPT_IN, Device
 from .errors import CUDARuntimeError
 from .machine import Queue, current
@@ -13,6 +14,7 @@ PUBLIC = (
     *("deviceCanAccessPeer", "deviceSynchronize", "driverGetVersion", "getDevice", "getDeviceCount"),
     *("getDeviceProperties", "is_hip", "memGetInfo", "memcpyAsync", "memcpyDefault", "memcpyDeviceToDevice"),
     *("memcpyDeviceToHost", "memcpyHostToDevice", "memcpyHostToHost", "memsetAsync", "runtimeGetVersion", "setDevice"),
+    *("CUDA_R_32F", "CUDA_R_64F"),
     *("streamCaptureModeGlobal", "streamCaptureModeRelaxed", "streamCaptureModeThreadLocal", "streamSynchronize"),
 )
 """What ``cupy.cuda.runtime`` has here."""

@@ -1,0 +1,139 @@
+"""``cupy.cuda.cublas``: the one product of cuBLAS that tinynet calls by itself, on addresses, as cuBLAS has it."""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import CUBLASError, CUDADriverError
+from .machine import Allocation, current
+from .streams import get_current_stream
+
+CUBLAS_OP_N, CUBLAS_OP_T = 0, 1
+CUBLAS_GEMM_DEFAULT = -1
+CUBLAS_COMPUTE_32F, CUBLAS_COMPUTE_64F = 68, 70
+CUBLAS_COMPUTE_32F_FAST_16BF, CUBLAS_COMPUTE_32F_FAST_TF32 = 75, 77
+CUDA_R_32F, CUDA_R_64F = 0, 1
+
+PUBLIC = (
+    *("CUBLAS_OP_N", "CUBLAS_OP_T", "CUBLAS_GEMM_DEFAULT", "CUBLAS_COMPUTE_32F", "CUBLAS_COMPUTE_64F"),
+    *("CUBLAS_COMPUTE_32F_FAST_16BF", "CUBLAS_COMPUTE_32F_FAST_TF32", "CUBLASError", "gemmEx", "getVersion"),
+)
+"""What ``cupy.cuda.cublas`` has here."""
+
+_COMPUTED: dict[int, tuple[int, int | None]] = {
+    CUBLAS_COMPUTE_32F: (CUDA_R_32F, None),
+    CUBLAS_COMPUTE_64F: (CUDA_R_64F, None),
+    CUBLAS_COMPUTE_32F_FAST_TF32: (CUDA_R_32F, 10),
+    CUBLAS_COMPUTE_32F_FAST_16BF: (CUDA_R_32F, 7),
+}
+"""The type of arrays that each type of computation is for, and the bits of mantissa that are left of factors."""
+
+_DTYPES = {CUDA_R_32F: np.dtype(np.float32), CUDA_R_64F: np.dtype(np.float64)}
+_FIRST_HANDLE = 0xB1A5
+
+
+def get_cublas_handle() -> int:
+    """Return the handle of the current device."""
+    current().check_driver()
+    return _FIRST_HANDLE + current().device_id
+
+
+def getVersion(handle: int) -> int:
+    return 130100
+
+
+def refuse_capture() -> None:
+    """Raise CuPy's error where the current stream is capturing."""
+    if get_current_stream().is_capturing():
+        raise NotImplementedError(
+            "calling cuBLAS API during stream capture is currently unsupported. See https://github.com/cupy/cupy/issues/6290"
+        )
+
+
+def rounded(x: NDArray[Any], bits: int) -> NDArray[np.float32]:
+    """Return float32 numbers rounded to the nearest with so many bits of mantissa after the point, ties to even."""
+    dropped = 23 - bits
+    whole = np.ascontiguousarray(x, np.float32).view(np.uint32)
+    half = np.uint32((1 << (dropped - 1)) - 1) + ((whole >> np.uint32(dropped)) & np.uint32(1))
+    kept = (whole + half) & np.uint32(0xFFFFFFFF << dropped & 0xFFFFFFFF)
+    return np.where(np.isfinite(x), kept.view(np.float32), x)
+
+
+def gemmEx(
+    handle: int,
+    transa: int,
+    transb: int,
+    m: int,
+    n: int,
+    k: int,
+    alpha: int,
+    A: int,
+    Atype: int,
+    lda: int,
+    B: int,
+    Btype: int,
+    ldb: int,
+    beta: int,
+    C: int,
+    Ctype: int,
+    ldc: int,
+    computeType: int,
+    algo: int,
+) -> None:
+    """Compute ``C = alpha * op(A) @ op(B) + beta * C`` on the current stream; all matrices count down columns first.
+
+    ``alpha`` and ``beta`` are addresses in host memory, which are read before the call returns.
+    """
+    refuse_capture()
+    device_id = current().device_id
+    if handle != _FIRST_HANDLE + device_id:
+        raise CUBLASError(1, f"the handle {handle:#x} is not that of device {device_id}")
+    if computeType not in _COMPUTED or not Atype == Btype == Ctype == _COMPUTED[computeType][0]:
+        raise CUBLASError(15, f"arrays of types {Atype}, {Btype}, {Ctype} in compute type {computeType}")
+    kind, bits = _COMPUTED[computeType]
+    if bits is not None and int(current().compute_capability) < 80:
+        raise CUBLASError(8, f"compute type {computeType} on {current().compute_capability}")
+    if algo != CUBLAS_GEMM_DEFAULT or {transa, transb} - {CUBLAS_OP_N, CUBLAS_OP_T}:
+        raise CUBLASError(7)
+    shape_a, shape_b = (k, m) if transa else (m, k), (n, k) if transb else (k, n)
+    for name, rows, leading in (("lda", shape_a[0], lda), ("ldb", shape_b[0], ldb), ("ldc", m, ldc)):
+        if min(m, n, k) < 0 or leading < max(1, rows):
+            raise CUBLASError(7, f"{name} is {leading} for {rows} rows")
+    dtype = _DTYPES[kind]
+    scale, keep = (np.frombuffer(ctypes.string_at(address, dtype.itemsize), dtype)[0] for address in (alpha, beta))
+    if not (m and n):
+        return
+    (a, of_a), (b, of_b) = _matrix(A, shape_a, lda, dtype), _matrix(B, shape_b, ldb, dtype)
+    c, of_c = _matrix(C, (m, n), ldc, dtype)
+    if np.may_share_memory(a, c) or np.may_share_memory(b, c):
+        raise CUBLASError(7, "C overlaps A or B")
+
+    def run() -> None:
+        left, right = (x.T if flag else x for x, flag in ((a, transa), (b, transb)))
+        if bits is not None:
+            left, right = rounded(left, bits), rounded(right, bits)
+        result = scale * np.matmul(left, right)
+        c[...] = result if keep == 0 else result + keep * c  # cuBLAS does not read C if beta is 0.
+
+    get_current_stream()._queue.submit(run, [of_a, of_b, of_c])
+
+
+def _matrix(
+    address: int, shape: tuple[int, int], leading: int, dtype: np.dtype[Any]
+) -> tuple[NDArray[Any], Allocation]:
+    """Return a matrix in the memory of the current device, all of which must be an array's."""
+    allocation = current().allocation_at(address)
+    if allocation is None:
+        raise CUDADriverError(700, f"a product of a matrix at {address:#x}, where no array lies")
+    if allocation.device_id != current().device_id:
+        raise CUDADriverError(700, f"a product on device {current().device_id} of an array on {allocation.device_id}")
+    memory = allocation.block.memory
+    offset, (rows, columns) = address - memory.ctypes.data, shape
+    if offset % dtype.itemsize or offset + ((columns - 1) * leading + rows) * dtype.itemsize > memory.size:
+        raise CUDADriverError(700, f"a product of a matrix {shape} that ends behind its array")
+    strides = (dtype.itemsize, leading * dtype.itemsize)
+    return np.ndarray(shape, dtype, memory.data, offset, strides), allocation
