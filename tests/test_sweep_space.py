@@ -72,7 +72,7 @@ def test_the_same_seed_draws_the_same_settings() -> None:
         (scipy.stats.gamma(2.0), scipy.stats.gamma(2.0).cdf),
         (tn.Normal(2.0), scipy.stats.norm(0, 2).cdf),
     ],
-    ids=repr,
+    ids=["log-uniform", "uniform", "uniform around 0", "scipy.stats", "normal"],
 )
 def test_numbers_follow_their_distribution(distribution: Any, cdf: Any) -> None:
     sample = drawn(distribution)
