@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -148,3 +149,19 @@ def test_code_that_different_processes_compiled_works_together(copy: Path) -> No
     assert len(set(apart)) == 2
     assert train("0", "0.9") == apart
     assert train("0.9", "0") == apart[::-1]
+
+
+def test_no_two_processes_number_functions_alike(copy: Path) -> None:
+    code = """
+import os
+from numba.core.bytecode import FunctionIdentity
+from tinynet_kernels.cpu import compiling
+print(next(FunctionIdentity._unique_ids), flush=True)
+if hasattr(os, "fork") and os.fork() == 0:
+    print(next(FunctionIdentity._unique_ids), flush=True)
+    os._exit(0)
+"""
+    numbers = [int(line) for _ in range(2) for line in run(copy, code).stdout.split()]
+    assert len(set(numbers)) == len(numbers)
+    apart = sorted(numbers)
+    assert min(b - a for a, b in pairwise(apart)) > 1_000_000
