@@ -108,7 +108,9 @@ def growth(found: Results) -> Figure:
     """Return how cost grows, a log-log plot for each sweep."""
     sweeps = list(dict.fromkeys(curve.sweep for curve in found.curves))
     figure = _figure(4.5 * min(2, len(sweeps)), 3.2 * -(-len(sweeps) // 2))
-    panels = figure.subplots(-(-len(sweeps) // 2), min(2, len(sweeps)), squeeze=False).flat
+    panels = list(figure.subplots(-(-len(sweeps) // 2), min(2, len(sweeps)), squeeze=False).flat)
+    for axes in panels[len(sweeps) :]:
+        axes.set_axis_off()
     for axes, name in zip(panels, sweeps, strict=False):
         sweep = SWEEPS[name]
         for curve in (curve for curve in found.curves if curve.sweep == name):

@@ -174,7 +174,7 @@ def test_results_that_differ_are_told_apart() -> None:
 
 
 def test_a_missing_peer_is_named_with_the_command_that_gets_it() -> None:
-    peer = Peer("x", "X", "x:Train", None, None, ("no_such_package",), "pip install no-such-package")
+    peer = Peer("x", "X", "x:Train", None, ("no_such_package",), "pip install no-such-package")
     assert peer.missing() == "no_such_package not installed. Get it by: pip install no-such-package"
     note = {"status": "missing", "note": peer.missing()}
     assert "PyTorch: no_such_package not installed" in report.markdown(found(record(**note)))

@@ -106,7 +106,7 @@ class CosineDecay(Schedule):
 class Warmup(Schedule):
     """Rise linearly from 0 over ``epochs`` epochs, then follow another schedule or stay constant.
 
-    Goyal et al. (2017), section 2.2. The first update uses one update's share, not 0.
+    Goyal et al. (2017), section 2.2. The very first update has a rate of 0.
 
     Parameters
     ----------

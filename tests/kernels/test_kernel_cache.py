@@ -1,9 +1,11 @@
 """Compiled code on disk: found again, and never stale."""
 
+import json
 import os
 import shutil
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -106,3 +108,60 @@ def test_the_files_of_machine_code_have_names_of_their_own() -> None:
     for _ in range(2):
         names.add(subprocess.check_output([sys.executable, "-c", code], text=True, env=environment).strip())
     assert len(names) == 3
+
+
+UPDATES = """
+import sys
+import numpy as np
+from tinynet_kernels.cpu.fused import Layer, Loss, Network, Optimizer, epochs
+
+def train(momentum):
+    network = Network(
+        (Layer("linear", 1, 40), Layer("linear", 40, 1)),
+        Loss("mse", 0.0, False, 1.0),
+        Optimizer("sgd", (momentum, 0.0, 0.5)),
+        "float64",
+        weighted=False,
+        ordered=False,
+    )
+    made = epochs(network, 2)
+    n = 80
+    vectors = (np.full(n, 0.1), np.zeros(n), np.zeros((1, n)), np.zeros(0))
+    data = (np.ones((2, 1)), np.ones((2, 1)), np.zeros(0), None, np.full((2, 1), 0.01), np.zeros((2, 1)))
+    scratch = (np.zeros(made.n_scratch), np.zeros((2, 1)), np.zeros((2, 1)), np.zeros(2))
+    made.run(*vectors, *data, *scratch, made.places, made.numbers, 0, 0, 0)
+    return round(float(vectors[0][0]), 9)
+
+print([train(float(momentum)) for momentum in sys.argv[1:]])
+"""
+
+
+def test_code_that_different_processes_compiled_works_together(copy: Path) -> None:
+    # Each process gives the functions that it compiles numbers; those of two must not meet in a third.
+    settings = {"TINYNET_CACHE_DIR": str(copy.parent / "cache"), "NUMBA_CACHE_DIR": str(copy.parent / "numba")}
+
+    def train(*momentum: str) -> list[float]:
+        command = [sys.executable, "-c", UPDATES, *momentum]
+        environment = {**os.environ, **settings, "PYTHONPATH": str(copy.parent)}
+        return json.loads(subprocess.check_output(command, env=environment, cwd=copy.parent, text=True))
+
+    apart = train("0") + train("0.9")
+    assert len(set(apart)) == 2
+    assert train("0", "0.9") == apart
+    assert train("0.9", "0") == apart[::-1]
+
+
+def test_no_two_processes_number_functions_alike(copy: Path) -> None:
+    code = """
+import os
+from numba.core.bytecode import FunctionIdentity
+from tinynet_kernels.cpu import compiling
+print(next(FunctionIdentity._unique_ids), flush=True)
+if hasattr(os, "fork") and os.fork() == 0:
+    print(next(FunctionIdentity._unique_ids), flush=True)
+    os._exit(0)
+"""
+    numbers = [int(line) for _ in range(2) for line in run(copy, code).stdout.split()]
+    assert len(set(numbers)) == len(numbers)
+    apart = sorted(numbers)
+    assert min(b - a for a, b in pairwise(apart)) > 1_000_000

@@ -1,7 +1,9 @@
 """How the kernels of this package are compiled: one place for the options, and why each is set."""
 
 import hashlib
+import itertools
 import os
+import secrets
 import uuid
 from collections.abc import Callable
 from functools import cache, partial
@@ -9,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numba
+from numba.core.bytecode import FunctionIdentity
 
 Kernel = Callable[..., Any]
 
@@ -25,6 +28,21 @@ def inlined(function: Kernel) -> Kernel:
     plain: Kernel = numba.extending.register_jitable(**INLINE)(function)
     return plain
 
+
+def _number_functions_anew() -> None:
+    """Give the functions that this process compiles numbers of their own.
+
+    Numba tells functions of one name apart by a number in their symbols: those that close over different values, such
+    as the updates with momentum and without. It counts from 1 in every process, and the symbols go to the disk with the
+    machine code. Code of two processes, loaded by a third, would have different functions under one symbol, of which
+    the linker takes the first for both (seen: trainings that were silently wrong).
+    """
+    FunctionIdentity._unique_ids = itertools.count(secrets.randbits(60))
+
+
+_number_functions_anew()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_number_functions_anew)
 
 _TOKEN = uuid.uuid4().hex[:12]
 """Tells processes apart that have the same number, at different times or on different machines."""
