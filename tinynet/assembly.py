@@ -8,7 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from tinynet.backends.base import Backend
+from tinynet.checks import member
 from tinynet.layer import Layer
+from tinynet.program import PRECISIONS, Precision
 
 
 def checked_layers(layers: tuple[Any, ...]) -> tuple[Layer, ...]:
@@ -31,6 +34,30 @@ def checked_dtype(dtype: DTypeLike) -> str:
     if name not in ("float32", "float64"):
         raise ValueError(f"dtype must be 'float32' or 'float64'; got {name!r}.")
     return name
+
+
+def checked_precision(precision: object, dtype: str, backend: Backend) -> Precision:
+    """Return what the factors of products may be rounded to, if a backend can compute a model of this dtype so.
+
+    Raises
+    ------
+    ValueError
+        If there is no such precision, the model is float64, or the backend cannot.
+
+    Examples
+    --------
+    >>> from tinynet.backends import get_backend
+    >>> checked_precision("float32", "float64", get_backend("numpy"))
+    'float32'
+    """
+    chosen: Precision = member("precision", precision, PRECISIONS)
+    if chosen != "float32" and dtype != "float32":
+        raise ValueError(
+            f"precision={chosen!r} is for models of dtype float32; got dtype={dtype!r}. Leave precision out (or pass "
+            "precision='float32'), or use dtype='float32'."
+        )
+    backend.check_precision(chosen)
+    return chosen
 
 
 def widths(layers: tuple[Layer, ...]) -> list[int]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tinynet.arrays import as_samples
+from tinynet.assembly import checked_precision
 from tinynet.backends import get_backend
 from tinynet.backends.base import Array, Backend, Plan, State, on_backend
 from tinynet.callbacks import Callback
@@ -76,7 +78,7 @@ class Ensemble:
         for i, rng in enumerate(generators):
             values[i] = np.concatenate([layer.initial_values(rng) for layer in layers])
             dropout_seeds[i] = rng.integers(0, 2**63)
-        program = Program(net.program.ops, dtype=net.dtype, n_models=n_models)
+        program = replace(net.program, n_models=n_models)
         _check_program(program)
         state = net.backend.new_state(program, values, dropout_seeds)
         state.buffers[...] = net.state.buffers
@@ -317,8 +319,10 @@ class Ensemble:
             return self._model(range(len(self))[int(which)])
         members = np.arange(len(self))[which]
         program = self.program.select(members.tolist())
-        state = self.backend.new_state(program, self.state.parameters[members], self.state.dropout_seed[members])
-        state.buffers[...] = self.state.buffers[members]
+        to_numpy, asarray = self.backend.to_numpy, self.backend.asarray
+        values, seeds = to_numpy(self.state.parameters)[members], self.state.dropout_seed[members]
+        state = self.backend.new_state(program, values, seeds)
+        state.buffers[...] = asarray(to_numpy(self.state.buffers)[members])
         state.draws[...] = self.state.draws[members]
         layers = [layer.fresh_copy() for layer in self.layers]
         for layer in layers:
@@ -336,7 +340,8 @@ class Ensemble:
             if isinstance(layer, Dropout) and isinstance(layer.rate, tuple):
                 layer.rate = layer.rate[i]
         values = self.backend.to_numpy(self.state.parameters[i])
-        net = Sequential(*layers, dtype=self.dtype, seed=self.seeds[i], backend=self.backend, initial_values=values)
+        settings: dict[str, Any] = {"dtype": self.dtype, "backend": self.backend, "precision": self.program.precision}
+        net = Sequential(*layers, seed=self.seeds[i], initial_values=values, **settings)
         net.state.buffers[...] = self.state.buffers[i]
         net.state.dropout_seed, net.state.draws = int(self.state.dropout_seed[i]), int(self.state.draws[i])
         net.rng = _copied(self.generators[i])
@@ -374,7 +379,7 @@ class Ensemble:
         for other in ensembles:
             if _plain(other) != _plain(first) or other.backend is not first.backend:
                 raise ValueError(
-                    "concatenate expects ensembles of the same layers, dtype and backend; got others. "
+                    "concatenate expects ensembles of the same layers, dtype, precision and backend; got others. "
                     "Build them from one network."
                 )
         rates = [_joined(values) for values in zip(*(_rates(ensemble) for ensemble in ensembles), strict=True)]
@@ -383,13 +388,13 @@ class Ensemble:
             layer.rate = rate
         widths = [op.n_in for op in first.program.ops]
         ops = tuple(layer.lower(n, i) for i, (layer, n) in enumerate(zip(layers, widths, strict=True)))
-        program = Program(ops, dtype=first.dtype, n_models=sum(map(len, ensembles)))
+        program = replace(first.program, ops=ops, n_models=sum(map(len, ensembles)))
         joined = {
-            name: np.concatenate([getattr(ensemble.state, name) for ensemble in ensembles])
+            name: np.concatenate([first.backend.to_numpy(getattr(ensemble.state, name)) for ensemble in ensembles])
             for name in ("parameters", "buffers", "draws", "dropout_seed")
         }
         state = first.backend.new_state(program, joined["parameters"], joined["dropout_seed"])
-        state.buffers[...], state.draws[...] = joined["buffers"], joined["draws"]
+        state.buffers[...], state.draws[...] = first.backend.asarray(joined["buffers"]), joined["draws"]
         seeds = [seed for ensemble in ensembles for seed in ensemble.seeds]
         generators = [_copied(rng) for ensemble in ensembles for rng in ensemble.generators]
         made = cls._of(layers, program, state, first.backend, seeds, generators)
@@ -413,13 +418,15 @@ class Ensemble:
         """Number of trained parameters of each model."""
         return self.program.n_parameters
 
-    def to(self, backend: str | Backend) -> Ensemble:
-        """Move the models to another backend; return them. The optimizer's memory stays behind."""
+    def to(self, backend: str | Backend, precision: str | None = None) -> Ensemble:
+        """Move the models to another backend; return them. See ``Sequential.to``."""
         place, old = get_backend(backend), self.state
+        chosen = checked_precision(self.program.precision if precision is None else precision, self.dtype, place)
         state = place.new_state(self.program, self.backend.to_numpy(old.parameters), old.dropout_seed)
         state.buffers[...] = place.asarray(self.backend.to_numpy(old.buffers))
         state.draws[...] = old.draws
         self.backend, self.state, self._optimizer, self._plans = place, state, None, {}
+        self.program = replace(self.program, precision=chosen)
         return self
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -445,7 +452,7 @@ class Ensemble:
         """Return the plan that trains these models on targets like ``y``."""
         spec = loss.lower(self.program.ops, index_target=y.ndim == 1)
         updates = None if optimizer is None else optimizer.lower()
-        program = Program(self.program.ops, spec, updates, self.dtype, batch_size, len(self))
+        program = replace(self.program, loss=spec, optimizer=updates, batch_size=batch_size)
         _check_program(program)
         return self._plan(program)
 
@@ -563,4 +570,4 @@ def _plain(ensemble: Ensemble) -> tuple[Any, ...]:
         (type(op), op.n_in, op.n_out, getattr(op, "kind", ""), getattr(op, "alpha", 0), getattr(op, "bias", 0))
         for op in ensemble.program.ops
     ]
-    return (*ops, ensemble.dtype)
+    return (*ops, ensemble.dtype, ensemble.program.precision)

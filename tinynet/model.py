@@ -6,13 +6,14 @@ import math
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from tinynet.arrays import as_real_array_anywhere, as_samples, numpy_namespace
-from tinynet.assembly import checked_dtype, checked_layers, values_of, widths
+from tinynet.assembly import checked_dtype, checked_layers, checked_precision, values_of, widths
 from tinynet.backends import get_backend
 from tinynet.backends.base import Array, Backend, Granularity, Plan, State, on_backend
 from tinynet.backends.loop import LoopPlan
@@ -26,7 +27,7 @@ from tinynet.layers import Normalize
 from tinynet.losses import Loss, get_loss
 from tinynet.metrics import Metric, get_metrics
 from tinynet.optimizers import Optimizer, get_optimizer
-from tinynet.program import LossSpec, Program, Specialize
+from tinynet.program import LossSpec, Precision, Program, Specialize
 from tinynet.schedules import is_own
 from tinynet.summary import as_html, as_text
 from tinynet.trainer import Trainer
@@ -54,6 +55,11 @@ class Sequential:
         ``TINYNET_BACKEND``'s.
     device : int, optional
         The number of the GPU, from 0: ``backend="gpu", device=1`` is ``backend="gpu:1"``.
+    precision : {"float32", "tf32", "bf16"}
+        What the factors of the matrix products may be rounded to, for tensor cores to multiply: TF32 keeps 10 bits of
+        mantissa of 23, bfloat16 keeps 7. Sums, weights, losses and updates stay float32. For large float32 networks on
+        a GPU of compute capability 8.0 or higher. It is a setting of the computation and not of the weights: files do
+        not hold it, ``clone`` and ``to`` keep it.
 
     Attributes
     ----------
@@ -83,16 +89,18 @@ class Sequential:
         backend: str | Backend | None = None,
         initial_values: ArrayLike | None = None,
         device: int | None = None,
+        precision: str = "float32",
     ) -> None:
         self.layers = checked_layers(layers)
         self.dtype = checked_dtype(dtype)
         widths_in = widths(self.layers)
         ops = tuple(layer.lower(n, i) for i, (layer, n) in enumerate(zip(self.layers, widths_in, strict=True)))
-        self.program = Program(ops, dtype=self.dtype)
+        self.backend = get_backend(backend, device)
+        chosen = checked_precision(precision, self.dtype, self.backend)
+        self.program = Program(ops, dtype=self.dtype, precision=chosen)
         self._normalizers = [layer for layer in self.layers if isinstance(layer, Normalize)]
         self.seed = seed
         self.rng = np.random.default_rng(seed)
-        self.backend = get_backend(backend, device)
         if initial_values is None:
             initial_values = np.concatenate([values_of(layer, self.rng) for layer in self.layers])
         dropout_seed = int(self.rng.integers(0, 2**63))
@@ -273,7 +281,7 @@ class Sequential:
         chosen = get_loss(self.loss if loss is None else loss)  # type: ignore[arg-type]
         data = self._data(x, y, chosen, sample_weight)
         self._require_adapted()
-        program = Program(self.program.ops, self._loss_spec(chosen, data.y), None, self.dtype)
+        program = replace(self.program, loss=self._loss_spec(chosen, data.y))
         plan = self._plan(program, "epoch", data.streamed)
         figures = {"loss": plan.evaluate(self.state, data.x, data.y, data.weight)}
         named = get_metrics(metrics)
@@ -371,7 +379,7 @@ class Sequential:
     def _apply(self, optimizer: Optimizer) -> None:
         """Make one update; see ``Optimizer.step``."""
         self.prepare_optimizer(optimizer)
-        program = Program(self.program.ops, None, optimizer.lower(), self.dtype)
+        program = replace(self.program, optimizer=optimizer.lower())
         plan = self._plan(program, "step")
         assert isinstance(plan, LoopPlan)
         plan.update(self.state, float(optimizer.learning_rate))  # type: ignore[arg-type]
@@ -516,25 +524,43 @@ class Sequential:
 
         return export_c(self, path, name, dtype)
 
-    def to(self, backend: str | Backend, device: int | None = None) -> Sequential:
-        """Move the model to another backend, or another GPU; return it. The optimizer's memory stays behind."""
+    @property
+    def precision(self) -> Precision:
+        """What the factors of the matrix products may be rounded to; ``to`` changes it."""
+        return self.program.precision
+
+    def to(self, backend: str | Backend, device: int | None = None, precision: str | None = None) -> Sequential:
+        """Move the model to another backend, or another GPU; return it. The optimizer's memory stays behind.
+
+        Parameters
+        ----------
+        backend, device, precision
+            As for ``Sequential``; without ``precision``, the model keeps its own.
+
+        Raises
+        ------
+        ValueError
+            If that backend cannot multiply in this precision; the model stays where it is.
+        """
         place = get_backend(backend, device)
+        chosen = checked_precision(self.precision if precision is None else precision, self.dtype, place)
         old, values, buffers = self.state, self.flat_parameters(), self.backend.to_numpy(self.state.buffers)
         state = place.new_state(self.program, values, old.dropout_seed)
         state.buffers, state.draws = place.asarray(buffers), old.draws
-        self.backend, self._optimizer = place, None
+        self.backend, self._optimizer, self.program = place, None, replace(self.program, precision=chosen)
         self._hold(state)
         return self
 
     @on_backend
-    def clone(self, dtype: DTypeLike | None = None) -> Sequential:
-        """Return a model of its own with the same layers and weights, in another dtype if one is given."""
+    def clone(self, dtype: DTypeLike | None = None, precision: str | None = None) -> Sequential:
+        """Return a model of its own with the same layers and weights, in another dtype or precision if one is given."""
         layers = [layer.fresh_copy() for layer in self.layers]
         other = Sequential(
             *layers,
             dtype=self.dtype if dtype is None else dtype,
             backend=self.backend,
             initial_values=self.flat_parameters(),
+            precision=self.precision if precision is None else precision,
         )
         other.state.buffers[...] = self.backend.asarray(self.state.buffers, other.dtype)
         other.state.dropout_seed, other.state.draws = self.state.dropout_seed, self.state.draws
@@ -553,7 +579,8 @@ class Sequential:
 
     def __repr__(self) -> str:
         layers = ", ".join(repr(layer) for layer in self.layers)
-        return f"Sequential({layers}, dtype={self.dtype!r}, backend={self.backend.name!r})"
+        precision = "" if self.precision == "float32" else f", precision={self.precision!r}"
+        return f"Sequential({layers}, dtype={self.dtype!r}, backend={self.backend.name!r}{precision})"
 
     # -- parts -------------------------------------------------------------------------------------------------------
 
@@ -569,7 +596,7 @@ class Sequential:
     ) -> Plan:
         """Return the plan that trains this model on targets like ``y``; see ``Backend.plan`` and ``Program``."""
         spec, update = self._loss_spec(loss, y), optimizer.lower()
-        program = Program(self.program.ops, spec, update, self.dtype, batch_size, specialize=specialize)
+        program = replace(self.program, loss=spec, optimizer=update, batch_size=batch_size, specialize=specialize)
         own = [*program.own_settings, *["learning rate"] * is_own(optimizer.learning_rate)]
         if own:
             raise ValueError(

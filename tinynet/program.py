@@ -14,6 +14,11 @@ from typing import Any, Literal
 
 Shape = tuple[int, ...]
 Specialize = Literal["sizes", "kind", "nothing"]
+Precision = Literal["float32", "tf32", "bf16"]
+
+PRECISIONS: tuple[Precision, ...] = ("float32", "tf32", "bf16")
+"""What the factors of matrix products may be rounded to: nothing less than the model's dtype, TF32 with 10 bits of
+mantissa, bfloat16 with 7. Sums, results, weights and updates keep the model's dtype."""
 
 Setting = float | tuple[float, ...]
 """A number; in a program of many models one for all of them, or one for each."""
@@ -178,6 +183,8 @@ class Program:
     specialize : {"sizes", "kind", "nothing"}
         What is worth compiling for it, where a backend compiles: a function with all sizes in it, one for all networks
         of this kind, or nothing, because the training is over before that.
+    precision : {"float32", "tf32", "bf16"}
+        What the factors of matrix products may be rounded to; "float32" is the full precision of ``dtype``.
 
     Examples
     --------
@@ -193,6 +200,7 @@ class Program:
     batch_size: int | None = None
     n_models: int | None = None
     specialize: Specialize = "sizes"
+    precision: Precision = "float32"
 
     @property
     def n_in(self) -> int:

@@ -40,7 +40,8 @@ class Case:
         """What is equal for cases that can be trained together: all but the numbers that each model may have own."""
         ops = tuple(replace(op, rate=0.0) if isinstance(op, DropoutOp) else op for op in self.net.program.ops)
         fit = tuple(sorted(self.fit.items()))
-        return ops, self.net.dtype, self.net.backend.name, _form(self.loss), _form(self.optimizer), fit
+        place = self.net.dtype, self.net.precision, self.net.backend.name
+        return ops, *place, _form(self.loss), _form(self.optimizer), fit
 
     @property
     def description(self) -> str:
@@ -49,7 +50,10 @@ class Case:
         held = [*initial, self.net.backend.to_numpy(self.net.state.buffers)]
         digest = hashlib.sha256(b"".join(np.ascontiguousarray(values).tobytes() for values in held)).hexdigest()[:16]
         layers = ", ".join(map(repr, self.net.program.ops))
-        return f"{layers}; {self.net.dtype}; {self.loss!r}; {self.optimizer!r}; {self.fit!r}; values {digest}"
+        precision = "" if self.net.precision == "float32" else f" in {self.net.precision}"
+        return (
+            f"{layers}; {self.net.dtype}{precision}; {self.loss!r}; {self.optimizer!r}; {self.fit!r}; values {digest}"
+        )
 
 
 @dataclass(frozen=True)

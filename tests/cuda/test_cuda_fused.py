@@ -297,7 +297,7 @@ def test_the_tier_follows_the_sizes(cp: ModuleType) -> None:
     assert tier([4, 5, 3], 10, 100_000) == "registers"
     assert tier([64, 64, 64], 10, 100_000) == "persistent"
     assert tier([784, 256, 10], 128) == "graph"
-    assert tier([784, 2048, 2048, 10], 1024) == "loop"
+    assert tier([784, 2048, 2048, 10], 1024) == "large"
     assert tier([4, 32, 16, 4], 10_000) == "spread"
     assert tier([784, 256, 10], 128, 1000) == "loop"
 

@@ -202,7 +202,7 @@ def test_missing_libraries_are_an_error_with_the_extra_that_brings_them(
     if what == "runtime":
         monkeypatch.setattr(cp.cuda.runtime, "getDeviceCount", fail)
     elif what == "cublas":
-        monkeypatch.setattr(cp, "matmul", fail)
+        monkeypatch.setattr(cp.cuda.cublas, "gemmEx", fail)
     else:
         from tinynet_kernels.cuda import loading
 
@@ -215,8 +215,8 @@ def test_missing_libraries_are_an_error_with_the_extra_that_brings_them(
 def test_a_device_that_computes_nonsense_is_not_used(
     gpu: str, machine: Machine, cp: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cp, "matmul", lambda a, b, out: out.fill(8.0))
-    unavailable(r"expects 3 \* 3 to be 9 on GPU 0; got \[\[9.0\], \[8.0\]\]")
+    monkeypatch.setattr(cp.cuda.cublas, "gemmEx", lambda *arguments: None)
+    unavailable(r"expects 3 \* 3 to be 9 on GPU 0; got \[\[9.0\], \[nan\]\]")
 
 
 def test_two_cupys_are_an_error_that_names_both(gpu: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from tinynet.arrays import numpy_namespace
-from tinynet.program import Program, Shape
+from tinynet.program import Precision, Program, Shape
 
 Array = Any
 """An array of the backend: ``numpy.ndarray``, or ``cupy.ndarray`` on the GPU."""
@@ -199,6 +199,24 @@ class Backend(ABC):
     @abstractmethod
     def synchronize(self) -> None:
         """Wait until all work that was handed over is done."""
+
+    def check_precision(self, precision: Precision) -> None:
+        """Make sure that products can be computed in a precision here.
+
+        Raises
+        ------
+        ValueError
+            If they cannot; nothing is computed in another precision in silence.
+        """
+        if precision != "float32":
+            raise ValueError(
+                f"precision={precision!r} needs the GPU backend; got the backend {self.name!r}, which multiplies in "
+                "the model's dtype. Leave precision out (or pass precision='float32'), or use backend='gpu'."
+            )
+
+    def kernels_for(self, program: Program) -> Any:
+        """Return the kernels, with products in the precision of a program."""
+        return self.kernels
 
     def using_threads(self, n: int | None) -> AbstractContextManager[None]:
         """Return a context in which matrix products use ``n`` threads; None leaves what is in force."""

@@ -10,14 +10,14 @@ import importlib
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from tinynet.arrays import is_cupy
-from tinynet.backends import cupy_environment
+from tinynet.backends import cupy_environment, cupy_tiers
 from tinynet.backends.base import Array, Backend, Granularity, Plan
 from tinynet.backends.cupy_memory import in_units, storable
 from tinynet.backends.cupy_plan import CuPyLoopPlan
@@ -25,10 +25,13 @@ from tinynet.backends.members import MembersPlan
 from tinynet.backends.numpy import slow_reason
 from tinynet.checks import whole
 from tinynet.errors import DeviceMemoryError
-from tinynet.program import Program, Shape
+from tinynet.program import Precision, Program, Shape
 
 DATA_SHARE = 0.5
 """Share of the free memory that the data of one call may take: the rest is for activations and predictions."""
+
+TENSOR_CORES = 80
+"""Compute capability, times ten, of the first GPUs that multiply in TF32 and bfloat16."""
 
 CUDA_MEMORY = (2, 13)
 """DLPack's numbers for memory that a GPU reads: its own, and managed."""
@@ -179,15 +182,35 @@ class CuPyBackend(Backend):
         """Return a plan for the program."""
         from tinynet.backends.cupy_fused import fused_plan
 
+        self.check_precision(program.precision)
+        cupy_tiers.check_precision(program.precision)
         reason = slow_reason(program, granularity) or _not_fused(program)
-        if streamed:
-            reason = "data in host memory, which go up in chunks"
-        fused = fused_plan(program, self) if reason is None else None
+        if reason is None and cupy_tiers.wanted() == "loop":
+            reason = f"{cupy_tiers.ENVIRONMENT}=loop"
+        # Streamed data are trained on as resident ones are, so that the results have the same bits.
+        folded = reason is None
+        # The fused kernels multiply in the model's dtype.
+        fused = fused_plan(program, self) if folded and not streamed and program.precision == "float32" else None
         if fused is not None:
             return fused
         if program.n_models is not None:
             return MembersPlan(program, self, granularity)
-        return CuPyLoopPlan(program, self, reason or "products by cuBLAS")
+        return CuPyLoopPlan(program, self, "data in host memory, which go up in chunks" if streamed else reason, folded)
+
+    def check_precision(self, precision: Precision) -> None:
+        """Make sure that this device has tensor cores for a precision; see ``Backend.check_precision``."""
+        with self.namespace.cuda.Device(self.device) as device:
+            capability = device.compute_capability
+        if precision != "float32" and int(capability) < TENSOR_CORES:
+            raise ValueError(
+                f"precision={precision!r} needs a GPU of compute capability 8.0 or higher; got GPU {self.device}, "
+                f"which has {capability[:-1]}.{capability[-1]}. Leave precision out, or use another GPU, as device=1."
+            )
+
+    def kernels_for(self, program: Program) -> Any:
+        """Return the kernels, with products in the precision of a program, and descent folded into them."""
+        functions = {name: getattr(self.kernels, name) for name in self.kernels.__all__}
+        return SimpleNamespace(**functions | self.kernels.linear.in_precision(program.precision))
 
     # -- what `tinynet info` tells -----------------------------------------------------------------------------------
 

@@ -78,7 +78,7 @@ def check_libraries(cupy: ModuleType, device: int) -> None:
             a = cupy.asarray([[3.0]], dtype="float32")
             squared, product = cupy.empty_like(a), cupy.empty_like(a)
             kernels.multiply(a, a, squared)
-            cupy.matmul(a, a, out=product)
+            kernels.linear_forward(a, a, None, product)
             results = cupy.concatenate([squared, product]).get().tolist()
         except failures as error:
             raise BackendUnavailableError(_libraries_problem(error)) from error

@@ -21,7 +21,7 @@ from tinynet_kernels.network import Layer, Loss, Network, Optimizer
 
 from tinynet.backends.base import Array, FloatArray, Members, Plan, State, on_backend
 from tinynet.backends.cupy_plan import CuPyLoopPlan
-from tinynet.backends.cupy_tiers import Case, Tier, choose, wanted
+from tinynet.backends.cupy_tiers import LARGE, Case, Tier, choose, wanted
 from tinynet.backends.lowering import layers_of, loss_of, lower
 from tinynet.backends.members import MembersPlan
 from tinynet.program import Op, Program
@@ -35,7 +35,7 @@ TRAININGS: dict[str, type[Training]] = {
     "spread": SpreadTraining,
     "graph": GraphTraining,
 }
-"""What trains in each tier of ``cupy_tiers.TIERS``."""
+"""What trains in each tier of ``cupy_tiers.TIERS`` but the large one, which is a ``CuPyLoopPlan``."""
 
 _NO_LOSS = Loss("mse", 0.0, True, 1.0)
 _NO_OPTIMIZER = Optimizer("sgd", (0.0, 0.0, 0.0))
@@ -168,14 +168,14 @@ def fused_plan(program: Program, backend: CuPyBackend) -> Plan | None:
     """Return a fused plan for a program without user code; None if it is better run kernel by kernel."""
     many = program.n_models is not None
     tier = None
-    if wanted() == "loop":
+    if wanted() in ("loop", LARGE.name):
         return None
     if program.loss is not None and program.optimizer is not None:
         network = lower(program, weighted=True, ordered=True)
         # Without a batch size, all samples are one batch; that they are many is a guess.
         batch = program.batch_size or 1 << 16
         tier = choose(Case(network, program.n_models or 1, batch, limits_of(backend)))
-        if tier is None:
+        if tier is None or tier is LARGE:
             return None
     return CuPyFusedEnsemblePlan(program, backend, tier) if many else CuPyFusedPlan(program, backend, tier)
 

@@ -101,6 +101,14 @@ def _has_parameters(case: Case) -> bool:
     return case.n_parameters > 0
 
 
+LARGE = Tier(
+    "large",
+    "products by cuBLAS, one pass for all that lies between",
+    lambda case: case.n_models == 1,
+    lambda case: True,
+)
+"""The only one with products in TF32 and bfloat16. It takes one model of any size."""
+
 TIERS: tuple[Tier, ...] = (
     Tier(
         "registers",
@@ -134,10 +142,37 @@ TIERS: tuple[Tier, ...] = (
         lambda case: _has_parameters(case) and case.n_models == 1 and graph_shape(case.network, case.batch) is not None,
         _launches_count,
     ),
+    LARGE,
 )
-"""Best first. What no tier takes runs kernel by kernel ("loop")."""
+"""Best first. Many models that fit none train one after the other, each in a tier of its own."""
 
 NAMES = (*(tier.name for tier in TIERS), "loop")
+"""What ``TINYNET_GPU_TIER`` may ask for: "loop" is kernel by kernel, with an update apart from the products."""
+
+IN_PRECISION = {"tf32": "cuBLAS in TF32", "bf16": "cuBLAS in bfloat16"}
+"""What descriptions say of products whose factors may be rounded, by precision."""
+
+
+def described(reason: str | None, precision: str) -> str:
+    """Return the description of a plan that computes products by cuBLAS.
+
+    Parameters
+    ----------
+    reason : str or None
+        Why the program runs kernel by kernel; None: because it is large.
+    precision : {"float32", "tf32", "bf16"}
+
+    Examples
+    --------
+    >>> described(None, "tf32")
+    'large: cuBLAS in TF32, one pass for all that lies between'
+    >>> described("custom layer Foo", "bf16")
+    'loop: custom layer Foo; cuBLAS in bfloat16'
+    """
+    how = IN_PRECISION.get(precision)
+    if reason is not None:
+        return f"loop: {reason}" + (f"; {how}" if how else "")
+    return f"large: {LARGE.what.replace('products by cuBLAS', how) if how else LARGE.what}"
 
 
 def wanted() -> str | None:
@@ -150,6 +185,22 @@ def wanted() -> str | None:
     """
     name = os.environ.get(ENVIRONMENT, "").strip().lower()
     return member(ENVIRONMENT, name, NAMES) if name else None
+
+
+def check_precision(precision: str) -> None:
+    """Make sure that the tier that is asked for, if one is, can compute in a precision.
+
+    Raises
+    ------
+    ValueError
+        If ``TINYNET_GPU_TIER`` asks for one that multiplies in the model's dtype.
+    """
+    name = wanted()
+    if precision != "float32" and name not in (None, LARGE.name, "loop"):
+        raise ValueError(
+            f"{ENVIRONMENT}={name} asks for a tier whose products are the model's dtype; got precision={precision!r}, "
+            f"which needs cuBLAS. Unset the variable, use {ENVIRONMENT}=large, or leave precision out."
+        )
 
 
 def choose(case: Case) -> Tier | None:

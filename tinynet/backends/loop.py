@@ -26,7 +26,7 @@ class Chain:
     """A sequence of stages together with where their parameters lie."""
 
     def __init__(self, program: Program, n_ops: int, backend: Backend) -> None:
-        self.stages = stages_of(program.ops[:n_ops], backend, program.dtype)
+        self.stages = stages_of(program, n_ops, backend)
         self._layouts: list[tuple[Any, Any]] = []
         position = 0
         for stage in self.stages:
@@ -83,7 +83,7 @@ class LoopPlan(Plan):
         members: Members | None = None,
     ) -> NDArray[np.float64]:
         """Train; see ``Plan.run``."""
-        loss, optimizer = _required(self.program)
+        loss, _ = _required(self.program)
         n_visits = len(x) if order is None else order.shape[1]
         cuts = _cut(n_visits, self.program.batch_size or n_visits)
         order = self._placed(order, x)
@@ -94,14 +94,13 @@ class LoopPlan(Plan):
             # The losses of an epoch stay where they were computed until its end: a GPU is not waited for before.
             values = self.backend.empty((len(cuts),), "float64")
             squares = self.backend.empty((len(cuts), n_squares), "float64")
-            strengths = np.empty(len(cuts))
+            strengths = np.zeros(len(cuts))
             batches = self._batches(x, y, sample_weight, None if order is None else order[epoch], cuts)
-            for update, (xb, yb, wb) in enumerate(batches):
-                self._forward_backward(bound, state, xb, yb, wb, values[update : update + 1])
+            for update, batch in enumerate(batches):
                 if loss.l2:
-                    strengths[update] = self._strength(len(xb), wb)
-                    self._penalize(bound, strengths[update], squares[update])
-                self._update(state, optimizer, float(rates[min(update, len(rates) - 1)]))
+                    strengths[update] = self._strength(len(batch[0]), batch[2])
+                value, rate = values[update : update + 1], float(rates[min(update, len(rates) - 1)])
+                self._learn(bound, state, batch, rate, value, (strengths[update], squares[update]))
             total = loss.report * self.backend.to_numpy(values)
             if loss.l2:
                 total = total + 0.5 * strengths * self.backend.to_numpy(squares).sum(axis=1)
@@ -252,12 +251,25 @@ class LoopPlan(Plan):
         self.backend.kernels.gather_rows(source, index, out)
         return out
 
+    def _learn(
+        self, bound: Bound, state: State, batch: Batch, rate: float, value: Array, penalty: tuple[float, Array]
+    ) -> None:
+        """Make one update; write the loss of the batch to ``value`` and the squares of the weights to the penalty's."""
+        loss, optimizer = _required(self.program)
+        self._forward_backward(bound, state, *batch, value)
+        if loss.l2:
+            self._penalize(bound, *penalty)
+        self._update(state, optimizer, rate)
+
     def _forward_backward(
         self, bound: Bound, state: State, x: Array, y: Array, weight: Array | None, value: Array
     ) -> None:
         """Fill ``state.gradients``; write the loss of a batch to ``value``, a float64 array of one element."""
-        d_prediction = self._loss(_forward(bound, x, state), y, weight, value)
-        _backward(bound, d_prediction, need_dx=False)
+        _backward(bound, self._d_loss(bound, state, x, y, weight, value), need_dx=False)
+
+    def _d_loss(self, bound: Bound, state: State, x: Array, y: Array, weight: Array | None, value: Array) -> Array:
+        """Go forward in training; return the gradient of the loss by the prediction (or the logits)."""
+        return self._loss(_forward(bound, x, state), y, weight, value)
 
     def _strength(self, rows: int, weight: Array | None) -> float:
         """Return what the squares of the weights are multiplied by, doubled, for a batch."""

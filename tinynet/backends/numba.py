@@ -22,6 +22,7 @@ class NumbaBackend(HostBackend):
         from tinynet.backends.fused import FusedForward, FusedPlan
         from tinynet.backends.lanes import LanesPlan, fits
 
+        self.check_precision(program.precision)
         reason = slow_reason(program, granularity)
         trains = program.loss is not None and program.optimizer is not None
         if program.n_models is not None:

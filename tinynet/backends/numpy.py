@@ -54,6 +54,7 @@ class HostBackend(Backend):
 
     def plan(self, program: Program, *, granularity: Granularity = "epoch", streamed: bool = False) -> Plan:
         """Return a plan for the program."""
+        self.check_precision(program.precision)
         if program.n_models is not None:
             return MembersPlan(program, self, granularity)
         return LoopPlan(program, self, slow_reason(program, granularity) or self.reason)

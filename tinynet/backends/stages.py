@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tinynet.arrays import numpy_namespace
-from tinynet.program import ActivationOp, CustomOp, DropoutOp, LinearOp, NormalizeOp, Op
+from tinynet.program import ActivationOp, CustomOp, DropoutOp, LinearOp, NormalizeOp, Program
 
 if TYPE_CHECKING:
     from tinynet.backends.base import Array, Backend, State
@@ -35,7 +34,7 @@ class Stage(ABC):
     n_ops = 1
 
     def __init__(self, backend: Backend, dtype: str) -> None:
-        self.kernels: ModuleType = backend.kernels
+        self.kernels: Any = backend.kernels
         self._empty: Callable[..., Array] = backend.empty
         self._dtype = dtype
         self._scratch: dict[str, Array] = {}
@@ -59,8 +58,9 @@ class Stage(ABC):
 class LinearStage(Stage):
     """``y = f(x @ w + b)``."""
 
-    def __init__(self, op: LinearOp, activation: ActivationOp | None, backend: Backend, dtype: str) -> None:
-        super().__init__(backend, dtype)
+    def __init__(self, op: LinearOp, activation: ActivationOp | None, backend: Backend, program: Program) -> None:
+        super().__init__(backend, program.dtype)
+        self.kernels = backend.kernels_for(program)
         self.op, self.activation = op, activation
         self.n_ops = 1 if activation is None else 2
         self._keep_z = activation is not None and activation.kind in self.kernels.READS_Z
@@ -79,15 +79,29 @@ class LinearStage(Stage):
         return y
 
     def backward(self, dy: Array, own: Own, need_dx: bool) -> Array:
-        dz = dy
-        if self.activation is not None:
-            dz = self.scratch("dz", len(dy), self.op.n_out)
-            kind, alpha = self.activation.kind, self.activation.alpha
-            self.kernels.activation_backward(kind, self._z, self._y, dy, dz, alpha)
+        dz = self._through_activation(dy)
         dw, db = own.gradients if self.op.bias else (*own.gradients, None)
         dx = self.scratch("dx", len(dy), self.op.n_in) if need_dx else None
         self.kernels.linear_backward(self._x, own.parameters[0], dz, dw, db, dx)
         return dx
+
+    def descend(self, dy: Array, own: Own, need_dx: bool, rate: float) -> Array:
+        """Do what ``backward`` does, but take a step of gradient descent with the weight in place of its gradient.
+
+        For kernels that have ``linear_descent``. The gradient of the bias is left for the caller.
+        """
+        dz, db = self._through_activation(dy), own.gradients[1] if self.op.bias else None
+        dx = self.scratch("dx", len(dy), self.op.n_in) if need_dx else None
+        self.kernels.linear_descent(self._x, own.parameters[0], dz, db, dx, rate)
+        return dx
+
+    def _through_activation(self, dy: Array) -> Array:
+        if self.activation is None:
+            return dy
+        dz = self.scratch("dz", len(dy), self.op.n_out)
+        kind, alpha = self.activation.kind, self.activation.alpha
+        self.kernels.activation_backward(kind, self._z, self._y, dy, dz, alpha)
+        return dz
 
 
 class ActivationStage(Stage):
@@ -198,8 +212,9 @@ _STAGES: dict[type, Callable[[Any, Backend, str], Stage]] = {
 }
 
 
-def stages_of(ops: tuple[Op, ...], backend: Backend, dtype: str) -> list[Stage]:
-    """Chain the stages for the ops; a linear op takes the activation after it along."""
+def stages_of(program: Program, n_ops: int, backend: Backend) -> list[Stage]:
+    """Chain the stages for the first ops of a program; a linear op takes the activation after it along."""
+    ops = program.ops[:n_ops]
     stages: list[Stage] = []
     position = 0
     while position < len(ops):
@@ -207,8 +222,8 @@ def stages_of(ops: tuple[Op, ...], backend: Backend, dtype: str) -> list[Stage]:
         if isinstance(op, LinearOp):
             following = ops[position + 1] if position + 1 < len(ops) else None
             activation = following if isinstance(following, ActivationOp) else None
-            stages.append(LinearStage(op, activation, backend, dtype))
+            stages.append(LinearStage(op, activation, backend, program))
         else:
-            stages.append(_STAGES[type(op)](op, backend, dtype))
+            stages.append(_STAGES[type(op)](op, backend, program.dtype))
         position += stages[-1].n_ops
     return stages

@@ -49,7 +49,7 @@ def linear_activation_forward(
 
 
 def in_precision(precision: str) -> dict[str, Callable[..., None]]:
-    """Return the functions of the affine map by name, with their products in a precision.
+    """Return the functions of the affine map by name, and ``linear_descent``, with their products in a precision.
 
     Parameters
     ----------
@@ -60,6 +60,7 @@ def in_precision(precision: str) -> dict[str, Callable[..., None]]:
         "linear_forward": partial(_forward, precision),
         "linear_backward": partial(_backward, precision),
         "linear_activation_forward": partial(_activation_forward, precision),
+        "linear_descent": partial(linear_descent, precision),
     }
 
 
@@ -71,9 +72,8 @@ def linear_descent(
     db: DeviceArray | None,
     dx: DeviceArray | None,
     rate: float,
-    keep: float,
 ) -> None:
-    """Backward pass and a step of gradient descent for the weight: ``w = keep * w - rate * x.T @ dy``.
+    """Backward pass and a step of gradient descent for the weight: ``w -= rate * x.T @ dy``.
 
     The gradient of the weight is never written: the product adds to the weight itself.
 
@@ -88,14 +88,14 @@ def linear_descent(
         Overwritten with the gradient of the bias.
     dx : (n_samples, n_in) array or None
         Overwritten.
-    rate, keep : float
-        The learning rate, and what weight decay leaves of a weight.
+    rate : float
+        The learning rate. Weight decay has no place here: ``1 - rate * decay`` would be rounded to the dtype first.
     """
     if dx is not None:
         product(dy, w.T, dx, precision)
     if db is not None:
         sum_rows(dy, db)
-    product(x.T, dy, w, precision, alpha=-rate, beta=keep)
+    product(x.T, dy, w, precision, alpha=-rate, beta=1.0)
 
 
 def _forward(precision: str, x: DeviceArray, w: DeviceArray, b: DeviceArray | None, y: DeviceArray) -> None:

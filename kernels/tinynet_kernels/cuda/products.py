@@ -1,8 +1,9 @@
 """Products of matrices by cuBLAS, each in a precision of its own.
 
-``cupy.matmul`` takes its precision from a setting of the whole process, which ``CUPY_TF32=1`` changes too, and which has
-no bfloat16 for float32 arrays: in CuPy 14.2, ``COMPUTE_TYPE_BF16`` leaves its products as they are. ``gemmEx`` takes the
-precision with each call. So no setting is touched, no thread disturbs another, and nothing has to be restored.
+``cupy.matmul`` takes its precision from a setting of the whole process, which ``CUPY_TF32=1`` changes too, and which
+has no bfloat16 for float32 arrays: in CuPy 14.2, ``COMPUTE_TYPE_BF16`` leaves its products as they are. ``gemmEx``
+takes the precision with each call. So no setting is touched, no thread disturbs another, and there is nothing to
+restore.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ cuBLAS may do better than it is allowed to: where it has no kernel for tensor co
 NVIDIA, cuBLAS documentation, ``cublasGemmEx`` and ``cublasComputeType_t``.
 """
 
-_TYPES = {_FLOAT32: runtime.CUDA_R_32F, _FLOAT64: runtime.CUDA_R_64F}
+_TYPES: dict[np.dtype[Any], int] = {_FLOAT32: runtime.CUDA_R_32F, _FLOAT64: runtime.CUDA_R_64F}
 
 
 class _Factors:

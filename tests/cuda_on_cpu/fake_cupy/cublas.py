@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 from .errors import CUBLASError, CUDADriverError
 from .machine import Allocation, current
+from .runtime import CUDA_R_32F, CUDA_R_64F
 from .streams import get_current_stream
 
 CUBLAS_OP_N, CUBLAS_OP_T = 0, 1
 CUBLAS_GEMM_DEFAULT = -1
 CUBLAS_COMPUTE_32F, CUBLAS_COMPUTE_64F = 68, 70
 CUBLAS_COMPUTE_32F_FAST_16BF, CUBLAS_COMPUTE_32F_FAST_TF32 = 75, 77
-CUDA_R_32F, CUDA_R_64F = 0, 1
 
 PUBLIC = (
     *("CUBLAS_OP_N", "CUBLAS_OP_T", "CUBLAS_GEMM_DEFAULT", "CUBLAS_COMPUTE_32F", "CUBLAS_COMPUTE_64F"),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 from typing import Any
 
-from .cublas import CUDA_R_32F, CUDA_R_64F
 from .device import SHARED_DEFAULT, SHARED_OPT_IN, Device
 from .errors import CUDARuntimeError
 from .machine import Queue, current
@@ -21,6 +20,7 @@ PUBLIC = (
 
 memcpyHostToHost, memcpyHostToDevice, memcpyDeviceToHost, memcpyDeviceToDevice, memcpyDefault = range(5)
 streamCaptureModeGlobal, streamCaptureModeThreadLocal, streamCaptureModeRelaxed = range(3)
+CUDA_R_32F, CUDA_R_64F = 0, 1
 is_hip = False
 
 
