@@ -193,3 +193,12 @@ def test_an_ensemble_trains_in_one_launch_as_it_does_on_numpy(cp: ModuleType) ->
         outcomes.append((np.array(history.history["loss"]), np.asarray(ensemble.predict(X))))
     for got, expected in zip(*outcomes, strict=True):
         np.testing.assert_allclose(got, expected, rtol=1e-10)
+
+
+def test_models_are_picked_and_joined_on_the_device(gpu: str) -> None:
+    layers = tn.Normalize(3).adapt(np.arange(12.0).reshape(4, 3)), tn.Linear(3, 2)
+    models = tn.Ensemble(tn.Sequential(*layers, dtype="float64", seed=1, backend=gpu), 3)
+    x = np.random.default_rng(2).normal(size=(5, 3))
+    every = models.predict(x)
+    np.testing.assert_array_equal(models[[2, 0]].predict(x), every[[2, 0]])
+    np.testing.assert_array_equal(tn.Ensemble.concatenate([models[1:], models[:1]]).predict(x), every[[1, 2, 0]])
