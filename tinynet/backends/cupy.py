@@ -17,10 +17,9 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from tinynet.arrays import is_cupy
-from tinynet.backends import cupy_environment, cupy_tiers
+from tinynet.backends import cupy_environment
 from tinynet.backends.base import Array, Backend, Granularity, Plan
 from tinynet.backends.cupy_memory import in_units, storable
-from tinynet.backends.cupy_plan import CuPyLoopPlan
 from tinynet.backends.members import MembersPlan
 from tinynet.backends.numpy import slow_reason
 from tinynet.checks import whole
@@ -180,7 +179,10 @@ class CuPyBackend(Backend):
 
     def plan(self, program: Program, *, granularity: Granularity = "epoch", streamed: bool = False) -> Plan:
         """Return a plan for the program."""
+        # These import CuPy, and this module must not: where there is none, it tells so.
+        from tinynet.backends import cupy_tiers
         from tinynet.backends.cupy_fused import fused_plan
+        from tinynet.backends.cupy_plan import CuPyLoopPlan
 
         self.check_precision(program.precision)
         cupy_tiers.check_precision(program.precision)
