@@ -59,7 +59,7 @@ class Prediction:
         not_finite = cupy.zeros(1, np.int32)
         own = np.int32(weight is not None and weight.ndim == 2)
         function = kernel("predict.cu", "evaluate", self.prelude)
-        weight = x if weight is None else weight  # CuPy cannot pass a null pointer; it is not read.
+        weight = x if weight is None else weight  # CuPy before 14 passes no null pointer; it is not read.
         arguments = (
             parameters,
             held,
