@@ -17,7 +17,7 @@ from tinynet.program import DropoutOp, LossSpec, OptimizerSpec, Program
 N, E = 19, 5
 RNG = np.random.default_rng(8)
 X, Y, LABELS = RNG.normal(size=(N, 3)), RNG.normal(size=(N, 2)), RNG.integers(0, 2, N)
-TIERS = ("registers", "persistent")
+TIERS = ("registers", "warp", "persistent")
 each_tier = pytest.mark.parametrize("tier", TIERS)
 
 

@@ -16,6 +16,7 @@ from tinynet_kernels.cuda.fused.training import (
     SpreadTraining,
     Training,
     Vectors,
+    WarpTraining,
 )
 from tinynet_kernels.network import Layer, Loss, Network, Optimizer
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 TRAININGS: dict[str, type[Training]] = {
     "registers": RegistersTraining,
+    "warp": WarpTraining,
     "persistent": PersistentTraining,
     "spread": SpreadTraining,
     "graph": GraphTraining,

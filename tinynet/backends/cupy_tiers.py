@@ -9,7 +9,16 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tinynet_kernels.cuda.fused.shapes import Limits, graph_shape, persistent_shape, registers_shape, spread_shape
+from tinynet_kernels.cuda.fused.shapes import (
+    WARPS_TOGETHER,
+    Limits,
+    graph_shape,
+    persistent_shape,
+    registers_shape,
+    spread_shape,
+    warp_shape,
+    warps_together,
+)
 from tinynet_kernels.network import Network
 
 from tinynet.checks import member
@@ -25,6 +34,18 @@ UPDATE_SECONDS = 4e-6
 
 BLOCKS_TOGETHER = 16
 """Blocks of a multiprocessor that train small networks without slowing one another. Estimate: 64 threads each."""
+
+WARP_ROWS = 16
+"""Fewest rows of a tile for which a warp for each model pays, and it takes as many warps as registers allow. Estimate,
+with P parameters, L layers and batches of B: an update is P B / 10 multiply-adds of a warp's lanes, half as many loads
+from shared memory, P / 32 updates of some 30 instructions, and 300 L more for indices, activations and barriers: 0.2 P B
++ P + 300 L, L times the tiles of a batch. A block of four warps repeats the last term in each of them, and loads twice
+as often, because its threads take 2 rows of a column where lanes take 8. Either way a multiprocessor has registers for
+12 warps, of which one has an instruction ready every 7 cycles: fewer than 3 warps' instructions in 2 cycles, so that
+idle warps are lost. Thus 12 models with a warp each train at 12 / (0.2 P B + P + 300 L), 3 with a block each at
+12 / (0.2 P B + P + 1200 L): for 8-16-16-1 and batches of 10 that is twice as fast, for 1,500 parameters 1.5 times. With
+room in shared memory for 8 only (an H100 has 28 kB for each) warps gain little and lose where P is above 1,500; 12 have
+19 kB each, which are 1,000 parameters with Adam. Tiles of 8 rows of a batch of 32 make 300 L four times as long."""
 
 BLOCK_FLOPS = 1e11
 """Floating-point operations a second of a single block. Estimate: a quarter of a multiprocessor's peak."""
@@ -83,6 +104,16 @@ def _registers_pay(case: Case) -> bool:
     return case.n_models >= 32 and case.batch * SAMPLE_SECONDS < UPDATE_SECONDS * waves
 
 
+def _warps_pay(case: Case) -> bool:
+    shape = warp_shape(case.network, case.n_models, case.batch, case.limits)
+    return (
+        shape is not None
+        and shape.moments_shared
+        and shape.rows >= min(case.batch, WARP_ROWS)
+        and warps_together(shape) >= WARPS_TOGETHER
+    )
+
+
 def _block_pays(case: Case) -> bool:
     seconds = 6 * case.n_parameters * case.batch / BLOCK_FLOPS
     return case.n_models > 1 or seconds <= BLOCK_SECONDS
@@ -117,6 +148,14 @@ TIERS: tuple[Tier, ...] = (
             _has_parameters(case) and registers_shape(case.network, case.n_models, case.batch, case.limits) is not None
         ),
         _registers_pay,
+    ),
+    Tier(
+        "warp",
+        "whole epochs in one launch, a warp for each model",
+        lambda case: (
+            _has_parameters(case) and warp_shape(case.network, case.n_models, case.batch, case.limits) is not None
+        ),
+        _warps_pay,
     ),
     Tier(
         "persistent",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import cupy
 import numpy as np
@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from tinynet_kernels._typing import DeviceArray
 from tinynet_kernels.cuda.fused.build import kernel
 from tinynet_kernels.cuda.fused.graphs import Repeated
-from tinynet_kernels.cuda.fused.prelude import numbers_of, prelude
-from tinynet_kernels.cuda.fused.shapes import Limits, persistent_shape, registers_shape, spread_shape
+from tinynet_kernels.cuda.fused.prelude import Shape, numbers_of, prelude
+from tinynet_kernels.cuda.fused.shapes import Limits, persistent_shape, registers_shape, spread_shape, warp_shape
 from tinynet_kernels.network import Loss, Network
 
 MAX_UPDATES, MAX_VISITS = 1 << 17, 1 << 20
@@ -124,9 +124,11 @@ class Training:
 class PersistentTraining(Training):
     """A block for each model."""
 
+    _cut: ClassVar[Callable[[Network, int, int, Limits], Shape | None]] = staticmethod(persistent_shape)
+
     def __init__(self, network: Network, n_models: int, batch: int, limits: Limits) -> None:
         super().__init__(network, n_models, batch, limits)
-        shape = persistent_shape(network, n_models, batch, limits)
+        shape = self._cut(network, n_models, batch, limits)
         if shape is None:
             raise ValueError(
                 f"a network must fit into {limits.shared_bytes} bytes of shared memory; this one does not."
@@ -136,13 +138,20 @@ class PersistentTraining(Training):
     def _launcher(self, vectors: Vectors, epochs: Epochs, losses: DeviceArray) -> Callable[[Any, Any], None]:
         arrays, sizes = self._arguments(vectors, epochs, losses)
         function = kernel("persistent.cu", "persistent", self.prelude)
-        grid, block = (len(epochs.members),), (self.shape.threads,)
-        models = (cupy.asarray(epochs.members), np.int64(self.n_models))
+        n_members, n_together = len(epochs.members), self.shape.models
+        grid, block = (-(-n_members // n_together),), (n_together * self.shape.threads,)
+        models = (cupy.asarray(epochs.members), np.int64(self.n_models), np.int64(n_members))
 
         def launch(first: Any, last: Any) -> None:
             function(grid, block, (*arrays, *models, *sizes, first, last), shared_mem=self.prelude.shared_bytes)
 
         return launch
+
+
+class WarpTraining(PersistentTraining):
+    """A warp for each model, several in a block."""
+
+    _cut = staticmethod(warp_shape)
 
 
 class RegistersTraining(Training):
