@@ -188,8 +188,14 @@ def test_no_result_depends_on_the_order_of_threads(tier: str, name: str, cp: Mod
     assert len(outcomes) == 1
 
 
-@pytest.mark.parametrize("tier", ["persistent"], indirect=True)
-@pytest.mark.parametrize("name", ["wide", "labels, clipped", "no layer first or last"])
+@pytest.mark.parametrize(
+    ("tier", "name"),
+    [
+        *(("persistent", name) for name in ("wide", "labels, clipped", "no layer first or last")),
+        ("warp", "no layer first or last"),
+    ],
+    indirect=["tier"],
+)
 def test_little_shared_memory_means_smaller_tiles(tier: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from tinynet.backends import cupy_fused
 

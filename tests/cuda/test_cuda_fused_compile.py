@@ -112,7 +112,10 @@ def test_fused_kernels_compile_without_spills(cp: ModuleType, machine: Machine, 
         for expression, usage in compiled.usage.items():
             assert usage.spill_bytes == 0, (architecture, expression)
             assert usage.stack_bytes == 0, (architecture, expression)
-            assert usage.registers * shape.threads * shape.models * shape.blocks <= REGISTERS, (architecture, expression)
+            assert usage.registers * shape.threads * shape.models * shape.blocks <= REGISTERS, (
+                architecture,
+                expression,
+            )
             assert usage.shared_bytes <= 24 * 1024, (architecture, expression)
 
 
@@ -128,3 +131,21 @@ def test_a_model_among_many_leaves_room_for_others(cp: ModuleType) -> None:
     assert alone.rows == 32
     assert among.blocks >= 2
     assert prelude(net, among).shared_bytes * among.blocks <= limits.shared_bytes
+
+
+def test_warps_leave_room_for_a_dozen_models(cp: ModuleType) -> None:
+    from tinynet_kernels.cuda.fused import shapes
+    from tinynet_kernels.cuda.fused.prelude import prelude
+
+    limits, net = shapes.Limits(232_448, 132), network(SMALL, "mse", ADAM)
+    small = shapes.warp_shape(net, 10_000, 32, limits)
+    assert small is not None
+    assert (small.rows, shapes.warps_together(small)) == (32, 12)
+    assert (prelude(net, small).shared_bytes + shapes.SPARE_BYTES) * small.blocks <= limits.shared_bytes
+    few = shapes.warp_shape(net, 300, 32, limits)
+    assert few is not None
+    assert shapes.warps_together(few) == 3  # 300 on 132 multiprocessors.
+    deep = shapes.warp_shape(network(DEEP, "mse", ADAM), 10_000, 32, limits)
+    assert deep is not None
+    assert shapes.warps_together(deep) < 12
+    assert shapes.warp_shape(network(DEEP, "mse", ADAM), 1, 32, shapes.Limits(16_384, 132)) is None

@@ -36,16 +36,19 @@ BLOCKS_TOGETHER = 16
 """Blocks of a multiprocessor that train small networks without slowing one another. Estimate: 64 threads each."""
 
 WARP_ROWS = 16
-"""Fewest rows of a tile for which a warp for each model pays, and it takes as many warps as registers allow. Estimate,
-with P parameters, L layers and batches of B: an update is P B / 10 multiply-adds of a warp's lanes, half as many loads
-from shared memory, P / 32 updates of some 30 instructions, and 300 L more for indices, activations and barriers: 0.2 P B
-+ P + 300 L, L times the tiles of a batch. A block of four warps repeats the last term in each of them, and loads twice
-as often, because its threads take 2 rows of a column where lanes take 8. Either way a multiprocessor has registers for
-12 warps, of which one has an instruction ready every 7 cycles: fewer than 3 warps' instructions in 2 cycles, so that
-idle warps are lost. Thus 12 models with a warp each train at 12 / (0.2 P B + P + 300 L), 3 with a block each at
-12 / (0.2 P B + P + 1200 L): for 8-16-16-1 and batches of 10 that is twice as fast, for 1,500 parameters 1.5 times. With
-room in shared memory for 8 only (an H100 has 28 kB for each) warps gain little and lose where P is above 1,500; 12 have
-19 kB each, which are 1,000 parameters with Adam. Tiles of 8 rows of a batch of 32 make 300 L four times as long."""
+"""Fewest rows of a tile with which a warp for each model pays; and a multiprocessor must have room for a dozen models.
+
+Estimate, with P parameters, L layers and batches of B. An update is P B / 10 multiply-adds of a warp's lanes, half as
+many loads from shared memory, P / 32 changes of parameters in some 30 instructions each, and 300 L instructions for
+indices, activations and barriers: 0.2 P B + P + 300 L. A block of four warps has the last term in each of them, and
+loads twice as often, because its threads take 2 rows of a column where lanes take 8. A multiprocessor has registers for
+12 warps, whatever they do, and each of them has an instruction ready every 7 cycles, which makes fewer than 2 in a cycle
+where 4 could be. So 12 models with a warp each do 12 updates in the time of 0.2 P B + P + 300 L instructions, 3 with a
+block each in that of 0.2 P B + P + 1200 L: for 8-16-16-1 and batches of 10 a warp is twice as fast, for 1,500
+parameters 1.5 times. Where shared memory has room for 8 models only, it is not faster beyond 1,500 parameters; with room
+for 4 never. On an H100 each of 12 has 19 kB: 1,000 parameters with Adam. Tiles of fewer rows than these make 300 L that
+much longer.
+"""
 
 BLOCK_FLOPS = 1e11
 """Floating-point operations a second of a single block. Estimate: a quarter of a multiprocessor's peak."""
