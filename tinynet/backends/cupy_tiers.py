@@ -42,12 +42,12 @@ Estimate, with P parameters, L layers and batches of B. An update is P B / 10 mu
 many loads from shared memory, P / 32 changes of parameters in some 30 instructions each, and 300 L instructions for
 indices, activations and barriers: 0.2 P B + P + 300 L. A block of four warps has the last term in each of them, and
 loads twice as often, because its threads take 2 rows of a column where lanes take 8. A multiprocessor has registers for
-12 warps, whatever they do, and each of them has an instruction ready every 7 cycles, which makes fewer than 2 in a cycle
-where 4 could be. So 12 models with a warp each do 12 updates in the time of 0.2 P B + P + 300 L instructions, 3 with a
-block each in that of 0.2 P B + P + 1200 L: for 8-16-16-1 and batches of 10 a warp is twice as fast, for 1,500
-parameters 1.5 times. Where shared memory has room for 8 models only, it is not faster beyond 1,500 parameters; with room
-for 4 never. On an H100 each of 12 has 19 kB: 1,000 parameters with Adam. Tiles of fewer rows than these make 300 L that
-much longer.
+12 warps, whatever they do, and each of them has an instruction ready every 7 cycles, which makes fewer than 2 in a
+cycle where 4 could be. So 12 models with a warp each do 12 updates in the time of 0.2 P B + P + 300 L instructions, and
+3 with a block each as many in that of 0.2 P B + P + 1200 L: for 8-16-16-1 and batches of 10 a warp is twice as fast,
+for 1,500 parameters 1.5 times. Where shared memory has room for 8 models only, it is not faster beyond 1,500
+parameters; with room for 4 never. On an H100 each of 12 has 19 kB: 1,000 parameters with Adam. Tiles of fewer rows than
+these make 300 L that much longer.
 """
 
 BLOCK_FLOPS = 1e11

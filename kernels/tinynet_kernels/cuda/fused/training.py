@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import cupy
 import numpy as np
@@ -124,16 +124,17 @@ class Training:
 class PersistentTraining(Training):
     """A block for each model."""
 
-    _cut: ClassVar[Callable[[Network, int, int, Limits], Shape | None]] = staticmethod(persistent_shape)
-
     def __init__(self, network: Network, n_models: int, batch: int, limits: Limits) -> None:
         super().__init__(network, n_models, batch, limits)
-        shape = self._cut(network, n_models, batch, limits)
+        shape = self._cut()
         if shape is None:
             raise ValueError(
                 f"a network must fit into {limits.shared_bytes} bytes of shared memory; this one does not."
             )
         self.shape, self.prelude = shape, prelude(network, shape)
+
+    def _cut(self) -> Shape | None:
+        return persistent_shape(self.network, self.n_models, self.batch, self.limits)
 
     def _launcher(self, vectors: Vectors, epochs: Epochs, losses: DeviceArray) -> Callable[[Any, Any], None]:
         arrays, sizes = self._arguments(vectors, epochs, losses)
@@ -151,7 +152,8 @@ class PersistentTraining(Training):
 class WarpTraining(PersistentTraining):
     """A warp for each model, several in a block."""
 
-    _cut = staticmethod(warp_shape)
+    def _cut(self) -> Shape | None:
+        return warp_shape(self.network, self.n_models, self.batch, self.limits)
 
 
 class RegistersTraining(Training):
