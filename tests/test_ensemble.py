@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import tinynet as tn
-from tinynet import ensemble, ensemble_trainer
+from tinynet import ensemble_predictions, ensemble_trainer
 
 N, E = 19, 9
 RNG = np.random.default_rng(3)
@@ -170,7 +170,7 @@ def test_predictions_and_their_statistics(monkeypatch: pytest.MonkeyPatch) -> No
     y = together.predict(XV)
     for i, model in enumerate(together):
         np.testing.assert_allclose(y[i], model.predict(XV), rtol=1e-12)
-    monkeypatch.setattr(ensemble, "PREDICT_BYTES", 2 * 8 * E)
+    monkeypatch.setattr(ensemble_predictions, "PREDICT_BYTES", 2 * 8 * E)
     np.testing.assert_allclose(together.mean(XV), y.mean(axis=0), rtol=1e-12)
     np.testing.assert_allclose(together.std(XV, ddof=1), y.std(axis=0, ddof=1), rtol=1e-12)
     np.testing.assert_allclose(together.quantile(XV, 0.5), np.median(y, axis=0), rtol=1e-12)

@@ -113,13 +113,10 @@ class EnsembleTrainer:
         for members in self._slices(n):
             order = shared[:, 0] if shared is not None else self._order(members, n)
             data = self.data if order is not None else self.data.part(0, self.n_visits)
-            weight = self.data.weight
-            if weight is not None and order is None:
-                weight = models.backend.asarray(weight[..., : self.n_visits])
             place = None if order is None else models.backend.asarray(order)
             own_rates = learning_rates[..., members] if own else learning_rates
             losses[:, members] = self.plan.run(
-                models.state, data.x, data.y, place, np.ascontiguousarray(own_rates), weight, members
+                models.state, data.x, data.y, place, np.ascontiguousarray(own_rates), data.weight, members
             )
         self._seconds_per_epoch = (time.perf_counter() - started) / n
         for i in range(n):
