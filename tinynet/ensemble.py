@@ -15,7 +15,7 @@ from tinynet.assembly import checked_precision
 from tinynet.backends import get_backend
 from tinynet.backends.base import Backend, Plan, State, on_backend
 from tinynet.callbacks import Callback
-from tinynet.checks import whole
+from tinynet.checks import member, whole
 from tinynet.config import chosen_threads, use_threads
 from tinynet.data import Data, checked_data, with_validation
 from tinynet.ensemble_models import joined, model_of, selected
@@ -25,7 +25,7 @@ from tinynet.ensemble_trainer import EnsembleTrainer
 from tinynet.history import EnsembleHistory
 from tinynet.layer import Layer
 from tinynet.losses import Loss, as_weights, get_loss
-from tinynet.metrics import Metric, get_metrics
+from tinynet.metrics import Metric, get_metrics, rises
 from tinynet.model import Sequential
 from tinynet.optimizers import Optimizer, get_optimizer
 from tinynet.program import Program
@@ -54,7 +54,8 @@ class Ensemble(Predictions):
     history : EnsembleHistory or None
         Of the last ``fit``, also when it was interrupted.
     scores : dict of str to (n_models,) array
-        The figures of the weights that each model holds, by name: "loss", and with validation data "val_loss".
+        The figures of the weights that each model holds, by name: "loss", with validation data "val_loss", and the
+        metrics of the last ``fit``, as in its history.
     metadata : dict
         Notes that are saved with the ensemble; JSON must be able to hold them.
 
@@ -123,6 +124,7 @@ class Ensemble(Predictions):
         validation_split: float = 0.0,
         sample_weight: Any = None,
         bootstrap: bool = False,
+        metrics: str | Metric | Iterable[str | Metric] = (),
         callbacks: Callback | Sequence[Callback] = (),
         verbose: int = 0,
         resume_from: str | os.PathLike[str] | None = None,
@@ -145,6 +147,9 @@ class Ensemble(Predictions):
         bootstrap : bool
             Each model is trained on a bootstrap sample of its own (Breiman 1996): ``bootstrap_weights`` are factors
             of the sample weights.
+        metrics : str, callable or list of them
+            As for ``Sequential.fit``, of each model: ``history["accuracy"]``, and with validation data
+            ``history["val_accuracy"]``, are (n_epochs, n_models), too.
         callbacks : list of Callback
             ``EarlyStopping`` and ``ReduceLROnPlateau`` act on each model by itself; a model that has stopped costs
             nothing more. ``Checkpoint`` counts epochs. Others are called with figures that are (n_models,) arrays.
@@ -180,6 +185,7 @@ class Ensemble(Predictions):
             shuffle=shuffle,
             shared_order=bool(shared_order),
             drop_last=drop_last,
+            metrics=get_metrics(metrics),
             callbacks=callbacks,
             verbose=verbose,
         )
@@ -220,12 +226,7 @@ class Ensemble(Predictions):
         data = self._data(chosen, x, y, sample_weight)
         plan = self.plan(chosen, None, data.y, None)
         figures = {"loss": np.asarray(plan.evaluate(self.state, data.x, data.y, data.weight))}
-        named = get_metrics(metrics)
-        if named:
-            prediction = self.predict(x)
-            for name, metric in named.items():
-                figures[name] = np.array([float(metric(own, data.y_host)) for own in prediction])
-        return figures
+        return figures | self.measure(get_metrics(metrics), data, np.arange(len(self)))
 
     # -- models ------------------------------------------------------------------------------------------------------
 
@@ -243,14 +244,16 @@ class Ensemble(Predictions):
             return model_of(self, range(len(self))[int(which)])
         return selected(self, np.arange(len(self))[which])
 
-    def best(self, n: int = 1, by: str = "val_loss") -> Ensemble:
-        """Return the ``n`` models with the lowest figure, best first.
+    def best(self, n: int = 1, by: str = "val_loss", mode: str = "auto") -> Ensemble:
+        """Return the ``n`` models with the best figure, best first.
 
         Parameters
         ----------
         n : int
         by : str
             A name in ``scores``.
+        mode : {"auto", "min", "max"}
+            What is best: the lowest, or the highest. "auto": the highest accuracy and r2, the lowest of all else.
 
         Examples
         --------
@@ -265,7 +268,9 @@ class Ensemble(Predictions):
             raise ValueError(f"best expects the name of a figure of the last fit; got {by!r}. There is {known}.")
         if whole("n", n) > len(self):
             raise ValueError(f"best expects at most as many as there are models, {len(self)}; got {n}.")
-        return self[np.argsort(self.scores[by], kind="stable")[:n]]  # NaN comes last.
+        highest = member("mode", mode, ("auto", "min", "max")) == "max" or (mode == "auto" and rises(by))
+        values = self.scores[by]
+        return self[np.argsort(-values if highest else values, kind="stable")[:n]]  # NaN comes last.
 
     @classmethod
     def concatenate(cls, ensembles: Sequence[Ensemble]) -> Ensemble:

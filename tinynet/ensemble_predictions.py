@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinynet.backends.base import on_backend
+from tinynet.backends.base import Members, on_backend
+from tinynet.data import Data
+from tinynet.metrics import Metric
 from tinynet.network import Network
 
 PREDICT_BYTES = 1 << 26
-"""Most memory for the predictions of all models that ``mean``, ``std`` and ``quantile`` hold at a time."""
+"""Most memory for the predictions of all models that metrics, ``mean``, ``std`` and ``quantile`` hold at a time."""
 
 
 class Predictions(Network):
@@ -69,7 +71,19 @@ class Predictions(Network):
         return result
 
     @on_backend
-    def _predict(self, samples: Any) -> NDArray[Any]:
-        out = self.backend.empty((len(self), len(samples), self.program.n_out), self.dtype)
-        self._plan(self.program).predict(self.state, self.backend.asarray(samples), out)
+    def _predict(self, samples: Any, members: Members | None = None) -> NDArray[Any]:
+        n_models = len(self) if members is None else len(members)
+        out = self.backend.empty((n_models, len(samples), self.program.n_out), self.dtype)
+        self._plan(self.program).predict(self.state, self.backend.asarray(samples), out, members)
         return self.backend.to_numpy(out)
+
+    def measure(self, metrics: dict[str, Metric], data: Data, members: Members) -> dict[str, NDArray[np.float64]]:
+        """Return metrics over data, (n_models,) arrays by name; NaN for models that are not among ``members``."""
+        figures = {name: np.full(len(self), np.nan) for name in metrics}
+        size = max(1, PREDICT_BYTES // (8 * len(data) * self.program.n_out))
+        for start in range(0, len(members) if metrics else 0, size):
+            some = members[start : start + size]
+            for i, prediction in zip(some, self._predict(data.x, some), strict=True):
+                for name, metric in metrics.items():
+                    figures[name][i] = float(metric(prediction, data.y_host))
+        return figures
