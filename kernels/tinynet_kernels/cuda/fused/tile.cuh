@@ -23,13 +23,14 @@ __device__ __forceinline__ Real* shared(int place) {
     return reinterpret_cast<Real*>(shared_memory) + Team::place() * net::shared_size + place;
 }
 
-/// The most rows that a thread should take of a layer, so that there is work for every thread.
+/// The most rows that a thread should take of a layer, so that there is work for every thread; as many for each.
 constexpr int tile_for(int rows, int columns) {
     int tile = 8;
     while (tile > 1 && (tile > rows || (rows + tile - 1) / tile * columns < Team::size)) {
         tile /= 2;
     }
-    return tile;
+    const int tiles = (rows + tile - 1) / tile;
+    return (rows + tiles - 1) / tiles;
 }
 
 /// sum_k a[r][k] * w[k * step_k + j * step_j], for each of `rows` rows and each column j; `take` gets it.
