@@ -17,7 +17,8 @@ from tinynet.program import DropoutOp, LossSpec, OptimizerSpec, Program
 N, E = 19, 5
 RNG = np.random.default_rng(8)
 X, Y, LABELS = RNG.normal(size=(N, 3)), RNG.normal(size=(N, 2)), RNG.integers(0, 2, N)
-TIERS = ("registers", "persistent")
+TIERS = ("registers", "persistent", "batched")
+DESCRIPTIONS = {"batched": "batched: products of all models at once by cuBLAS, one pass for all that lies between"}
 each_tier = pytest.mark.parametrize("tier", TIERS)
 
 
@@ -99,7 +100,7 @@ def test_a_model_among_many_is_what_it_is_alone(
     monkeypatch.setenv("TINYNET_GPU_TIER", tier)
     assert made.loss is not None
     together = state_of(gpu, made)
-    assert gpu.plan(made).description.startswith("fused: whole epochs in one launch")
+    assert gpu.plan(made).description.startswith(DESCRIPTIONS.get(tier, "fused: whole epochs in one launch"))
     losses, *rest = trained(gpu, made, together, data_of(gpu, made.loss, own))
     np.testing.assert_array_equal(together.step, np.arange(E) + 8)
     np.testing.assert_array_equal(together.draws, 7 * np.arange(E) + 8)

@@ -77,6 +77,17 @@ def elements(module: Module) -> Arrays:
 
 
 @case(LOSSES)
+def elements_of_models(module: Module) -> Arrays:
+    p, t, weight = normal(2, 37, 70), normal(37, 70, seed=1), normal(2, 37, seed=2)
+    d, sums = np.full_like(p, np.nan), np.full(12, np.nan)
+    sizes = (np.int64(37), np.int64(70), np.int64(0), np.int64(37))
+    settings = (*sizes, np.float32(0.5), np.float32(0), np.bool_(True), np.array([0.5, 1.0]), np.float64(1))
+    kernel = module.get_function(LOSSES.name_expressions[0])
+    kernel((2, 3, 2), (32, 4), (p, t, weight, d, *settings, sums))
+    return [d, sums]
+
+
+@case(LOSSES)
 def rows(module: Module) -> Arrays:
     results: Arrays = []
     index = np.random.default_rng(3).integers(0, 7, 37)
@@ -107,6 +118,14 @@ def columns(module: Module) -> Arrays:
 
 
 @case(REDUCTIONS)
+def columns_of_models(module: Module) -> Arrays:
+    x, out = normal(3, 130, 70), np.full((3, 100), np.nan, np.float32)
+    sizes = (np.int64(130), np.int64(70), np.int64(100))
+    module.get_function("tinynet::column_sums<float>")((2, 1, 3), (16, 8), (x, out, *sizes))
+    return [out[:, :70]]
+
+
+@case(REDUCTIONS)
 def sums_of_blocks(module: Module) -> Arrays:
     out = np.full(1, np.nan)
     sums = np.random.default_rng(0).normal(size=300)
@@ -123,4 +142,13 @@ def norm(module: Module) -> Arrays:
     sums, result = np.full((3, 3), np.nan), np.full(1, np.nan)
     module.get_function("tinynet::squared_norms<double>")((3,), (128,), (values, np.int64(1000), sums))
     module.get_function("tinynet::norm_of_sums")((1,), (64,), (sums, np.int64(3), result))
+    return [sums, result]
+
+
+@case(NORMS)
+def norms_of_models(module: Module) -> Arrays:
+    values = np.random.default_rng(0).normal(size=(2, 500))
+    sums, result = np.full((2, 3, 3), np.nan), np.full(2, np.nan)
+    module.get_function("tinynet::squared_norms<double>")((3, 1, 2), (128,), (values, np.int64(500), sums))
+    module.get_function("tinynet::norm_of_sums")((1, 1, 2), (64,), (sums, np.int64(3), result))
     return [sums, result]

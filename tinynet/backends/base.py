@@ -59,8 +59,9 @@ class State:
 
 
 def views(flat: Array, layout: tuple[tuple[int, Shape], ...]) -> tuple[Array, ...]:
-    """Return the pieces of a flat vector, shaped, without a copy."""
-    return tuple(flat[offset : offset + math.prod(shape)].reshape(shape) for offset, shape in layout)
+    """Return the pieces of a flat vector, shaped, without a copy; of many models' vectors, those of all models."""
+    models = flat.shape[:-1]
+    return tuple(flat[..., offset : offset + math.prod(shape)].reshape(*models, *shape) for offset, shape in layout)
 
 
 class _OnBackend(Protocol):

@@ -191,8 +191,7 @@ class CuPyBackend(Backend):
             reason = f"{cupy_tiers.ENVIRONMENT}=loop"
         # Streamed data are trained on as resident ones are, so that the results have the same bits.
         folded = reason is None
-        # The fused kernels multiply in the model's dtype.
-        fused = fused_plan(program, self) if folded and not streamed and program.precision == "float32" else None
+        fused = fused_plan(program, self) if folded and not streamed else None
         if fused is not None:
             return fused
         if program.n_models is not None:

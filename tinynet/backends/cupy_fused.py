@@ -20,8 +20,9 @@ from tinynet_kernels.cuda.fused.training import (
 from tinynet_kernels.network import Layer, Loss, Network, Optimizer
 
 from tinynet.backends.base import Array, FloatArray, Members, Plan, State, on_backend
+from tinynet.backends.cupy_batched import BatchedPlan
 from tinynet.backends.cupy_plan import CuPyLoopPlan
-from tinynet.backends.cupy_tiers import LARGE, Case, Tier, choose, wanted
+from tinynet.backends.cupy_tiers import BATCHED, LARGE, Case, Tier, choose, wanted
 from tinynet.backends.lowering import layers_of, loss_of, lower
 from tinynet.backends.members import MembersPlan
 from tinynet.program import Op, Program
@@ -35,7 +36,7 @@ TRAININGS: dict[str, type[Training]] = {
     "spread": SpreadTraining,
     "graph": GraphTraining,
 }
-"""What trains in each tier of ``cupy_tiers.TIERS`` but the large one, which is a ``CuPyLoopPlan``."""
+"""What trains in each tier of ``cupy_tiers.TIERS`` but the last: a ``CuPyLoopPlan`` and a ``BatchedPlan`` do."""
 
 _NO_LOSS = Loss("mse", 0.0, True, 1.0)
 _NO_OPTIMIZER = Optimizer("sgd", (0.0, 0.0, 0.0))
@@ -166,17 +167,23 @@ class CuPyFusedEnsemblePlan(_Fused, MembersPlan):
 
 def fused_plan(program: Program, backend: CuPyBackend) -> Plan | None:
     """Return a fused plan for a program without user code; None if it is better run kernel by kernel."""
-    many = program.n_models is not None
+    many, limits, name = program.n_models is not None, limits_of(backend), wanted()
     tier = None
-    if wanted() in ("loop", LARGE.name):
+    if name in ("loop", LARGE.name) or (name == BATCHED.name and not many):
         return None
     if program.loss is not None and program.optimizer is not None:
         network = lower(program, weighted=True, ordered=True)
         # Without a batch size, all samples are one batch; that they are many is a guess.
         batch = program.batch_size or 1 << 16
-        tier = choose(Case(network, program.n_models or 1, batch, limits_of(backend)))
+        tier = choose(Case(network, program.n_models or 1, batch, limits, program.precision))
         if tier is None or tier is LARGE:
             return None
+    elif name == BATCHED.name or program.precision != "float32" or not _predicts_at_once(program, limits):
+        tier = BATCHED if many else None
+    if tier is BATCHED:
+        return BatchedPlan(program, backend)
+    if program.precision != "float32":
+        return None
     return CuPyFusedEnsemblePlan(program, backend, tier) if many else CuPyFusedPlan(program, backend, tier)
 
 
@@ -192,6 +199,12 @@ def counters_of(state: State, n_models: int) -> NDArray[np.uint64]:
     for column, values in enumerate((state.step, state.draws, state.dropout_seed)):
         counters[:, column] = np.asarray(values).astype(np.uint64) if np.ndim(values) else np.uint64(int(values))
     return counters
+
+
+def _predicts_at_once(program: Program, limits: Limits) -> bool:
+    """Tell whether predictions take one launch."""
+    network = _predicting(program, program.ops, weighted=False)
+    return network is not None and predicting_shape(network, limits) is not None
 
 
 def _predicting(program: Program, ops: tuple[Op, ...], weighted: bool) -> Network | None:

@@ -48,7 +48,7 @@ class MembersPlan(Plan):
         members: Members | None = None,
     ) -> NDArray[np.float64]:
         """Train; see ``Plan.run``."""
-        chosen = self._chosen(members)
+        chosen, to_numpy = self._chosen(members), self.backend.to_numpy
         losses = np.empty((len(learning_rates), len(chosen)))
 
         def train(worker: int, position: int) -> None:
@@ -56,7 +56,9 @@ class MembersPlan(Plan):
             own_order = order[:, position] if order is not None and order.ndim == 3 else order
             own_rates = learning_rates[..., position] if learning_rates.ndim == 3 else learning_rates
             if own_order is not None:
-                own_order = self.backend.asarray(own_order)
+                # Rows that lie in host memory are gathered there.
+                here = isinstance(x, np.ndarray)
+                own_order = np.ascontiguousarray(to_numpy(own_order)) if here else self.backend.asarray(own_order)
             one = self._state(state, i)
             plan = self._plan(worker, i)
             weight, rates = _own(sample_weight, i), np.ascontiguousarray(own_rates)

@@ -30,8 +30,8 @@ def loss_forward_backward(
     """Loss summed over everything, and its gradient. See ``tinynet_kernels.reference.loss_forward_backward``.
 
     Waits for the device only where no ``value`` is given. For many models, predictions and their gradients are
-    (n_models, n_samples, n_out); targets and weights may be each model's own or shared, and ``parameter`` an (n_models,)
-    float64 array of the device. There must be a ``value`` then, (n_models,).
+    (n_models, n_samples, n_out). Targets and weights may be each model's own or shared, ``parameter`` may be an
+    (n_models,) float64 array of the device, and there must be such a ``value``.
     """
     traits = LOSSES[kind]
     result = scratch(1, np.float64) if value is None else value

@@ -26,7 +26,7 @@ def step(array: DeviceArray, n_axes: int) -> int:
 def grid_of(grid: Grid, n_models: int) -> Grid:
     """Return the grid of one model, once for each of several, along z."""
     blocks, threads = grid
-    return grid if n_models == 1 else ((*blocks, 1)[:2] + (n_models,), threads)
+    return grid if n_models == 1 else ((*(*blocks, 1)[:2], n_models), threads)
 
 
 def own(number: Any, default: Any) -> tuple[float, bool, DeviceArray]:

@@ -106,8 +106,8 @@ def l2_penalty(
 def clip_by_norm(gradients: DeviceArray, max_norm: float, norm: DeviceArray | None = None) -> float | None:
     """Scale so that the 2-norm is at most ``max_norm``. See ``tinynet_kernels.reference.clip_by_norm``.
 
-    Waits for the device only where no ``norm`` is given. Those of many models are (n_models, n), each is scaled by
-    itself, and ``max_norm`` may be an (n_models,) float64 array of the device. There must be a ``norm`` then, (n_models,).
+    Waits for the device only where no ``norm`` is given. Those of many models are (n_models, n), and each is scaled by
+    itself; ``max_norm`` may then be an (n_models,) float64 array of the device, and there must be such a ``norm``.
     """
     result = scratch(1, np.float64) if norm is None else norm
     n, n_models, real = int(gradients.shape[-1]), count(gradients, 1), REAL[gradients.dtype]
@@ -159,7 +159,7 @@ def step_of_models(
     """
     n_models, n = parameters.shape
     moments_step = int(moments.strides[0]) // int(moments.itemsize) if len(moments) else 0
-    arguments = (parameters, gradients, moments, np.int64(n), np.int64(moments_step), numbers)
+    arguments: tuple[Any, ...] = (parameters, gradients, moments, np.int64(n), np.int64(moments_step), numbers)
     if kind == "rmsprop":
         arguments = (*arguments, np.bool_(velocities))
     launch = kernel(_FILE, f"{'adam' if kind == 'adamw' else kind}_steps", REAL[parameters.dtype])

@@ -100,8 +100,8 @@ def _operand(x: DeviceArray) -> tuple[int, int]:
     """Return how cuBLAS gets at the transpose of an array, and the length of what lies together in memory."""
     rows, columns = x.shape[-2:]
     down, along = (stride // x.itemsize for stride in x.strides[-2:])
-    # Where there is only one, the step to the next says nothing.
-    if (columns == 1 or along == 1) and (rows == 1 or down == columns):
+    # Where there is only one, the step to the next says nothing; where there is none, no step does.
+    if not x.size or ((columns == 1 or along == 1) and (rows == 1 or down == columns)):
         return cublas.CUBLAS_OP_N, columns
     if (rows == 1 or down == 1) and (columns == 1 or along == rows):
         return cublas.CUBLAS_OP_T, rows
