@@ -342,7 +342,7 @@ class Ensemble:
         values = self.backend.to_numpy(self.state.parameters[i])
         settings: dict[str, Any] = {"dtype": self.dtype, "backend": self.backend, "precision": self.program.precision}
         net = Sequential(*layers, seed=self.seeds[i], initial_values=values, **settings)
-        net.state.buffers[...] = self.state.buffers[i]
+        net.state.buffers[...] = self.backend.asarray(self.state.buffers[i])
         net.state.dropout_seed, net.state.draws = int(self.state.dropout_seed[i]), int(self.state.draws[i])
         net.rng = _copied(self.generators[i])
         net.loss, net.metadata = self.loss and self.loss.select(i), dict(self.metadata)
@@ -460,15 +460,14 @@ class Ensemble:
         if program not in self._plans:
             if len(self._plans) >= 8:
                 self._plans.clear()
-            self._plans[program] = self.backend.plan(program)
+            self._plans[program] = self.backend.plan_for(self.state, program)
         return self._plans[program]
 
     def prepare_optimizer(self, optimizer: Optimizer) -> None:
         """Make room for what the optimizer remembers; keep it if it is the optimizer of before."""
         if optimizer is self._optimizer and len(self.state.moments) == optimizer.n_moments:
             return
-        shape = (optimizer.n_moments, len(self), self.program.n_parameters)
-        self.state.moments = self.backend.asarray(np.zeros(shape, self.dtype))
+        self.state.moments = self.backend.new_moments(self.state, optimizer.n_moments)
         self.state.step[...] = 0
         self._optimizer = optimizer
 

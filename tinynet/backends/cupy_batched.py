@@ -83,7 +83,7 @@ class BatchedPlan(MembersPlan):
         """Train; see ``Plan.run``."""
         if isinstance(x, np.ndarray):
             return super().run(state, x, y, order, learning_rates, sample_weight, members)
-        chosen, order = self._chosen(members), None if order is None else self.backend.asarray(order)
+        chosen, order = self._chosen(state, members), None if order is None else self.backend.asarray(order)
         losses = np.empty((len(learning_rates), len(chosen)))
         n_visits = len(x) if order is None else order.shape[-1]
         batch = min(self.program.batch_size or n_visits, n_visits)
@@ -104,7 +104,7 @@ class BatchedPlan(MembersPlan):
         if isinstance(x, np.ndarray):
             return super().predict(state, x, out)
         finite: Any = True
-        for part in self._parts(self._n_models, min(len(x), PREDICT_ROWS), training=False):
+        for part in self._parts(len(state.parameters), min(len(x), PREDICT_ROWS), training=False):
             team = Team.of(self.backend, self.program, state, np.arange(part.start, part.stop))
             bound = self._chain.bind(team.state)
             for start in range(0, len(x), PREDICT_ROWS):
@@ -121,8 +121,8 @@ class BatchedPlan(MembersPlan):
         """Return the loss of each model and fill ``state.gradients``; see ``Plan.gradient``."""
         if isinstance(x, np.ndarray):
             return super().gradient(state, x, y, sample_weight)
-        values, losses = self.backend.empty((self._n_models,), "float64"), np.empty(self._n_models)
-        for part in self._parts(self._n_models, len(x), training=True):
+        values, losses = self.backend.empty((len(state.parameters),), "float64"), np.empty(len(state.parameters))
+        for part in self._parts(len(state.parameters), len(x), training=True):
             team = Team.of(self.backend, self.program, state, np.arange(part.start, part.stop), sample_weight)
             team.state.draws = counters(self.backend, state.draws[part])
             self._set_rates(team)
@@ -138,7 +138,7 @@ class BatchedPlan(MembersPlan):
         """Return the loss of each model over ``x``; see ``Plan.evaluate``."""
         if isinstance(x, np.ndarray):
             return super().evaluate(state, x, y, sample_weight, members)
-        chosen, cuts = self._chosen(members), _cut(len(x), PREDICT_ROWS)
+        chosen, cuts = self._chosen(state, members), _cut(len(x), PREDICT_ROWS)
         losses = np.empty(len(chosen))
         for part in self._parts(len(chosen), cuts[0].stop, training=False):
             team = Team.of(self.backend, self.program, state, chosen[part], sample_weight)
@@ -271,7 +271,7 @@ class BatchedPlan(MembersPlan):
         """Give dropout the rates of the models of a team."""
         for stage in self._training.stages:
             if isinstance(stage, DropoutStage):
-                rates = np.broadcast_to(of_members(stage.op.rate, team.members), len(team))
+                rates = np.broadcast_to(of_members(stage.op.rate, team.numbers), len(team))
                 stage.rate = self.backend.asarray(np.array(rates, np.float64))
 
     @property

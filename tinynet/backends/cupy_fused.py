@@ -72,10 +72,11 @@ class _Fused(Plan):
             return super().run(state, x, y, order, learning_rates, sample_weight, members)  # type: ignore[safe-super]
         weight = None if sample_weight is None else self._real(sample_weight)
         order = None if order is None else self.backend.asarray(order, np.int64)
-        rates, chosen = np.ascontiguousarray(learning_rates, np.float64), self._numbers(members)
+        rates, chosen = np.ascontiguousarray(learning_rates, np.float64), self._members(state, members)
         epochs = Epochs(self._real(x), self._targets(y), weight, order, rates, chosen)
         training = self._fused_training(weight is not None, self.program.batch_size or epochs.n_visits)
-        vectors = Vectors(state.parameters, state.moments, state.buffers, counters_of(state, training.n_models))
+        counters = counters_of(state, len(state.parameters) if self.program.n_models is not None else 1)
+        vectors = Vectors(state.parameters, state.moments, state.buffers, counters, state.models)
         losses = training.run(vectors, epochs)
         n_updates = len(learning_rates) * -(-epochs.n_visits // training.batch)
         if self.program.n_models is None:
@@ -110,15 +111,17 @@ class _Fused(Plan):
         if prediction.network.weighted != (weight is not None):
             prediction = self._fused_prediction(ops, weighted=weight is not None)
             assert prediction is not None
-        data = (self._real(x), self._targets(y), weight, self._numbers(members))
-        losses = prediction.evaluate(state.parameters, state.buffers, *data)
+        data = (self._real(x), self._targets(y), weight, self._members(state, members))
+        losses = prediction.evaluate(state.parameters, state.buffers, *data, state.models)
         return losses if self.program.n_models is not None else float(losses[0])
 
     # -- parts -------------------------------------------------------------------------------------------------------
 
-    def _numbers(self, members: Members | None) -> Members:
-        """Return the numbers of the models that are meant."""
-        return np.arange(self.program.n_models or 1) if members is None else np.asarray(members, np.int64)
+    def _members(self, state: State, members: Members | None) -> Members:
+        """Return which models of a state are meant."""
+        if members is not None:
+            return np.asarray(members, np.int64)
+        return np.arange(1 if self.program.n_models is None else len(state.parameters))
 
     def _real(self, array: Array) -> Array:
         return self.backend.asarray(array, self.program.dtype)

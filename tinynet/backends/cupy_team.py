@@ -21,7 +21,8 @@ class Team:
 
     Attributes
     ----------
-    members : (n,) int64 array
+    numbers : (n,) int64 array
+        Of the models in the ensemble of the program.
     state : State
         Of these models, on the device: views of the ensemble's where they follow one another in it, else copies.
         ``dropout_seed`` is an array of the device; ``step`` and ``draws`` are counters before the call, on the host.
@@ -32,10 +33,10 @@ class Team:
     parameter, clip_norm, clip_value : float, or (n,) array of the device, or None
         Of the loss and of clipping.
     index : (n,) array of the device, or None
-        The numbers of the models where their state is a copy.
+        Where the models are in the state of the ensemble, if theirs is a copy.
     """
 
-    members: Members
+    numbers: Members
     state: State
     weight: Array | None
     settings: list[Any]
@@ -45,7 +46,7 @@ class Team:
     index: Array | None
 
     def __len__(self) -> int:
-        return len(self.members)
+        return len(self.numbers)
 
     @classmethod
     def of(
@@ -58,12 +59,13 @@ class Team:
         if not np.array_equal(members, np.arange(whole.start, whole.stop)):
             where = index = backend.asarray(members)
 
+        numbers = state.numbers(members)
+
         def placed(setting: Setting | None, dtype: str) -> Any:
-            own = isinstance(setting, tuple)
-            return backend.asarray(of_members(setting, members), dtype) if own else setting  # type: ignore[arg-type]
+            return backend.asarray(of_members(setting, numbers), dtype) if isinstance(setting, tuple) else setting
 
         return cls(
-            members=members,
+            numbers=numbers,
             state=State(
                 parameters=state.parameters[where],
                 # Only overwritten: those of the models themselves are not needed.
@@ -75,7 +77,7 @@ class Team:
                 dropout_seed=counters(backend, np.asarray(state.dropout_seed)[members]),
             ),
             weight=weight[where] if weight is not None and weight.ndim == 2 else weight,
-            settings=[] if optimizer is None else [of_members(value, members) for _, value in optimizer.settings],
+            settings=[] if optimizer is None else [of_members(value, numbers) for _, value in optimizer.settings],
             parameter=None if loss is None else placed(loss.parameter, "float64"),
             clip_norm=None if optimizer is None else placed(optimizer.clip_norm, "float64"),
             clip_value=None if optimizer is None else placed(optimizer.clip_value, program.dtype),
