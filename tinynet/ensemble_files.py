@@ -230,5 +230,6 @@ def _fingerprint(trainer: EnsembleTrainer) -> dict[str, Any]:
         "shared_order": trainer.shared_order,
         "drop_last": trainer.drop_last,
         "number of samples": len(trainer.data),
+        "figures": trainer.figures,
         "watches": [type(watch.callback).__name__ for watch in trainer.watches],
     }

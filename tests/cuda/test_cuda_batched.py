@@ -151,7 +151,11 @@ def test_models_that_have_stopped_are_left_alone_and_cost_nothing(monkeypatch: p
 
     sizes = []
     of = cupy_batched.Team.of.__func__  # type: ignore[attr-defined]
-    monkeypatch.setattr(cupy_batched.Team, "of", classmethod(lambda *given: sizes.append(len(given[4])) or of(*given)))
+    monkeypatch.setattr(
+        cupy_batched.Team,
+        "of",
+        classmethod(lambda *given, **settings: sizes.append(len(given[4])) or of(*given, **settings)),
+    )
     stopping = {"callbacks": [tn.EarlyStopping(patience=1, restore_best=False)], "epochs": 12}
     rates = np.array([0.01, 1e-300, 0.01, 1e-300])
     (ours, history), (theirs, expected) = (

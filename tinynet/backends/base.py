@@ -152,11 +152,11 @@ class Plan(ABC):
         """
 
     @abstractmethod
-    def predict(self, state: State, x: Array, out: Array) -> bool:
+    def predict(self, state: State, x: Array, out: Array, members: Members | None = None) -> bool:
         """Write the network's output for ``x`` (n_samples, n_in) to ``out`` (n_samples, n_out).
 
-        Both are arrays of the backend, or both are in host memory. For an ensemble ``out`` is (n_models, n_samples,
-        n_out).
+        Both are arrays of the backend, or both are in host memory. For an ensemble ``out`` is (n_members, n_samples,
+        n_out), of the models ``members``, by default all.
 
         Returns
         -------
@@ -283,9 +283,11 @@ class Backend(ABC):
             Whether ``hold`` has left the data in host memory.
         """
 
-    def plan_for(self, state: State, program: Program) -> Plan:
-        """Return the quickest plan for the program of an ensemble, with its state where it lies."""
-        return self.plan(program)
+    def plan_for(
+        self, state: State, program: Program, *, granularity: Granularity = "epoch", streamed: bool = False
+    ) -> Plan:
+        """Return the quickest plan for a program and a state that lies where it does; see ``plan``."""
+        return self.plan(program, granularity=granularity, streamed=streamed)
 
     def new_moments(self, state: State, n_moments: int) -> Array:
         """Return zeros for what an optimizer remembers of a state: arrays of this backend, where the others lie."""

@@ -199,9 +199,11 @@ class CuPyBackend(Backend):
             return super().new_moments(state, n_moments)
         return hosted(np.zeros((n_moments, *state.parameters.shape), state.parameters.dtype))
 
-    def plan_for(self, state: State, program: Program) -> Plan:
-        """Return a plan for an ensemble: in slices, if its state lies in host memory."""
-        plan = self.plan(program)
+    def plan_for(
+        self, state: State, program: Program, *, granularity: Granularity = "epoch", streamed: bool = False
+    ) -> Plan:
+        """Return a plan for a state: in slices, if it is that of an ensemble and lies in host memory."""
+        plan = self.plan(program, granularity=granularity, streamed=streamed)
         return plan if is_cupy(state.parameters) else SlicedPlan(plan, self)
 
     def plan(self, program: Program, *, granularity: Granularity = "epoch", streamed: bool = False) -> Plan:

@@ -88,7 +88,7 @@ class BatchedPlan(MembersPlan):
         n_visits = len(x) if order is None else order.shape[-1]
         batch = min(self.program.batch_size or n_visits, n_visits)
         for part in self._parts(len(chosen), batch, training=True):
-            team = Team.of(self.backend, self.program, state, chosen[part], sample_weight)
+            team = Team.of(self.backend, self.program, state, chosen[part], sample_weight, trains=True)
             own_order = order[:, part] if order is not None and order.ndim == 3 else order
             rates = learning_rates[..., part] if learning_rates.ndim == 3 else learning_rates[..., np.newaxis]
             losses[:, part] = self._train(team, x, y, own_order, rates, batch)
@@ -99,13 +99,14 @@ class BatchedPlan(MembersPlan):
         return losses
 
     @on_backend
-    def predict(self, state: State, x: Array, out: Array) -> Any:
+    def predict(self, state: State, x: Array, out: Array, members: Members | None = None) -> Any:
         """Write the output of each model and tell whether ``x`` is finite; see ``Plan.predict``."""
         if isinstance(x, np.ndarray):
-            return super().predict(state, x, out)
+            return super().predict(state, x, out, members)
         finite: Any = True
-        for part in self._parts(len(state.parameters), min(len(x), PREDICT_ROWS), training=False):
-            team = Team.of(self.backend, self.program, state, np.arange(part.start, part.stop))
+        chosen = self._chosen(state, members)
+        for part in self._parts(len(chosen), min(len(x), PREDICT_ROWS), training=False):
+            team = Team.of(self.backend, self.program, state, chosen[part])
             bound = self._chain.bind(team.state)
             for start in range(0, len(x), PREDICT_ROWS):
                 rows = slice(start, min(start + PREDICT_ROWS, len(x)))

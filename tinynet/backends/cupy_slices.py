@@ -91,14 +91,14 @@ class SlicedPlan(Plan):
         return losses
 
     @on_backend
-    def predict(self, state: State, x: Array, out: Array) -> Any:
+    def predict(self, state: State, x: Array, out: Array, members: Members | None = None) -> Any:
         """Write the output of each model and tell whether ``x`` is finite; see ``Plan.predict``."""
         finite: list[Any] = []
 
         def predict(own: State, part: slice) -> None:
             finite.append(self._plan.predict(own, x, out[part]))
 
-        self._each(state, self._chosen(None), predict)
+        self._each(state, self._chosen(members), predict)
         return finite[0]
 
     def predictor(self, state: State) -> Callable[[Any], Array | None]:

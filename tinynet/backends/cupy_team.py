@@ -50,9 +50,16 @@ class Team:
 
     @classmethod
     def of(
-        cls, backend: CuPyBackend, program: Program, state: State, members: Members, weight: Array | None = None
+        cls,
+        backend: CuPyBackend,
+        program: Program,
+        state: State,
+        members: Members,
+        weight: Array | None = None,
+        *,
+        trains: bool = False,
     ) -> Team:
-        """Bring models together."""
+        """Bring models together; what the optimizer remembers only if it is needed."""
         loss, optimizer, index = program.loss, program.optimizer, None
         whole = slice(int(members[0]), int(members[-1]) + 1)
         where: Any = whole
@@ -70,7 +77,7 @@ class Team:
                 parameters=state.parameters[where],
                 # Only overwritten: those of the models themselves are not needed.
                 gradients=state.gradients[whole] if index is None else state.gradients[: len(members)],
-                moments=state.moments[:, where] if len(state.moments) else state.moments,
+                moments=state.moments[:, where] if trains and len(state.moments) else state.moments[:0],
                 buffers=state.buffers[where] if state.buffers.size else state.buffers[: len(members)],
                 step=state.step[members],
                 draws=state.draws[members],
@@ -89,7 +96,7 @@ class Team:
         if self.index is None:
             return
         state.parameters[self.index] = self.state.parameters
-        if len(state.moments):
+        if len(self.state.moments):
             state.moments[:, self.index] = self.state.moments
 
 

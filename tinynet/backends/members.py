@@ -69,14 +69,17 @@ class MembersPlan(Plan):
         self._each(len(chosen), train)
         return losses
 
-    def predict(self, state: State, x: Array, out: Array) -> bool:
+    def predict(self, state: State, x: Array, out: Array, members: Members | None = None) -> bool:
         """Write the output of each model and tell whether ``x`` is finite; see ``Plan.predict``."""
-        finite = np.empty(len(state.parameters), bool)
+        chosen = self._chosen(state, members)
+        finite = np.empty(len(chosen), bool)
 
-        def predict(worker: int, i: int) -> None:
-            finite[i] = self._plan(worker, int(state.numbers(i))).predict(self._state(state, i), x, out[i])
+        def predict(worker: int, position: int) -> None:
+            i = int(chosen[position])
+            plan = self._plan(worker, int(state.numbers(i)))
+            finite[position] = plan.predict(self._state(state, i), x, out[position])
 
-        self._each(len(finite), predict)
+        self._each(len(chosen), predict)
         return bool(finite.all())
 
     def predictor(self, state: State) -> Callable[[Any], Array | None]:
