@@ -18,7 +18,13 @@ from tinynet.program import DropoutOp, LossSpec, OptimizerSpec, Program
 N, E = 19, 5
 RNG = np.random.default_rng(8)
 X, Y, LABELS = RNG.normal(size=(N, 3)), RNG.normal(size=(N, 2)), RNG.integers(0, 2, N)
-TIERS = {"registers": "thread", "warp": "warp", "persistent": "block"}
+FUSED = "fused: whole epochs in one launch, a {} for each model"
+TIERS = {
+    "registers": FUSED.format("thread"),
+    "warp": FUSED.format("warp"),
+    "persistent": FUSED.format("block"),
+    "batched": "batched: products of all models at once by cuBLAS, one pass for all that lies between",
+}
 each_tier = pytest.mark.parametrize("tier", TIERS, indirect=True)
 
 
@@ -109,7 +115,7 @@ def test_a_model_among_many_is_what_it_is_alone(tier: str, own: bool, kind: str)
     made, gpu, numpy = program(kind), get_backend("gpu"), get_backend("numpy")
     assert made.loss is not None
     together = state_of(gpu, made)
-    assert gpu.plan(made).description == f"fused: whole epochs in one launch, a {TIERS[tier]} for each model"
+    assert gpu.plan(made).description == TIERS[tier]
     losses, *rest = trained(gpu, made, together, data_of(gpu, made.loss, own))
     np.testing.assert_array_equal(together.step, np.arange(E) + 8)
     np.testing.assert_array_equal(together.draws, 7 * np.arange(E) + 8)

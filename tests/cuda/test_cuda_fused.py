@@ -309,7 +309,8 @@ def test_the_tier_follows_the_sizes(cp: ModuleType) -> None:
     assert tier([784, 256, 10], 128) == "graph"
     assert tier([784, 2048, 2048, 10], 1024) == "large"
     assert tier([4, 32, 16, 4], 10_000) == "spread"
-    assert tier([784, 256, 10], 128, 1000) == "loop"
+    assert tier([784, 256, 10], 128, 1000) == "batched"
+    assert tier([784, 2048, 2048, 10], 1024, 1000) == "loop"
 
 
 def test_a_tier_that_cannot_be_had_is_refused(cp: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -65,6 +65,11 @@ GRAPH_FLOPS = 1e9
 some thirty launches from Python as long; beyond it, cuBLAS is the quicker one."""
 
 
+MODEL_FLOPS = 1e10
+"""Most floating-point operations of an update of one model for which many should be taken together. Estimate: it takes
+200 us, as long as the launches from Python; beyond it, a model keeps the device busy by itself."""
+
+
 @dataclass(frozen=True)
 class Case:
     """What there is to train, and on what."""
@@ -73,6 +78,7 @@ class Case:
     n_models: int
     batch: int
     limits: Limits
+    precision: str = "float32"
 
     @property
     def n_parameters(self) -> int:
@@ -93,12 +99,15 @@ class Tier:
         Tells whether a case can be trained so.
     should : callable
         Tells whether it should, if nothing above it in the table could do it better.
+    any_precision : bool
+        Whether its products can be in TF32 and bfloat16; else they are in the model's dtype.
     """
 
     name: str
     what: str
     can: Callable[[Case], bool]
     should: Callable[[Case], bool]
+    any_precision: bool = False
 
 
 def _registers_pay(case: Case) -> bool:
@@ -131,6 +140,10 @@ def _launches_count(case: Case) -> bool:
     return 6 * case.n_parameters * case.batch <= GRAPH_FLOPS
 
 
+def _products_are_small(case: Case) -> bool:
+    return 6 * case.n_parameters * case.batch <= MODEL_FLOPS
+
+
 def _has_parameters(case: Case) -> bool:
     return case.n_parameters > 0
 
@@ -140,8 +153,18 @@ LARGE = Tier(
     "products by cuBLAS, one pass for all that lies between",
     lambda case: case.n_models == 1,
     lambda case: True,
+    any_precision=True,
 )
-"""The only one with products in TF32 and bfloat16. It takes one model of any size."""
+"""With products in TF32 and bfloat16, if asked for. It takes one model of any size."""
+
+BATCHED = Tier(
+    "batched",
+    "products of all models at once by cuBLAS, one pass for all that lies between",
+    lambda case: True,
+    lambda case: case.n_models > 1 and _products_are_small(case),
+    any_precision=True,
+)
+"""What the large tier is to one model, this one is to the models of an ensemble."""
 
 TIERS: tuple[Tier, ...] = (
     Tier(
@@ -184,6 +207,7 @@ TIERS: tuple[Tier, ...] = (
         lambda case: _has_parameters(case) and case.n_models == 1 and graph_shape(case.network, case.batch) is not None,
         _launches_count,
     ),
+    BATCHED,
     LARGE,
 )
 """Best first. Many models that fit none train one after the other, each in a tier of its own."""
@@ -195,7 +219,7 @@ IN_PRECISION = {"tf32": "cuBLAS in TF32", "bf16": "cuBLAS in bfloat16"}
 """What descriptions say of products whose factors may be rounded, by precision."""
 
 
-def described(reason: str | None, precision: str) -> str:
+def described(reason: str | None, precision: str, tier: Tier = LARGE) -> str:
     """Return the description of a plan that computes products by cuBLAS.
 
     Parameters
@@ -203,6 +227,8 @@ def described(reason: str | None, precision: str) -> str:
     reason : str or None
         Why the program runs kernel by kernel; None: because it is large.
     precision : {"float32", "tf32", "bf16"}
+    tier : Tier
+        The one whose plan this is, where there is no reason.
 
     Examples
     --------
@@ -214,7 +240,8 @@ def described(reason: str | None, precision: str) -> str:
     how = IN_PRECISION.get(precision)
     if reason is not None:
         return f"loop: {reason}" + (f"; {how}" if how else "")
-    return f"large: {LARGE.what.replace('products by cuBLAS', how) if how else LARGE.what}"
+    what = tier.what.replace("products by cuBLAS", how).replace("by cuBLAS,", f"by {how},") if how else tier.what
+    return f"{tier.name}: {what}"
 
 
 def wanted() -> str | None:
@@ -238,7 +265,7 @@ def check_precision(precision: str) -> None:
         If ``TINYNET_GPU_TIER`` asks for one that multiplies in the model's dtype.
     """
     name = wanted()
-    if precision != "float32" and name not in (None, LARGE.name, "loop"):
+    if precision != "float32" and name in {tier.name for tier in TIERS if not tier.any_precision}:
         raise ValueError(
             f"{ENVIRONMENT}={name} asks for a tier whose products are the model's dtype; got precision={precision!r}, "
             f"which needs cuBLAS. Unset the variable, use {ENVIRONMENT}=large, or leave precision out."
@@ -255,7 +282,8 @@ def choose(case: Case) -> Tier | None:
     """
     name = wanted()
     if name is None:
-        return next((tier for tier in TIERS if tier.should(case) and tier.can(case)), None)
+        tiers = (tier for tier in TIERS if tier.any_precision or case.precision == "float32")
+        return next((tier for tier in tiers if tier.should(case) and tier.can(case)), None)
     tier = next((tier for tier in TIERS if tier.name == name), None)
     if tier is not None and not tier.can(case):
         raise ValueError(
