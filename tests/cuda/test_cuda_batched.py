@@ -197,7 +197,7 @@ def test_the_memory_that_is_planned_is_no_less_than_what_is_taken(machine: Machi
     models = ensemble("gpu", "normalized")
     pool = machine.pools[0]
     models.fit(X, Y, batch_size=20, shuffle=False)
-    plan, before = models.backend.plan(replace(models._plans.popitem()[0], batch_size=22)), pool.used
+    plan, before = models.backend.plan(replace(models._plans.popitem()[0][0], batch_size=22)), pool.used
     place = models.backend.asarray
     plan.run(models.state, place(X), place(Y), None, np.full((1, 1), 0.01))
     # CuPy's arrays take multiples of 512 bytes.
