@@ -51,7 +51,8 @@ LEVELS = [
     {"program"},
     {"arrays", "checks", "config", "errors"},
 ]
-OPTIONAL = {"safetensors", "onnx", "torch", "sklearn", "tensorboardX", "IPython", "optuna", "joblib", "dask"}
+EXCHANGE = {"safetensors", "onnx", "torch", "sklearn", "skl2onnx"}
+OPTIONAL = {"tensorboardX", "IPython", "optuna", "joblib", "dask", *EXCHANGE}
 HEAVY = {"numba", "scipy", "cupy", "tinynet_kernels", "rich", "matplotlib", "pandas", "llvmlite", *OPTIONAL}
 
 

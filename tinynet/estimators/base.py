@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from numbers import Integral, Real
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +28,11 @@ from tinynet.estimators.fit_callbacks import CallbackSupportMixin, FitTask
 from tinynet.estimators.objective import Objective
 from tinynet.estimators.solver import SolverState, SparseData, StochasticTrainer
 from tinynet.estimators.threads import modest_threads
+from tinynet.files import Path_
 from tinynet.model import Sequential
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
 
 DENSE_BYTES = 1 << 28
 """Largest sparse matrix, in bytes of its dense form, that is made dense as a whole."""
@@ -429,6 +433,36 @@ class BaseMultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # typ
             X = X.tocsr()
             parts = [X[start : start + rows].toarray() for start in range(0, X.shape[0], rows)]
             return np.concatenate([network.predict_on_host(asarray(part, network.dtype)) for part in parts])
+
+    def to_onnx(self, path: Path_ | None = None) -> ModelProto:
+        """Return the fitted estimator as ONNX; write it to ``path`` if one is given.
+
+        The input is ``"input"``, (batch, n_features), in the dtype of the data that it was fitted to. Opset 17. Needs
+        the package onnx. ``tinynet.estimators.to_onnx`` exports a whole pipeline.
+
+        Parameters
+        ----------
+        path : path, optional
+            A file that is there is replaced atomically.
+
+        Returns
+        -------
+        onnx.ModelProto
+            A regressor's output is ``"output"``, (batch, n_outputs), with a column for one number too. A classifier's
+            are ``"label"``, what ``predict`` returns, (batch,) or (batch, n_labels), as whole numbers or strings, and
+            ``"probabilities"``, what ``predict_proba`` returns.
+
+        Raises
+        ------
+        DependencyError
+            If onnx is not installed.
+        ValueError
+            If a weight is not finite, there are more than 2 GiB of them, or the classes are neither strings nor whole
+            numbers.
+        """
+        from tinynet.estimators.onnx import export_estimator
+
+        return export_estimator(self, path)
 
     def __getstate__(self) -> Any:
         state = dict(super().__getstate__())
