@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ from tinynet.config import chosen_threads, use_threads
 from tinynet.data import Data
 from tinynet.estimators import lbfgs, networks
 from tinynet.estimators.fit_callbacks import CallbackSupportMixin, FitTask
+from tinynet.estimators.inputs import admitted, on_host
 from tinynet.estimators.objective import Objective
 from tinynet.estimators.solver import SolverState, SparseData, StochasticTrainer
 from tinynet.estimators.threads import modest_threads
@@ -138,6 +140,7 @@ class BaseMultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # typ
             raise ValueError("partial_fit does not support early_stopping=True")
         first = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
         given = X, y, sample_weight
+        X, y, sample_weight = admitted(X), on_host(y, "y"), on_host(sample_weight, "sample_weight")
         X, y = self._validate_input(X, y, incremental, first)
         if sample_weight is not None:
             sample_weight = _check_sample_weight(sample_weight, X, dtype=X.dtype)
@@ -300,7 +303,11 @@ class BaseMultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # typ
 
     def _validated_set(self, validation: tuple[Any, Any, Any], dtype: Any) -> Data:
         """Return the user's validation set."""
-        x, y, weight = validation
+        x, y, weight = (
+            admitted(validation[0]),
+            on_host(validation[1], "y_val"),
+            on_host(validation[2], "sample_weight_val"),
+        )
         x = validate_data(self, x, accept_sparse=["csr", "csc"], dtype=(np.float64, np.float32), reset=False)
         encoded = self._validate_targets(y)
         if len(encoded) != x.shape[0]:
@@ -421,9 +428,9 @@ class BaseMultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # typ
         self.intercepts_ = [to_numpy(layer.bias) for layer in layers]
 
     def _output(self, X: Any) -> NDArray[Any]:
-        """Return the output of the network for samples of the user's."""
+        """Return the output of the network for samples of the user's, in host memory."""
         check_is_fitted(self)
-        X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
+        X = validate_data(self, admitted(X), accept_sparse=["csr", "csc"], reset=False)
         network = self.network_
         asarray = network.backend.asarray
         with self._using_threads(X.shape[0]):
@@ -471,6 +478,10 @@ class BaseMultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # typ
             state["_network"] = None
         return state
 
+    def __sklearn_array_api_convert__(self, converter: Any) -> Any:
+        """Return a copy for scikit-learn's ``move_estimator_to``: it predicts for any library's arrays as it is."""
+        return copy.deepcopy(self)
+
     def _check_solver(self) -> bool:
         if self.solver == "lbfgs":
             raise AttributeError("partial_fit is only available for stochastic optimizers. lbfgs is not stochastic.")
@@ -478,6 +489,8 @@ class BaseMultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # typ
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
+        # array_api_support stays off: it promises to refuse arrays of another library than those of the fit. Here the
+        # fitted attributes are NumPy arrays, and any library's are taken.
         tags.input_tags.sparse = True
         return tags
 
