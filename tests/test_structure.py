@@ -26,7 +26,7 @@ LEVELS = [
     {"cli", "commands"},
     {"notebook", "estimators"},
     {"sweeps", "sweep_result", "sweep_plots", "sweep_files", "sweep_runs", "sweep_space", "sweep_training"},
-    {"ensemble", "ensemble_files", "ensemble_trainer", "ensemble_watch"},
+    {"ensemble", "ensemble_checkpoints", "ensemble_files", "ensemble_trainer", "ensemble_watch"},
     {"info", "datasets"},
     {
         "model",
