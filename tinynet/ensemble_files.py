@@ -209,7 +209,7 @@ def unpacked(rows: NDArray[np.uint64]) -> list[np.random.Generator]:
     Examples
     --------
     >>> rng = np.random.default_rng(0)
-    >>> unpacked(packed([rng]))[0].integers(100) == rng.integers(100)
+    >>> bool(unpacked(packed([rng]))[0].integers(100) == rng.integers(100))
     True
     """
     generators = []
