@@ -16,7 +16,10 @@ from benchmarks.records import Results
 from benchmarks.start import STARTERS, measure_start
 from benchmarks.worker import PeerFailed
 from benchmarks.workloads import WORKLOADS, Workload
+from tinynet.backends import get_backend
+from tinynet.backends.base import Backend
 from tinynet.checks import number, whole
+from tinynet.errors import BackendUnavailableError
 
 FULL, QUICK = Effort(pairs=5, seconds=1.0), Effort(pairs=5, seconds=0.05)
 GROWTH = Effort(pairs=5, seconds=0.1)
@@ -31,20 +34,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the suite; return 1 if ``--compare`` finds that something became slower."""
     parser = _parser()
     options = parser.parse_args(arguments)
-    found = Results(records.machine(), {key: value for key, value in vars(options).items() if key != "out"})
+    backend = _gpu(parser, options)
+    options.device = "cpu" if backend is None else "gpu"
+    settings = {key: value for key, value in vars(options).items() if key != "out"}
+    found = Results(records.machine(backend), settings)
     try:
         old = records.read(options.compare) if options.compare else None
     except (OSError, ValueError) as error:
         parser.error(f"--compare: {error}")
-    ids = options.only or [*WORKLOADS, "start", *["growth"] * options.growth]
+    fitting = [name for name, workload in WORKLOADS.items() if workload.runs_on(options.device)]
+    ids = options.only or [*fitting, "start", *["growth"] * options.growth]
+    if foreign := [name for name in ids if name in WORKLOADS and name not in fitting]:
+        parser.error(f"--only: {' and '.join(foreign)} cannot be run on the {options.device}.")
     if options.growth and "growth" not in ids:
         ids = [*ids, "growth"]
     peers = [name for name in PEERS if name in (options.peers or PEERS) and name != "tinynet"]
     peers = [name for name in peers if options.peers or not (options.quick and name in QUICK_WITHOUT)]
+    if options.peers is None:
+        peers = [name for name in peers if PEERS[name].takes_part(options.device)]
     for name in peers:
-        if (missing := PEERS[name].missing()) is not None:
+        if (missing := PEERS[name].missing(options.device)) is not None:
             print(f"{PEERS[name].title} takes no part: {missing}")
-    found.copy_bytes_per_second = copy_bandwidth()
+    found.copy_bytes_per_second = copy_bandwidth(options.device)
     try:
         _run(found, ids, peers, options)
     except PeerFailed as error:
@@ -66,7 +77,7 @@ def _run(found: Results, ids: Sequence[str], peers: Sequence[str], options: argp
     for workload, threads in jobs:
         progress(f"{workload.id}: tinynet")
         chosen = [name for name in peers if name in workload.peers]
-        record = measure(workload, chosen, threads, effort, options.backend, progress)
+        record = measure(workload, chosen, threads, effort, options.backend, progress, options.device)
         found.records.append(record)
         progress.say(own_sentence(record))
         for comparison in record.comparisons:
@@ -74,9 +85,11 @@ def _run(found: Results, ids: Sequence[str], peers: Sequence[str], options: argp
         found.write(options.out)
         progress.done()
     if "start" in ids:
-        for name in ("tinynet", *(name for name in STARTERS if name in peers and PEERS[name].missing() is None)):
+        here = [name for name in STARTERS if name in peers and PEERS[name].missing(options.device) is None]
+        for name in ("tinynet", *here):
             progress(f"start: {PEERS[name].title}")
-            start = measure_start(name, 1 if options.quick else 3, options.threads[0], options.backend)
+            repeats = 1 if options.quick else 3
+            start = measure_start(name, repeats, options.threads[0], options.backend, options.device)
             found.starts.append(start)
             kinds = ((start.import_seconds, "import"), (start.cold_seconds, "cold"), (start.warm_seconds, "warm"))
             figures = ", ".join(f"{kind} {records.Spread.of(samples).median:.2f} s" for samples, kind in kinds)
@@ -86,10 +99,26 @@ def _run(found: Results, ids: Sequence[str], peers: Sequence[str], options: argp
     if "growth" in ids:
         for sweep in SWEEPS:
             most = SWEEPS[sweep].sizes[2] if options.quick else None
-            found.curves += measure_growth(sweep, contenders(), GROWTH, options.threads[0], progress, most)
+            names = contenders(options.device)
+            found.curves += measure_growth(sweep, names, GROWTH, options.threads[0], progress, most, options.device)
             found.write(options.out)
         for line in advice(found.curves):
             progress.say(line)
+
+
+def _gpu(parser: argparse.ArgumentParser, options: argparse.Namespace) -> Backend | None:
+    """Return the backend if it computes on a GPU; the peers are then on the same one, the first that CUDA counts."""
+    try:
+        backend = get_backend(options.backend)
+    except (BackendUnavailableError, ValueError) as error:
+        parser.error(f"--backend: {error}")
+    name, _, number = backend.name.partition(":")
+    if number:
+        parser.error(
+            f"--backend {options.backend}: the peers compute on the first GPU. To measure another one, use --backend "
+            f"gpu with CUDA_VISIBLE_DEVICES={number} in the environment."
+        )
+    return backend if name == "cupy" else None
 
 
 def _jobs(ids: Sequence[str], options: argparse.Namespace) -> list[tuple[Workload, int]]:
@@ -127,7 +156,9 @@ def _parser() -> argparse.ArgumentParser:
         "--threads", nargs="+", type=_threads, default=[1], metavar="N",
         help="threads on both sides; of several numbers, the later ones are for the workloads that are worth it",
     )  # fmt: skip
-    parser.add_argument("--backend", help="of tinynet; by default the one that tinynet chooses")
+    parser.add_argument(
+        "--backend", help="of tinynet, by default the one that tinynet chooses; with gpu all who can are on the GPU"
+    )
     parser.add_argument("--quick", action="store_true", help="few samples and short runs, for a first look")
     parser.add_argument(
         "--seconds", type=_seconds, default=FULL.seconds, metavar="S",

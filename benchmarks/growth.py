@@ -7,16 +7,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from types import MappingProxyType
-from typing import Any
 
 import tinynet as tn
 from benchmarks.measure import Effort, Report, per_epoch
 from benchmarks.peers import PEERS
 from benchmarks.records import Curve, Spread
-from benchmarks.worker import Worker
+from benchmarks.worker import PeerFailed, Worker
 from benchmarks.workloads import WORKLOADS, Workload
 
 PEER_CONTENDERS = ("torch", "jax-scan")
+ENVIRONMENT = "TINYNET_GPU_TIER"
+TIER = "cupy, "
+"""What the names of contenders begin with that are one tier of the GPU backend."""
 
 _BASE = Workload(
     id="growth",
@@ -86,21 +88,35 @@ SWEEPS: Mapping[str, Sweep] = MappingProxyType(
 )  # fmt: skip
 
 
-def contenders() -> list[str]:
-    """Return who takes part: tinynet's backends that run here, then the peers that are installed."""
+def contenders(device: str = "cpu") -> list[str]:
+    """Return who takes part: tinynet's backends that run here, the tiers of a GPU, the peers that are installed."""
     backends = [name for name, problem in tn.available().items() if problem is None]
-    return backends + [name for name in PEER_CONTENDERS if PEERS[name].missing() is None]
+    if device == "gpu":
+        from tinynet.backends.cupy_tiers import NAMES  # It imports CuPy.
+
+        backends += [f"{TIER}{name}" for name in NAMES]
+    return backends + [name for name in PEER_CONTENDERS if PEERS[name].missing(device) is None]
 
 
 def measure_growth(
-    sweep: str, names: Sequence[str], effort: Effort, threads: int, report: Report, most: int | None = None
+    sweep: str,
+    names: Sequence[str],
+    effort: Effort,
+    threads: int,
+    report: Report,
+    most: int | None = None,
+    device: str = "cpu",
 ) -> list[Curve]:
     """Run a sweep with each contender; the sizes run in the outer loop, so that all see the same state of the machine.
+
+    A tier of the GPU backend takes part at the sizes that it can train.
 
     Parameters
     ----------
     most : int, optional
         The largest size.
+    device : {"cpu", "gpu"}
+        Where the peers compute.
     """
     chosen = SWEEPS[sweep]
     curves = [Curve(sweep, name) for name in names if name not in chosen.without]
@@ -110,13 +126,26 @@ def measure_growth(
         workload = chosen.workload(size)
         for curve in curves:
             report(f"growth with {chosen.axis} {size}: {curve.contender}")
-            peer = curve.contender in PEERS
-            options: dict[str, Any] = {} if peer else {"backend": curve.contender}
-            with Worker(curve.contender if peer else "tinynet", workload, threads, **options) as worker:
-                seconds = per_epoch(worker, workload, effort)
+            try:
+                with _worker(curve.contender, workload, threads, device) as worker:
+                    seconds = per_epoch(worker, workload, effort)
+            except PeerFailed as error:
+                if not curve.contender.startswith(TIER) or ENVIRONMENT not in str(error):
+                    raise
+                continue
             curve.sizes.append(size)
             curve.seconds.append([value / chosen.units(workload) for value in seconds])
     return curves
+
+
+def _worker(contender: str, workload: Workload, threads: int, device: str) -> Worker:
+    """Return the process of a contender."""
+    if contender in PEERS:
+        return Worker(contender, workload, threads, device=device)
+    if contender.startswith(TIER):
+        environment = {ENVIRONMENT: contender.removeprefix(TIER)}
+        return Worker("tinynet", workload, threads, environment, device="gpu", backend="gpu")
+    return Worker("tinynet", workload, threads, device="gpu" if contender == "cupy" else "cpu", backend=contender)
 
 
 def crossovers(sizes: Sequence[int], a: Sequence[float], b: Sequence[float]) -> list[float]:
@@ -147,14 +176,21 @@ def advice(curves: Sequence[Curve]) -> list[str]:
 
 
 def _sentence(a: Curve, b: Curve, axis: str) -> str:
-    times = [[Spread.of(samples).median for samples in curve.seconds] for curve in (a, b)]
-    points = crossovers(a.sizes, *times)
+    medians = [
+        {size: Spread.of(samples).median for size, samples in zip(curve.sizes, curve.seconds, strict=True)}
+        for curve in (a, b)
+    ]
+    sizes = [size for size in a.sizes if size in medians[1]]
+    if not sizes:
+        return f"{a.contender} and {b.contender} train no common size."
+    times = [[found[size] for size in sizes] for found in medians]
+    points = crossovers(sizes, *times)
     ratios = [first / second for first, second in zip(*times, strict=True)]
     names = (b.contender, a.contender) if ratios[0] > 1 else (a.contender, b.contender)
     if not points:
         factors = [max(ratio, 1 / ratio) for ratio in ratios]
         low, high = min(factors), max(factors)
-        return f"{names[0]} beats {names[1]} from {a.sizes[0]} to {a.sizes[-1]}, {low:.1f} to {high:.1f} times."
+        return f"{names[0]} beats {names[1]} from {sizes[0]} to {sizes[-1]}, {low:.1f} to {high:.1f} times."
     below = f"below {points[0]:.0f} use {names[0]}, above it {names[1]}"
     others = ", ".join(f"{point:.0f}" for point in points[1:])
     return below + (f" (they cross again at {others}: about the same there)." if others else ".")

@@ -48,9 +48,22 @@ def epochs_within(workload: Workload, seconds_per_epoch: float, seconds: float) 
 
 
 def measure(
-    workload: Workload, peers: Sequence[str], threads: int, effort: Effort, backend: str | None, report: Report
+    workload: Workload,
+    peers: Sequence[str],
+    threads: int,
+    effort: Effort,
+    backend: str | None,
+    report: Report,
+    device: str = "cpu",
 ) -> Record:
     """Run a workload with tinynet, and with each peer in turn with tinynet.
+
+    Parameters
+    ----------
+    backend : str or None
+        Of tinynet.
+    device : {"cpu", "gpu"}
+        Where that computes, and where the peers shall.
 
     Raises
     ------
@@ -58,7 +71,7 @@ def measure(
         If tinynet itself fails; what happens to a peer is part of the record.
     """
     problem = problem_of(workload)
-    with Worker("tinynet", workload, threads, backend=backend) as tinynet:
+    with Worker("tinynet", workload, threads, device=device, backend=backend) as tinynet:
         first = tinynet.run(1)
         n = epochs_within(workload, tinynet.run(1), effort.seconds)
         tinynet.run(n)
@@ -77,17 +90,17 @@ def measure(
         )
         for name in peers:
             report(f"{workload.id}: {PEERS[name].title}")
-            record.comparisons.append(_against(tinynet, PEERS[name], problem, threads, effort))
+            record.comparisons.append(_against(tinynet, PEERS[name], problem, threads, effort, device))
     return record
 
 
-def _against(tinynet: Worker, peer: Peer, problem: Problem, threads: int, effort: Effort) -> Comparison:
+def _against(tinynet: Worker, peer: Peer, problem: Problem, threads: int, effort: Effort, device: str) -> Comparison:
     """Compare with a peer, or tell why that cannot be."""
-    for status, reason in (("missing", peer.missing()), ("unable", peer.unable(problem.workload))):
+    for status, reason in (("missing", peer.missing(device)), ("unable", peer.unable(problem.workload, device))):
         if reason is not None:
             return Comparison(peer.name, peer.title, status, reason)
     try:
-        with Worker(peer.name, problem.workload, threads) as other:
+        with Worker(peer.name, problem.workload, threads, device=device) as other:
             return _in_turn(tinynet, other, peer, problem, effort)
     except PeerFailed as error:
         if not _alive(tinynet):
@@ -133,12 +146,21 @@ def _difference(problem: Problem, tinynet: Worker, other: Worker) -> float | Non
     return difference(problem, tinynet.result(), theirs) if theirs.size else None
 
 
-def copy_bandwidth(n_bytes: int = 1 << 27, repeats: int = 5) -> list[float]:
+def copy_bandwidth(device: str = "cpu") -> list[float]:
+    """Return the bytes that a large copy in the memory of a device reads and writes in a second, a few times."""
+    if device == "gpu":
+        from benchmarks.peers import gpu_floor
+
+        return gpu_floor.copy_bandwidth()
+    return host_bandwidth()
+
+
+def host_bandwidth(n_bytes: int = 1 << 27, repeats: int = 5) -> list[float]:
     """Return the bytes that a large copy reads and writes in a second, once for each repeat.
 
     Examples
     --------
-    >>> min(copy_bandwidth(1 << 20, repeats=2)) > 0
+    >>> min(host_bandwidth(1 << 20, repeats=2)) > 0
     True
     """
     source = np.ones(n_bytes // 8)

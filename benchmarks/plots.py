@@ -21,6 +21,7 @@ BAR = 0.8
 
 COLORS = {
     "c": "#111111", "notebook": "#8c564b", "scikit-learn": "#ff7f0e", "torch": "#d62728", "torch-compile": "#e99696",
+    "torch-graphs": "#7f0000",
     "jax": "#9467bd", "jax-scan": "#c5b0d5", "onnxruntime": "#17becf", "numba": "#1f77b4", "numpy": "#2ca02c",
     "cupy": "#bcbd22",
 }  # fmt: skip

@@ -6,12 +6,13 @@ import json
 import os
 import platform
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from statistics import median
 from typing import Any
 
 from benchmarks.workloads import Workload
+from tinynet.backends.base import Backend
 from tinynet.config import usable_cores
 from tinynet.files import atomic_open
 from tinynet.info import installed, processor
@@ -195,11 +196,18 @@ def _frozen(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-def machine() -> dict[str, Any]:
-    """Describe this machine: what the figures depend on."""
+def machine(backend: Backend | None = None) -> dict[str, Any]:
+    """Describe this machine: what the figures depend on.
+
+    Parameters
+    ----------
+    backend : Backend, optional
+        One that computes on a GPU: its rows about the GPU, the driver and the libraries are part of the result.
+    """
     import tinynet
 
     return {
+        "gpu": None if backend is None else backend.describe(),
         "processor": processor(),
         "cores": usable_cores(),
         "system": platform.platform(),
@@ -222,7 +230,7 @@ def compare(old: Results, new: Results) -> tuple[str, bool]:
         before = old.find(record.workload.id, record.threads)
         if before is None:
             continue
-        if before.workload != record.workload:
+        if replace(before.workload, peers=()) != replace(record.workload, peers=()):
             lines.append(f"{record.workload.id:<18}{record.threads:>7}  not comparable: the workload has changed")
             continue
         a, b = before.per_update, record.per_update

@@ -71,8 +71,9 @@ def _machine(found: Results) -> str:
     sources = {record.source for record in found.records if record.workload.data == "fashion"}
     images = f" Images: {' and '.join(sorted(sources))}." if sources else ""
     quick = " A quick run with short samples: rough." if found.settings.get("quick") else ""
+    gpu = "".join(f"{name}: {text}; " for name, text in (machine.get("gpu") or {}).items())
     return (
-        f"{machine['processor']}, {machine['cores']} cores, {machine['date'][:10]}; Python {machine['python']}, "
+        f"{gpu}{machine['processor']}, {machine['cores']} cores, {machine['date'][:10]}; Python {machine['python']}, "
         f"{packages}.{bandwidth}{images}{quick}"
     )
 
@@ -102,7 +103,7 @@ def _speed(found: Results) -> str:
     return (
         "How many times faster than others tinynet is: the median of pairs of runs in turn, with the least and the "
         "most. Both sides start from the same weights, see the same samples in the same order and end at the same "
-        "loss; (!) marks where they do not. The limit: the matrix products alone, at the rate of this machine's BLAS; "
+        "loss; (!) marks where they do not. The limit: the matrix products alone, at the rate of the BLAS here; "
         "for single predictions one empty call of a compiled function.\n\n" + table(rows)
     )
 
@@ -127,9 +128,10 @@ def _complaints(found: Results) -> Iterator[str]:
 def _cost(found: Results) -> str:
     """Return the cost per sample and parameter, the first epoch and the memory."""
     rows = [["workload", "threads", "per sample and parameter", "import", "first epoch", "peak memory", "ran as"]]
+    unit = "ns" if found.machine.get("gpu") else "core-ns"
     for record in found.records:
         rows.append([
-            record.workload.title, str(record.threads), f"{per_parameter(record) * 1e9:.3g} core-ns",
+            record.workload.title, str(record.threads), f"{per_parameter(record) * 1e9:.3g} {unit}",
             time(record.import_seconds), time(record.prepare_seconds + record.first_seconds),
             "" if record.peak_bytes is None else f"{record.peak_bytes / 2**20:.0f} MiB", record.about,
         ])  # fmt: skip

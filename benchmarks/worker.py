@@ -41,8 +41,10 @@ class PeerFailed(RuntimeError):
     """A library raised an error in its process; the message has its traceback."""
 
 
-def thread_settings(threads: int) -> dict[str, str]:
-    """Return the environment that holds every library to a number of threads."""
+def settings(threads: int, device: str = "cpu") -> dict[str, str]:
+    """Return the environment that holds every library to a number of threads, or to the memory of a GPU it needs."""
+    if device == "gpu":
+        return {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
     settings = dict.fromkeys(THREAD_VARIABLES, str(threads))
     if threads == 1:
         settings["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
@@ -60,6 +62,8 @@ class Worker:
     threads : int
     environment : dict, optional
         More variables for the process.
+    device : {"cpu", "gpu"}
+        Where the library computes. With a GPU it has all cores of the processor for what it does there.
     **options
         For the runner: tinynet's takes ``backend``.
 
@@ -82,15 +86,21 @@ class Worker:
         workload: Workload,
         threads: int = 1,
         environment: Mapping[str, str] | None = None,
+        device: str = "cpu",
         **options: Any,
     ) -> None:
         self.name = name
+        if device == "gpu" and name != "tinynet":
+            options["device"] = device
         context = multiprocessing.get_context("spawn")
         self._pipe, far_end = context.Pipe()
         self._process = context.Process(
-            target=_serve, args=(far_end, name, workload, threads, options), name=f"{name}: {workload.id}", daemon=True
+            target=_serve,
+            args=(far_end, name, workload, threads, device, options),
+            name=f"{name}: {workload.id}",
+            daemon=True,
         )
-        with _environment({**thread_settings(threads), **(environment or {})}):
+        with _environment({**settings(threads, device), **(environment or {})}):
             self._process.start()
         far_end.close()
         try:
@@ -165,11 +175,14 @@ def _environment(settings: Mapping[str, str]) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _serve(pipe: Connection, name: str, workload: Workload, threads: int, options: Mapping[str, Any]) -> None:
+def _serve(
+    pipe: Connection, name: str, workload: Workload, threads: int, device: str, options: Mapping[str, Any]
+) -> None:
     """Answer the parent until it hangs up. Errors go to the parent, which decides what they mean."""
     try:
-        _pin(threads)
-        runner, opening = _opened(name, workload, threads, options)
+        if device == "cpu":
+            _pin(threads)
+        runner, opening = _opened(name, workload, threads, device, options)
         pipe.send((True, opening))
         answers = {"run": partial(_timed, runner), "result": runner.result, "about": runner.about, "peak": _peak_bytes}
         while True:
@@ -181,14 +194,14 @@ def _serve(pipe: Connection, name: str, workload: Workload, threads: int, option
         pipe.send((False, traceback.format_exc()))
 
 
-def _opened(name: str, workload: Workload, threads: int, options: Mapping[str, Any]) -> tuple[Any, Any]:
+def _opened(name: str, workload: Workload, threads: int, device: str, options: Mapping[str, Any]) -> tuple[Any, Any]:
     """Import the library, make the data and the runner; return the runner, and what is told about the opening."""
     peer = PEERS[name]
     started = time.perf_counter()
-    for package in peer.packages:
+    for package in peer.needs(device):
         importlib.import_module(package)
     imported = time.perf_counter() - started
-    make = peer.load(workload)
+    make = peer.load(workload, device)
     from benchmarks.problem import problem_of
 
     problem = problem_of(workload)

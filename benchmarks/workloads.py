@@ -8,10 +8,13 @@ from itertools import pairwise
 from types import MappingProxyType
 from typing import Literal
 
-TRAINING_PEERS = ("floor", "torch", "torch-compile", "jax", "jax-scan")
-SEED_PEERS = ("c", "notebook", "torch", "torch-compile", "jax", "jax-scan", "scikit-learn")
+TRAINING_PEERS = ("floor", "torch", "torch-compile", "torch-graphs", "jax", "jax-scan")
+SEED_PEERS = ("c", "notebook", "torch", "torch-compile", "torch-graphs", "jax", "jax-scan", "scikit-learn")
 MANY_PEERS = ("c", "torch", "jax-scan", "scikit-learn")
 PREDICTING_PEERS = ("floor", "onnxruntime", "torch", "jax", "scikit-learn")
+
+TOLERANCES = {"float32": 1e-3, "tf32": 1e-2, "bf16": 5e-2}
+"""Largest relative difference of the losses of float32 networks, by the precision of their products."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,10 @@ class Workload:
         Whether it is worth more than one thread.
     n_models : int
         Networks that are trained at once, each from weights and with a learning rate of its own, on shared samples.
+    precision : {"float32", "tf32", "bf16"}
+        What the factors of the matrix products may be rounded to, on all sides.
+    device : {"any", "gpu"}
+        Where it is run: what would take minutes on a processor, or cannot be had there, is for GPUs alone.
     peers : tuple of str
         What tinynet is compared with, by name.
     """
@@ -61,6 +68,8 @@ class Workload:
     n_iterations: int = 1
     threaded: bool = False
     n_models: int = 1
+    precision: Literal["float32", "tf32", "bf16"] = "float32"
+    device: Literal["any", "gpu"] = "any"
     peers: tuple[str, ...] = TRAINING_PEERS
 
     @property
@@ -100,7 +109,11 @@ class Workload:
     @property
     def tolerance(self) -> float:
         """Largest relative difference of two losses that count as the same."""
-        return 1e-6 if self.dtype == "float64" else 1e-3
+        return 1e-6 if self.dtype == "float64" else TOLERANCES[self.precision]
+
+    def runs_on(self, device: str) -> bool:
+        """Tell whether the workload is for the processor ("cpu"), or for a GPU ("gpu")."""
+        return self.task == "train" if device == "gpu" else self.device == "any"
 
 
 _SEED = Workload(
@@ -161,6 +174,17 @@ _SMALL = replace(
     _FASHION, id="fashion-small", title="Fashion-MNIST 784-64-64-10, batch 128, SGD", sizes=(784, 64, 64, 10)
 )
 
+_WIDE = replace(
+    _FASHION,
+    id="wide",
+    title="784-2048-2048-10, batch 1024, Adam",
+    sizes=(784, 2048, 2048, 10),
+    optimizer="adam",
+    learning_rate=0.001,
+    n_samples=4096,
+    batch_size=1024,
+)
+
 _SWEEP = replace(
     _SEED2,
     id="sweep-1",
@@ -178,6 +202,22 @@ _ALL = (
     replace(_SEED2, id="seed2-10", title="4-5-3 sigmoid, batch 10", batch_size=10),
     _SWEEP,
     replace(_SWEEP, id="sweep-10", title="1,000 nets 4-5-3 sigmoid at once, batch 10", batch_size=10),
+    replace(
+        _SWEEP,
+        id="sweep-10-10000",
+        title="10,000 nets 4-5-3 sigmoid at once, batch 10",
+        batch_size=10,
+        n_models=10_000,
+        device="gpu",
+    ),
+    replace(
+        _SWEEP,
+        id="sweep-10-100000",
+        title="100,000 nets 4-5-3 sigmoid at once, batch 10",
+        batch_size=10,
+        n_models=100_000,
+        device="gpu",
+    ),
     replace(
         _SWEEP,
         id="sweep-regress",
@@ -215,16 +255,9 @@ _ALL = (
     _adam(_FASHION),
     _SMALL,
     _adam(_SMALL),
-    replace(
-        _FASHION,
-        id="wide",
-        title="784-2048-2048-10, batch 1024, Adam",
-        sizes=(784, 2048, 2048, 10),
-        optimizer="adam",
-        learning_rate=0.001,
-        n_samples=4096,
-        batch_size=1024,
-    ),
+    _WIDE,
+    replace(_WIDE, id="wide-tf32", title=f"{_WIDE.title}, TF32", precision="tf32", device="gpu"),
+    replace(_WIDE, id="wide-bf16", title=f"{_WIDE.title}, bfloat16", precision="bf16", device="gpu"),
     _PREDICT,
     replace(
         _PREDICT,

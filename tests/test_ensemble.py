@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import tinynet as tn
-from tinynet import ensemble, ensemble_trainer
+from tinynet import ensemble_predictions, ensemble_trainer
 
 N, E = 19, 9
 RNG = np.random.default_rng(3)
@@ -170,7 +170,7 @@ def test_predictions_and_their_statistics(monkeypatch: pytest.MonkeyPatch) -> No
     y = together.predict(XV)
     for i, model in enumerate(together):
         np.testing.assert_allclose(y[i], model.predict(XV), rtol=1e-12)
-    monkeypatch.setattr(ensemble, "PREDICT_BYTES", 2 * 8 * E)
+    monkeypatch.setattr(ensemble_predictions, "PREDICT_BYTES", 2 * 8 * E)
     np.testing.assert_allclose(together.mean(XV), y.mean(axis=0), rtol=1e-12)
     np.testing.assert_allclose(together.std(XV, ddof=1), y.std(axis=0, ddof=1), rtol=1e-12)
     np.testing.assert_allclose(together.quantile(XV, 0.5), np.median(y, axis=0), rtol=1e-12)
@@ -183,6 +183,60 @@ def test_evaluation_has_a_figure_for_each_model() -> None:
     for i, model in enumerate(together):
         own = model.evaluate(XV, YV, loss="mse", metrics="mae")
         np.testing.assert_allclose([figures["loss"][i], figures["mae"][i]], [own["loss"], own["mae"]], rtol=1e-12)
+
+
+def largest_error(prediction: Any, target: Any) -> float:
+    return float(np.abs(prediction - target).max())
+
+
+@pytest.mark.parametrize("validated", [False, True], ids=["training", "validation"])
+def test_metrics_of_each_epoch_are_those_of_each_model_alone(
+    validated: bool, backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ensemble_predictions, "PREDICT_BYTES", 2 * 8 * N)  # Two models at a time.
+    metrics = ["r2", "mae", largest_error]
+    options: dict[str, Any] = {"epochs": 3, "batch_size": 4, "metrics": metrics}
+    if validated:
+        options["validation_data"] = (XV, YV)
+    together = models(backend)
+    history = together.fit(X, Y, optimizer=tn.SGD(0.05), **options)
+    for i in range(E):
+        alone = net(backend, seed=10 + i)
+        own = alone.fit(X, Y, optimizer=tn.SGD(0.05), **options)
+        assert list(history) == list(own)
+        for name in own:
+            np.testing.assert_allclose(history[name][:, i], own[name], rtol=1e-10)
+            if name != "learning_rate":
+                assert together.scores[name][i] == history[name][-1, i]
+
+
+def test_the_best_models_have_the_highest_accuracy() -> None:
+    labels = (X[:, 0] > 0).astype(int)
+    builder = tn.Sequential(tn.Linear(2, 2), dtype="float64", seed=0)
+    together = tn.Ensemble(builder, E)
+    together.fit(X, labels, loss="cross_entropy", epochs=2, metrics="accuracy", validation_data=(XV, np.arange(7) % 2))
+    shares = [np.mean(y.argmax(axis=1) == labels) for y in together.predict(X)]
+    np.testing.assert_array_equal(together.scores["accuracy"], shares)
+    assert len(set(shares)) > 2
+    best = together.best(2, by="accuracy")
+    assert best.seeds == [together.seeds[i] for i in np.argsort(-np.array(shares), kind="stable")[:2]]
+    assert together.best(by="accuracy", mode="min").scores["accuracy"] == min(shares)
+    assert together.best(by="val_loss", mode="max").scores["val_loss"] == max(together.scores["val_loss"])
+
+
+def test_early_stopping_watches_a_metric_of_each_model() -> None:
+    callbacks = [tn.EarlyStopping("val_r2", patience=1)]
+    options: dict[str, Any] = {"epochs": 25, "batch_size": 4, "validation_data": (XV, YV), "metrics": "r2"}
+    together = models()
+    history = together.fit(X, Y, optimizer=tn.SGD(0.1), callbacks=callbacks, **options)
+    assert len(np.unique(history.stopped)) > 2, "the data are chosen so that models stop at different times"
+    for i in range(E):
+        alone = net(seed=10 + i)
+        own = alone.fit(X, Y, optimizer=tn.SGD(0.1), callbacks=callbacks, **options)
+        np.testing.assert_allclose(history["val_r2"][: len(own), i], own["val_r2"], rtol=1e-10)
+        assert np.isnan(history["val_r2"][len(own) :, i]).all()
+        np.testing.assert_allclose(together.scores["val_r2"][i], max(own["val_r2"]), rtol=1e-10)
+        assert_is(together[i], alone)
 
 
 def test_choosing_and_joining() -> None:
@@ -273,6 +327,9 @@ def test_a_resumed_run_ends_as_one_that_was_never_stopped(tmp_path: Path) -> Non
     np.testing.assert_array_equal(history["val_loss"], resumed_history["val_loss"])
     np.testing.assert_array_equal(history.stopped, resumed_history.stopped)
     np.testing.assert_array_equal(whole.scores["val_loss"], resumed.scores["val_loss"])
+    others: dict[str, Any] = {"validation_data": (XV, YV), "metrics": "r2", "callbacks": [tn.EarlyStopping(patience=2)]}
+    with pytest.raises(ValueError, match="its figures is"):
+        models(rate=0.2).fit(X, Y, optimizer=tn.Adam(0.05), batch_size=4, resume_from=path, **others)
     with pytest.raises(ValueError, match="its batch size is 4"):
         models(rate=0.2).fit(X, Y, optimizer=tn.Adam(0.05), resume_from=path)
 
@@ -307,6 +364,14 @@ BAD: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
     "setting": (lambda: tn.SGD([0.1, -0.2]), ValueError, r"learning_rate\[1\] must be"),
     "monitor": (lambda: models().fit(X, Y, callbacks=[tn.EarlyStopping()]), ValueError, "monitors 'val_loss'"),
 }
+
+
+def test_a_figure_that_nobody_reports_is_told_before_training() -> None:
+    together = models()
+    before = together.state.parameters.copy()
+    with pytest.raises(ValueError, match="'val_r2'; this training reports loss, val_loss, learning_rate"):
+        together.fit(X, Y, validation_data=(XV, YV), callbacks=[tn.EarlyStopping("val_r2")])
+    np.testing.assert_array_equal(together.state.parameters, before)
 
 
 @pytest.mark.parametrize("name", BAD)

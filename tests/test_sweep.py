@@ -227,6 +227,28 @@ def test_a_sweep_of_which_all_diverged_has_no_best() -> None:
     assert "2 diverged" in repr(result)
 
 
+def test_early_stopping_of_a_metric_acts_on_each_run() -> None:
+    callbacks = [tn.EarlyStopping("val_r2", patience=1)]
+    options: dict[str, Any] = {"epochs": 30, "callbacks": callbacks, "metrics": ["r2", "mae"]}
+    result = quick({"learning_rate": [0.5, 1e-7]}, seeds=2, **options)
+    assert result.figures == ("loss", "val_loss", "val_r2", "val_mae")
+    for row, (rate, seed) in enumerate(zip(result.table["learning_rate"], result.table["seed"], strict=True)):
+        _, history = alone(int(seed), net={}, optimizer=tn.SGD(rate), **options)
+        assert result.table["n_epochs"][row] == len(history)
+        curve = result.losses("val_r2")[:, row]
+        np.testing.assert_allclose(curve[: len(history)], history["val_r2"], rtol=1e-10)
+        assert np.isnan(curve[len(history) :]).all()
+        assert result.table["val_r2"][row] == pytest.approx(max(history["val_r2"]), rel=1e-10)
+    with pytest.raises(ValueError, match="losses expects one of 'loss', 'r2', 'val_loss', 'val_r2'; got 'val_mae'"):
+        result.losses("val_mae")
+
+
+@pytest.mark.parametrize("monitor", ["val_r2", "accuracy"])
+def test_a_figure_that_no_run_has_is_told_before_training(monitor: str) -> None:
+    with pytest.raises(ValueError, match=f"EarlyStopping monitors '{monitor}'; this sweep has 'loss', 'r2'"):
+        quick({}, validation_data=None, metrics="r2", callbacks=[tn.EarlyStopping(monitor)])
+
+
 def test_early_stopping_acts_on_each_run() -> None:
     callback = tn.EarlyStopping("val_loss", patience=1)
     result = quick({"learning_rate": [0.5, 1e-7]}, epochs=30, seeds=2, callbacks=[callback])

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinynet.checks import member, number, whole
+from tinynet.metrics import rises
 
 if TYPE_CHECKING:
     from tinynet.model import Sequential
@@ -80,7 +81,7 @@ class _Monitor(Callback):
         self.min_delta = number("min_delta", min_delta, at_least=0.0)
         self.mode = member("mode", mode, ("auto", "min", "max"))
         if self.mode == "auto":
-            self.mode = "max" if monitor.removeprefix("val_") in ("accuracy", "r2") else "min"
+            self.mode = "max" if rises(monitor) else "min"
         self.reset()
 
     def reset(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,8 +29,10 @@ class Data:
         return len(self.x)
 
     def part(self, start: int, stop: int) -> Data:
-        """Return a range of rows, without a copy."""
-        weight = None if self.weight is None else self.weight[start:stop]
+        """Return a range of rows, without a copy but of weights that each model has for itself."""
+        weight = None if self.weight is None else self.weight[..., start:stop]
+        if weight is not None and weight.ndim == 2:
+            weight = self.backend.asarray(weight)
         y_host = None if self._y_host is None else self._y_host[start:stop]
         return Data(self.backend, self.x[start:stop], self.y[start:stop], weight, y_host)
 
@@ -93,6 +95,29 @@ def split_data(data: Data, share: float) -> tuple[Data, Data]:
     if n < 1:
         raise ValueError(f"validation_split={share:g} leaves none of {len(data)} samples to train on. Lower it.")
     return data.part(0, n), data.part(n, len(data))
+
+
+def with_validation(
+    data: Data, checked: Callable[..., Data], validation_data: Any, validation_split: float
+) -> tuple[Data, Data | None]:
+    """Return what to train on, and what to validate on: other data, a share of these, or nothing.
+
+    Parameters
+    ----------
+    data : Data
+        All that there is to train on.
+    checked : callable
+        ``checked(x, y, sample_weight)`` returns validation data as checked ones; the last argument may be missing.
+    validation_data, validation_split
+        As ``fit`` was given them.
+    """
+    if validation_data is None:
+        if not validation_split:
+            return data, None
+        return split_data(data, number("validation_split", validation_split, above=0.0, below=1.0))
+    if validation_split:
+        raise ValueError("fit expects validation_data or validation_split, not both. Drop one of them.")
+    return data, checked(*checked_validation(validation_data))
 
 
 def checked_validation(given: Any) -> tuple[Any, ...]:

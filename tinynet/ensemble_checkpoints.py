@@ -127,11 +127,10 @@ def _wanted(
         "training.moments": ([trainer.optimizer.n_moments, n, n_parameters], dtype),
         "generators": ([n, 6], "uint64"),
     }
-    figures = {"loss", "learning_rate"} | ({"val_loss"} if trainer.validation is not None else set())
     recorded = {name[8:] for name in listed if name.startswith("history.")}
-    if recorded != figures:
-        raise ValueError(f"it has recorded {sorted(recorded)}; this training records {sorted(figures)}")
-    wanted |= {f"history.{name}": ([epoch, n], "float64") for name in figures}
+    if recorded != set(trainer.figures):
+        raise ValueError(f"it has recorded {sorted(recorded)}; this training records {sorted(trainer.figures)}")
+    wanted |= {f"history.{name}": ([epoch, n], "float64") for name in recorded}
     for i, watch in enumerate(trainer.watches):
         wanted |= {f"watch{i}.{name}": shape for name, shape in watch.expected(n, n_parameters, dtype).items()}
     return wanted
@@ -194,5 +193,6 @@ def _fingerprint(trainer: EnsembleTrainer) -> dict[str, Any]:
         "shared_order": trainer.shared_order,
         "drop_last": trainer.drop_last,
         "number of samples": len(trainer.data),
+        "figures": trainer.figures,
         "watches": [type(watch.callback).__name__ for watch in trainer.watches],
     }

@@ -16,6 +16,7 @@ from tinynet.data import Data
 from tinynet.ensemble_watch import Plateau, Stopping, Watch
 from tinynet.history import EnsembleHistory
 from tinynet.losses import Loss
+from tinynet.metrics import Metric
 from tinynet.optimizers import Optimizer
 from tinynet.schedules import Schedule, is_own, rates
 from tinynet.trainer import CHUNK_BYTES, CHUNK_SECONDS, checked_callbacks, checked_shuffle
@@ -51,11 +52,12 @@ class EnsembleTrainer:
         shuffle: bool | str,
         shared_order: bool,
         drop_last: bool,
+        metrics: dict[str, Metric],
         callbacks: Any,
         verbose: int,
     ) -> None:
         self.model, self.data, self.validation = models, data, validation
-        self.loss, self.optimizer = loss, optimizer
+        self.loss, self.optimizer, self.metrics = loss, optimizer, metrics
         self.epochs = whole("epochs", epochs)
         self.batch_size = min(whole("batch_size", batch_size), len(data))
         self.shuffle, self.shared_order, self.drop_last = checked_shuffle(shuffle), shared_order, bool(drop_last)
@@ -65,6 +67,8 @@ class EnsembleTrainer:
             raise ValueError(f"verbose must be 0, 1 or 2; got {verbose!r}.")
         self.verbose = verbose
         self.callbacks, self.watches, self.checkpoints = _sorted(checked_callbacks(callbacks), len(models))
+        for watch in self.watches:
+            watch.check(self.figures)
         self.plan = models.plan(loss, optimizer, data.y, self.batch_size)
         self.history = EnsembleHistory(len(models))
         self.history.plan = self.plan.description
@@ -113,13 +117,10 @@ class EnsembleTrainer:
         for members in self._slices(n):
             order = shared[:, 0] if shared is not None else self._order(members, n)
             data = self.data if order is not None else self.data.part(0, self.n_visits)
-            weight = self.data.weight
-            if weight is not None and order is None:
-                weight = models.backend.asarray(weight[..., : self.n_visits])
             place = None if order is None else models.backend.asarray(order)
             own_rates = learning_rates[..., members] if own else learning_rates
             losses[:, members] = self.plan.run(
-                models.state, data.x, data.y, place, np.ascontiguousarray(own_rates), weight, members
+                models.state, data.x, data.y, place, np.ascontiguousarray(own_rates), data.weight, members
             )
         self._seconds_per_epoch = (time.perf_counter() - started) / n
         for i in range(n):
@@ -138,7 +139,9 @@ class EnsembleTrainer:
             better = self.live[losses[self.live] < self.best_loss[self.live]]
             self.best_loss[better], self.best_epoch[better] = losses[better], self.epoch
             self.best_parameters[better] = self.model.state.parameters[better]
-            logs |= self._validated()
+            logs |= self._figures(self.data, "", loss=False)
+            if self.validation is not None:
+                logs |= self._figures(self.validation, "val_", loss=True)
         logs["learning_rate"] = np.broadcast_to(rate, len(losses)).copy()
         self.history.record(self.epoch, logs)
         for watch in self.watches:
@@ -157,13 +160,16 @@ class EnsembleTrainer:
         self.history.stopped[members] = self.epoch
         self.live = np.setdiff1d(self.live, members)
 
-    def _validated(self) -> dict[str, Values]:
-        if self.validation is None:
-            return {}
-        data, values = self.validation, np.full(len(self.model), np.nan)
-        if len(self.live):
-            values[self.live] = self.plan.evaluate(self.model.state, data.x, data.y, data.weight, self.live)
-        return {"val_loss": values}
+    def _figures(self, data: Data, prefix: str, *, loss: bool) -> dict[str, Values]:
+        """Return the loss and the metrics of the models that go on over a set; NaN for the others."""
+        figures = {}
+        if loss:
+            values = figures[prefix + "loss"] = np.full(len(self.model), np.nan)
+            if len(self.live):
+                values[self.live] = self.plan.evaluate(self.model.state, data.x, data.y, data.weight, self.live)
+        with np.errstate(over="ignore", invalid="ignore"):  # One that is on its way to infinity will be reported.
+            measured = self.model.measure(self.metrics, data, self.live)
+        return figures | {prefix + name: values for name, values in measured.items()}
 
     def _finish(self) -> None:
         """Give models the weights that they should hold, and note the figures of these weights."""
@@ -193,10 +199,16 @@ class EnsembleTrainer:
 
     # -- parts -------------------------------------------------------------------------------------------------------
 
+    @property
+    def figures(self) -> list[str]:
+        """Names of the figures of an epoch."""
+        validated = ["val_loss", *(f"val_{name}" for name in self.metrics)] if self.validation is not None else []
+        return ["loss", *self.metrics, *validated, "learning_rate"]
+
     def _chunk_epochs(self) -> int:
         """Return how many epochs to run before somebody has to look."""
         left = self.epochs - self.epoch
-        if self.validation is not None or self.watches:
+        if self.validation is not None or self.metrics or self.watches:
             return 1
         looks = [c.looks_every - self.epoch % c.looks_every for c in self.callbacks if c.looks_every is not None]
         looks += [c.every - self.epoch % c.every for c in self.checkpoints]

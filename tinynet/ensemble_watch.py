@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,14 +32,18 @@ class Watch:
         self.best_epoch = np.full(n_models, -1)
         self.wait = np.zeros(n_models, np.int64)
 
+    def check(self, figures: Iterable[str]) -> None:
+        """Raise if the figure that is watched is not among those of the training."""
+        if self.callback.monitor not in figures:
+            raise ValueError(
+                f"{type(self.callback).__name__} monitors {self.callback.monitor!r}; this training reports "
+                f"{', '.join(figures)}. Pass validation_data for figures that start with val_, metrics for theirs, or "
+                "monitor another."
+            )
+
     def compare(self, trainer: EnsembleTrainer, logs: Logs) -> Members:
         """Note an epoch; return the models that got better."""
         name = self.callback.monitor
-        if name not in logs:
-            raise ValueError(
-                f"{type(self.callback).__name__} monitors {name!r}; this training reports {', '.join(logs)}. "
-                "Pass validation_data for figures that start with val_, or monitor another."
-            )
         live, delta = trainer.live, self.callback.min_delta
         value, best = logs[name][live], self.best[live]
         improved = value < best - delta if self.callback.mode == "min" else value > best + delta

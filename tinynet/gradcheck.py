@@ -102,8 +102,7 @@ def gradient_check(
 
 def _checked(copy: Sequential, x: Any, y: Any, chosen: Loss, sample_weight: Any) -> GradientCheck:
     """Check a float64 model that nobody needs afterwards."""
-    data = copy._data(x, y, chosen, sample_weight)
-    copy._require_adapted()
+    data = copy._data(chosen, x, y, sample_weight)
     spec = copy._loss_spec(chosen, data.y)
     plan = LoopPlan(Program(copy.program.ops, spec, None, "float64"), copy.backend, "gradient check")
     parameters, backend = copy.state.parameters, copy.backend

@@ -71,6 +71,21 @@ METRICS: dict[str, Metric] = {
 }
 
 
+RISING = ("accuracy", "r2")
+"""Metrics of which a higher value is the better one."""
+
+
+def rises(figure: str) -> bool:
+    """Tell whether a figure of a training is the better the higher it is; losses and unknown metrics should fall.
+
+    Examples
+    --------
+    >>> rises("val_accuracy"), rises("val_loss")
+    (True, False)
+    """
+    return figure.removeprefix("val_") in RISING
+
+
 def get_metrics(specs: str | Metric | Iterable[str | Metric]) -> dict[str, Metric]:
     """Return metrics by name, from names or callables ``f(prediction, target) -> float``.
 

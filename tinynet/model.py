@@ -1,45 +1,38 @@
-"""Sequential: layers in a row, with their parameters in one flat vector, and predict, fit and save."""
+"""Sequential: layers in a row, with their parameters in one flat vector, and fit and predict."""
 
 from __future__ import annotations
 
 import math
 import os
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from tinynet.arrays import as_real_array_anywhere, as_samples, numpy_namespace
+from tinynet.arrays import numpy_namespace
 from tinynet.assembly import checked_dtype, checked_layers, checked_precision, values_of, widths
 from tinynet.backends import get_backend
 from tinynet.backends.base import Array, Backend, Granularity, Plan, State, on_backend
-from tinynet.backends.loop import LoopPlan
 from tinynet.callbacks import Callback
-from tinynet.checks import number
 from tinynet.config import chosen_threads, use_threads
-from tinynet.data import Data, checked_data, checked_validation, split_data
+from tinynet.data import Data, checked_data, with_validation
+from tinynet.exports import Exports
 from tinynet.history import History
 from tinynet.layer import Layer
-from tinynet.layers import Normalize
 from tinynet.losses import Loss, get_loss
+from tinynet.manual import ManualLoop
 from tinynet.metrics import Metric, get_metrics
 from tinynet.optimizers import Optimizer, get_optimizer
-from tinynet.program import LossSpec, Precision, Program, Specialize
+from tinynet.program import Precision, Program, Specialize
 from tinynet.schedules import is_own
 from tinynet.summary import as_html, as_text
 from tinynet.trainer import Trainer
 
-if TYPE_CHECKING:
-    from onnx import ModelProto
 
-KEPT_PLANS = 8
-"""Plans a model keeps; each holds scratch for one batch size."""
-
-
-class Sequential:
+class Sequential(ManualLoop, Exports):
     """A network: layers applied one after the other.
 
     Parameters
@@ -98,24 +91,20 @@ class Sequential:
         self.backend = get_backend(backend, device)
         chosen = checked_precision(precision, self.dtype, self.backend)
         self.program = Program(ops, dtype=self.dtype, precision=chosen)
-        self._normalizers = [layer for layer in self.layers if isinstance(layer, Normalize)]
         self.seed = seed
         self.rng = np.random.default_rng(seed)
         if initial_values is None:
             initial_values = np.concatenate([values_of(layer, self.rng) for layer in self.layers])
         dropout_seed = int(self.rng.integers(0, 2**63))
+        self._begin()
         self._hold(self.backend.new_state(self.program, np.asarray(initial_values), dropout_seed))
-        self.metadata: dict[str, Any] = {}
         self.history: History | None = None
-        self.loss: Loss | None = None
-        self.stop_training = False
-        self._optimizer: Optimizer | None = None
 
     def _hold(self, state: State) -> None:
         """Make ``state`` the model's, and the layers' arrays views into it."""
         self.state = state
-        self._plans: OrderedDict[tuple[Program, Granularity, bool], Plan] = OrderedDict()
-        self._loop: LoopPlan | None = None
+        self._forget_plans()
+        self._loop = None
         self._predict_plan: Plan | None = None
         self._quick: Callable[[Any], Array | None] | None = None
         first, first_buffer = 0, 0
@@ -223,16 +212,8 @@ class Sequential:
         3
         """
         chosen, updater = get_loss(loss), get_optimizer(optimizer)
-        data = self._data(x, y, chosen, sample_weight, class_weight)
-        validation = None
-        if validation_data is not None:
-            if validation_split:
-                raise ValueError("fit expects validation_data or validation_split, not both. Drop one of them.")
-            xv, yv, *wv = checked_validation(validation_data)
-            validation = self._data(xv, yv, chosen, *wv)
-        elif validation_split:
-            data, validation = split_data(data, number("validation_split", validation_split, above=0.0, below=1.0))
-        self._require_adapted()
+        data = self._data(chosen, x, y, sample_weight, class_weight)
+        data, validation = with_validation(data, partial(self._data, chosen), validation_data, validation_split)
         trainer = Trainer(
             self,
             data,
@@ -276,11 +257,8 @@ class Sequential:
         ValueError
             If no loss is given and the model was never trained.
         """
-        if loss is None and self.loss is None:
-            raise ValueError("evaluate expects a loss: this model was never trained. Pass loss='mse', for instance.")
-        chosen = get_loss(self.loss if loss is None else loss)  # type: ignore[arg-type]
-        data = self._data(x, y, chosen, sample_weight)
-        self._require_adapted()
+        chosen = self._loss_for(loss)
+        data = self._data(chosen, x, y, sample_weight)
         program = replace(self.program, loss=self._loss_spec(chosen, data.y))
         plan = self._plan(program, "epoch", data.streamed)
         figures = {"loss": plan.evaluate(self.state, data.x, data.y, data.weight)}
@@ -332,197 +310,7 @@ class Sequential:
         self._predictor().predict(self.state, x, out)
         return self.backend.to_numpy(out)
 
-    # -- for those who write their own loop --------------------------------------------------------------------------
-
-    @on_backend
-    def forward(self, x: Any, training: bool = True) -> Array:
-        """Return the output for ``x`` and remember what ``backward`` needs; with ``training``, dropout is on."""
-        samples = self._samples(x)
-        self._input = self.backend.asarray(samples, self.dtype)
-        result = self.backend.beside(self._loop_plan().forward(self.state, self._input, training), samples)
-        self.state.draws += training  # The next pass draws other masks, whether or not an optimizer steps between.
-        return result
-
-    @on_backend
-    def backward(self, grad: Any) -> Array:
-        """Add to the gradients of the parameters; return the gradient with respect to the input of ``forward``.
-
-        Gradients add up until ``zero_grad``, as in PyTorch.
-
-        Parameters
-        ----------
-        grad : (n_samples, n_out) array-like
-            Gradient of the loss with respect to the output of ``forward``.
-
-        Raises
-        ------
-        RuntimeError
-            If ``forward`` has not run.
-        """
-        if getattr(self, "_input", None) is None:
-            raise RuntimeError("backward expects forward(x) to have run before; it has not.")
-        shape = (len(self._input), self.program.n_out)
-        dy = as_real_array_anywhere(self.backend.admit(grad, "grad"), "grad")
-        if dy.shape != shape:
-            raise ValueError(f"backward expects a gradient of shape {shape}, as the output of forward; got {dy.shape}.")
-        before = self.state.gradients.copy()
-        dx = self._loop_plan().backward(self.state, self.backend.asarray(dy, self.dtype))
-        self.state.gradients += before
-        return self.backend.beside(dx, dy)
-
-    @on_backend
-    def zero_grad(self) -> None:
-        """Set all gradients to zero."""
-        self.state.gradients[...] = 0
-
-    @on_backend
-    def _apply(self, optimizer: Optimizer) -> None:
-        """Make one update; see ``Optimizer.step``."""
-        self.prepare_optimizer(optimizer)
-        program = replace(self.program, optimizer=optimizer.lower())
-        plan = self._plan(program, "step")
-        assert isinstance(plan, LoopPlan)
-        plan.update(self.state, float(optimizer.learning_rate))  # type: ignore[arg-type]
-
-    # -- weights and files -------------------------------------------------------------------------------------------
-
-    @property
-    def n_parameters(self) -> int:
-        """Number of trained parameters."""
-        return self.program.n_parameters
-
-    def get_weights(self) -> list[NDArray[Any]]:
-        """Return copies of the trained arrays, ``[weight, bias, weight, bias, ...]``, in host memory."""
-        named = ((layer, name) for layer in self.layers for name in layer.trainable_names)
-        return [np.array(self.backend.to_numpy(getattr(layer, name))) for layer, name in named]
-
-    def set_weights(self, weights: Sequence[ArrayLike]) -> None:
-        """Set the trained arrays; the order is that of ``get_weights``.
-
-        Raises
-        ------
-        ValueError
-            If their number or a shape is wrong, or a value is not finite; no weight is changed then.
-        """
-        shapes = [shape for op in self.program.ops for shape in op.shapes]
-        admit, to_numpy = self.backend.admit, self.backend.to_numpy
-        arrays = [to_numpy(as_real_array_anywhere(admit(weight, "weights"), "weights")) for weight in weights]
-        got = [array.shape for array in arrays]
-        if got != shapes:
-            raise ValueError(f"set_weights expects arrays of shapes {shapes}; got {got}. Compare with get_weights().")
-        flat = np.concatenate([array.ravel() for array in arrays]).astype(self.dtype) if arrays else np.empty(0)
-        if not np.isfinite(flat).all():
-            raise ValueError(f"set_weights expects finite numbers that fit into {self.dtype}; got others.")
-        self.set_flat_parameters(flat)
-
-    def flat_parameters(self) -> NDArray[Any]:
-        """Return a copy of all trained parameters, (n_parameters,), in host memory."""
-        return np.array(self.backend.to_numpy(self.state.parameters))
-
-    @on_backend
-    def set_flat_parameters(self, values: Array) -> None:
-        """Set all trained parameters from (n_parameters,) values, in host memory or of the backend."""
-        self.state.parameters[...] = self.backend.asarray(values, self.dtype)
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the model to a file that ``tinynet.load`` reads; a file that is there is replaced atomically.
-
-        Parameters
-        ----------
-        path : path
-            One that ends in ``.safetensors`` is written as such (needs the package safetensors): weights that other
-            programs read, the network in the metadata. Any other is written as ``.npz``, which NumPy opens.
-
-        Raises
-        ------
-        OSError
-            If the file cannot be written; what was there stays.
-        NotImplementedError
-            If a custom layer has no ``config()``.
-        DependencyError
-            If safetensors is not installed.
-        ValueError
-            If the path ends in ``.onnx`` or ``.h``: ``to_onnx`` and ``to_c`` write those.
-        """
-        from tinynet.modelfile import save_model
-
-        save_model(self, path)
-
-    def to_onnx(self, path: str | os.PathLike[str] | None = None) -> ModelProto:
-        """Return the model as ONNX, for onnxruntime and others that run it; write it to ``path`` if one is given.
-
-        Its one input is ``"input"``, (batch, n_in), its one output ``"output"``, (batch, n_out), in the model's dtype
-        and for any number of rows. Dropout is off. Opset 17, and in float64 only what onnxruntime has in float64: some
-        activations are several nodes there. Needs the package onnx.
-
-        Parameters
-        ----------
-        path : path, optional
-            A file that is there is replaced atomically.
-
-        Returns
-        -------
-        onnx.ModelProto
-
-        Raises
-        ------
-        DependencyError
-            If onnx is not installed.
-        NotImplementedError
-            If a layer is written in Python.
-        ValueError
-            If a weight is not finite, or there are more than 2 GiB of them.
-
-        Examples
-        --------
-        >>> import tinynet as tn
-        >>> proto = tn.Sequential(tn.Linear(2, 3), tn.Tanh()).to_onnx()
-        >>> [node.op_type for node in proto.graph.node]
-        ['Gemm', 'Tanh']
-        """
-        from tinynet.exchange.onnx import export_onnx
-
-        return export_onnx(self, path)
-
-    def to_c(
-        self, path: str | os.PathLike[str] | None = None, name: str = "net", dtype: DTypeLike | None = None
-    ) -> str:
-        """Return the model as C source, one header without dependencies; write it to ``path`` if one is given.
-
-        It defines ``static inline void net_predict(const float x[n_in], float y[n_out])``, which computes one sample,
-        and the constants ``NET_N_IN`` and ``NET_N_OUT``. C99 or C++, with ``<math.h>`` (link with ``-lm``); no memory
-        is allocated, the weights are ``static const``. The head of the file tells how much stack it takes.
-
-        Parameters
-        ----------
-        path : path, optional
-            A file that is there is replaced atomically.
-        name : str
-            What all names in the header start with, so that one program can hold several networks.
-        dtype : {"float32", "float64"}, optional
-            ``float`` or ``double``; by default the model's.
-
-        Returns
-        -------
-        source : str
-
-        Raises
-        ------
-        NotImplementedError
-            If a layer is written in Python.
-        ValueError
-            If ``name`` can be no part of a C identifier, or a weight is not finite in ``dtype``.
-
-        Examples
-        --------
-        >>> import tinynet as tn
-        >>> source = tn.Sequential(tn.Linear(2, 1, weight_init="ones")).to_c(name="sum")
-        >>> [line for line in source.splitlines() if "sum_predict(const" in line]
-        ['static inline void sum_predict(const float x[2], float y[1])']
-        """
-        from tinynet.exchange.c import export_c
-
-        return export_c(self, path, name, dtype)
+    # -- places and copies -------------------------------------------------------------------------------------------
 
     @property
     def precision(self) -> Precision:
@@ -605,61 +393,14 @@ class Sequential:
             )
         return self._plan(program, granularity, streamed)
 
-    def prepare_optimizer(self, optimizer: Optimizer) -> None:
-        """Make room for what the optimizer remembers; keep it if it is the optimizer of before."""
-        n_moments = optimizer.n_moments
-        if optimizer is self._optimizer and len(self.state.moments) == n_moments:
-            return
-        empty = np.zeros((n_moments, self.program.n_parameters), self.dtype)
-        self.state.moments = self.backend.asarray(empty)
-        self.state.step = 0
-        self._optimizer = optimizer
-
-    def forget_optimizer(self) -> None:
-        """Let the next optimizer start afresh, also the one of before."""
-        self._optimizer = None
-
-    def _plan(self, program: Program, granularity: Granularity, streamed: bool = False) -> Plan:
-        key = (program, granularity, streamed)
-        if key not in self._plans:
-            self._plans[key] = self.backend.plan(program, granularity=granularity, streamed=streamed)
-            if len(self._plans) > KEPT_PLANS:
-                self._plans.popitem(last=False)
-        self._plans.move_to_end(key)
-        return self._plans[key]
-
-    def _loop_plan(self) -> LoopPlan:
-        """Return the plan behind ``forward`` and ``backward``."""
-        if self._loop is None:
-            self._loop = LoopPlan(self.program, self.backend, "forward and backward by hand")
-        return self._loop
-
-    def _loss_spec(self, loss: Loss, y: Array) -> LossSpec:
-        return loss.lower(self.program.ops, index_target=y.ndim == 1)
-
     def _data(
         self,
+        loss: Loss,
         x: Any,
         y: Any,
-        loss: Loss,
         sample_weight: Any = None,
         class_weight: Mapping[int, float] | str | None = None,
     ) -> Data:
         """Return checked data where the backend reads them."""
         n_out, dtype = self.program.n_out, self.dtype
-        return checked_data(self._checked_samples(x), y, loss, n_out, dtype, self.backend, sample_weight, class_weight)
-
-    def _samples(self, x: Any) -> Array:
-        """Return checked samples where the caller has them, if the model can compute on them."""
-        samples = self._checked_samples(x)
-        self._require_adapted()
-        return samples
-
-    def _checked_samples(self, x: Any) -> Array:
-        admitted = self.backend.admit(x, "x")
-        return as_samples(admitted, "x", self.program.n_in, self.dtype, expects=repr(self.layers[0]))
-
-    def _require_adapted(self) -> None:
-        for layer in self._normalizers:
-            if not layer.adapted:
-                raise ValueError(f"{layer!r} has seen no data yet. Call its adapt(x) with the training data first.")
+        return checked_data(self._samples(x), y, loss, n_out, dtype, self.backend, sample_weight, class_weight)

@@ -12,6 +12,7 @@ from tinynet.checks import whole
 from tinynet.ensemble import Ensemble
 from tinynet.errors import requires
 from tinynet.files import Path_
+from tinynet.metrics import rises
 from tinynet.model import Sequential
 from tinynet.sweep_files import Group, plain, read_folder
 from tinynet.sweep_space import Settings
@@ -154,11 +155,12 @@ class SweepResult:
         return pandas.DataFrame(self.summary() if summary else self.table)
 
     def losses(self, name: str = "loss") -> NDArray[np.float64]:
-        """Return a loss after each epoch, (n_epochs, n_runs), the runs as in ``table``; NaN where a run had ended.
+        """Return a figure of each epoch, (n_epochs, n_runs), the runs as in ``table``; NaN where a run had ended.
 
         Parameters
         ----------
-        name : {"loss", "val_loss"}
+        name : str
+            "loss", "val_loss", or a metric that a callback monitors.
         """
         parts = [group.losses[name] for group in self._groups if name in group.losses]
         if len(parts) < len(self._groups) or not parts:
@@ -339,4 +341,4 @@ def _statistics(name: str, values: NDArray[np.float64]) -> dict[str, float]:
 
 def _sign(by: str) -> int:
     """Return -1 for figures that should be high."""
-    return -1 if by.removeprefix("val_") in ("accuracy", "r2") else 1
+    return -1 if rises(by) else 1

@@ -90,6 +90,12 @@ class Options:
     verbose: int
 
     @property
+    def watched(self) -> list[str | Metric]:
+        """The metrics that callbacks monitor: only these are computed in every epoch."""
+        names = {getattr(callback, "monitor", "").removeprefix("val_") for callback in self.callbacks}
+        return [metric for metric in self.metrics if names & set(get_metrics(metric))]
+
+    @property
     def identity(self) -> dict[str, Any]:
         """What tells one sweep from another."""
         watches = [{"kind": type(callback).__name__, **_config(callback)} for callback in self.callbacks]
@@ -133,6 +139,7 @@ def train(
         validation_data=data.validation,
         sample_weight=data.weight,
         bootstrap=options.bootstrap,
+        metrics=options.watched,
         callbacks=options.callbacks,
         verbose=options.verbose,
         threads=options.threads,
@@ -140,10 +147,11 @@ def train(
     )
     diverged = np.zeros(len(models), bool)
     diverged[history.diverged] = True
-    figures = models.scores | _measured(models, data, options.metrics)
+    losses = {name: values for name, values in models.scores.items() if name in ("loss", "val_loss")}
+    figures = losses | _measured(models, data, options.metrics)
     header, arrays = describe_ensemble(models)
     arrays |= {f"figure.{name}": np.asarray(values, np.float64) for name, values in figures.items()}
-    arrays |= {f"history.{name}": history[name] for name in ("loss", "val_loss") if name in history}
+    arrays |= {f"history.{name}": history[name] for name in history if name != "learning_rate"}
     arrays |= {
         "sweep.runs": np.array(task.runs, np.int64),
         "sweep.n_epochs": np.isfinite(history["loss"]).sum(axis=0),

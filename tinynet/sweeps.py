@@ -87,7 +87,7 @@ def sweep(
     metrics : str, callable or list of them
         Figures of the trained models, over the validation data if there are any: then "val_accuracy" and so on.
     callbacks : list of EarlyStopping and ReduceLROnPlateau
-        They act on each run by itself.
+        They act on each run by itself. What they monitor may be a metric, which is then computed in every epoch.
     folder : path, optional
         Keep each group that is finished there. The same call finds them, and goes on where it was interrupted.
     n_jobs : int, optional
@@ -144,6 +144,7 @@ def sweep(
         descriptions.append(case.description if folder is not None else "")
     groups = grouped(keys, len(chosen), size)
     _check_by(by, data, list(get_metrics(specs)))
+    _check_monitors(options.callbacks, data, list(get_metrics(specs)))
     place = None
     if folder is not None:
         identity = {"settings": plain(settings), "seeds": chosen, "groups": groups, "data": data.digest}
@@ -259,6 +260,19 @@ def _check_by(by: str | None, data: Data, metrics: list[str]) -> None:
             f"by expects a figure of this sweep, {', '.join(map(repr, known))}; got {by!r}. "
             "Figures that start with val_ need validation data; others than losses must be in metrics."
         )
+
+
+def _check_monitors(callbacks: list[Callback], data: Data, metrics: list[str]) -> None:
+    known = ["loss", *metrics, "learning_rate"]
+    if data.validation is not None:
+        known += ["val_loss", *(f"val_{name}" for name in metrics)]
+    for callback in callbacks:
+        name = getattr(callback, "monitor", "loss")
+        if name not in known:
+            raise ValueError(
+                f"{type(callback).__name__} monitors {name!r}; this sweep has {', '.join(map(repr, known))}. "
+                "Figures that start with val_ need validation data; others than losses must be in metrics."
+            )
 
 
 def _stable(descriptions: list[str]) -> list[str]:

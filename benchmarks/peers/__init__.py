@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 class Runner(Protocol):
     """One library at one workload.
 
-    It is made from ``(problem, threads)``; tinynet's takes a backend too.
+    It is made from ``(problem, threads)``; tinynet's takes a backend too; all others take
+    ``device="gpu"`` on a GPU.
     """
 
     def reset(self) -> None:
@@ -54,6 +55,10 @@ class Peer:
         Tells why the peer cannot run a workload, or None.
     many : str or None
         ``module:class`` of the runner that trains many networks at once.
+    gpu, gpu_many : str or None
+        Likewise, of the runners that train one network and many on a GPU.
+    gpu_packages : tuple of str
+        What is imported on a GPU, where that is something else.
     """
 
     name: str
@@ -63,58 +68,72 @@ class Peer:
     packages: tuple[str, ...] = ()
     command: str = ""
     program: str | None = None
-    limit: Callable[[Workload], str | None] = lambda _: None
+    limit: Callable[[Workload, str], str | None] = lambda workload, device: None
     many: str | None = None
     fit: str | None = None
     grid: str | None = None
+    gpu: str | None = None
+    gpu_many: str | None = None
+    gpu_packages: tuple[str, ...] = ()
 
-    def missing(self) -> str | None:
+    def takes_part(self, device: str) -> bool:
+        """Tell whether the peer runs anything there: on a GPU only some do."""
+        here = (self.train, self.predict, self.many, self.fit, self.grid)
+        return any((self.gpu, self.gpu_many) if device == "gpu" else here)
+
+    def needs(self, device: str = "cpu") -> tuple[str, ...]:
+        """Return the packages that are imported before the clock starts."""
+        return (device == "gpu" and self.gpu_packages) or self.packages
+
+    def missing(self, device: str = "cpu") -> str | None:
         """Tell what is not installed and the command that gets it, or None."""
-        absent = [name for name in self.packages if importlib.util.find_spec(name) is None]
+        absent = [name for name in self.needs(device) if importlib.util.find_spec(name) is None]
         if self.program is not None and shutil.which(self.program) is None:
             absent.append(self.program)
         return f"{' and '.join(absent)} not installed. Get it by: {self.command}" if absent else None
 
-    def unable(self, workload: Workload) -> str | None:
+    def unable(self, workload: Workload, device: str = "cpu") -> str | None:
         """Tell why this peer does not run a workload, or None."""
-        if self.runner(workload) is None:
-            return f"{self.title} does not {workload.task}" + " many networks at once" * (workload.n_models > 1)
-        return self.limit(workload)
+        if self.runner(workload, device) is None:
+            many, gpu = " many networks at once" * (workload.n_models > 1), " on a GPU" * (device == "gpu")
+            return f"{self.title} does not {workload.task}{many}{gpu}"
+        return self.limit(workload, device)
 
-    def runner(self, workload: Workload) -> str | None:
+    def runner(self, workload: Workload, device: str = "cpu") -> str | None:
         """Return where the runner for a workload is."""
         if workload.task != "train":
-            place: str | None = getattr(self, workload.task)
+            place: str | None = getattr(self, workload.task) if device == "cpu" else None
             return place
-        return self.train if workload.n_models == 1 else self.many
+        one, many = (self.gpu, self.gpu_many) if device == "gpu" else (self.train, self.many)
+        return one if workload.n_models == 1 else many
 
-    def load(self, workload: Workload) -> Callable[..., Runner]:
+    def load(self, workload: Workload, device: str = "cpu") -> Callable[..., Runner]:
         """Import the runner for a workload, and the library with it."""
-        place = self.runner(workload)
-        assert place is not None, f"ask {self.name}.unable(workload) first"
+        place = self.runner(workload, device)
+        assert place is not None, f"ask {self.name}.unable(workload, device) first"
         module, _, name = place.partition(":")
         loaded: Callable[..., Runner] = getattr(importlib.import_module(f"benchmarks.peers.{module}"), name)
         return loaded
 
 
-def _sigmoid_only(workload: Workload) -> str | None:
+def _sigmoid_only(workload: Workload, device: str) -> str | None:
     fits = len(workload.sizes) <= 3 and {workload.hidden, workload.output} == {"sigmoid"}
     fits = fits and (workload.loss, workload.optimizer, workload.shuffle) == ("sum_squares", "sgd", False)
     return None if fits else "it is written for the notebook's nets: one or two sigmoid layers, squared error, SGD"
 
 
-SMALLEST_PRODUCTS = 1_000_000
-"""Below so many operations in an update, NumPy spends its time on the calls, and its products are no floor."""
+SMALLEST_PRODUCTS = {"cpu": 1_000_000, "gpu": 5_000_000_000}
+"""Below so many operations in an update, the time goes into the calls of BLAS, and its products are no floor."""
 
 
-def _floor_limit(workload: Workload) -> str | None:
+def _floor_limit(workload: Workload, device: str) -> str | None:
     operations = sum(6 * workload.rows * n_in * n_out for n_in, n_out in pairwise(workload.sizes))
-    if workload.task == "train" and operations < SMALLEST_PRODUCTS:
-        return "the products are so small that NumPy spends its time on the calls"
+    if workload.task == "train" and operations < SMALLEST_PRODUCTS[device]:
+        return "the products are so small that the time goes into the calls of BLAS"
     return None
 
 
-def _sklearn_limit(workload: Workload) -> str | None:
+def _sklearn_limit(workload: Workload, device: str) -> str | None:
     if workload.output != "identity":
         return "scikit-learn's networks cannot end in a sigmoid with squared error"
     if len(workload.sizes) < 3:
@@ -124,9 +143,10 @@ def _sklearn_limit(workload: Workload) -> str | None:
 
 _TABLE = (
     Peer("tinynet", "tinynet", "tinynet_runs:Train", "tinynet_runs:Predict", ("tinynet",), "see README.md",
-         many="tinynet_runs:TrainMany", fit="estimator_runs:OurFit", grid="estimator_runs:OurGrid"),
+         many="tinynet_runs:TrainMany", fit="estimator_runs:OurFit", grid="estimator_runs:OurGrid",
+         gpu="tinynet_runs:Train", gpu_many="tinynet_runs:TrainMany"),
     Peer("floor", "the floor", "floor:Products", "floor:BareCall", ("numba",), "pip install numba",
-         limit=_floor_limit),
+         limit=_floor_limit, gpu="gpu_floor:Products", gpu_packages=("cupy",)),
     Peer("c", "hand-written C", "c_runs:Train", None, program="cc", command="install a C compiler (gcc or clang)",
          limit=_sigmoid_only, many="c_runs:TrainMany"),
     Peer("notebook", "the notebook's NumPy code", "notebook:Train", None, limit=_sigmoid_only),
@@ -134,10 +154,14 @@ _TABLE = (
          "pip install scikit-learn", limit=_sklearn_limit, many="sklearn_runs:TrainMany",
          fit="estimator_runs:TheirFit", grid="estimator_runs:TheirGrid"),
     Peer("torch", "PyTorch", "torch_runs:Eager", "torch_runs:Predict", ("torch",), "pip install torch",
-         many="torch_runs:Many"),
-    Peer("torch-compile", "torch.compile", "torch_runs:Compiled", None, ("torch",), "pip install torch"),
-    Peer("jax", "JAX jit", "jax_runs:Jit", "jax_runs:Predict", ("jax",), "pip install jax"),
-    Peer("jax-scan", "JAX scan", "jax_runs:Scan", None, ("jax",), "pip install jax", many="jax_runs:Many"),
+         many="torch_runs:Many", gpu="torch_runs:Eager", gpu_many="torch_runs:Many"),
+    Peer("torch-compile", "torch.compile", "torch_runs:Compiled", None, ("torch",), "pip install torch",
+         gpu="torch_runs:Compiled"),
+    Peer("torch-graphs", "torch.compile in CUDA graphs", None, None, ("torch",), "pip install torch",
+         gpu="torch_graphs:Graphs"),
+    Peer("jax", "JAX jit", "jax_runs:Jit", "jax_runs:Predict", ("jax",), "pip install jax", gpu="jax_runs:Jit"),
+    Peer("jax-scan", "JAX scan", "jax_runs:Scan", None, ("jax",), "pip install jax", many="jax_runs:Many",
+         gpu="jax_runs:Scan", gpu_many="jax_runs:Many"),
     Peer("onnxruntime", "onnxruntime", None, "onnx_runs:Predict", ("onnxruntime", "onnx"),
          "pip install onnx onnxruntime"),
 )  # fmt: skip

@@ -17,6 +17,8 @@ from benchmarks.workloads import Workload
 
 ACTIVATIONS = {"identity": lambda z: z, "sigmoid": jax.nn.sigmoid, "tanh": jnp.tanh, "relu": jax.nn.relu}
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
+PLATFORMS = {"cpu": "cpu", "gpu": "cuda"}
+MATMUL_PRECISIONS = {"float32": "float32", "tf32": "tensorfloat32", "bf16": "bfloat16"}
 LOG_BETA1, LOG_BETA2 = math.log(BETA1), math.log(BETA2)
 
 
@@ -57,8 +59,10 @@ def update(workload: Workload, state: Any, x: Any, y: Any, rate: Any = None) -> 
 class _Train:
     """What both ways share: the data on the device, and the state."""
 
-    def __init__(self, problem: Problem, threads: int) -> None:
+    def __init__(self, problem: Problem, threads: int, device: str = "cpu") -> None:
+        jax.config.update("jax_platforms", PLATFORMS[device])
         jax.config.update("jax_enable_x64", problem.workload.dtype == "float64")
+        jax.config.update("jax_default_matmul_precision", MATMUL_PRECISIONS[problem.workload.precision])
         self.problem = problem
         labels = problem.y.astype(np.int32) if problem.y.ndim == 1 else problem.y
         self.x, self.y = jnp.asarray(problem.x), jnp.asarray(labels)
@@ -78,14 +82,14 @@ class _Train:
 
     def about(self) -> str:
         """Tell the version."""
-        return f"jax {jax.__version__}"
+        return f"jax {jax.__version__}, {jax.devices()[0].device_kind}"
 
 
 class Jit(_Train):
     """A jitted step for each batch."""
 
-    def __init__(self, problem: Problem, threads: int) -> None:
-        super().__init__(problem, threads)
+    def __init__(self, problem: Problem, threads: int, device: str = "cpu") -> None:
+        super().__init__(problem, threads, device)
         rows = problem.workload.rows
 
         def in_turn(state: Any, x: Any, y: Any, start: Any) -> Any:
@@ -111,8 +115,8 @@ class Jit(_Train):
 class Scan(_Train):
     """All batches of an epoch in one ``lax.scan``; where no order is drawn, all epochs in one call."""
 
-    def __init__(self, problem: Problem, threads: int) -> None:
-        super().__init__(problem, threads)
+    def __init__(self, problem: Problem, threads: int, device: str = "cpu") -> None:
+        super().__init__(problem, threads, device)
         workload = problem.workload
         n_batches, rows = workload.n_updates, workload.rows
 
@@ -145,8 +149,8 @@ class Scan(_Train):
 class Many(_Train):
     """``vmap`` over the models of the ``lax.scan`` over batches; all epochs in one call."""
 
-    def __init__(self, problem: Problem, threads: int) -> None:
-        super().__init__(problem, threads)
+    def __init__(self, problem: Problem, threads: int, device: str = "cpu") -> None:
+        super().__init__(problem, threads, device)
         workload = problem.workload
         n_batches, rows = workload.n_updates, workload.rows
         self.rates = jnp.asarray(problem.rates)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 import tinynet as tn
 from benchmarks.problem import Problem, order_generator
 from benchmarks.workloads import Workload
+from tinynet.backends.base import Backend
 
 ACTIVATIONS = {"sigmoid": tn.Sigmoid, "tanh": tn.Tanh, "relu": tn.ReLU}
 LOSSES = {
@@ -29,7 +30,12 @@ def network(workload: Workload, backend: str | None) -> tn.Sequential:
         kind = workload.output if place == last else workload.hidden
         if kind != "identity":
             layers.append(ACTIVATIONS[kind]())
-    return tn.Sequential(*layers, dtype=workload.dtype, seed=0, backend=backend)
+    return tn.Sequential(*layers, dtype=workload.dtype, seed=0, backend=backend, precision=workload.precision)
+
+
+def lying(problem: Problem, backend: Backend) -> tuple[Any, Any]:
+    """Return the samples and targets where everyone has them before the clock starts: on a GPU in its memory."""
+    return backend.asarray(problem.x), backend.asarray(problem.y)
 
 
 class Train:
@@ -38,6 +44,7 @@ class Train:
     def __init__(self, problem: Problem, threads: int, backend: str | None = None) -> None:
         self.problem = problem
         self.net = network(problem.workload, backend)
+        self.x, self.y = lying(problem, self.net.backend)
 
     def reset(self) -> None:
         """Take the initial weights, and the generator that draws everyone's orders."""
@@ -48,8 +55,8 @@ class Train:
         """Train for ``n`` epochs."""
         workload = self.problem.workload
         self.net.fit(
-            self.problem.x,
-            self.problem.y,
+            self.x,
+            self.y,
             loss=LOSSES[workload.loss](),
             optimizer=OPTIMIZERS[workload.optimizer](workload.learning_rate),
             epochs=n,
@@ -74,6 +81,7 @@ class TrainMany:
     def __init__(self, problem: Problem, threads: int, backend: str | None = None) -> None:
         self.problem = problem
         self.models = tn.Ensemble(network(problem.workload, backend), problem.workload.n_models)
+        self.x, self.y = lying(problem, self.models.backend)
 
     def reset(self) -> None:
         """Take the initial weights."""
@@ -84,8 +92,8 @@ class TrainMany:
         """Train for ``n`` epochs."""
         workload = self.problem.workload
         self.models.fit(
-            self.problem.x,
-            self.problem.y,
+            self.x,
+            self.y,
             loss=LOSSES[workload.loss](),
             optimizer=OPTIMIZERS[workload.optimizer](self.problem.rates),
             epochs=n,

@@ -1,4 +1,7 @@
-"""PyTorch: the usual loop, eager and with ``torch.compile``; batches are rows gathered from tensors, no DataLoader."""
+"""PyTorch: the usual loop, eager and with ``torch.compile``; batches are rows gathered from tensors, no DataLoader.
+
+On a GPU all tensors lie in its memory, and the order of the samples goes up once an epoch.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,9 @@ LOSSES = {
     "cross_entropy": nn.CrossEntropyLoss,
 }
 OPTIMIZERS = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}
+DEVICES = {"cpu": "cpu", "gpu": "cuda"}
+MATMUL_PRECISIONS = {"float32": "highest", "tf32": "high", "bf16": "highest"}
+"""What ``torch.set_float32_matmul_precision`` is given; bfloat16 comes by autocast, as PyTorch advises."""
 
 
 def network(workload: Workload) -> nn.Sequential:
@@ -42,16 +48,45 @@ def take(net: nn.Sequential, problem: Problem) -> None:
             linear.bias.copy_(torch.from_numpy(b))
 
 
-class Eager:
+class _Runs:
+    """What all have in common: the samples where they are needed, and the settings of the process."""
+
+    def __init__(self, problem: Problem, threads: int, device: str = "cpu") -> None:
+        if device == "cpu":
+            torch.set_num_threads(threads)
+        torch.set_float32_matmul_precision(MATMUL_PRECISIONS[problem.workload.precision])
+        self.problem, self.device = problem, torch.device(DEVICES[device])
+        self.x = torch.from_numpy(problem.x).to(self.device)
+        self.y = torch.from_numpy(problem.y).to(self.device)
+
+    def finish(self) -> None:
+        """Wait for what a GPU still has to do."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
+
+    def about(self) -> str:
+        """Tell the version, and where it computes."""
+        if self.device.type == "cuda":
+            return f"torch {torch.__version__}, {torch.cuda.get_device_name()}"
+        return f"torch {torch.__version__}, {torch.get_num_threads()} threads"
+
+
+class Eager(_Runs):
     """``zero_grad``, forward, ``backward``, ``step``, with the optimizer's fused kernel."""
 
-    def __init__(self, problem: Problem, threads: int) -> None:
-        torch.set_num_threads(threads)
-        self.problem = problem
-        self.x, self.y = torch.from_numpy(problem.x), torch.from_numpy(problem.y)
-        self.net = network(problem.workload)
-        criterion = LOSSES[problem.workload.loss]()
-        self.loss = self.wrapped(lambda x, y: criterion(self.net(x), y))
+    def __init__(self, problem: Problem, threads: int, device: str = "cpu") -> None:
+        super().__init__(problem, threads, device)
+        workload = problem.workload
+        self.net = network(workload).to(self.device)
+        criterion = LOSSES[workload.loss]()
+        rounded = torch.autocast(self.device.type, torch.bfloat16, enabled=workload.precision == "bf16")
+
+        def loss(x: torch.Tensor, y: torch.Tensor) -> Any:
+            with rounded:
+                prediction = self.net(x)
+            return criterion(prediction.to(x.dtype), y)
+
+        self.loss = self.wrapped(loss)
 
     def wrapped(self, function: Any) -> Any:
         """Return the function from a batch to its loss as it is used."""
@@ -69,8 +104,8 @@ class Eager:
         workload = self.problem.workload
         orders = self.problem.orders(n)
         for _ in range(n):
-            total = torch.zeros(())
-            order = torch.from_numpy(next(orders)) if workload.shuffle else None
+            total = torch.zeros((), device=self.device)
+            order = torch.from_numpy(next(orders)).to(self.device) if workload.shuffle else None
             for start in range(0, workload.n_visits, workload.rows):
                 rows = slice(start, start + workload.rows)
                 chosen = rows if order is None else order[rows]
@@ -80,34 +115,29 @@ class Eager:
                 self.optimizer.step()
                 total += loss.detach()
             self.epoch_loss = total.item()
+        self.finish()
 
     def result(self) -> NDArray[Any]:
         """Return the trained parameters."""
-        parameters = [value.detach().numpy().T.ravel() for value in self.net.parameters()]
+        parameters = [value.detach().cpu().numpy().T.ravel() for value in self.net.parameters()]
         return np.concatenate(parameters)
-
-    def about(self) -> str:
-        """Tell the version."""
-        return f"torch {torch.__version__}, {torch.get_num_threads()} threads"
 
 
 class Compiled(Eager):
-    """The same loop; forward, loss and backward are compiled."""
+    """The same loop; forward, loss and backward are compiled, and on a GPU launched as CUDA graphs."""
 
     def wrapped(self, function: Any) -> Any:
         """Compile for the one shape that occurs."""
-        return torch.compile(function, dynamic=False)
+        return torch.compile(function, dynamic=False, mode="reduce-overhead" if self.device.type == "cuda" else None)
 
 
-class Many:
+class Many(_Runs):
     """``torch.func``: the gradient of one model, mapped over all by ``vmap``, and an update of the stacked weights."""
 
-    def __init__(self, problem: Problem, threads: int) -> None:
-        torch.set_num_threads(threads)
-        self.problem = problem
-        self.x, self.y = torch.from_numpy(problem.x), torch.from_numpy(problem.y)
-        self.rates = torch.from_numpy(problem.rates)
-        net = network(problem.workload)
+    def __init__(self, problem: Problem, threads: int, device: str = "cpu") -> None:
+        super().__init__(problem, threads, device)
+        self.rates = torch.from_numpy(problem.rates).to(self.device)
+        net = network(problem.workload).to(self.device)
         criterion = LOSSES[problem.workload.loss]()
 
         def loss(parameters: dict[str, torch.Tensor], x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
@@ -121,7 +151,8 @@ class Many:
         """Take the initial weights of all models; PyTorch keeps them transposed."""
         layers = split(self.problem.parameters, self.problem.workload.sizes)
         parts = [part for w, b in layers for part in (np.ascontiguousarray(w.swapaxes(1, 2)), b.copy())]
-        self.parameters = {name: torch.from_numpy(part) for name, part in zip(self.names, parts, strict=True)}
+        placed = [torch.from_numpy(part).to(self.device) for part in parts]
+        self.parameters = dict(zip(self.names, placed, strict=True))
 
     def run(self, n: int) -> None:
         """Train for ``n`` epochs."""
@@ -133,21 +164,20 @@ class Many:
                     gradients = self.gradients(self.parameters, self.x[rows], self.y[rows])
                     for name, value in self.parameters.items():
                         value -= self.rates.reshape(-1, *[1] * (value.ndim - 1)) * gradients[name]
+        self.finish()
 
     def result(self) -> NDArray[Any]:
         """Return the trained parameters, (n_models, n_parameters)."""
         parts = [value.swapaxes(1, 2) if value.ndim == 3 else value for value in self.parameters.values()]
-        return np.concatenate([part.reshape(len(part), -1).numpy() for part in parts], axis=1)
-
-    about = Eager.about
+        return np.concatenate([part.reshape(len(part), -1).cpu().numpy() for part in parts], axis=1)
 
 
-class Predict:
+class Predict(_Runs):
     """One sample at a time, from NumPy to NumPy as with the others."""
 
     def __init__(self, problem: Problem, threads: int) -> None:
-        torch.set_num_threads(threads)
-        self.x = problem.x[:1]
+        super().__init__(problem, threads)
+        self.sample = problem.x[:1]
         self.net = network(problem.workload).eval()
         take(self.net, problem)
 
@@ -156,7 +186,7 @@ class Predict:
 
     def run(self, n: int) -> None:
         """Predict ``n`` times."""
-        net, x, from_numpy = self.net, self.x, torch.from_numpy
+        net, x, from_numpy = self.net, self.sample, torch.from_numpy
         with torch.inference_mode():
             for _ in range(n):
                 self.out = net(from_numpy(x)).numpy()
@@ -164,5 +194,3 @@ class Predict:
     def result(self) -> NDArray[Any]:
         """Return the last prediction."""
         return self.out
-
-    about = Eager.about

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import tinynet as tn
+from tinynet import ensemble_predictions
 from tinynet.backends import get_backend
 from tinynet.backends.base import Backend, State
 from tinynet.program import DropoutOp, LossSpec, OptimizerSpec, Program
@@ -202,3 +203,21 @@ def test_models_are_picked_and_joined_on_the_device(gpu: str) -> None:
     every = models.predict(x)
     np.testing.assert_array_equal(models[[2, 0]].predict(x), every[[2, 0]])
     np.testing.assert_array_equal(tn.Ensemble.concatenate([models[1:], models[:1]]).predict(x), every[[1, 2, 0]])
+
+
+@pytest.mark.parametrize("tier", ["", "loop"])
+def test_metrics_and_weights_of_each_model_on_the_device(tier: str, gpu: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TINYNET_GPU_TIER", tier)
+    monkeypatch.setattr(ensemble_predictions, "PREDICT_BYTES", 2 * 8 * N * 2)  # Two models at a time.
+    weight = RNG.uniform(0.5, 1.5, (E, N))
+    histories = []
+    for backend in (gpu, "numpy"):
+        net = tn.Sequential(tn.Linear(3, 4), tn.Tanh(), tn.Linear(4, 2), dtype="float64", seed=0, backend=backend)
+        options: dict[str, Any] = {"validation_split": 0.3, "metrics": ["r2", "mae"], "bootstrap": True}
+        options["callbacks"] = [tn.EarlyStopping("val_mae", patience=0)]
+        rates = [0.01, 1.0, 0.1, 0.5, 0.05]  # So that some stop, and metrics are of the others only.
+        models = tn.Ensemble(net, E)
+        histories.append(models.fit(X, Y, sample_weight=weight, optimizer=tn.SGD(rates), epochs=4, **options))
+    assert len(set(histories[1].stopped.tolist())) > 1
+    for name in histories[1]:
+        np.testing.assert_allclose(histories[0][name], histories[1][name], rtol=1e-9, err_msg=name)

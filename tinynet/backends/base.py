@@ -141,11 +141,11 @@ class Plan(ABC):
         """
 
     @abstractmethod
-    def predict(self, state: State, x: Array, out: Array) -> bool:
+    def predict(self, state: State, x: Array, out: Array, members: Members | None = None) -> bool:
         """Write the network's output for ``x`` (n_samples, n_in) to ``out`` (n_samples, n_out).
 
-        Both are arrays of the backend, or both are in host memory. For an ensemble ``out`` is (n_models, n_samples,
-        n_out).
+        Both are arrays of the backend, or both are in host memory. For an ensemble ``out`` is (n_members, n_samples,
+        n_out), of the models ``members``, by default all.
 
         Returns
         -------

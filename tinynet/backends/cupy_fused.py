@@ -86,12 +86,13 @@ class _Fused(Plan):
         return losses
 
     @on_backend
-    def predict(self, state: State, x: Array, out: Array) -> Any:
+    def predict(self, state: State, x: Array, out: Array, members: Members | None = None) -> Any:
         """Write the output and tell whether ``x`` is finite; see ``Plan.predict``."""
         prediction = None if isinstance(x, np.ndarray) else self._fused_prediction(self.program.ops)
         if prediction is None:
-            return super().predict(state, x, out)  # type: ignore[safe-super]
-        return prediction.predict(state.parameters, state.buffers, self._real(x), out) == 0
+            return super().predict(state, x, out, members)  # type: ignore[safe-super]
+        which = slice(None) if members is None else self.backend.asarray(members)
+        return prediction.predict(state.parameters[which], state.buffers[which], self._real(x), out) == 0
 
     @on_backend
     def evaluate(

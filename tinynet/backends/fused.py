@@ -30,7 +30,7 @@ class FusedForward(LoopPlan):
         self.description = "fused: predictions in one compiled function"
         self._predictions: dict[tuple[Op, ...], fused.Fused] = {}
 
-    def predict(self, state: State, x: Array, out: Array) -> bool:
+    def predict(self, state: State, x: Array, out: Array, members: Members | None = None) -> bool:
         """Write the output and tell whether ``x`` is finite; see ``Plan.predict``."""
         return self._predict_with(state)(x, out)
 

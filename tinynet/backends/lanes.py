@@ -75,11 +75,11 @@ class LanesPlan(MembersPlan):
         state.draws[chosen] += n_updates
         return losses
 
-    def predict(self, state: State, x: Array, out: Array) -> bool:
+    def predict(self, state: State, x: Array, out: Array, members: Members | None = None) -> bool:
         """Write the output of each model and tell whether ``x`` is finite; see ``Plan.predict``."""
         layers = tuple(layer for layer in layers_of(self.program.ops) if layer.kind != "dropout")
         made = self._function("predict", lambda: many.prediction(layers, self.program.dtype))
-        self._on_threads(made, self._chosen(None), (state.parameters, state.buffers, x, out), ())
+        self._on_threads(made, self._chosen(members), (state.parameters, state.buffers, x, out), ())
         return bool(np.isfinite(x).all())
 
     def evaluate(

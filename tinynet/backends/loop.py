@@ -108,7 +108,7 @@ class LoopPlan(Plan):
         return losses
 
     @on_backend
-    def predict(self, state: State, x: Array, out: Array) -> bool:
+    def predict(self, state: State, x: Array, out: Array, members: Members | None = None) -> bool:
         """Write the output and tell whether ``x`` is finite; see ``Plan.predict``."""
         bound = self._chain.bind(state)
         cuts = _cut(len(x), self.predict_rows)

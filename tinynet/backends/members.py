@@ -67,14 +67,16 @@ class MembersPlan(Plan):
         self._each(len(chosen), train)
         return losses
 
-    def predict(self, state: State, x: Array, out: Array) -> bool:
+    def predict(self, state: State, x: Array, out: Array, members: Members | None = None) -> bool:
         """Write the output of each model and tell whether ``x`` is finite; see ``Plan.predict``."""
-        finite = np.empty(self._n_models, bool)
+        chosen = self._chosen(members)
+        finite = np.empty(len(chosen), bool)
 
-        def predict(worker: int, i: int) -> None:
-            finite[i] = self._plan(worker, i).predict(self._state(state, i), x, out[i])
+        def predict(worker: int, position: int) -> None:
+            i = chosen[position]
+            finite[position] = self._plan(worker, i).predict(self._state(state, i), x, out[position])
 
-        self._each(self._n_models, predict)
+        self._each(len(chosen), predict)
         return bool(finite.all())
 
     def predictor(self, state: State) -> Callable[[Any], Array | None]:

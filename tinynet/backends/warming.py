@@ -124,7 +124,7 @@ class WarmingPlan(Plan):
         few = (x[:REHEARSAL_ROWS], y[:REHEARSAL_ROWS], places, learning_rates[:0], weight)
         return self._chosen("run", few).run(state, x, y, order, learning_rates, sample_weight)
 
-    def predict(self, state: State, x: Array, out: Array) -> bool:
+    def predict(self, state: State, x: Array, out: Array, members: Members | None = None) -> bool:
         """Write the output; see ``Plan.predict``."""
         few = (x[:REHEARSAL_ROWS], out[:REHEARSAL_ROWS])
         return self._chosen("predict", few).predict(state, x, out)

@@ -118,7 +118,7 @@ __device__ Real shrinkage_of(Real* gradients, const Update& update, double max_n
 /// parameters : (n_models, n_parameters); moments : (n_moments, n_models, n_parameters); held : (n_models, n_held)
 /// x : (n_samples, n_in); t : (n_samples, n_targets); weight : (n_samples,), or own_weight: (n_models, n_samples)
 /// order : (n_epochs, n_visits), or own_order is 1: (n_epochs, n_members, n_visits), or -1: there is none, and rows are
-///     taken as they lie (CuPy cannot pass a null pointer)
+///     taken as they lie (CuPy before 14 passes no null pointer)
 /// rates : (n_epochs, n_rates), or own_rates: (n_epochs, n_rates, n_members)
 /// numbers : (n_models, net::n_numbers); counters : (n_models, 3), of each the updates and draws before the first update
 ///     of the first epoch, and the seed of its dropout masks

@@ -39,10 +39,14 @@ class Prediction:
         self._numbers = cupy.asarray(np.array(numbers_of(network, n_models)))
 
     def predict(self, parameters: DeviceArray, held: DeviceArray, x: DeviceArray, out: DeviceArray) -> DeviceArray:
-        """Write ([n_models,] n_samples, n_out) predictions; return (1,) int32: not 0 if x is not finite."""
+        """Write ([n_models,] n_samples, n_out) predictions, of all models whose parameters are given.
+
+        Return (1,) int32: not 0 if x is not finite.
+        """
+        n_models = len(out) if out.ndim == 3 else 1
         not_finite = cupy.zeros(1, np.int32)
         function = kernel("predict.cu", "predict", self.prelude)
-        self._launch(function, len(x), self.n_models, (parameters, held, x, out, not_finite, np.int64(len(x))))
+        self._launch(function, len(x), n_models, (parameters, held, x, out, not_finite, np.int64(len(x))))
         return not_finite
 
     def evaluate(
@@ -59,7 +63,7 @@ class Prediction:
         not_finite = cupy.zeros(1, np.int32)
         own = np.int32(weight is not None and weight.ndim == 2)
         function = kernel("predict.cu", "evaluate", self.prelude)
-        weight = x if weight is None else weight  # CuPy cannot pass a null pointer; it is not read.
+        weight = x if weight is None else weight  # CuPy before 14 passes no null pointer; it is not read.
         arguments = (
             parameters,
             held,

@@ -106,7 +106,7 @@ class Training:
 
     def _arguments(self, vectors: Vectors, epochs: Epochs, losses: DeviceArray) -> tuple[tuple[Any, ...], ...]:
         """Return what the kernels have in common: arrays, and sizes and flags."""
-        # CuPy cannot pass a null pointer: what there is not is stood in for by what there is, and not read.
+        # CuPy before 14 passes no null pointer: what there is not is stood in for by what there is, and not read.
         weight, order = epochs.weight, epochs.order
         own_weight = np.int32(weight is not None and weight.ndim == 2)
         own_order = np.int32(-1 if order is None else order.ndim == 3)
