@@ -96,7 +96,7 @@ class EnsembleTrainer:
         for checkpoint in self.checkpoints:
             checkpoint.on_train_begin({})
         if resume_from is not None:
-            from tinynet.ensemble_files import load_checkpoint
+            from tinynet.ensemble_checkpoints import load_checkpoint
 
             load_checkpoint(self, resume_from)
         else:
@@ -195,7 +195,7 @@ class EnsembleTrainer:
 
     def save_checkpoint(self, path: Any) -> None:
         """Write everything that ``resume_from`` needs."""
-        from tinynet.ensemble_files import save_checkpoint
+        from tinynet.ensemble_checkpoints import save_checkpoint
 
         save_checkpoint(self, path)
 
