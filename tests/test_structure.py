@@ -50,6 +50,7 @@ LEVELS = [
         "plots",
         "figures",
         "loggers",
+        "logs",
         "live",
         "pruning",
         "checkpoints",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tinynet.checkpoints import kept_states, states_from, with_state
 from tinynet.errors import ModelFileError
 from tinynet.files import Path_, read_archive, write_archive
 from tinynet.layers import LAYERS
@@ -122,6 +123,7 @@ def save_checkpoint(trainer: EnsembleTrainer, path: Path_) -> None:
     """Write the models, the optimizer's memory, the random state, the position and what the watches know."""
     header, arrays = describe_ensemble(trainer.model)
     history = trainer.history
+    callbacks, remembered = kept_states(trainer.callbacks)
     header["kind"] = "ensemble checkpoint"
     header["training"] = {
         "fingerprint": _fingerprint(trainer),
@@ -129,8 +131,9 @@ def save_checkpoint(trainer: EnsembleTrainer, path: Path_) -> None:
         "epochs": history.epoch,
         "diverged": history.diverged,
         "watches": [sorted(watch.state()) for watch in trainer.watches],
+        "callbacks": callbacks,
     }
-    arrays |= {
+    arrays |= remembered | {
         "training.moments": trainer.model.backend.to_numpy(trainer.model.state.moments),
         "training.step": trainer.model.state.step,
         "training.live": trainer.live,
@@ -197,6 +200,7 @@ def _restore(trainer: EnsembleTrainer, training: dict[str, Any], arrays: dict[st
             raise ModelFileError(f"checkpoint array {name} has shape {arrays[name].shape}; expected {size}.")
     histories = {name[8:]: values for name, values in arrays.items() if name.startswith("history.")}
     kept = [{name: arrays[f"watch{i}.{name}"] for name in names} for i, names in enumerate(training["watches"])]
+    states = states_from(training["callbacks"], arrays, trainer.callbacks)
     epoch, epochs, diverged = int(training["epoch"]), list(training["epochs"]), list(training["diverged"])
 
     models.prepare_optimizer(trainer.optimizer)
@@ -214,6 +218,8 @@ def _restore(trainer: EnsembleTrainer, training: dict[str, Any], arrays: dict[st
     trainer.history.stopped, trainer.history.diverged = arrays["training.stopped"], diverged
     for watch, values in zip(trainer.watches, kept, strict=True):
         watch.load(values)
+    for callback, remembered in states:
+        callback.load_state(remembered)
 
 
 def _fingerprint(trainer: EnsembleTrainer) -> dict[str, Any]:
@@ -232,4 +238,5 @@ def _fingerprint(trainer: EnsembleTrainer) -> dict[str, Any]:
         "number of samples": len(trainer.data),
         "figures": trainer.figures,
         "watches": [type(watch.callback).__name__ for watch in trainer.watches],
+        "callbacks": [type(callback).__name__ for callback in with_state(trainer.callbacks)],
     }
