@@ -79,14 +79,14 @@ def ensemble_from(
         n_models, entry = int(header["n_models"]), header["loss"]
         net = Sequential(*layers, dtype=header["dtype"], backend=backend)
         for layer in net.layers:
-            layer.load_buffers({n: np.asarray(getattr(layer, n)) for n in layer.buffer_names})
+            layer.load_buffers({n: net.backend.to_numpy(getattr(layer, n)) for n in layer.buffer_names})
         models = Ensemble(net, n_models, header["seeds"])
         state = models.state
         for key in ("parameters", "buffers", "draws", "dropout_seed"):
             value, target = arrays[key], getattr(state, key)
             if value.shape != target.shape or value.dtype != target.dtype:
                 raise ValueError(f"{key} has shape {value.shape}, {value.dtype}; expected {target.shape}")
-            target[...] = models.backend.asarray(value)
+            target[...] = value if isinstance(target, np.ndarray) else models.backend.asarray(value)
         _unpack(arrays["generators"], models.generators)
         models.scores = {key[6:]: value for key, value in arrays.items() if key.startswith("score.")}
         models.metadata = dict(header["metadata"])
@@ -213,7 +213,7 @@ def _restore(trainer: EnsembleTrainer, training: dict[str, Any], arrays: dict[st
     trainer.epoch, trainer.live = epoch, arrays["training.live"]
     trainer.rate_factor, trainer.best_loss = arrays["training.rate_factor"], arrays["training.best_loss"]
     trainer.best_epoch = arrays["training.best_epoch"]
-    trainer.best_parameters = asarray(arrays["training.best_parameters"])
+    trainer.best_parameters[...] = asarray(arrays["training.best_parameters"])
     trainer.history.load(epochs, histories)
     trainer.history.stopped, trainer.history.diverged = arrays["training.stopped"], diverged
     for watch, values in zip(trainer.watches, kept, strict=True):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tinynet.arrays import numpy_namespace
 from tinynet.callbacks import Callback, Checkpoint, EarlyStopping, ProgressBar, ReduceLROnPlateau
 from tinynet.checks import whole
 from tinynet.data import Data
@@ -131,7 +132,8 @@ class EnsembleTrainer:
         """Record an epoch; ``last`` tells whether the models are in the state in which it left them."""
         diverged = self.live[~np.isfinite(losses[self.live])]
         if last:
-            finite = np.isfinite(self.model.backend.to_numpy(self.model.state.parameters)).all(axis=1)
+            parameters = self.model.state.parameters
+            finite = self.model.backend.to_numpy(numpy_namespace(parameters).isfinite(parameters).all(axis=1))
             diverged = np.union1d(diverged, self.live[~finite[self.live]])
         logs = {"loss": losses}
         self._stop(diverged)
@@ -212,8 +214,11 @@ class EnsembleTrainer:
             return 1
         looks = [c.looks_every - self.epoch % c.looks_every for c in self.callbacks if c.looks_every is not None]
         looks += [c.every - self.epoch % c.every for c in self.checkpoints]
-        affordable = CHUNK_BYTES // (8 * self.n_visits)
-        timely = int(CHUNK_SECONDS / self._seconds_per_epoch) if self._seconds_per_epoch else 1
+        # The orders of a slice of models are drawn together; see `_slices`.
+        orders = 0 if self.shuffle is False else 1 if self.shared_order else min(len(self.live), SLICE)
+        affordable = CHUNK_BYTES // (8 * self.n_visits * orders) if orders else left
+        seconds = self.plan.call_seconds or CHUNK_SECONDS
+        timely = int(seconds / self._seconds_per_epoch) if self._seconds_per_epoch else 1
         return max(1, min([left, affordable, timely, *looks]))
 
     def _slices(self, n_epochs: int) -> Iterator[NDArray[np.int64]]:

@@ -18,9 +18,6 @@ from tinynet_kernels.network import Layer, Setting
 Index = int | str
 """A position: known when the source is written, or an expression."""
 
-Take = Callable[[Index, str], None]
-"""Does something with an element of the gradient, given its place in the flat vector and the expression for it."""
-
 
 class Form(Writer):
     """Writes what is done to the numbers of a block.
@@ -36,6 +33,7 @@ class Form(Writer):
     def __init__(self, layers: tuple[Layer, ...], n_lanes: int, rows: int = 1) -> None:
         super().__init__()
         self.layers, self.lanes, self.rows = layers, n_lanes, rows
+        self._loops = 0
         self.settings: list[Setting] = []
         self.exacts: set[str] = set()
         self.weights, self.biases, self.n_parameters = _offsets(layers)
@@ -50,9 +48,14 @@ class Form(Writer):
     def put(self, name: str, index: Index, value: str) -> None:
         """Set a number."""
 
-    @abstractmethod
     def each(self, size: Index, body: Callable[[Index], None]) -> None:
-        """Write ``body`` for each index below ``size``."""
+        """Write a loop of ``body``."""
+        self._loops += 1
+        index = f"i{self._loops}"
+        self(f"for {index} in range({size}):")
+        self.depth += 1
+        body(index)
+        self.depth -= 1
 
     @abstractmethod
     def width(self, i: int) -> Index:
@@ -89,11 +92,11 @@ class Form(Writer):
         """Write ``dz = dy * f'(z)`` of layer ``i``."""
 
     @abstractmethod
-    def gradient(self, i: int, mode: str, take: Take) -> None:
+    def gradient(self, i: int, mode: str) -> None:
         """Write the gradient of layer ``i``'s parameters.
 
-        ``mode`` says what becomes of it: it goes to "take", or is added to what is in "grads", or its factor holds the
-        learning rate and it is taken off the parameters at once: "descend".
+        ``mode`` says what becomes of it: it is what is in "grads" ("set"), is added to it ("add"), or its factor holds
+        the learning rate and it is taken off the parameters at once ("descend").
         """
 
     # -- settings and memory -----------------------------------------------------------------------------------------

@@ -1,14 +1,10 @@
 """Looped: the form of source that keeps the numbers of a model in scratch."""
 
-from collections.abc import Callable
-
-from tinynet_kernels.cpu.fused.many.forms import Form, Index, Take, keeps_z
+from tinynet_kernels.cpu.fused.many.forms import Form, Index, keeps_z
 
 
 class Looped(Form):
     """Numbers in scratch, and calls of functions that loop over them; see ``Form`` for what the methods write."""
-
-    _loops = 0
 
     def get(self, name: str, index: Index) -> str:
         """Return what loads the number."""
@@ -17,15 +13,6 @@ class Looped(Form):
     def put(self, name: str, index: Index, value: str) -> None:
         """Store the number."""
         self.store(name, index, value)
-
-    def each(self, size: Index, body: Callable[[Index], None]) -> None:
-        """Write a loop of ``body``."""
-        self._loops += 1
-        index = f"i{self._loops}"
-        self(f"for {index} in range({size}):")
-        self.depth += 1
-        body(index)
-        self.depth -= 1
 
     def width(self, i: int) -> str:
         """Return the name of the width."""
@@ -70,9 +57,8 @@ class Looped(Form):
         z = self._grid("z" if keeps_z(self.layers[i]) else "y", i)
         self(f"{kernel}({z}, {self._grid('y', i)}, {self._grid('d', i)}, {self._alpha(i)})")
 
-    def gradient(self, i: int, mode: str, take: Take) -> None:
+    def gradient(self, i: int, mode: str) -> None:
         """Write a call; the first tile of a batch sets the gradients, the others add to them."""
-        assert mode != "take", "elements are at hand in the unrolled form only"
         before = f"y{i - 1}" if i else "inputs"
         target, sign, fresh = ("p", "-one", "False") if mode == "descend" else ("grads", "one", "s == start")
         sizes = f"w{i}, b{i}, n{i}, n{i + 1}"

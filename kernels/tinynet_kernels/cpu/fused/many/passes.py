@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from tinynet_kernels.cpu.fused.many.forms import Form, Index, Take
+from tinynet_kernels.cpu.fused.many.forms import Form, Index
 from tinynet_kernels.cpu.fused.many.losses import Terms, loss
 from tinynet_kernels.cpu.fused.many.unrolled import Unrolled
 from tinynet_kernels.kinds import ACTIVATIONS, LOSSES
@@ -170,7 +170,7 @@ class Passes:
 
     # -- backward ----------------------------------------------------------------------------------------------------
 
-    def backward(self, mode: str, take: Take) -> None:
+    def backward(self, mode: str) -> None:
         """Write the way back; see ``Form.gradient`` for what becomes of the gradient."""
         linear = [i for i, layer in enumerate(self.layers) if layer.kind == "linear"]
         for i in range(len(self.layers) - 1, linear[0] - 1, -1):
@@ -178,7 +178,7 @@ class Passes:
             if self.layers[i].kind == "linear":
                 if i > linear[0]:  # Before the weights change.
                     self.form.product_transposed(i)
-                self.form.gradient(i, mode, take)
+                self.form.gradient(i, mode)
 
     def _activate_backward(self, i: int) -> None:
         if not ACTIVATIONS[self.layers[i].activation].elementwise:

@@ -16,7 +16,10 @@ from tinynet_kernels.cpu.fused.many.unrolled import Unrolled
 from tinynet_kernels.network import Layer, Loss, Network, Setting
 
 MAX_UNROLLED = 100
-"""Most parameters of a network whose source has a variable for each of them. Beyond it compiling takes long."""
+"""Most parameters of a network whose source is unrolled. Beyond it compiling takes long, and gains little."""
+
+MAX_VARIABLES = 50
+"""Most parameters that are variables. Beyond it they fill the registers several times over."""
 
 MAX_ROWS = 4
 """Most samples that a looped network takes at the same time: with each weight that is loaded it computes so often."""
@@ -85,7 +88,7 @@ class Source(NamedTuple):
 
 def training(network: Network, data: Data, batch_size: int, n_lanes: int) -> Source:
     """Return the source of the function that trains."""
-    form = form_of(network.layers, n_lanes, batch_size)
+    form = form_of(network.layers, n_lanes, batch_size, plain=updates.is_plain(network))
     return _assembled(form, SIGNATURE, batch_size, network, lambda: _train(form, network, data, batch_size))
 
 
@@ -101,11 +104,15 @@ def prediction(layers: tuple[Layer, ...], n_lanes: int) -> Source:
     return _assembled(form, PREDICT_SIGNATURE, MAX_ROWS, None, lambda: _predict(form))
 
 
-def form_of(layers: tuple[Layer, ...], n_lanes: int, batch_size: int) -> Form:
-    """Return the form for a network: unrolled if it is small; else with as many rows at a time as a batch fills."""
+def form_of(layers: tuple[Layer, ...], n_lanes: int, batch_size: int, *, plain: bool = False) -> Form:
+    """Return the form for a network: unrolled if it is small; else with as many rows at a time as a batch fills.
+
+    ``plain`` tells that it is trained by plain gradient descent.
+    """
     unrolled = Unrolled(layers, n_lanes)
     if unrolled.n_parameters <= MAX_UNROLLED:
-        return unrolled
+        variables = plain and unrolled.n_parameters <= MAX_VARIABLES
+        return Unrolled(layers, n_lanes, variables=variables)
     full = [rows for rows in range(1, MAX_ROWS + 1) if -batch_size % rows <= 0.15 * batch_size]
     return Looped(layers, n_lanes, max(full))
 
@@ -156,12 +163,12 @@ def _arrays(form: Form, signature: str, network: Network | None) -> dict[str, in
     sizes = {"p": form.n_parameters}
     if network is not None:
         sizes |= {f"m{r}": form.n_parameters for r in range(updates.n_moments(network))}
+        sizes["grads"] = form.n_parameters
     held = sum(2 * layer.n_out for layer in layers if layer.kind == "normalize")
     if held:
         sizes["held"] = held
     sizes |= {f"mask{i}": rows * layer.n_out for i, layer in enumerate(layers) if layer.kind == "dropout"}
     if isinstance(form, Looped):
-        sizes |= {"grads": form.n_parameters} if network is not None else {}
         sizes["inputs"] = rows * layers[0].n_in
         for i, layer in enumerate(layers):
             names = "zyd" if keeps_z(layer) else "zd"
@@ -171,12 +178,13 @@ def _arrays(form: Form, signature: str, network: Network | None) -> dict[str, in
 
 def _train(form: Form, network: Network, data: Data, batch_size: int) -> None:
     """Write the epochs of a block."""
+    variables = _has_variables(form)
     vectors = {"p": "parameters"} | {f"m{r}": f"moments[{r}]" for r in range(updates.n_moments(network))}
     for name, source in vectors.items():
         if name != "p":
             form(f"blocks.enter({source}, members, first, last, {form.lanes}, {name})")
-        if isinstance(form, Unrolled):
-            form(*(f"{name}_{k} = {form.load(name, k)}" for k in range(form.n_parameters)))
+    if variables:
+        form(*(f"p_{k} = {form.load('p', k)}" for k in range(form.n_parameters)))
     form(f"count = lanes.load(numbers, counts, first, 1, {form.lanes}, {form.lanes})")
     form(f"seed, drawn = seeds[first : first + {form.lanes}], draws[first : first + {form.lanes}]")
     visits = {"none": "x.shape[0]", "shared": "order.shape[1]", "own": "order.shape[2]"}[data.order]
@@ -191,11 +199,15 @@ def _train(form: Form, network: Network, data: Data, batch_size: int) -> None:
     form.depth -= 1
     _put_losses(form, f"total * {scale}" + " / n_visits" * network.loss.mean, "e")
     form.depth -= 1
+    for k in range(form.n_parameters if variables else 0):
+        form.store("p", k, f"p_{k}")
     for name, target in vectors.items():
-        if isinstance(form, Unrolled):
-            for k in range(form.n_parameters):
-                form.store(name, k, f"{name}_{k}")
         form(f"blocks.leave({name}, members, first, last, {form.lanes}, {target})")
+
+
+def _has_variables(form: Form) -> bool:
+    """Whether parameters and gradients are variables."""
+    return isinstance(form, Unrolled) and form.variables
 
 
 def _begin_update(form: Form, network: Network, data: Data, scale: str) -> None:
@@ -214,25 +226,25 @@ def _begin_update(form: Form, network: Network, data: Data, scale: str) -> None:
 
 def _update(form: Form, network: Network, passes: Passes, batch_size: int) -> None:
     """Write one update: where it can, the gradient of a single sample goes straight into it; others are added up."""
-    optimizer, unrolled = network.optimizer, isinstance(form, Unrolled)
+    optimizer = network.optimizer
     clip = None if optimizer.clip_value is None else updates.clip_by_value(form, optimizer.clip_value)
     element = updates.element_of(form, network)
 
     def tile(mode: str) -> None:
         passes.forward()
         passes.loss(network.loss, gradient=True)
-        passes.backward(mode, lambda k, g: element(k, clip(g) if clip else g))
+        passes.backward(mode)
 
     if batch_size == 1 and updates.is_plain(network):
         passes.each_tile(lambda: tile("descend"), single=True)
         return
-    if batch_size == 1 and unrolled and optimizer.clip_norm is None:
-        passes.each_tile(lambda: tile("take"), single=True)
-        return
-    size = form.n_parameters if unrolled else "parameters.shape[1]"
-    if unrolled:
-        form(*(f"grads_{k} = {form.zeros()}" for k in range(form.n_parameters)))
-    passes.each_tile(lambda: tile("grads"))
+    size = form.n_parameters if _has_variables(form) else "parameters.shape[1]"
+    if batch_size == 1:
+        passes.each_tile(lambda: tile("set"), single=True)
+    else:
+        if isinstance(form, Unrolled):
+            form.each(size, lambda k: form.put("grads", k, form.zeros()))
+        passes.each_tile(lambda: tile("add"))
     if clip is not None:
         form.each(size, lambda k: form.put("grads", k, clip(form.get("grads", k))))
     if optimizer.clip_norm is not None:
@@ -245,15 +257,9 @@ def _put_losses(form: Form, value: str, e: str) -> None:
     form(f"lanes.store(ended, values, 0, 1, {form.lanes})", f"blocks.put_losses(values, losses, {e}, first, last)")
 
 
-def _forward_only(form: Form) -> None:
-    if isinstance(form, Unrolled):
-        form(*(f"p_{k} = {form.load('p', k)}" for k in range(form.n_parameters)))
-    form("start, stop = 0, x.shape[0]")
-
-
 def _evaluate(form: Form, loss: Loss, weight: str) -> None:
     passes = Passes(form, "none", weight)
-    _forward_only(form)
+    form("start, stop = 0, x.shape[0]")
     form(f"total = {form.zeros('losses')}")
 
     def tile() -> None:
@@ -267,7 +273,7 @@ def _evaluate(form: Form, loss: Loss, weight: str) -> None:
 
 def _predict(form: Form) -> None:
     passes, last = Passes(form, "none", "none"), len(form.layers) - 1
-    _forward_only(form)
+    form("start, stop = 0, x.shape[0]")
 
     def tile() -> None:
         passes.forward()
