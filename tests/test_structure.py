@@ -51,6 +51,7 @@ LEVELS = [
         "plots",
         "figures",
         "loggers",
+        "logs",
         "live",
         "pruning",
         "checkpoints",

@@ -15,13 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinynet.checks import member, number, whole
+from tinynet.logs import Logs, as_numbers, as_text
 from tinynet.metrics import rises
 
 if TYPE_CHECKING:
     from tinynet.model import Sequential
     from tinynet.trainer import Trainer
-
-Logs = dict[str, float]
 
 
 class Callback:
@@ -30,7 +29,8 @@ class Callback:
     Attributes
     ----------
     model : Sequential
-        The model that is trained. ``model.stop_training = True`` ends training after this epoch.
+        The model that is trained, or the Ensemble: then figures in ``logs`` are (n_models,) arrays, NaN for models that
+        have stopped. ``model.stop_training = True`` ends training after this epoch.
     trainer : Trainer
     looks_every : int or None
         After this many epochs the callback needs to see the model as it is. Between two looks several epochs run in one
@@ -101,7 +101,7 @@ class _Monitor(Callback):
                 f"{type(self).__name__} monitors {self.monitor!r}; this training reports {', '.join(logs)}. "
                 "Pass validation_data for figures that start with val_, or monitor another."
             )
-        value = logs[self.monitor]
+        value = float(logs[self.monitor])
         better = value < self.best - self.min_delta if self.mode == "min" else value > self.best + self.min_delta
         if better:
             self.best, self.best_epoch, self.wait = value, epoch, 0
@@ -308,6 +308,9 @@ class LambdaCallback(Callback):
 class CSVLogger(Callback):
     """Write a row of figures for each epoch to a CSV file.
 
+    Of an ensemble each figure has a column for every model, "loss/0", "loss/1" and so on; with more than 32 models,
+    three: "loss/min", "loss/median" and "loss/max" over those that are still trained. ``JSONLogger`` writes all.
+
     Parameters
     ----------
     path : path
@@ -332,17 +335,20 @@ class CSVLogger(Callback):
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         """Append the row; it is on its way to the disk when the hook returns."""
+        figures = as_numbers(logs)
         with self.path.open("a", newline="") as file:
             writer = csv.writer(file)
             if self._columns is None:
-                self._columns = ["epoch", *logs]
+                self._columns = ["epoch", *figures]
                 writer.writerow(self._columns)
-            row = {"epoch": epoch, **logs}
+            row = {"epoch": epoch, **figures}
             writer.writerow([row.get(name, "") for name in self._columns])
 
 
 class ProgressBar(Callback):
     """Show progress: a bar if ``rich`` is installed and the output is a terminal, else a line now and then.
+
+    Of an ensemble it tells how many models are still trained, and the lowest, the median and the highest figure.
 
     Parameters
     ----------
@@ -369,7 +375,7 @@ class ProgressBar(Callback):
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         """Show the figures of the epoch."""
-        figures = "  ".join(f"{name} {value:.6g}" for name, value in logs.items())
+        figures = as_text(logs)
         if self._bar is not None:
             self._bar.update(self._task, completed=epoch + 1, description=figures)
             return

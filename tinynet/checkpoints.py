@@ -25,11 +25,8 @@ def save_checkpoint(trainer: Trainer, path: Path_) -> None:
     arrays["training.best_parameters"] = to_numpy(trainer.best_parameters)
     if trainer.order is not None:
         arrays["training.order"] = trainer.order
-    callbacks = []
-    for position, callback in enumerate(_with_state(trainer)):
-        values, held = split_state(callback.state())
-        callbacks.append({"class": type(callback).__name__, "values": values, "arrays": sorted(held)})
-        arrays |= {f"callback{position}.{name}": array for name, array in held.items()}
+    callbacks, remembered = kept_states(trainer.callbacks)
+    arrays |= remembered
     header["kind"] = "checkpoint"
     header["training"] = {
         "fingerprint": _fingerprint(trainer),
@@ -112,16 +109,10 @@ def _restore(trainer: Trainer, training: dict[str, Any], arrays: dict[str, NDArr
     stop_reason = training["stop_reason"]
     if not isinstance(stop_reason, str | None):
         raise TypeError(f"stop_reason {stop_reason!r}")
-    states = []
-    for position, entry in enumerate(training["callbacks"]):
-        remembered = {name: arrays[f"callback{position}.{name}"] for name in entry["arrays"]}
-        states.append({**entry["values"], **remembered})
-    callbacks = _with_state(trainer)
-    if len(states) != len(callbacks):
-        raise ModelFileError(f"the checkpoint holds the states of {len(states)} callbacks; expected {len(callbacks)}.")
+    states = states_from(training["callbacks"], arrays, trainer.callbacks)
 
     trainer.history.load_state(training["history"])
-    for callback, kept in zip(callbacks, states, strict=True):
+    for callback, kept in states:
         callback.load_state(kept)
     model.prepare_optimizer(trainer.optimizer)
     model.set_flat_parameters(parameters)
@@ -166,13 +157,38 @@ def _fingerprint(trainer: Trainer) -> dict[str, Any]:
         "shuffle": trainer.shuffle,
         "drop_last": trainer.drop_last,
         "number of samples": len(trainer.data),
-        "callbacks": [type(callback).__name__ for callback in _with_state(trainer)],
+        "callbacks": [type(callback).__name__ for callback in with_state(trainer.callbacks)],
     }
 
 
-def _with_state(trainer: Trainer) -> list[Callback]:
+def with_state(callbacks: list[Callback]) -> list[Callback]:
     """Return the callbacks that remember something; a progress bar may come and go."""
-    return [callback for callback in trainer.callbacks if type(callback).state is not Callback.state]
+    return [callback for callback in callbacks if type(callback).state is not Callback.state]
+
+
+def kept_states(callbacks: list[Callback]) -> tuple[list[dict[str, Any]], dict[str, NDArray[Any]]]:
+    """Return what callbacks remember, as what a header holds, and as arrays."""
+    entries: list[dict[str, Any]] = []
+    arrays: dict[str, NDArray[Any]] = {}
+    for position, callback in enumerate(with_state(callbacks)):
+        values, held = split_state(callback.state())
+        entries.append({"class": type(callback).__name__, "values": values, "arrays": sorted(held)})
+        arrays |= {f"callback{position}.{name}": array for name, array in held.items()}
+    return entries, arrays
+
+
+def states_from(
+    entries: list[dict[str, Any]], arrays: dict[str, NDArray[Any]], callbacks: list[Callback]
+) -> list[tuple[Callback, dict[str, Any]]]:
+    """Return each callback that remembers something, with what ``kept_states`` found of it."""
+    owners = with_state(callbacks)
+    if len(entries) != len(owners):
+        raise ModelFileError(f"the checkpoint holds the states of {len(entries)} callbacks; expected {len(owners)}.")
+    found = []
+    for position, (callback, entry) in enumerate(zip(owners, entries, strict=True)):
+        held = {name: arrays[f"callback{position}.{name}"] for name in entry["arrays"]}
+        found.append((callback, {**entry["values"], **held}))
+    return found
 
 
 def _describe(op: Any) -> str:

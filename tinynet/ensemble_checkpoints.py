@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tinynet.checkpoints import kept_states, states_from, with_state
 from tinynet.checks import whole
 from tinynet.ensemble_files import check_arrays, describe_ensemble, unpacked
 from tinynet.errors import ModelFileError
@@ -22,6 +23,7 @@ def save_checkpoint(trainer: EnsembleTrainer, path: Path_) -> None:
     """Write the models, the optimizer's memory, the random state, the position and what the watches know."""
     header, arrays = describe_ensemble(trainer.model)
     history = trainer.history
+    callbacks, remembered = kept_states(trainer.callbacks)
     header["kind"] = "ensemble checkpoint"
     header["training"] = {
         "fingerprint": _fingerprint(trainer),
@@ -29,8 +31,9 @@ def save_checkpoint(trainer: EnsembleTrainer, path: Path_) -> None:
         "epochs": history.epoch,
         "diverged": history.diverged,
         "watches": [sorted(watch.state()) for watch in trainer.watches],
+        "callbacks": callbacks,
     }
-    arrays |= {
+    arrays |= remembered | {
         "training.moments": trainer.model.backend.to_numpy(trainer.model.state.moments),
         "training.step": trainer.model.state.step,
         "training.live": trainer.live,
@@ -83,9 +86,12 @@ def load_checkpoint(trainer: EnsembleTrainer, path: Path_) -> None:
     try:
         generators = unpacked(arrays["generators"])
         _check_values(trainer, header["training"], arrays)
-    except ValueError as error:
+        states = states_from(header["training"]["callbacks"], arrays, trainer.callbacks)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise _damaged(path, error) from error
     _restore(trainer, header["training"], arrays, generators)
+    for callback, remembered in states:
+        callback.load_state(remembered)
 
 
 def _damaged(path: Path_, error: Exception) -> ModelFileError:
@@ -195,4 +201,5 @@ def _fingerprint(trainer: EnsembleTrainer) -> dict[str, Any]:
         "number of samples": len(trainer.data),
         "figures": trainer.figures,
         "watches": [type(watch.callback).__name__ for watch in trainer.watches],
+        "callbacks": [type(callback).__name__ for callback in with_state(trainer.callbacks)],
     }

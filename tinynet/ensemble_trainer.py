@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinynet.arrays import numpy_namespace
-from tinynet.callbacks import Callback, Checkpoint, EarlyStopping, ReduceLROnPlateau
+from tinynet.callbacks import Callback, Checkpoint, EarlyStopping, ProgressBar, ReduceLROnPlateau
 from tinynet.checks import whole
 from tinynet.data import Data
 from tinynet.ensemble_watch import Plateau, Stopping, Watch
@@ -66,8 +66,10 @@ class EnsembleTrainer:
         self.n_updates = math.ceil(self.n_visits / self.batch_size)
         if verbose not in (0, 1, 2):
             raise ValueError(f"verbose must be 0, 1 or 2; got {verbose!r}.")
-        self.verbose = verbose
-        self.callbacks, self.watches, self.checkpoints = _sorted(checked_callbacks(callbacks), len(models))
+        given = checked_callbacks(callbacks)
+        if verbose:
+            given.append(ProgressBar(every_epoch=verbose == 2))
+        self.callbacks, self.watches, self.checkpoints = _sorted(given, len(models))
         for watch in self.watches:
             watch.check(self.figures)
         self.plan = models.plan(loss, optimizer, data.y, self.batch_size)
@@ -80,7 +82,6 @@ class EnsembleTrainer:
         self.best_epoch = np.full(len(models), -1)
         self.best_parameters = models.state.parameters.copy()
         self._seconds_per_epoch = 0.0
-        self._last_line = -math.inf
         self._learning_rates(0, 1)  # A schedule for another number of models fails before anything is changed.
 
     # -- the loop ----------------------------------------------------------------------------------------------------
@@ -151,11 +152,10 @@ class EnsembleTrainer:
         self.epoch += 1
         for callback in self.callbacks:
             callback.on_epoch_begin(self.epoch - 1, {})
-            callback.on_epoch_end(self.epoch - 1, logs)  # type: ignore[arg-type]
+            callback.on_epoch_end(self.epoch - 1, logs)
         for checkpoint in self.checkpoints:
             if last and (self.epoch % checkpoint.every == 0 or self.epoch == self.epochs):
                 self.save_checkpoint(checkpoint.path)
-        self._tell(logs)
 
     def _stop(self, members: NDArray[np.int64]) -> None:
         """Leave models alone from now on."""
@@ -258,25 +258,19 @@ class EnsembleTrainer:
             raise ValueError(f"learning rates must be finite and not negative; {rate!r} gave {result.min()}.")
         return result, own
 
-    def _tell(self, logs: dict[str, Values]) -> None:
-        """Print a line now and then: the best, the middle and the worst of the models."""
-        now = time.monotonic()
-        if not self.verbose or (self.verbose == 1 and now - self._last_line < 1.0 and self.epoch < self.epochs):
-            return
-        self._last_line = now
-        parts = []
-        for name, values in logs.items():
-            found = values[np.isfinite(values)]
-            if name != "learning_rate" and len(found):
-                parts.append(f"{name} {found.min():.6g} / {np.median(found):.6g} / {found.max():.6g}")
-        print(f"epoch {self.epoch}/{self.epochs}  {len(self.live)} models  {'  '.join(parts)}", flush=True)
-
 
 def _sorted(callbacks: list[Callback], n_models: int) -> tuple[list[Callback], list[Watch], list[Checkpoint]]:
     """Return callbacks with hooks, what watches each model, and checkpoints."""
     kinds: dict[type, Callable[[Any, int], Watch]] = {EarlyStopping: Stopping, ReduceLROnPlateau: Plateau}
     watches, checkpoints, others = [], [], []
     for callback in callbacks:
+        replaced = next((kind for kind in (*kinds, Checkpoint) if isinstance(callback, kind)), type(callback))
+        if replaced is not type(callback):
+            raise TypeError(
+                f"Ensemble.fit has its own {replaced.__name__}, which acts on each model by itself; got "
+                f"{type(callback).__name__}, a subclass whose hooks are for one model. Pass {replaced.__name__}, or "
+                "train Sequential models one by one."
+            )
         if type(callback) in kinds:
             watches.append(kinds[type(callback)](callback, n_models))
         elif isinstance(callback, Checkpoint):

@@ -141,6 +141,18 @@ class EnsembleHistory:
         """What was recorded: (n_epochs, n_models) arrays by name; NaN where a model had stopped."""
         return {name: np.array(rows) for name, rows in self._rows.items()}
 
+    def plot(self, path: str | os.PathLike[str] | None = None) -> Figure:
+        """Plot the losses over the epochs, their median and a band from the lowest to the highest; needs matplotlib.
+
+        Parameters
+        ----------
+        path : path, optional
+            As for ``History.plot``, also what is returned and raised.
+        """
+        from tinynet.plots import plot_loss
+
+        return plot_loss(self, path)
+
     def __getitem__(self, name: str) -> NDArray[np.float64]:
         return np.array(self._rows[name])
 

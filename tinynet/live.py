@@ -8,8 +8,9 @@ import time
 import warnings
 from typing import Any
 
-from tinynet.callbacks import Callback, Logs
+from tinynet.callbacks import Callback
 from tinynet.checks import number
+from tinynet.logs import Logs
 from tinynet.plots import check_plot, plot_loss
 
 SHARE = 0.1
@@ -20,7 +21,8 @@ class LivePlot(Callback):
     """Show a plot of the losses below the cell, and renew it while training runs.
 
     Outside Jupyter there is nothing to show it in: the training runs as without it, and a warning says so.
-    ``history.plot()`` draws the same plot anywhere, afterwards.
+    ``history.plot()`` draws the same plot anywhere, afterwards. Of an ensemble it shows the median of the models and a
+    band from the lowest to the highest.
 
     Parameters
     ----------

@@ -9,17 +9,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
-from tinynet.callbacks import Callback, Logs
+import numpy as np
+
+from tinynet.callbacks import Callback
 from tinynet.checks import whole
 from tinynet.errors import requires
 from tinynet.files import atomic_open
+from tinynet.logs import Logs, as_finite_numbers
 
 
 class JSONLogger(Callback):
     """Write a line of JSON for each epoch, such as ``{"epoch": 0, "loss": 0.25, "learning_rate": 0.001}``.
 
     A line is on its way to the disk when its epoch ends. ``pandas.read_json(path, lines=True)`` reads the file. A
-    figure that is not finite becomes ``null``, as JSON has no word for it.
+    figure that is not finite becomes ``null``, as JSON has no word for it. A figure of an ensemble is a list, with an
+    entry for each model: ``null`` for those that have stopped.
 
     A training that is resumed (``fit(resume_from=...)``) goes on with the file: what it repeats replaces what was
     logged after its checkpoint, so that each epoch has one line.
@@ -55,7 +59,7 @@ class JSONLogger(Callback):
         """Write the line."""
         if self._file is None:
             self._file = self._opened(epoch)
-        figures = {name: float(value) if math.isfinite(value) else None for name, value in logs.items()}
+        figures = {name: _plain(np.asarray(value, np.float64).tolist()) for name, value in logs.items()}
         self._file.write(json.dumps({"epoch": epoch, **figures}, allow_nan=False) + "\n")
         self._file.flush()
 
@@ -72,6 +76,13 @@ class JSONLogger(Callback):
             with atomic_open(self.path) as file:
                 file.write("".join(kept).encode())
         return self.path.open("a" if epoch > 0 or self.append else "w", encoding="utf-8")
+
+
+def _plain(value: float | list[float]) -> Any:
+    """Return numbers as JSON has them."""
+    if isinstance(value, list):
+        return [_plain(number) for number in value]
+    return value if math.isfinite(value) else None
 
 
 def _lines_before(text: str, epoch: int) -> list[str]:
@@ -94,7 +105,9 @@ def _epoch_of(line: str) -> float:
 class LambdaSink(Callback):
     """Hand the figures of each epoch to a function, ``log(figures, step)``: one for every experiment tracker.
 
-    ``figures`` is a new dict of float by name, ``step`` the epoch, counted from 0. Weights & Biases and MLflow have
+    ``figures`` is a new dict of float by name, ``step`` the epoch, counted from 0. Of an ensemble the names are
+    "loss/0", "loss/1" and so on, for the models that are still trained; of more than 32 models "loss/min",
+    "loss/median" and "loss/max". ``LambdaCallback(on_epoch_end=...)`` gets the arrays. Weights & Biases and MLflow have
     functions with these arguments::
 
         run = wandb.init(project="surrogate")
@@ -127,11 +140,14 @@ class LambdaSink(Callback):
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         """Call the function if it is time; the last epoch always is."""
         if epoch % self.every == 0 or epoch + 1 == self.trainer.epochs:
-            self.log({name: float(value) for name, value in logs.items()}, epoch)
+            self.log(as_finite_numbers(logs), epoch)
 
 
 class TensorBoardLogger(Callback):
     """Write the figures of each epoch for TensorBoard (``tensorboard --logdir FOLDER``); needs tensorboardX.
+
+    Of an ensemble there is a curve for each model that is still trained, "loss/0", "loss/1" and so on, and beyond 32
+    models "loss/min", "loss/median" and "loss/max"; histograms of the weights are of all models together.
 
     Parameters
     ----------
@@ -167,13 +183,13 @@ class TensorBoardLogger(Callback):
             # TensorBoard drops what an interrupted training logged from this epoch on.
             resumed = {"purge_step": epoch} if epoch > 0 else {}
             self._writer = _summary_writer()(str(self.folder), **resumed)
-        for name, value in logs.items():
+        for name, value in as_finite_numbers(logs).items():
             self._writer.add_scalar(name, value, epoch)
         if self.weights_every is not None and (epoch + 1) % self.weights_every == 0:
-            for position, layer in enumerate(self.model.layers):
-                for name in layer.trainable_names:
-                    values = self.model.backend.to_numpy(getattr(layer, name))
-                    self._writer.add_histogram(f"layer{position}.{name}", values, epoch)
+            layers = enumerate(self.model.layers)
+            names = [f"layer{position}.{name}" for position, layer in layers for name in layer.trainable_names]
+            for name, values in zip(names, self.model.get_weights(), strict=True):
+                self._writer.add_histogram(name, values, epoch)
 
     def on_train_end(self, logs: Logs) -> None:
         """Write what is left, and close the file."""

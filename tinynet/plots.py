@@ -11,7 +11,8 @@ import numpy as np
 from tinynet.checks import member
 from tinynet.errors import requires
 from tinynet.files import atomic_open
-from tinynet.history import History
+from tinynet.history import EnsembleHistory, History
+from tinynet.logs import spread
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -28,12 +29,12 @@ def check_plot(path: str | os.PathLike[str] | None = None) -> None:
     empty_figure(1, 1)
 
 
-def plot_loss(history: History, path: str | os.PathLike[str] | None = None) -> Figure:
-    """Plot the losses over the epochs, as ``history.plot()`` does.
+def plot_loss(history: History | EnsembleHistory, path: str | os.PathLike[str] | None = None) -> Figure:
+    """Plot the losses over the epochs, as ``history.plot()`` does; of many models the median, and a band of all.
 
     Parameters
     ----------
-    history : History
+    history : History or EnsembleHistory
         As ``fit`` returns it.
     path : path, optional
         Where to write the plot: ends in ``.png``, ``.svg`` or ``.pdf``. A file that is there is replaced atomically.
@@ -52,11 +53,16 @@ def plot_loss(history: History, path: str | os.PathLike[str] | None = None) -> F
     check_plot(path)
     figure = empty_figure(6.0, 4.0)
     axes = figure.add_subplot()
-    losses = {name: values for name, values in history.history.items() if name in ("loss", "val_loss")}
+    losses = {name: np.array(history[name]) for name in history if name in ("loss", "val_loss")}
+    epochs, lowest = np.array(history.epoch) + 1, []
     for name, values in losses.items():
+        low, middle, high = (values, values, None) if values.ndim == 1 else spread(values)
         label = "validation" if name.startswith("val_") else "training"
-        axes.plot(np.array(history.epoch) + 1, values, label=label, marker="." if len(values) < 20 else None)
-    if losses and all(np.min(values) > 0 for values in losses.values()):
+        (line,) = axes.plot(epochs, middle, label=label, marker="." if len(values) < 20 else None)
+        if high is not None:
+            axes.fill_between(epochs, low, high, color=line.get_color(), alpha=0.15, linewidth=0)
+        lowest.append(low[np.isfinite(low)].min(initial=np.inf))
+    if losses and 0 < min(lowest) < np.inf:
         axes.set_yscale("log")
     axes.set_xlabel("epoch")
     axes.set_ylabel("loss")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from tinynet.callbacks import Callback, Logs
+from tinynet.callbacks import Callback
 from tinynet.checks import whole
 from tinynet.errors import requires
+from tinynet.logs import Logs
 
 
 class OptunaPruning(Callback):
@@ -28,7 +29,7 @@ class OptunaPruning(Callback):
     DependencyError
         If optuna is not installed.
     TypeError
-        If ``trial`` is no trial.
+        If ``trial`` is no trial, or, before training, if the model is an ensemble.
     ValueError
         When an epoch ends, if the training does not report ``monitor``.
 
@@ -50,6 +51,14 @@ class OptunaPruning(Callback):
         self.trial, self.monitor, self.every = trial, monitor, whole("every", every)
         self.looks_every = self.every
         self._pruned = TrialPruned
+
+    def on_train_begin(self, logs: Logs) -> None:
+        """Refuse many models: a trial has one figure."""
+        if self.model.program.n_models is not None:
+            raise TypeError(
+                "OptunaPruning expects a Sequential, whose figure it reports to its trial; got an Ensemble. Train one "
+                "network in each trial, or search with tinynet.sweep, which trains many settings together."
+            )
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         """Report, and raise TrialPruned if the study says so."""

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from tinynet_kernels.cpu import fused
+from tinynet_kernels.cpu.compiling import Kernel
 
 from tinynet import config
 from tinynet.backends.base import Array, Backend, FloatArray, Members, State
@@ -49,9 +50,9 @@ class FusedForward(LoopPlan):
 
         return forward
 
-    def on_disk(self, method: str, arguments: tuple[Any, ...]) -> bool:
-        """Whether the machine code for a call of "predict" or "evaluate" is on disk."""
-        return self._prediction(self.program.ops if method == "predict" else self._ops_before_loss()).on_disk()
+    def function_for(self, method: str, arguments: tuple[Any, ...]) -> Kernel:
+        """Return the compiled function behind a call of "predict" or "evaluate"."""
+        return self._prediction(self.program.ops if method == "predict" else self._ops_before_loss()).run
 
     def _ops_before_loss(self) -> tuple[Op, ...]:
         """Return the ops whose output the loss reads."""
@@ -114,13 +115,13 @@ class FusedPlan(FusedForward):
         state.draws += n_updates
         return losses
 
-    def on_disk(self, method: str, arguments: tuple[Any, ...]) -> bool:
-        """Whether the machine code for a call is on disk; ``arguments`` are those of ``run`` after the state."""
+    def function_for(self, method: str, arguments: tuple[Any, ...]) -> Kernel:
+        """Return the compiled function behind a call; ``arguments`` are those of ``run`` after the state."""
         if method != "run":
-            return super().on_disk(method, arguments)
+            return super().function_for(method, arguments)
         x, _, order, _, weight = arguments
         batch_size = self.program.batch_size or (len(x) if order is None else order.shape[1])
-        return self._function(weight is not None, order is not None, batch_size).on_disk()
+        return self._function(weight is not None, order is not None, batch_size).run
 
     def _run_on_threads(
         self, made: fused.Fused, vectors: tuple[Any, ...], data: tuple[Any, ...], settings: tuple[Any, ...]

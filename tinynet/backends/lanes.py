@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from tinynet_kernels.cpu.compiling import Kernel
 from tinynet_kernels.cpu.fused import many
 
 from tinynet import config
@@ -53,19 +54,12 @@ class LanesPlan(MembersPlan):
         members: Members | None = None,
     ) -> NDArray[np.float64]:
         """Train; see ``Plan.run``."""
-        program, n_epochs = self.program, len(learning_rates)
-        n_visits = len(x) if order is None else order.shape[-1]
-        batch_size = program.batch_size or n_visits
-        data = many.Data(
-            order="none" if order is None else ("shared", "own")[order.ndim - 2],
-            weight=_sharing(sample_weight),
-            own_rates=learning_rates.ndim == 3,
-        )
-        network = lower(program, weighted=sample_weight is not None, ordered=order is not None)
-        made = self._function(("train", data, batch_size), lambda: many.training(network, data, batch_size))
+        n_epochs, n_visits = len(learning_rates), len(x) if order is None else order.shape[-1]
+        batch_size = self.program.batch_size or n_visits
+        made = self._training(order, learning_rates, sample_weight, batch_size)
         chosen = self._chosen(state, members)
         losses = np.empty((n_epochs, len(chosen)))
-        rates = made.padded(learning_rates) if data.own_rates else learning_rates
+        rates = made.padded(learning_rates) if learning_rates.ndim == 3 else learning_rates
         counters = [made.padded(values[chosen]) for values in (state.draws, state.dropout_seed)]
         counts = made.padded(state.step[chosen].astype(np.float64))
         vectors = (state.parameters, state.moments, state.buffers)
@@ -77,8 +71,7 @@ class LanesPlan(MembersPlan):
 
     def predict(self, state: State, x: Array, out: Array, members: Members | None = None) -> bool:
         """Write the output of each model and tell whether ``x`` is finite; see ``Plan.predict``."""
-        layers = tuple(layer for layer in layers_of(self.program.ops) if layer.kind != "dropout")
-        made = self._function("predict", lambda: many.prediction(layers, self.program.dtype))
+        made = self._prediction()
         self._on_threads(made, self._chosen(state, members), (state.parameters, state.buffers, x, out), ())
         return bool(np.isfinite(x).all())
 
@@ -86,21 +79,48 @@ class LanesPlan(MembersPlan):
         self, state: State, x: Array, y: Array, sample_weight: Array | None = None, members: Members | None = None
     ) -> NDArray[np.float64]:
         """Return the loss of each model over ``x``; see ``Plan.evaluate``."""
-        program, weight = self.program, _sharing(sample_weight)
-        loss = program.loss
-        assert loss is not None
-        ops = program.ops[:-1] if loss.on_logits else program.ops
-        layers = tuple(layer for layer in layers_of(ops) if layer.kind != "dropout")
-        made = self._function(
-            ("evaluate", weight),
-            lambda: many.evaluation(layers, loss_of(loss, program.n_out), weight, program.dtype),
-        )
+        made = self._evaluation(sample_weight)
         chosen = self._chosen(state, members)
         losses = np.empty(len(chosen))
         self._on_threads(made, chosen, (state.parameters, state.buffers, x, y, sample_weight, losses[None]), ())
         return losses
 
+    def function_for(self, method: str, arguments: tuple[Any, ...]) -> Kernel:
+        """Return the compiled function behind a call; ``arguments`` are those that it takes after the state."""
+        if method == "predict":
+            return self._prediction().run
+        if method == "evaluate":
+            return self._evaluation(arguments[2]).run
+        x, _, order, learning_rates, weight, _ = arguments
+        n_visits = len(x) if order is None else order.shape[-1]
+        return self._training(order, learning_rates, weight, self.program.batch_size or n_visits).run
+
     # -- parts -------------------------------------------------------------------------------------------------------
+
+    def _training(
+        self, order: Array | None, learning_rates: FloatArray, weight: Array | None, batch_size: int
+    ) -> many.Many:
+        data = many.Data(
+            order="none" if order is None else ("shared", "own")[order.ndim - 2],
+            weight=_sharing(weight),
+            own_rates=learning_rates.ndim == 3,
+        )
+        network = lower(self.program, weighted=weight is not None, ordered=order is not None)
+        return self._function(("train", data, batch_size), lambda: many.training(network, data, batch_size))
+
+    def _prediction(self) -> many.Many:
+        layers = tuple(layer for layer in layers_of(self.program.ops) if layer.kind != "dropout")
+        return self._function("predict", lambda: many.prediction(layers, self.program.dtype))
+
+    def _evaluation(self, weight: Array | None) -> many.Many:
+        program, loss, sharing = self.program, self.program.loss, _sharing(weight)
+        assert loss is not None
+        ops = program.ops[:-1] if loss.on_logits else program.ops
+        layers = tuple(layer for layer in layers_of(ops) if layer.kind != "dropout")
+        return self._function(
+            ("evaluate", sharing),
+            lambda: many.evaluation(layers, loss_of(loss, program.n_out), sharing, program.dtype),
+        )
 
     def _function(self, key: Any, make: Callable[[], many.Many]) -> many.Many:
         if key not in self._made:

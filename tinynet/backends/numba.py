@@ -26,11 +26,14 @@ class NumbaBackend(HostBackend):
         reason = slow_reason(program, granularity)
         trains = program.loss is not None and program.optimizer is not None
         if program.n_models is not None:
-            return (
-                LanesPlan(program, self)
-                if reason is None and fits(program)
-                else MembersPlan(program, self, granularity)
-            )
+            if reason is not None or not fits(program):
+                return MembersPlan(program, self, granularity)
+            lanes = LanesPlan(program, self)
+            if config.compiles_in_background():
+                from tinynet.backends.warming import WarmingLanes
+
+                return WarmingLanes(lanes, MembersPlan(program, get_backend("numpy"), granularity))
+            return lanes
         if reason is None and trains and program.specialize == "nothing":
             reason = "too few updates to compile a function for"
         if reason is not None:

@@ -11,17 +11,21 @@ import os
 import pickle
 import subprocess
 import sys
+import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from tinynet_kernels.cpu.compiling import Kernel, on_disk
 
 from tinynet.backends.base import Array, FloatArray, Members, Plan, State
 from tinynet.backends.fused import FusedForward
+from tinynet.backends.lanes import LanesPlan
 from tinynet.backends.loop import LoopPlan
+from tinynet.backends.members import MembersPlan
 from tinynet.program import Program
 
 REHEARSAL_ROWS = 1
@@ -52,6 +56,7 @@ class Rehearsal:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
         )
+        self._told = False
         assert self._process.stdin is not None
         # Pickle is for this process and the one that it started; nothing is read from a file.
         # If the other one died at once, `over` tells why.
@@ -63,8 +68,12 @@ class Rehearsal:
         if self._process.poll() is None:
             return False
         assert self._process.stderr is not None
+        with _LOCK:
+            told, self._told = self._told, True
+        if told:
+            return True
         with self._process.stderr as pipe:
-            said = b"" if pipe.closed else pipe.read()
+            said = pipe.read()
         if self._process.returncode != 0:
             last = said.decode(errors="replace").strip().splitlines()[-1:] or ["nothing was said"]
             warnings.warn(
@@ -79,6 +88,18 @@ class Rehearsal:
         self._process.wait()
 
 
+_LOCK = threading.Lock()
+_STARTED: dict[Kernel, Rehearsal] = {}
+
+
+def rehearsal_of(function: Kernel, program: Program, method: str, arguments: tuple[Any, ...]) -> Rehearsal:
+    """Return the process that compiles a function; one is enough for all the plans, and threads, that wait for it."""
+    with _LOCK:
+        if function not in _STARTED:
+            _STARTED[function] = Rehearsal(program, method, arguments)
+        return _STARTED[function]
+
+
 def rehearse() -> None:
     """Read what to do from standard input, and do it: this is all that the other process runs."""
     program, method, arguments, writeable = pickle.load(sys.stdin.buffer)
@@ -87,25 +108,56 @@ def rehearse() -> None:
             argument.flags.writeable = may_write
     from tinynet.backends import get_backend
 
-    backend = get_backend("numba")
-    state = backend.new_state(program, np.zeros(program.n_parameters))
+    backend, models = get_backend("numba"), () if program.n_models is None else (program.n_models,)
+    state = backend.new_state(program, np.zeros((*models, program.n_parameters)), np.zeros(models, np.int64)[()])
     getattr(backend.plan(program), method)(state, *arguments)
 
 
-class WarmingPlan(Plan):
-    """Kernel by kernel with the reference kernels until a fused plan is compiled, then that.
+class _Warming(Plan):
+    """Runs one plan until the functions of another are compiled, then that; each method by itself.
 
     Parameters
     ----------
-    fused : FusedForward
-    loop : LoopPlan
+    fused : FusedForward or LanesPlan
+    meanwhile : Plan
         Of the same program, on kernels that need no compiling.
     """
 
-    def __init__(self, fused: FusedForward, loop: LoopPlan) -> None:
-        self.program, self.fused, self.loop = fused.program, fused, loop
+    fused: FusedForward | LanesPlan
+    meanwhile: Plan
+
+    def _prepare(self, fused: FusedForward | LanesPlan, meanwhile: Plan) -> None:
+        self.program, self.fused, self.meanwhile = fused.program, fused, meanwhile
         self.description = f"{fused.description} (kernel by kernel until that is compiled in the background)"
         self._rehearsals: dict[str, Rehearsal | None] = {}
+
+    def gradient(self, state: State, x: Array, y: Array, sample_weight: Array | None = None) -> Any:
+        """Return the loss and fill ``state.gradients``; see ``Plan.gradient``."""
+        return self.meanwhile.gradient(state, x, y, sample_weight)
+
+    def wait(self) -> None:
+        """Wait until everything that is being compiled is."""
+        for rehearsal in self._rehearsals.values():
+            if rehearsal is not None:
+                rehearsal.wait()
+
+    def _chosen(self, method: str, few: tuple[Any, ...]) -> Plan:
+        """Return the plan to call now; the first call of a method has it compiled."""
+        if method not in self._rehearsals:
+            function = self.fused.function_for(method, few)
+            ready = on_disk(function)
+            self._rehearsals[method] = None if ready else rehearsal_of(function, self.program, method, few)
+        rehearsal = self._rehearsals[method]
+        if rehearsal is not None and rehearsal.over():
+            rehearsal = self._rehearsals[method] = None
+        return self.fused if rehearsal is None else self.meanwhile
+
+
+class WarmingPlan(_Warming):
+    """One model, kernel by kernel with the reference kernels until a fused plan is compiled, then that."""
+
+    def __init__(self, fused: FusedForward, loop: LoopPlan) -> None:
+        self._prepare(fused, loop)
 
     def run(
         self,
@@ -134,14 +186,10 @@ class WarmingPlan(Plan):
         quick = self.fused.predictor(state)
 
         def predict(x: Any) -> Array | None:
-            ready = self._rehearsals.get("predict", self.loop) is None
+            ready = "predict" in self._rehearsals and self._rehearsals["predict"] is None
             return quick(x) if ready else None
 
         return predict
-
-    def gradient(self, state: State, x: Array, y: Array, sample_weight: Array | None = None) -> float:
-        """Return the loss and fill ``state.gradients``; see ``Plan.gradient``."""
-        return self.loop.gradient(state, x, y, sample_weight)
 
     def evaluate(
         self, state: State, x: Array, y: Array, sample_weight: Array | None = None, members: Members | None = None
@@ -151,18 +199,75 @@ class WarmingPlan(Plan):
         few = (x[:REHEARSAL_ROWS], y[:REHEARSAL_ROWS], weight)
         return float(self._chosen("evaluate", few).evaluate(state, x, y, sample_weight))
 
-    def wait(self) -> None:
-        """Wait until everything that is being compiled is."""
-        for rehearsal in self._rehearsals.values():
-            if rehearsal is not None:
-                rehearsal.wait()
 
-    def _chosen(self, method: str, few: tuple[Any, ...]) -> Plan:
-        """Return the plan to call now; the first call of a method has it compiled."""
-        if method not in self._rehearsals:
-            ready = self.fused.on_disk(method, few)
-            self._rehearsals[method] = None if ready else Rehearsal(self.program, method, few)
-        rehearsal = self._rehearsals[method]
-        if rehearsal is not None and rehearsal.over():
-            rehearsal = self._rehearsals[method] = None
-        return self.fused if rehearsal is None else self.loop
+class WarmingLanes(_Warming):
+    """Many models, one after the other with the reference kernels; those whose turn comes later, side by side.
+
+    Thousands of models would take longer kernel by kernel than the compiler does, so after each of them it is seen
+    whether the others need to.
+    """
+
+    def __init__(self, lanes: LanesPlan, one_by_one: MembersPlan) -> None:
+        self._prepare(lanes, one_by_one)
+
+    def run(
+        self,
+        state: State,
+        x: Array,
+        y: Array,
+        order: Array | None,
+        learning_rates: FloatArray,
+        sample_weight: Array | None = None,
+        members: Members | None = None,
+    ) -> NDArray[np.float64]:
+        """Train; see ``Plan.run``."""
+        places = None if order is None else order[:0]
+        chosen = self._members(state, members)
+        few = (x[:REHEARSAL_ROWS], y[:REHEARSAL_ROWS], places, learning_rates[:0], _few(sample_weight), chosen)
+        losses = np.empty((len(learning_rates), len(chosen)))
+        for plan, part in self._turns("run", few, len(chosen)):
+            own_order = np.ascontiguousarray(order[:, part]) if order is not None and order.ndim == 3 else order
+            own_rates = learning_rates[..., part] if learning_rates.ndim == 3 else learning_rates
+            own_rates = np.ascontiguousarray(own_rates)
+            losses[:, part] = plan.run(state, x, y, own_order, own_rates, sample_weight, chosen[part])
+        return losses
+
+    def predict(self, state: State, x: Array, out: Array, members: Members | None = None) -> bool:
+        """Write the output of each model and tell whether ``x`` is finite; see ``Plan.predict``."""
+        chosen, finite = self._members(state, members), True
+        few = (x[:REHEARSAL_ROWS], out[:, :REHEARSAL_ROWS], chosen)
+        for plan, part in self._turns("predict", few, len(chosen)):
+            finite = plan.predict(state, x, out[part], chosen[part]) and finite
+        return finite
+
+    def predictor(self, state: State) -> Callable[[Any], Array | None]:
+        """Return the shortest way to predict: there is none for many models; see ``Plan.predictor``."""
+        return self.fused.predictor(state)
+
+    def evaluate(
+        self, state: State, x: Array, y: Array, sample_weight: Array | None = None, members: Members | None = None
+    ) -> NDArray[np.float64]:
+        """Return the loss of each model over ``x``; see ``Plan.evaluate``."""
+        chosen = self._members(state, members)
+        few = (x[:REHEARSAL_ROWS], y[:REHEARSAL_ROWS], _few(sample_weight), chosen)
+        losses = np.empty(len(chosen))
+        for plan, part in self._turns("evaluate", few, len(chosen)):
+            losses[part] = plan.evaluate(state, x, y, sample_weight, chosen[part])
+        return losses
+
+    def _members(self, state: State, members: Members | None) -> Members:
+        return np.arange(len(state.parameters)) if members is None else members
+
+    def _turns(self, method: str, few: tuple[Any, ...], n: int) -> Iterator[tuple[Plan, slice]]:
+        """Give one model after the other until the compiled function is there, then all that are left."""
+        done = 0
+        while done < n:
+            plan = self._chosen(method, few)
+            end = n if plan is self.fused else done + 1
+            yield plan, slice(done, end)
+            done = end
+
+
+def _few(weight: Array | None) -> Array | None:
+    """Return the weights of the rows that a rehearsal gets."""
+    return None if weight is None else weight[..., :REHEARSAL_ROWS]

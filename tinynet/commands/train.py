@@ -11,13 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from tinynet.callbacks import Callback, Checkpoint, EarlyStopping, Logs
+from tinynet.callbacks import Callback, Checkpoint, EarlyStopping
 from tinynet.commands.networks import build, head_for, normalizer
 from tinynet.commands.notes import Notes
 from tinynet.commands.places import require_place
 from tinynet.commands.problem import Problem, Say, read_problem
 from tinynet.errors import DependencyError, DivergenceError
 from tinynet.layers import Normalize
+from tinynet.logs import Logs
 from tinynet.losses import Loss
 from tinynet.model import Sequential
 from tinynet.modelfile import check_name

@@ -5,6 +5,7 @@ import importlib.util
 import os
 import sys
 import tempfile
+import threading
 import warnings
 from functools import cache
 from pathlib import Path
@@ -15,7 +16,6 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from tinynet_kernels.cpu import compiling
 from tinynet_kernels.cpu.compiling import Kernel, fingerprint
 from tinynet_kernels.cpu.fused import blocked, medium, rows, tiny
 from tinynet_kernels.network import Layer, Network
@@ -44,10 +44,6 @@ class Fused(NamedTuple):
     n_scratch: int
     block: int
     threaded: bool = False
-
-    def on_disk(self) -> bool:
-        """Whether its machine code is on disk."""
-        return compiling.on_disk(self.run)
 
 
 def epochs(network: Network, batch_size: int, *, general: bool = False) -> Fused:
@@ -99,9 +95,20 @@ def tier(network: Network, batch_size: int, *, general: bool = False) -> str:
     return "products by BLAS, all else in between"
 
 
-@cache
+_ONE_AT_A_TIME = threading.RLock()  # Source may ask for other source when it is imported.
+
+
 def module_of(source: str) -> ModuleType:
-    """Return source imported as a module. It is a file, because Numba caches the code of files only."""
+    """Return source imported as a module. It is a file, because Numba caches the code of files only.
+
+    Threads that ask for the same source get the same module, and so compile its function once.
+    """
+    with _ONE_AT_A_TIME:
+        return _imported(source)
+
+
+@cache
+def _imported(source: str) -> ModuleType:
     digest = hashlib.sha256(source.encode()).hexdigest()[:20]
     path = cache_folder() / f"epochs_{digest}.py"
     if not path.exists() or path.read_text() != source:
