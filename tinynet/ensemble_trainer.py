@@ -128,10 +128,10 @@ class EnsembleTrainer:
 
     def _record(self, losses: Values, rate: Any, *, last: bool) -> None:
         """Record an epoch; ``last`` tells whether the models are in the state in which it left them."""
-        diverged = self.live[~np.isfinite(losses[self.live])]
+        finite = np.isfinite(losses)
         if last:
-            finite = np.isfinite(self.model.backend.to_numpy(self.model.state.parameters)).all(axis=1)
-            diverged = np.union1d(diverged, self.live[~finite[self.live]])
+            finite &= np.isfinite(self.model.backend.to_numpy(self.model.state.parameters)).all(axis=1)
+        diverged = self.live[~finite[self.live]]
         logs = {"loss": losses}
         self._stop(diverged)
         self.history.diverged += diverged.tolist()
@@ -157,6 +157,8 @@ class EnsembleTrainer:
 
     def _stop(self, members: NDArray[np.int64]) -> None:
         """Leave models alone from now on."""
+        if not len(members):  # Nearly always, and the difference of sets below sorts all models in every epoch.
+            return
         self.history.stopped[members] = self.epoch
         self.live = np.setdiff1d(self.live, members)
 
