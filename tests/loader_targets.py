@@ -64,8 +64,8 @@ class Target:
             return None
 
 
-def network() -> tn.Sequential:
-    layers = [tn.Normalize(3).adapt(X), tn.Linear(3, 4), tn.ELU(0.7), tn.Dropout(0.1), tn.Linear(4, 2, bias=False)]
+def network(rate: float = 0.1) -> tn.Sequential:
+    layers = [tn.Normalize(3).adapt(X), tn.Linear(3, 4), tn.ELU(0.7), tn.Dropout(rate), tn.Linear(4, 2, bias=False)]
     return tn.Sequential(layers, dtype="float64", seed=0, backend="numpy")
 
 
@@ -75,11 +75,29 @@ def fit(net: tn.Sequential, path: Path, epochs: int, **options: Any) -> None:
     net.fit(X, Y, epochs=epochs, batch_size=2, optimizer=tn.Adam(), callbacks=callbacks, **options)
 
 
+def ensemble() -> tn.Ensemble:
+    """Two models with their own rates of dropout, and with the columns of Normalize."""
+    return tn.Ensemble.concatenate([tn.Ensemble(network(rate), 1, [seed]) for seed, rate in enumerate((0.1, 0.2))])
+
+
+def fit_ensemble(models: tn.Ensemble, path: Path, epochs: int, **options: Any) -> None:
+    watches = [tn.EarlyStopping("loss", patience=0), tn.ReduceLROnPlateau("loss"), tn.Checkpoint(path, every=1)]
+    models.fit(X, Y, epochs=epochs, batch_size=2, optimizer=tn.Adam([0.01, 10.0]), callbacks=watches, **options)
+
+
 @cache
 def saved(suffix: str) -> bytes:
-    """The bytes of a valid file: a model, or a checkpoint."""
+    """The bytes of a valid file: a model, an ensemble, or a checkpoint of one."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, f"file{suffix}")
+        if suffix.startswith(".ensemble"):
+            models = ensemble()
+            models.metadata = {"classes": ["a", "b"]}
+            fit_ensemble(models, path, 3)
+            if suffix == ".ensemble.npz":
+                models.loss = tn.Huber([0.5, 1.0])
+                models.save(path)
+            return path.read_bytes()
         net = network()
         net.metadata = {"classes": ["a", "b"]}
         net.loss = tn.Huber(0.5)
@@ -100,6 +118,25 @@ def resume(path: Path) -> tn.Sequential:
         assert np.array_equal(net.flat_parameters(), before)
         raise
     return net
+
+
+def held(models: tn.Ensemble) -> tuple[Any, ...]:
+    """What a checkpoint that is refused must not change."""
+    state = models.state
+    arrays = (state.parameters, state.buffers, state.draws, state.dropout_seed)
+    return *(array.tobytes() for array in arrays), [str(rng.bit_generator.state) for rng in models.generators]
+
+
+def resume_ensemble(path: Path) -> tn.Ensemble:
+    """Resume a training of an ensemble before its end; a checkpoint that is refused leaves the models as they are."""
+    models = ensemble()
+    before = held(models)
+    try:
+        fit_ensemble(models, path.with_name("other.ckpt"), 4, resume_from=path)
+    except (tn.ModelFileError, ValueError):
+        assert held(models) == before
+        raise
+    return models
 
 
 def whole(data: bytes) -> bytes:
@@ -160,6 +197,13 @@ def load_model(path: Path) -> tn.Sequential:
     return net
 
 
+def load_ensemble(path: Path) -> tn.Ensemble:
+    models = tn.Ensemble.load(path, backend="numpy")
+    assert models.predict(np.zeros((2, models.program.n_in))).shape == (len(models), 2, models.program.n_out)
+    assert models[0].predict(np.zeros((2, models.program.n_in))).shape == (2, models.program.n_out)
+    return models
+
+
 DATA = (ValueError, TypeError)
 RESUME = (tn.ModelFileError, ValueError)
 IDX = struct.pack(">HBBII", 0, 8, 2, 2, 3) + bytes(range(6))
@@ -181,6 +225,35 @@ TARGETS: dict[str, Target] = {
     "checkpoint": Target(lambda: saved(".ckpt"), whole, ".ckpt", resume, RESUME),
     "checkpoint-header": Target(
         lambda: member(".ckpt", "header.json"), with_member(".ckpt", "header.json"), ".ckpt", resume, RESUME, True
+    ),
+    "ensemble": Target(lambda: saved(".ensemble.npz"), whole, ".npz", load_ensemble),
+    "ensemble-header": Target(
+        lambda: member(".ensemble.npz", "header.json"),
+        with_member(".ensemble.npz", "header.json"),
+        ".npz",
+        load_ensemble,
+        is_json=True,
+    ),
+    "ensemble-array": Target(
+        lambda: member(".ensemble.npz", "generators.npy"),
+        with_member(".ensemble.npz", "generators.npy"),
+        ".npz",
+        load_ensemble,
+    ),
+    "ensemble-checkpoint-header": Target(
+        lambda: member(".ensemble.ckpt", "header.json"),
+        with_member(".ensemble.ckpt", "header.json"),
+        ".ckpt",
+        resume_ensemble,
+        RESUME,
+        is_json=True,
+    ),
+    "ensemble-checkpoint-array": Target(
+        lambda: member(".ensemble.ckpt", "training.stopped.npy"),
+        with_member(".ensemble.ckpt", "training.stopped.npy"),
+        ".ckpt",
+        resume_ensemble,
+        RESUME,
     ),
     "csv": Target(lambda: CSV, whole, ".csv", datasets.read, DATA),
     "npy": Target(lambda: array_bytes(np.save, X), whole, ".npy", datasets.read, DATA),

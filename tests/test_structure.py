@@ -28,6 +28,7 @@ LEVELS = [
     {"sweeps", "sweep_result", "sweep_plots", "sweep_files", "sweep_runs", "sweep_space", "sweep_training"},
     {
         "ensemble",
+        "ensemble_checkpoints",
         "ensemble_files",
         "ensemble_models",
         "ensemble_predictions",
@@ -62,7 +63,8 @@ LEVELS = [
     {"program"},
     {"arrays", "checks", "config", "errors"},
 ]
-OPTIONAL = {"safetensors", "onnx", "torch", "sklearn", "tensorboardX", "IPython", "optuna", "joblib", "dask"}
+EXCHANGE = {"safetensors", "onnx", "torch", "sklearn", "skl2onnx"}
+OPTIONAL = {"tensorboardX", "IPython", "optuna", "joblib", "dask", *EXCHANGE}
 HEAVY = {"numba", "scipy", "cupy", "tinynet_kernels", "rich", "matplotlib", "pandas", "llvmlite", *OPTIONAL}
 
 

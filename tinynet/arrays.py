@@ -65,6 +65,15 @@ def refuse_cupy(data: Any, name: str) -> None:
         )
 
 
+def refuse_masked(data: Any, name: str) -> None:
+    """Raise TypeError for a masked array, whose mask NumPy's functions would drop in silence."""
+    if isinstance(data, np.ma.MaskedArray):
+        raise TypeError(
+            f"{name} must be a plain array; got a masked array, whose mask would be lost. "
+            f"Fill or drop the masked entries first, for instance {name}.filled(value)."
+        )
+
+
 def as_real_array(data: Any, name: str) -> NDArray[Any]:
     """Return ``data`` as an array of real numbers in host memory, without a copy where that is possible.
 
@@ -76,11 +85,7 @@ def as_real_array(data: Any, name: str) -> NDArray[Any]:
         For ragged lists.
     """
     refuse_cupy(data, name)
-    if isinstance(data, np.ma.MaskedArray):
-        raise TypeError(
-            f"{name} must be a plain array; got a masked array, whose mask would be lost. "
-            f"Fill or drop the masked entries first, for instance {name}.filled(value)."
-        )
+    refuse_masked(data, name)
     if hasattr(data, "toarray") and hasattr(data, "nnz"):
         raise TypeError(f"{name} must be a dense array; got a sparse one. Call {name}.toarray() first.")
     if hasattr(data, "columns") and hasattr(data, "to_numpy"):
@@ -132,9 +137,28 @@ def _from_frame(frame: Any, name: str) -> NDArray[Any]:
     return np.column_stack(columns)
 
 
+def refuse_column(column: Any, name: str) -> None:
+    """Raise TypeError for a column of a frame that does not hold real numbers; objects may be numbers."""
+    values = np.asarray(column.to_numpy())
+    if values.dtype.kind in "biuf" or _is_numeric(column):
+        return
+    if values.dtype.kind == "O" and not has_text(values):
+        try:
+            values.astype(np.float64)
+        except (TypeError, ValueError):
+            _real(values, name)
+        return
+    raise wrong_kind(values, name)
+
+
+def has_text(array: NDArray[Any]) -> bool:
+    """Tell whether there are strings among Python objects: NumPy would take ``"1"`` for a number."""
+    return array.dtype.kind == "O" and any(isinstance(value, str | bytes) for value in array.flat)
+
+
 def _is_numeric(column: Any) -> bool:
     """Tell whether a pandas column of objects is one of its nullable numeric types."""
-    return getattr(column.dtype, "kind", "O") in "biuf" and hasattr(column, "array")
+    return getattr(getattr(column, "dtype", None), "kind", "O") in "biuf" and hasattr(column, "array")
 
 
 def _real(array: NDArray[Any], name: str) -> NDArray[Any]:
@@ -143,8 +167,14 @@ def _real(array: NDArray[Any], name: str) -> NDArray[Any]:
         return array
     if kind == "O" and any(value is None or type(value).__name__ in ("NAType", "NaTType") for value in array.ravel()):
         raise ValueError(f"{name} must not have missing values; got None or NA. Drop or fill them first.")
+    raise wrong_kind(array, name)
+
+
+def wrong_kind(array: NDArray[Any], name: str) -> TypeError:
+    """Word the error for an array that is not made of real numbers."""
+    kind = "U" if has_text(array) else array.dtype.kind
     remedy = _REMEDIES.get(kind, "Encode it as numbers first.")
-    raise TypeError(f"{name} must hold real numbers; got {_KINDS.get(kind, kind)} (dtype {array.dtype}). {remedy}")
+    return TypeError(f"{name} must hold real numbers; got {_KINDS.get(kind, kind)} (dtype {array.dtype}). {remedy}")
 
 
 def check_finite(array: Any, name: str) -> None:

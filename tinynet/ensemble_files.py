@@ -1,24 +1,33 @@
-"""Ensembles and their checkpoints as files: the archive of ``files``, with the models as the first axis of arrays."""
+"""Ensembles as files: the archive of ``files``, with the models as the first axis of arrays."""
 
 from __future__ import annotations
 
+import math
 import os
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tinynet.assembly import checked_layers, widths
+from tinynet.backends import get_backend
+from tinynet.checks import whole
 from tinynet.errors import ModelFileError
-from tinynet.files import Path_, read_archive, write_archive
+from tinynet.files import Path_, listing, read_archive, write_archive
+from tinynet.layer import Layer
 from tinynet.layers import LAYERS
-from tinynet.losses import LOSSES
+from tinynet.losses import LOSSES, Loss
+from tinynet.program import Program
 
 if TYPE_CHECKING:
     from tinynet.ensemble import Ensemble
-    from tinynet.ensemble_trainer import EnsembleTrainer
 
 _LOSS_CLASSES = {cls.__name__: cls for cls in LOSSES.values()}
 _WORD = 2**64
+
+_BESIDE = ("sweep.", "figure.", "history.")
+"""How the names of arrays begin that sweeps keep in the files of their ensembles."""
 
 
 def describe_ensemble(models: Ensemble) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
@@ -39,7 +48,7 @@ def describe_ensemble(models: Ensemble) -> tuple[dict[str, Any], dict[str, NDArr
         "buffers": to_numpy(models.state.buffers),
         "draws": models.state.draws,
         "dropout_seed": models.state.dropout_seed,
-        "generators": _packed(models.generators),
+        "generators": packed(models.generators),
     }
     return header, arrays | {f"score.{name}": values for name, values in models.scores.items()}
 
@@ -47,6 +56,17 @@ def describe_ensemble(models: Ensemble) -> tuple[dict[str, Any], dict[str, NDArr
 def save_ensemble(models: Ensemble, path: Path_) -> None:
     """Write an ensemble to a file, atomically; see ``Ensemble.save``."""
     write_archive(path, *describe_ensemble(models))
+
+
+@dataclass(frozen=True)
+class Description:
+    """What the header of a file tells of an ensemble; nothing is allocated for it."""
+
+    layers: list[Layer]
+    program: Program
+    loss: Loss | None
+    seeds: list[int]
+    metadata: dict[str, Any]
 
 
 def load_ensemble(path: Path_, *, backend: str | None = None) -> Ensemble:
@@ -59,43 +79,116 @@ def load_ensemble(path: Path_, *, backend: str | None = None) -> Ensemble:
     ModelFileError
         If it is not the file of an ensemble, or damaged.
     """
-    return ensemble_from(*read_archive(path), name=os.fspath(path), backend=backend)
+    name, found = os.fspath(path), []
+
+    def check(header: dict[str, Any]) -> None:
+        found.append(_described(header, header.get("arrays"), name))
+
+    _, arrays = read_archive(path, check)
+    return _made(found[0], arrays, name, backend)
 
 
 def ensemble_from(
     header: dict[str, Any], arrays: dict[str, NDArray[Any]], *, name: str, backend: str | None = None
 ) -> Ensemble:
     """Return the ensemble that ``describe_ensemble`` described; ``name`` is the file's, for errors."""
-    from tinynet.ensemble import Ensemble
-    from tinynet.model import Sequential
+    return _made(_described(header, listing(arrays), name), arrays, name, backend)
 
+
+def _described(header: dict[str, Any], listed: Any, name: str) -> Description:
+    """Check a header, and the shapes and dtypes of the arrays beside it, before anything is made of them."""
     if header.get("kind") != "ensemble":
         raise ModelFileError(
             f"{name!r} is a {header.get('kind')!r} file; Ensemble.load expects an ensemble. tinynet.load reads models."
         )
     try:
-        layers = [LAYERS[entry["kind"]](**entry["config"]) for entry in header["layers"]]
-        n_models, entry = int(header["n_models"]), header["loss"]
-        net = Sequential(*layers, dtype=header["dtype"], backend=backend)
-        for layer in net.layers:
-            layer.load_buffers({n: np.asarray(getattr(layer, n)) for n in layer.buffer_names})
-        models = Ensemble(net, n_models, header["seeds"])
-        state = models.state
-        for key in ("parameters", "buffers", "draws", "dropout_seed"):
-            value, target = arrays[key], getattr(state, key)
-            if value.shape != target.shape or value.dtype != target.dtype:
-                raise ValueError(f"{key} has shape {value.shape}, {value.dtype}; expected {target.shape}")
-            target[...] = models.backend.asarray(value)
-        _unpack(arrays["generators"], models.generators)
-        models.scores = {key[6:]: value for key, value in arrays.items() if key.startswith("score.")}
-        models.metadata = dict(header["metadata"])
-        models.loss = None if entry is None else _LOSS_CLASSES[entry["kind"]](**entry["config"])
+        layers = checked_layers(tuple(_layer(entry) for entry in header["layers"]))
+        dtype, n_models = header["dtype"], whole("n_models", header["n_models"])
+        if dtype not in ("float32", "float64"):
+            raise ValueError(f"it has the dtype {dtype!r}")
+        entry, metadata = header["loss"], header["metadata"]
+        loss = None if entry is None else _LOSS_CLASSES[entry["kind"]](**entry["config"])
+        spec = None if loss is None else loss.lower()
+        ops = tuple(layer.lower(n, i) for i, (layer, n) in enumerate(zip(layers, widths(layers), strict=True)))
+        program = Program(ops, spec, dtype=dtype, n_models=n_models)
+        for what, values in program.own_settings.items():
+            if len(values) != n_models:
+                raise ValueError(f"it has {len(values)} numbers for the {what}, and {n_models} models")
+        seeds = [whole("seeds", seed, at_least=0) for seed in header["seeds"]]
+        if len(seeds) != n_models:
+            raise ValueError(f"it has {len(seeds)} seeds for {n_models} models")
+        if not isinstance(metadata, dict):
+            raise TypeError("its metadata are no table")
+        _check_listed(program, listed)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise ModelFileError(f"{name!r} does not describe an ensemble: {error}.") from error
+    return Description(list(layers), replace(program, loss=None), loss, seeds, metadata)
+
+
+def _layer(entry: Any) -> Layer:
+    kind = entry["kind"]
+    if not isinstance(kind, str) or kind not in LAYERS:
+        raise ValueError(f"it has a layer {kind!r}, which this version does not know")
+    return LAYERS[kind](**entry["config"])
+
+
+def _check_listed(program: Program, listed: Any) -> None:
+    """Hold the arrays that are listed against those that such models have."""
+    n = program.n_models
+    wanted = {
+        "parameters": ([n, program.n_parameters], program.dtype),
+        "buffers": ([n, program.n_buffers], program.dtype),
+        "draws": ([n], "int64"),
+        "dropout_seed": ([n], "int64"),
+        "generators": ([n, 6], "uint64"),
+    }
+    for name in set(listed) - set(wanted):
+        if name.startswith("score."):
+            wanted[name] = ([n], "float64")
+        elif not name.startswith(_BESIDE):
+            raise ValueError(f"it has an array {name!r}, which no ensemble has")
+    check_arrays(listed, wanted)
+
+
+def check_arrays(listed: Any, wanted: dict[str, tuple[list[Any], str]]) -> None:
+    """Raise ValueError if arrays that are wanted are not listed, or with another shape or dtype."""
+    for name, (shape, dtype) in wanted.items():
+        expected = {"shape": shape, "dtype": np.dtype(dtype).str}
+        if listed.get(name) != expected:
+            raise ValueError(f"its array {name!r} is {listed.get(name)}; expected {expected}")
+
+
+def _made(found: Description, arrays: dict[str, NDArray[Any]], name: str, backend: str | None) -> Ensemble:
+    """Return the ensemble of a description and of arrays that fit it."""
+    from tinynet.ensemble import Ensemble
+
+    try:
+        generators = unpacked(arrays["generators"])
+        for counter in ("draws", "dropout_seed"):
+            if (arrays[counter] < 0).any():
+                raise ValueError(f"its {counter} has numbers below 0")
+    except ValueError as error:
+        raise ModelFileError(f"{name!r} does not describe an ensemble: {error}.") from error
+    place, buffers = get_backend(backend), arrays["buffers"]
+    state = place.new_state(found.program, arrays["parameters"], arrays["dropout_seed"].copy())
+    state.buffers[...], state.draws[...] = place.asarray(buffers), arrays["draws"]
+    start = 0
+    for layer, op in zip(found.layers, found.program.ops, strict=True):
+        values = {}
+        for held, shape in zip(layer.buffer_names, op.buffer_shapes, strict=True):
+            stop = start + math.prod(shape)
+            values[held] = buffers[0, start:stop].reshape(shape)
+            start = stop
+        if values:
+            layer.build(found.program.dtype, backend=place)
+            layer.load_buffers(values)
+    models = Ensemble._of(found.layers, found.program, state, place, found.seeds, generators)
+    models.scores = {key[6:]: values for key, values in arrays.items() if key.startswith("score.")}
+    models.metadata, models.loss = dict(found.metadata), found.loss
     return models
 
 
-def _packed(generators: list[np.random.Generator]) -> NDArray[np.uint64]:
+def packed(generators: list[np.random.Generator]) -> NDArray[np.uint64]:
     """Return the states of generators as numbers, a row each."""
     rows = []
     for rng in generators:
@@ -105,131 +198,27 @@ def _packed(generators: list[np.random.Generator]) -> NDArray[np.uint64]:
     return np.array(rows, np.uint64)
 
 
-def _unpack(rows: NDArray[np.uint64], generators: list[np.random.Generator]) -> None:
-    """Put generators where ``_packed`` found them."""
-    if rows.shape != (len(generators), 6):
-        raise ValueError(f"generators have shape {rows.shape}; expected {(len(generators), 6)}")
-    for row, rng in zip(rows, generators, strict=True):
-        a, b, c, d, has, value = (int(word) for word in row)
-        state = {"state": a * _WORD + b, "inc": c * _WORD + d}
-        rng.bit_generator.state = {"bit_generator": "PCG64", "state": state, "has_uint32": has, "uinteger": value}
-
-
-# -- checkpoints -----------------------------------------------------------------------------------------------------
-
-
-def save_checkpoint(trainer: EnsembleTrainer, path: Path_) -> None:
-    """Write the models, the optimizer's memory, the random state, the position and what the watches know."""
-    header, arrays = describe_ensemble(trainer.model)
-    history = trainer.history
-    header["kind"] = "ensemble checkpoint"
-    header["training"] = {
-        "fingerprint": _fingerprint(trainer),
-        "epoch": trainer.epoch,
-        "epochs": history.epoch,
-        "diverged": history.diverged,
-        "watches": [sorted(watch.state()) for watch in trainer.watches],
-    }
-    arrays |= {
-        "training.moments": trainer.model.backend.to_numpy(trainer.model.state.moments),
-        "training.step": trainer.model.state.step,
-        "training.live": trainer.live,
-        "training.rate_factor": trainer.rate_factor,
-        "training.best_loss": trainer.best_loss,
-        "training.best_epoch": trainer.best_epoch,
-        "training.best_parameters": trainer.model.backend.to_numpy(trainer.best_parameters),
-        "training.stopped": history.stopped,
-    }
-    arrays |= {f"history.{name}": values for name, values in history.history.items()}
-    for i, watch in enumerate(trainer.watches):
-        arrays |= {f"watch{i}.{name}": values for name, values in watch.state().items()}
-    write_archive(path, header, arrays)
-
-
-def load_checkpoint(trainer: EnsembleTrainer, path: Path_) -> None:
-    """Put a trainer and its models where a checkpoint left them.
+def unpacked(rows: NDArray[np.uint64]) -> list[np.random.Generator]:
+    """Return generators in the states that ``packed`` wrote down.
 
     Raises
     ------
-    ModelFileError
-        If the file is not a checkpoint of an ensemble, or damaged.
     ValueError
-        If it was written by another training. The models are untouched then.
+        If a row is no state: an increment is odd, and half a word is kept or none.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> bool(unpacked(packed([rng]))[0].integers(100) == rng.integers(100))
+    True
     """
-    expected = _fingerprint(trainer)
-
-    def check(header: dict[str, Any]) -> None:
-        training = header.get("training")
-        if header.get("kind") != "ensemble checkpoint" or not isinstance(training, dict):
-            raise ModelFileError(
-                f"{str(path)!r} is a {header.get('kind')!r} file; resume_from expects a checkpoint of an ensemble."
-            )
-        found = training.get("fingerprint", {})
-        for name, value in expected.items():
-            if found.get(name) != value:
-                raise ValueError(
-                    f"resume_from expects a checkpoint of the same training; its {name} is {found.get(name)!r}, "
-                    f"this fit has {value!r}. Call fit with the arguments of the interrupted run."
-                )
-
-    header, arrays = read_archive(path, check)
-    try:
-        _restore(trainer, header["training"], arrays)
-    except (KeyError, TypeError, AttributeError, IndexError) as error:
-        raise ModelFileError(f"{str(path)!r} is not a whole checkpoint: {error!r} is missing or damaged.") from error
-
-
-def _restore(trainer: EnsembleTrainer, training: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> None:
-    """Check everything first, then change the models and the trainer."""
-    models, asarray = trainer.model, trainer.model.backend.asarray
-    shape = models.state.parameters.shape
-    wanted = {
-        "parameters": shape,
-        "training.best_parameters": shape,
-        "training.moments": (trainer.optimizer.n_moments, *shape),
-        "generators": (len(models), 6),
-        **dict.fromkeys(
-            ("training.step", "training.rate_factor", "training.best_loss", "training.best_epoch", "draws"), shape[:1]
-        ),
-    }
-    for name, size in wanted.items():
-        if arrays[name].shape != size:
-            raise ModelFileError(f"checkpoint array {name} has shape {arrays[name].shape}; expected {size}.")
-    histories = {name[8:]: values for name, values in arrays.items() if name.startswith("history.")}
-    kept = [{name: arrays[f"watch{i}.{name}"] for name in names} for i, names in enumerate(training["watches"])]
-    epoch, epochs, diverged = int(training["epoch"]), list(training["epochs"]), list(training["diverged"])
-
-    models.prepare_optimizer(trainer.optimizer)
-    state = models.state
-    state.parameters[...] = asarray(arrays["parameters"])
-    state.moments[...] = asarray(arrays["training.moments"])
-    state.step[...], state.draws[...] = arrays["training.step"], arrays["draws"]
-    state.dropout_seed[...] = arrays["dropout_seed"]
-    _unpack(arrays["generators"], models.generators)
-    trainer.epoch, trainer.live = epoch, arrays["training.live"]
-    trainer.rate_factor, trainer.best_loss = arrays["training.rate_factor"], arrays["training.best_loss"]
-    trainer.best_epoch = arrays["training.best_epoch"]
-    trainer.best_parameters = asarray(arrays["training.best_parameters"])
-    trainer.history.load(epochs, histories)
-    trainer.history.stopped, trainer.history.diverged = arrays["training.stopped"], diverged
-    for watch, values in zip(trainer.watches, kept, strict=True):
-        watch.load(values)
-
-
-def _fingerprint(trainer: EnsembleTrainer) -> dict[str, Any]:
-    """Return what must be equal for a resumed run to be the same run, as JSON keeps it."""
-    program = trainer.plan.program
-    return {
-        "network": [repr(op) for op in program.ops],
-        "loss": repr(program.loss),
-        "optimizer": repr(program.optimizer),
-        "dtype": program.dtype,
-        "seeds": trainer.model.seeds,
-        "batch size": trainer.batch_size,
-        "shuffle": trainer.shuffle,
-        "shared_order": trainer.shared_order,
-        "drop_last": trainer.drop_last,
-        "number of samples": len(trainer.data),
-        "figures": trainer.figures,
-        "watches": [type(watch.callback).__name__ for watch in trainer.watches],
-    }
+    generators = []
+    for i, row in enumerate(rows.tolist()):
+        a, b, c, d, has, value = row
+        if d % 2 == 0 or has > 1 or value >= 2**32:
+            raise ValueError(f"the generator of model {i} has an impossible state")
+        rng = np.random.Generator(np.random.PCG64(0))
+        state = {"state": a * _WORD + b, "inc": c * _WORD + d}
+        rng.bit_generator.state = {"bit_generator": "PCG64", "state": state, "has_uint32": has, "uinteger": value}
+        generators.append(rng)
+    return generators

@@ -22,7 +22,7 @@ def model_of(models: Ensemble, i: int) -> Sequential:
     values = backend.to_numpy(state.parameters[i])
     settings: dict[str, Any] = {"dtype": models.dtype, "backend": backend, "precision": models.program.precision}
     net = Sequential(*layers_of(models.layers, i), seed=models.seeds[i], initial_values=values, **settings)
-    net.state.buffers[...] = state.buffers[i]
+    net.state.buffers[...] = backend.asarray(state.buffers[i])
     net.state.dropout_seed, net.state.draws = int(state.dropout_seed[i]), int(state.draws[i])
     net.rng = _copied(models.generators[i])
     net.loss, net.metadata = models.loss and models.loss.select(i), dict(models.metadata)

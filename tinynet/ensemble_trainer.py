@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tinynet.arrays import numpy_namespace
 from tinynet.callbacks import Callback, Checkpoint, EarlyStopping, ReduceLROnPlateau
 from tinynet.checks import whole
 from tinynet.data import Data
@@ -95,7 +96,7 @@ class EnsembleTrainer:
         for checkpoint in self.checkpoints:
             checkpoint.on_train_begin({})
         if resume_from is not None:
-            from tinynet.ensemble_files import load_checkpoint
+            from tinynet.ensemble_checkpoints import load_checkpoint
 
             load_checkpoint(self, resume_from)
         else:
@@ -130,7 +131,8 @@ class EnsembleTrainer:
         """Record an epoch; ``last`` tells whether the models are in the state in which it left them."""
         finite = np.isfinite(losses)
         if last:
-            finite &= np.isfinite(self.model.backend.to_numpy(self.model.state.parameters)).all(axis=1)
+            parameters = self.model.state.parameters
+            finite &= self.model.backend.to_numpy(numpy_namespace(parameters).isfinite(parameters).all(axis=1))
         diverged = self.live[~finite[self.live]]
         logs = {"loss": losses}
         self._stop(diverged)
@@ -195,7 +197,7 @@ class EnsembleTrainer:
 
     def save_checkpoint(self, path: Any) -> None:
         """Write everything that ``resume_from`` needs."""
-        from tinynet.ensemble_files import save_checkpoint
+        from tinynet.ensemble_checkpoints import save_checkpoint
 
         save_checkpoint(self, path)
 
@@ -214,8 +216,11 @@ class EnsembleTrainer:
             return 1
         looks = [c.looks_every - self.epoch % c.looks_every for c in self.callbacks if c.looks_every is not None]
         looks += [c.every - self.epoch % c.every for c in self.checkpoints]
-        affordable = CHUNK_BYTES // (8 * self.n_visits)
-        timely = int(CHUNK_SECONDS / self._seconds_per_epoch) if self._seconds_per_epoch else 1
+        # The orders of a slice of models are drawn together; see `_slices`.
+        orders = 0 if self.shuffle is False else 1 if self.shared_order else min(len(self.live), SLICE)
+        affordable = CHUNK_BYTES // (8 * self.n_visits * orders) if orders else left
+        seconds = self.plan.call_seconds or CHUNK_SECONDS
+        timely = int(seconds / self._seconds_per_epoch) if self._seconds_per_epoch else 1
         return max(1, min([left, affordable, timely, *looks]))
 
     def _slices(self, n_epochs: int) -> Iterator[NDArray[np.int64]]:

@@ -65,6 +65,10 @@ class Watch:
         """Return what a checkpoint keeps."""
         return {"best": self.best, "best_epoch": self.best_epoch, "wait": self.wait}
 
+    def expected(self, n_models: int, n_parameters: int, dtype: str) -> dict[str, tuple[list[int], str]]:
+        """Return the shape and the dtype of what a checkpoint keeps."""
+        return {"best": ([n_models], "float64"), "best_epoch": ([n_models], "int64"), "wait": ([n_models], "int64")}
+
     def load(self, kept: dict[str, NDArray[Any]]) -> None:
         """Take up what a checkpoint kept."""
         for name, value in kept.items():
@@ -100,6 +104,11 @@ class Stopping(Watch):
     def state(self) -> dict[str, NDArray[Any]]:
         """Return what a checkpoint keeps."""
         return super().state() | {"best_parameters": self.best_parameters}
+
+    def expected(self, n_models: int, n_parameters: int, dtype: str) -> dict[str, tuple[list[int], str]]:
+        """Return the shape and the dtype of what a checkpoint keeps."""
+        kept = ([n_models, n_parameters], dtype) if self.callback.restore_best else ([0, 0], "float64")
+        return super().expected(n_models, n_parameters, dtype) | {"best_parameters": kept}
 
 
 class Plateau(Watch):

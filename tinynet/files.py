@@ -6,8 +6,10 @@ the network is built. Nothing is unpickled and no class is imported by a name fr
 
 from __future__ import annotations
 
+import ast
 import io
 import json
+import math
 import os
 import stat
 import struct
@@ -16,7 +18,6 @@ import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tokenize import TokenError
 from typing import IO, Any
 
 import numpy as np
@@ -27,6 +28,12 @@ from tinynet.errors import ModelFileError
 FORMAT = "tinynet"
 VERSION = 1
 HEADER = "header.json"
+
+NPY = b"\x93NUMPY\x01\x00"
+"""How a ``.npy`` of version 1.0 begins."""
+
+MAX_ARRAY_HEADER = 10_000
+"""Bytes; NumPy's own limit for what it parses."""
 
 Path_ = str | os.PathLike[str]
 
@@ -83,10 +90,20 @@ def _sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
+def listing(arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
+    """Return the shapes and dtypes of arrays as a header lists them.
+
+    Examples
+    --------
+    >>> listing({"x": np.zeros((2, 3), ">f4")})
+    {'x': {'shape': [2, 3], 'dtype': '>f4'}}
+    """
+    return {name: {"shape": list(array.shape), "dtype": array.dtype.str} for name, array in arrays.items()}
+
+
 def write_header(header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> str:
     """Return the JSON text of a header, with the shape and the dtype of each array."""
-    listed = {name: {"shape": list(array.shape), "dtype": array.dtype.str} for name, array in arrays.items()}
-    head = {"format": FORMAT, "version": VERSION, **header, "arrays": listed}
+    head = {"format": FORMAT, "version": VERSION, **header, "arrays": listing(arrays)}
     return json.dumps(head, allow_nan=True)
 
 
@@ -198,19 +215,25 @@ def _read_array(data: bytes, entry: dict[str, Any]) -> NDArray[Any]:
     shape, dtype = tuple(entry["shape"]), DTYPES[entry["dtype"]]
     if any(not isinstance(n, int) or n < 0 for n in shape):
         raise ValueError(f"expected lengths of axes; got shape {shape}")
-    buffer = io.BytesIO(data)
-    if np.lib.format.read_magic(buffer) != (1, 0):
+    found, start = _read_array_header(data)
+    wanted = {"descr": dtype.str, "fortran_order": False, "shape": shape}
+    if found != wanted:
+        raise ValueError(f"expected {wanted}; got {found}")
+    body, n_bytes = data[start:], math.prod(shape) * dtype.itemsize
+    if len(body) != n_bytes:
+        raise ValueError(f"expected {n_bytes} bytes; got {len(body)}")
+    return np.frombuffer(body, dtype).reshape(shape).copy()
+
+
+def _read_array_header(data: bytes) -> tuple[Any, int]:
+    """Return the header of a ``.npy``, a literal of Python, and where its numbers begin.
+
+    NumPy's own reader warns of what it can mend, and lets errors of Python's parser through.
+    """
+    start = 10 + int.from_bytes(data[8:10], "little")
+    if data[:8] != NPY or not 10 < start <= min(len(data), MAX_ARRAY_HEADER):
         raise ValueError("expected .npy version 1.0")
     try:
-        got_shape, fortran, got_dtype = np.lib.format.read_array_header_1_0(buffer)
-    except (SyntaxError, TokenError) as error:  # What NumPy lets through of Python's parser.
+        return ast.literal_eval(data[10:start].decode("latin1")), start
+    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError) as error:
         raise ValueError(f"expected the header of an array; got none: {error}") from error
-    if (got_shape, got_dtype) != (shape, dtype) or fortran:
-        raise ValueError(f"expected shape {shape} and dtype {dtype}; got {got_shape} and {got_dtype}")
-    count = 1
-    for n in shape:
-        count *= n
-    body = data[buffer.tell() :]
-    if len(body) != count * dtype.itemsize:
-        raise ValueError(f"expected {count * dtype.itemsize} bytes; got {len(body)}")
-    return np.frombuffer(body, dtype).reshape(shape).copy()

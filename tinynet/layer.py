@@ -110,7 +110,7 @@ class Layer:
 
     # -- use by itself -----------------------------------------------------------------------------------------------
 
-    def build(self, dtype: str = "float32", seed: int | None = None, backend: str | None = None) -> Layer:
+    def build(self, dtype: str = "float32", seed: int | None = None, backend: str | Backend | None = None) -> Layer:
         """Give a layer that belongs to no model its own arrays with fresh initial values; return the layer."""
         if self._owned:
             raise RuntimeError(f"{self!r} belongs to a model, which holds its arrays; set_weights changes them.")

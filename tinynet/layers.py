@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from tinynet.arrays import as_samples, numpy_namespace
 from tinynet.backends import get_backend
+from tinynet.backends.base import Backend, State
 from tinynet.checks import member, number, setting, whole
 from tinynet.initializers import Ones, Zeros
 from tinynet.layer import Init, Layer
@@ -221,7 +222,12 @@ class Normalize(Layer):
         self.n_in = self.n_out = whole("n", n)
         self.add_parameter("mean", (n,), Zeros(), trainable=False)
         self.add_parameter("scale", (n,), Ones(), trainable=False)
-        self.adapted = False
+        self._adapted = False
+
+    @property
+    def adapted(self) -> bool:
+        """Whether the columns are those of data: from ``adapt``, or from a file."""
+        return self._adapted
 
     def op(self, n: int, index: int) -> Op:
         """Return the layer as plain data."""
@@ -237,13 +243,34 @@ class Normalize(Layer):
             # A column that varies by no more than its own rounding is constant: dividing would only magnify noise.
             self.mean = mean
             self.scale = numpy_namespace(scale).where(scale <= abs(mean) * 1e-12, 1.0, scale)
-        self.adapted = True
+        self._adapted = True
         return self
 
     def load_buffers(self, values: dict[str, NDArray[Any]]) -> None:
         """Take up the columns from a file."""
         super().load_buffers(values)
-        self.adapted = True
+        self._adapted = True
+
+    def fresh_copy(self) -> Normalize:
+        """Return a copy that belongs to no model, with the columns that this layer holds."""
+        other = super().fresh_copy()
+        assert isinstance(other, Normalize)
+        if self.adapted:
+            assert self._backend is not None
+            columns = {name: self._backend.to_numpy(getattr(self, name)) for name in self.buffer_names}
+            other.build(self._dtype, backend=self._backend)
+            other.load_buffers(columns)
+        return other
+
+    def join(self, state: State, backend: Backend, dtype: str) -> None:
+        """Belong to a model, with the columns that the layer holds."""
+        adapted = self.adapted
+        super().join(state, backend, dtype)
+        self._adapted = adapted
+
+    def _write_buffers(self) -> None:
+        super()._write_buffers()
+        self._adapted = False
 
     def config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Any
 
-import numpy as np
-
 from tinynet.arrays import as_samples
 from tinynet.backends.base import Array, Backend, Granularity, Plan, State
 from tinynet.layer import Layer
@@ -62,7 +60,8 @@ class Network:
         """Return the backend's plan for a program; those that were used last are kept."""
         key = (program, granularity, streamed)
         if key not in self._plans:
-            self._plans[key] = self.backend.plan(program, granularity=granularity, streamed=streamed)
+            made = self.backend.plan_for(self.state, program, granularity=granularity, streamed=streamed)
+            self._plans[key] = made
             if len(self._plans) > KEPT_PLANS:
                 self._plans.popitem(last=False)
         self._plans.move_to_end(key)
@@ -87,8 +86,7 @@ class Network:
         state = self.state
         if optimizer is self._optimizer and len(state.moments) == optimizer.n_moments:
             return
-        empty = np.zeros((optimizer.n_moments, *state.parameters.shape), self.dtype)
-        state.moments = self.backend.asarray(empty)
+        state.moments = self.backend.new_moments(state, optimizer.n_moments)
         state.step *= 0  # One number, or one for each model.
         self._optimizer = optimizer
 

@@ -18,8 +18,26 @@ from tinynet.program import DropoutOp, LossSpec, OptimizerSpec, Program
 N, E = 19, 5
 RNG = np.random.default_rng(8)
 X, Y, LABELS = RNG.normal(size=(N, 3)), RNG.normal(size=(N, 2)), RNG.integers(0, 2, N)
-TIERS = ("registers", "persistent")
-each_tier = pytest.mark.parametrize("tier", TIERS)
+FUSED = "fused: whole epochs in one launch, a {} for each model"
+TIERS = {
+    "registers": FUSED.format("thread"),
+    "warp": FUSED.format("warp"),
+    "persistent": FUSED.format("block"),
+    "batched": "batched: products of all models at once by cuBLAS, one pass for all that lies between",
+}
+each_tier = pytest.mark.parametrize("tier", TIERS, indirect=True)
+
+
+@pytest.fixture
+def tier(request: pytest.FixtureRequest, cp: ModuleType, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A tier that is in force. Where each model has a warp, there are three in a block, and two in the last."""
+    from tinynet.backends import cupy_fused
+
+    name: str = request.param
+    monkeypatch.setenv("TINYNET_GPU_TIER", name)
+    if name == "warp":
+        monkeypatch.setattr(cupy_fused, "limits_of", lambda backend: cupy_fused.Limits(49_152, 2))
+    return name
 
 
 def per_model(low: float, high: float) -> tuple[float, ...]:
@@ -93,14 +111,11 @@ def of_member(data: tuple[Any, ...], i: int) -> tuple[Any, ...]:
 @pytest.mark.parametrize("kind", ["sgd", "adamw"])
 @pytest.mark.parametrize("own", [False, True], ids=["shared", "own"])
 @each_tier
-def test_a_model_among_many_is_what_it_is_alone(
-    tier: str, own: bool, kind: str, cp: ModuleType, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_model_among_many_is_what_it_is_alone(tier: str, own: bool, kind: str) -> None:
     made, gpu, numpy = program(kind), get_backend("gpu"), get_backend("numpy")
-    monkeypatch.setenv("TINYNET_GPU_TIER", tier)
     assert made.loss is not None
     together = state_of(gpu, made)
-    assert gpu.plan(made).description.startswith("fused: whole epochs in one launch")
+    assert gpu.plan(made).description == TIERS[tier]
     losses, *rest = trained(gpu, made, together, data_of(gpu, made.loss, own))
     np.testing.assert_array_equal(together.step, np.arange(E) + 8)
     np.testing.assert_array_equal(together.draws, 7 * np.arange(E) + 8)
@@ -117,8 +132,7 @@ def test_a_model_among_many_is_what_it_is_alone(
 
 
 @each_tier
-def test_the_number_of_models_changes_no_bit_of_any(tier: str, cp: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TINYNET_GPU_TIER", tier)
+def test_the_number_of_models_changes_no_bit_of_any(tier: str) -> None:
     made, gpu = program("sgd"), get_backend("gpu")
     assert made.loss is not None
     data = data_of(gpu, made.loss, own=False)
@@ -134,10 +148,7 @@ def test_the_number_of_models_changes_no_bit_of_any(tier: str, cp: ModuleType, m
 
 
 @each_tier
-def test_some_of_the_models_train_and_the_others_stay_as_they_are(
-    tier: str, cp: ModuleType, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("TINYNET_GPU_TIER", tier)
+def test_some_of_the_models_train_and_the_others_stay_as_they_are(tier: str) -> None:
     made, gpu = program("adamw"), get_backend("gpu")
     assert made.loss is not None
     x, y, order, rates, weight = data_of(gpu, made.loss, own=True)
@@ -158,8 +169,7 @@ def test_some_of_the_models_train_and_the_others_stay_as_they_are(
 
 
 @each_tier
-def test_a_model_that_diverges_disturbs_nobody(tier: str, cp: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TINYNET_GPU_TIER", tier)
+def test_a_model_that_diverges_disturbs_nobody(tier: str) -> None:
     made, gpu = program("adamw"), get_backend("gpu")
     assert made.loss is not None
     data = data_of(gpu, made.loss, own=True)

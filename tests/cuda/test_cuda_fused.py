@@ -100,10 +100,11 @@ PROGRAMS: dict[str, tuple[Layers, tn.Loss, Any, Callable[[], tn.Optimizer], dict
     ),
 }
 TOLERANCES = {"float64": 1e-10, "float32": 2e-4}
-TIERS = ("registers", "persistent", "spread", "graph")
+TIERS = ("registers", "warp", "persistent", "spread", "graph")
 UNFIT = {("registers", "wide"), ("registers", "everything between"), ("graph", "labels, clipped")}
-# Blocks that share rows do with each of them what a block does that has them all.
+# Blocks that share rows do with each of them what a block does that has them all, and a warp does what a block does.
 SPREAD = {"small", "labels, clipped", "everything between", "wide"}
+SOME = {"spread": SPREAD, "warp": SPREAD}
 
 
 def train(
@@ -154,6 +155,7 @@ def tier(request: pytest.FixtureRequest, cp: ModuleType, monkeypatch: pytest.Mon
     monkeypatch.setenv("TINYNET_GPU_TIER", request.param)
     return {
         "registers": "a thread for each model",
+        "warp": "a warp for each model",
         "persistent": "a block for each",
         "spread": "shared by all",
         "graph": "each product",
@@ -163,7 +165,7 @@ def tier(request: pytest.FixtureRequest, cp: ModuleType, monkeypatch: pytest.Mon
 CASES = [
     pytest.param(tier, name, id=f"{tier}, {name}")
     for name, tier in itertools.product(PROGRAMS, TIERS)
-    if (tier, name) not in UNFIT and (tier != "spread" or name in SPREAD)
+    if (tier, name) not in UNFIT and name in SOME.get(tier, PROGRAMS)
 ]
 
 
@@ -186,8 +188,14 @@ def test_no_result_depends_on_the_order_of_threads(tier: str, name: str, cp: Mod
     assert len(outcomes) == 1
 
 
-@pytest.mark.parametrize("tier", ["persistent"], indirect=True)
-@pytest.mark.parametrize("name", ["wide", "labels, clipped", "no layer first or last"])
+@pytest.mark.parametrize(
+    ("tier", "name"),
+    [
+        *(("persistent", name) for name in ("wide", "labels, clipped", "no layer first or last")),
+        ("warp", "no layer first or last"),
+    ],
+    indirect=["tier"],
+)
 def test_little_shared_memory_means_smaller_tiles(tier: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from tinynet.backends import cupy_fused
 
@@ -295,11 +303,14 @@ def test_the_tier_follows_the_sizes(cp: ModuleType) -> None:
     assert tier([4, 5, 3], 1, 100) == "registers"
     assert tier([4, 5, 3], 10, 100) == "persistent"
     assert tier([4, 5, 3], 10, 100_000) == "registers"
+    assert tier([8, 16, 16, 1], 10, 10_000) == "warp"
+    assert tier([8, 16, 16, 1], 10, 500) == "persistent"
     assert tier([64, 64, 64], 10, 100_000) == "persistent"
     assert tier([784, 256, 10], 128) == "graph"
     assert tier([784, 2048, 2048, 10], 1024) == "large"
     assert tier([4, 32, 16, 4], 10_000) == "spread"
-    assert tier([784, 256, 10], 128, 1000) == "loop"
+    assert tier([784, 256, 10], 128, 1000) == "batched"
+    assert tier([784, 2048, 2048, 10], 1024, 1000) == "loop"
 
 
 def test_a_tier_that_cannot_be_had_is_refused(cp: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -307,6 +318,6 @@ def test_a_tier_that_cannot_be_had_is_refused(cp: ModuleType, monkeypatch: pytes
     net = tn.Sequential(*PROGRAMS["wide"][0](), seed=0, backend="gpu")
     with pytest.raises(ValueError, match="TINYNET_GPU_TIER=registers asks for"):
         net.fit(RNG.normal(size=(N, 3)), RNG.normal(size=(N, 2)), epochs=1)
-    monkeypatch.setenv("TINYNET_GPU_TIER", "warp")
+    monkeypatch.setenv("TINYNET_GPU_TIER", "wrap")
     with pytest.raises(ValueError, match="TINYNET_GPU_TIER must be one of"):
         net.fit(RNG.normal(size=(N, 3)), RNG.normal(size=(N, 2)), epochs=1)

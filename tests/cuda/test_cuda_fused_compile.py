@@ -16,6 +16,7 @@ ADAM = Optimizer("adam", (0.9, 0.999, 1e-8, 0.0))
 SGD = Optimizer("sgd", (0.0, 0.0, 0.0))
 NOTEBOOK = (Layer("linear", 4, 5, True, "sigmoid"), Layer("linear", 5, 3, True, "sigmoid"))
 DEEP = (*(Layer("linear", 32, 32, True, "relu") for _ in range(3)), Layer("linear", 32, 10, True))
+SMALL = (Layer("linear", 8, 16, True, "tanh"), Layer("linear", 16, 16, True, "tanh"), Layer("linear", 16, 1, True))
 EVERYTHING = (
     Layer("normalize", 6, 6),
     Layer("linear", 6, 7, True, "gelu"),
@@ -41,6 +42,14 @@ KERNELS: dict[str, tuple[str, tuple[str, ...], Network, int, tuple[int, ...]]] =
         20,
         (90,),
     ),
+    "warp": ("warp", ("persistent",), network(SMALL, "mse", ADAM), 10, nvrtc.ARCHITECTURES),
+    "warp, everything": (
+        "warp",
+        ("persistent",),
+        network(EVERYTHING, "mse", ALL_SETTINGS, "float64"),
+        20,
+        (75, 90),
+    ),
     "thread": ("registers", ("registers<false>",), network(NOTEBOOK, "mse", ADAM), 10, nvrtc.ARCHITECTURES),
     "thread, double": ("registers", ("registers<true>",), network(NOTEBOOK, "mse", SGD, "float64"), 10, (75, 90)),
     "spread": (
@@ -64,6 +73,9 @@ KERNELS: dict[str, tuple[str, tuple[str, ...], Network, int, tuple[int, ...]]] =
 }
 
 
+FILES = {"warp": "persistent.cu"}
+
+
 def shape_of(cut: str, net: Network, batch: int) -> Any:
     from tinynet_kernels.cuda.fused import shapes
 
@@ -71,6 +83,8 @@ def shape_of(cut: str, net: Network, batch: int) -> Any:
     match cut:
         case "persistent":
             return shapes.persistent_shape(net, 1, batch, limits)
+        case "warp":
+            return shapes.warp_shape(net, 10_000, batch, limits)
         case "registers":
             return shapes.registers_shape(net, 10_000, batch, limits)
         case "spread":
@@ -91,14 +105,17 @@ def test_fused_kernels_compile_without_spills(cp: ModuleType, machine: Machine, 
 
     cut, kernels, net, batch, architectures = KERNELS[name]
     shape = shape_of(cut, net, batch)
-    code = code_of(f"{cut}.cu", prelude(net, shape))
+    code = code_of(FILES.get(cut, f"{cut}.cu"), prelude(net, shape))
     expressions = [f"tinynet::{kernel}" for kernel in kernels]
     for architecture in set(architectures) & set(nvrtc.supported()):
         compiled = nvrtc.compile_source(code, expressions, OPTIONS, architecture=architecture)
         for expression, usage in compiled.usage.items():
             assert usage.spill_bytes == 0, (architecture, expression)
             assert usage.stack_bytes == 0, (architecture, expression)
-            assert usage.registers * shape.threads * shape.blocks <= REGISTERS, (architecture, expression)
+            assert usage.registers * shape.threads * shape.models * shape.blocks <= REGISTERS, (
+                architecture,
+                expression,
+            )
             assert usage.shared_bytes <= 24 * 1024, (architecture, expression)
 
 
@@ -114,3 +131,21 @@ def test_a_model_among_many_leaves_room_for_others(cp: ModuleType) -> None:
     assert alone.rows == 32
     assert among.blocks >= 2
     assert prelude(net, among).shared_bytes * among.blocks <= limits.shared_bytes
+
+
+def test_warps_leave_room_for_a_dozen_models(cp: ModuleType) -> None:
+    from tinynet_kernels.cuda.fused import shapes
+    from tinynet_kernels.cuda.fused.prelude import prelude
+
+    limits, net = shapes.Limits(232_448, 132), network(SMALL, "mse", ADAM)
+    small = shapes.warp_shape(net, 10_000, 32, limits)
+    assert small is not None
+    assert (small.rows, shapes.warps_together(small)) == (32, 12)
+    assert (prelude(net, small).shared_bytes + shapes.SPARE_BYTES) * small.blocks <= limits.shared_bytes
+    few = shapes.warp_shape(net, 300, 32, limits)
+    assert few is not None
+    assert shapes.warps_together(few) == 3  # 300 on 132 multiprocessors.
+    deep = shapes.warp_shape(network(DEEP, "mse", ADAM), 10_000, 32, limits)
+    assert deep is not None
+    assert shapes.warps_together(deep) < 12
+    assert shapes.warp_shape(network(DEEP, "mse", ADAM), 1, 32, shapes.Limits(16_384, 132)) is None

@@ -39,6 +39,11 @@ def test_barriers_in_comments_are_none() -> None:
     assert [mutant.text for mutant in mutate.mutants(source)] == ["__syncwarp(3u);"]
 
 
+def test_a_barrier_with_a_name_of_its_own_is_deleted_where_it_is_called() -> None:
+    source = replace(cases.DEMO, code="void sync() { __syncthreads(); }\nTeam::sync();\nTeam::sync();")
+    assert [mutant.place for mutant in mutate.mutants(source)] == ["kernel.cu:2", "kernel.cu:3"]
+
+
 def test_barriers_of_included_files_are_named_by_their_places() -> None:
     code = 'a;\n#line 1 "a.cuh"\nb;\n__syncthreads();\n#line 8 "b.cu"\n__syncwarp();\n# line 20\n__syncwarp();'
     source = replace(cases.DEMO, code=code)

@@ -68,6 +68,9 @@ TILES = PRELUDE.Shape(rows=4, threads=32, batch=BATCH)
 WHOLE = PRELUDE.Shape(rows=BATCH, threads=64, batch=BATCH, moments_shared=False)
 # Here each thread would have to hold many numbers of the next tile, which is then not fetched ahead.
 FEW = PRELUDE.Shape(rows=BATCH * 6, threads=32, batch=BATCH * 6)
+# A warp for each model; the last of them is alone in its block, whose other warp has none.
+WARP_TILES = PRELUDE.Shape(rows=4, threads=32, batch=BATCH, warps=2)
+WARP_FEW = PRELUDE.Shape(rows=BATCH * 6, threads=32, batch=BATCH * 6, moments_shared=False, warps=2)
 SHARED = PRELUDE.Shape(rows=4, threads=32, batch=3 * BATCH, moments_shared=False, summed=True)
 THREADS = PRELUDE.Shape(rows=1, threads=32, batch=BATCH, padded=False, staged=4)
 ROWS = PRELUDE.Shape(rows=8, threads=64)
@@ -99,21 +102,33 @@ def trained(module: Module, name: str, net: Network, shape: Any, labels: bool, o
     counters = np.arange(3 * N_MODELS, dtype=np.uint64).reshape(N_MODELS, 3)
     losses, rates = np.zeros((N_EPOCHS, N_MODELS)), np.full((N_EPOCHS, 1), 0.05)
     n_updates = N_EPOCHS * -(-N // shape.batch)
-    models = (np.arange(N_MODELS), np.int64(N_MODELS))
-    models = models if name == "persistent" else (*models, np.int64(N_MODELS))
-    blocks = N_MODELS if name == "persistent" else 1
-    sizes = (*models, np.int64(N), np.int64(N), np.int64(1), np.int32(0), np.int32(own), np.int32(0))
+    blocks = -(-N_MODELS // shape.models) if name == "persistent" else 1
+    sizes = (
+        np.arange(N_MODELS),
+        np.int64(N_MODELS),
+        np.int64(N_MODELS),
+        np.int64(N),
+        np.int64(N),
+        np.int64(1),
+        np.int32(0),
+        np.int32(own),
+        np.int32(0),
+    )
     arrays = (parameters, moments, held, x, t, weight, order, rates, numbers, counters, losses)
     shared = PRELUDE.prelude(net, shape).shared_bytes if name == "persistent" else 0
     for window in ((0, 1), (1, n_updates)):
         arguments = (*arrays, *sizes, *map(np.int64, window))
-        module.get_function(f"tinynet::{name}")((blocks,), (shape.threads,), arguments, shared_mem=shared)
+        module.get_function(f"tinynet::{name}")(
+            (blocks,), (shape.models * shape.threads,), arguments, shared_mem=shared
+        )
     return [parameters, moments, losses]
 
 
 PERSISTENT_TILES = source_of("persistent tiles", "persistent.cu", ("persistent",), SUMMED, TILES)
 PERSISTENT_WHOLE = source_of("persistent whole", "persistent.cu", ("persistent",), DIRECT, WHOLE)
 PERSISTENT_FEW = source_of("persistent few threads", "persistent.cu", ("persistent",), DIRECT, FEW)
+PERSISTENT_WARP_TILES = source_of("persistent warps, tiles", "persistent.cu", ("persistent",), SUMMED, WARP_TILES)
+PERSISTENT_WARP_FEW = source_of("persistent warps, few threads", "persistent.cu", ("persistent",), DIRECT, WARP_FEW)
 REGISTERS = source_of("registers", "registers.cu", ("registers<false>", "registers<true>"), DIRECT, THREADS)
 SPREAD_KERNELS = ("spread_gradients", "spread_change", "spread_change_by_norm", "spread_advance")
 SPREAD = source_of("spread", "spread.cu", SPREAD_KERNELS, SUMMED, SHARED)
@@ -135,6 +150,16 @@ def direct_updates(module: Module) -> Arrays:
 @case(PERSISTENT_FEW)
 def nothing_fetched_ahead(module: Module) -> Arrays:
     return trained(module, "persistent", DIRECT, FEW, labels=False)
+
+
+@case(PERSISTENT_WARP_TILES)
+def summed_gradients_of_warps(module: Module) -> Arrays:
+    return trained(module, "persistent", SUMMED, WARP_TILES, labels=True, own=True)
+
+
+@case(PERSISTENT_WARP_FEW)
+def nothing_fetched_ahead_by_warps(module: Module) -> Arrays:
+    return trained(module, "persistent", DIRECT, WARP_FEW, labels=False)
 
 
 @case(REGISTERS)

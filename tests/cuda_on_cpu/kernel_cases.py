@@ -69,9 +69,21 @@ LOSSES = Source(
 def elements(module: Module) -> Arrays:
     p, t, weight = normal(37, 70), normal(37, 70, seed=1), normal(37, seed=2)
     d, sums = np.full_like(p, np.nan), np.full(6, np.nan)
-    settings = (np.int64(37), np.int64(70), np.float32(0.5), np.float32(0), np.float64(1))
+    sizes = (np.int64(37), np.int64(70), np.int64(0), np.int64(0))
+    settings = (*sizes, np.float32(0.5), np.float32(0), np.bool_(False), sums, np.float64(1))
     kernel = module.get_function(LOSSES.name_expressions[0])
     kernel((2, 3), (32, 4), (p, t, weight, d, *settings, sums))
+    return [d, sums]
+
+
+@case(LOSSES)
+def elements_of_models(module: Module) -> Arrays:
+    p, t, weight = normal(2, 37, 70), normal(37, 70, seed=1), normal(2, 37, seed=2)
+    d, sums = np.full_like(p, np.nan), np.full(12, np.nan)
+    sizes = (np.int64(37), np.int64(70), np.int64(0), np.int64(37))
+    settings = (*sizes, np.float32(0.5), np.float32(0), np.bool_(True), np.array([0.5, 1.0]), np.float64(1))
+    kernel = module.get_function(LOSSES.name_expressions[0])
+    kernel((2, 3, 2), (32, 4), (p, t, weight, d, *settings, sums))
     return [d, sums]
 
 
@@ -86,7 +98,8 @@ def rows(module: Module) -> Arrays:
     ]:
         p, weight = np.abs(normal(37, 7)), normal(37, seed=2)
         d, sums = np.full_like(p, np.nan), np.full(2, np.nan)
-        settings = (np.int64(37), np.int64(7), np.int64(t_columns), np.int32(2), np.float32(0.5), np.float64(1))
+        sizes = (np.int64(37), np.int64(7), np.int64(t_columns), np.int64(0), np.int64(0))
+        settings = (*sizes, np.int32(2), np.float32(0.5), np.float64(1))
         module.get_function(name)((2,), (64,), (p, target, weight, d, *settings, sums))
         results += [d, sums]
     return results
@@ -98,9 +111,18 @@ REDUCTIONS = Source("reductions", source_text("reductions.cu"), ("tinynet::colum
 @case(REDUCTIONS)
 def columns(module: Module) -> Arrays:
     x, out = normal(130, 70), np.full((2, 70), np.nan, np.float32)
+    sizes = (np.int64(130), np.int64(70), np.int64(0))
     # Fewer blocks than the columns need, so that each goes round.
-    module.get_function("tinynet::column_sums<float>")((2, 2), (16, 8), (x, out, np.int64(130), np.int64(70)))
+    module.get_function("tinynet::column_sums<float>")((2, 2), (16, 8), (x, out, *sizes))
     return [out]
+
+
+@case(REDUCTIONS)
+def columns_of_models(module: Module) -> Arrays:
+    x, out = normal(3, 130, 70), np.full((3, 100), np.nan, np.float32)
+    sizes = (np.int64(130), np.int64(70), np.int64(100))
+    module.get_function("tinynet::column_sums<float>")((2, 1, 3), (16, 8), (x, out, *sizes))
+    return [out[:, :70]]
 
 
 @case(REDUCTIONS)
@@ -120,4 +142,13 @@ def norm(module: Module) -> Arrays:
     sums, result = np.full((3, 3), np.nan), np.full(1, np.nan)
     module.get_function("tinynet::squared_norms<double>")((3,), (128,), (values, np.int64(1000), sums))
     module.get_function("tinynet::norm_of_sums")((1,), (64,), (sums, np.int64(3), result))
+    return [sums, result]
+
+
+@case(NORMS)
+def norms_of_models(module: Module) -> Arrays:
+    values = np.random.default_rng(0).normal(size=(2, 500))
+    sums, result = np.full((2, 3, 3), np.nan), np.full(2, np.nan)
+    module.get_function("tinynet::squared_norms<double>")((3, 1, 2), (128,), (values, np.int64(500), sums))
+    module.get_function("tinynet::norm_of_sums")((1, 1, 2), (64,), (sums, np.int64(3), result))
     return [sums, result]

@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 
 from . import builder, cases, races, toolchain
 
-_BARRIER = re.compile(r"\b__sync(?:threads|warp)\s*\([^();]*\)\s*;")
+# A barrier that is all that a function does is deleted where the function is called.
+_BARRIER = re.compile(r"(?<!\{ )\b(?:__sync(?:threads|warp)|Team::sync)\s*\([^();]*\)\s*;")
 _COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
 
 

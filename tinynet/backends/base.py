@@ -47,6 +47,9 @@ class State:
         Dropout masks are drawn from this counter; it grows by one an update and is never reset.
     dropout_seed : int
         Key of the masks.
+    models : (n_models,) int64 array or None
+        The numbers that the models have in the ensemble of the program, where this is the state of some of them; None:
+        of all. ``members``, and weights of each model, count those that are here.
     """
 
     parameters: Array
@@ -56,11 +59,17 @@ class State:
     step: Any = 0
     draws: Any = 0
     dropout_seed: Any = 0
+    models: Members | None = None
+
+    def numbers(self, members: Any) -> Any:
+        """Return the numbers in the ensemble of some of the models that are here, or of one of them."""
+        return members if self.models is None else self.models[members]
 
 
 def views(flat: Array, layout: tuple[tuple[int, Shape], ...]) -> tuple[Array, ...]:
-    """Return the pieces of a flat vector, shaped, without a copy."""
-    return tuple(flat[offset : offset + math.prod(shape)].reshape(shape) for offset, shape in layout)
+    """Return the pieces of a flat vector, shaped, without a copy; of many models' vectors, those of all models."""
+    models = flat.shape[:-1]
+    return tuple(flat[..., offset : offset + math.prod(shape)].reshape(*models, *shape) for offset, shape in layout)
 
 
 class _OnBackend(Protocol):
@@ -96,6 +105,8 @@ class Plan(ABC):
     program: Program
     description: str
     """Which plan this is and why, for instance ``"loop: custom layer Foo"``."""
+    call_seconds: float | None = None
+    """How long a call of ``run`` should take, where it is dear to start one; None: as short as people like to wait."""
 
     @abstractmethod
     def run(
@@ -272,18 +283,35 @@ class Backend(ABC):
             Whether ``hold`` has left the data in host memory.
         """
 
+    def plan_for(
+        self, state: State, program: Program, *, granularity: Granularity = "epoch", streamed: bool = False
+    ) -> Plan:
+        """Return the quickest plan for a program and a state that lies where it does; see ``plan``."""
+        return self.plan(program, granularity=granularity, streamed=streamed)
+
+    def new_moments(self, state: State, n_moments: int) -> Array:
+        """Return zeros for what an optimizer remembers of a state: arrays of this backend, where the others lie."""
+        return self.asarray(np.zeros((n_moments, *state.parameters.shape), state.parameters.dtype))
+
     def new_state(self, program: Program, parameters: FloatArray, dropout_seed: Any = 0) -> State:
         """Return a state with these parameters and all else zero."""
-        dtype = np.dtype(program.dtype)
-        n_moments = program.optimizer.n_moments if program.optimizer else 0
-        models = () if program.n_models is None else (program.n_models,)
-        counter = 0 if program.n_models is None else np.zeros(program.n_models, np.int64)
-        return State(
-            parameters=self.asarray(np.array(parameters, dtype=dtype)),
-            gradients=self.asarray(np.zeros((*models, program.n_parameters), dtype)),
-            moments=self.asarray(np.zeros((n_moments, *models, program.n_parameters), dtype)),
-            buffers=self.asarray(np.zeros((*models, program.n_buffers), dtype)),
-            step=counter,
-            draws=np.copy(counter) if models else 0,
-            dropout_seed=dropout_seed,
-        )
+        return fresh_state(program, parameters, dropout_seed, self.asarray)
+
+
+def fresh_state(
+    program: Program, parameters: FloatArray, dropout_seed: Any, placed: Callable[[FloatArray], Array]
+) -> State:
+    """Return a state with these parameters and all else zero; ``placed`` brings an array to where it is to lie."""
+    dtype = np.dtype(program.dtype)
+    n_moments = program.optimizer.n_moments if program.optimizer else 0
+    models = () if program.n_models is None else (program.n_models,)
+    counter = 0 if program.n_models is None else np.zeros(program.n_models, np.int64)
+    return State(
+        parameters=placed(np.array(parameters, dtype=dtype)),
+        gradients=placed(np.zeros((*models, program.n_parameters), dtype)),
+        moments=placed(np.zeros((n_moments, *models, program.n_parameters), dtype)),
+        buffers=placed(np.zeros((*models, program.n_buffers), dtype)),
+        step=counter,
+        draws=np.copy(counter) if models else 0,
+        dropout_seed=dropout_seed,
+    )

@@ -18,8 +18,9 @@ from numpy.typing import DTypeLike, NDArray
 
 from tinynet.arrays import is_cupy
 from tinynet.backends import cupy_environment
-from tinynet.backends.base import Array, Backend, Granularity, Plan
+from tinynet.backends.base import Array, Backend, FloatArray, Granularity, Plan, State, fresh_state
 from tinynet.backends.cupy_memory import in_units, storable
+from tinynet.backends.cupy_slices import SlicedPlan, bytes_of_state, hosted
 from tinynet.backends.members import MembersPlan
 from tinynet.backends.numpy import slow_reason
 from tinynet.checks import whole
@@ -28,6 +29,9 @@ from tinynet.program import Precision, Program, Shape
 
 DATA_SHARE = 0.5
 """Share of the free memory that the data of one call may take: the rest is for activations and predictions."""
+
+STATE_SHARE = 0.5
+"""Share of the free memory that the state of an ensemble may take, optimizer and all. A larger one stays outside."""
 
 TENSOR_CORES = 80
 """Compute capability, times ten, of the first GPUs that multiply in TF32 and bfloat16."""
@@ -132,10 +136,13 @@ class CuPyBackend(Backend):
 
     def data_bytes(self) -> int:
         """Return how many bytes the data of one call may take on the device."""
-        text = os.environ.get("TINYNET_GPU_DATA_BYTES", "").strip()
-        if text:
-            return whole("TINYNET_GPU_DATA_BYTES", int(text) if text.isdigit() else text, at_least=0)
-        return int(DATA_SHARE * self.memory()[0])
+        asked = _bytes_asked("TINYNET_GPU_DATA_BYTES")
+        return int(DATA_SHARE * self.memory()[0]) if asked is None else asked
+
+    def state_bytes(self) -> int:
+        """Return how many bytes the state of an ensemble may take on the device."""
+        asked = _bytes_asked("TINYNET_GPU_STATE_BYTES")
+        return int(STATE_SHARE * self.memory()[0]) if asked is None else asked
 
     def memory(self) -> tuple[int, int]:
         """Return how many bytes can be allocated, those that CuPy's pool keeps included, and how many there are."""
@@ -175,7 +182,29 @@ class CuPyBackend(Backend):
             "or those of its last complete epoch."
         )
 
-    # -- plans -------------------------------------------------------------------------------------------------------
+    # -- plans and states --------------------------------------------------------------------------------------------
+
+    def new_state(self, program: Program, parameters: FloatArray, dropout_seed: Any = 0) -> State:
+        """Return a state on the device, or that of an ensemble too large for it in host memory.
+
+        It is too large if it takes more than ``TINYNET_GPU_STATE_BYTES`` bytes, by default half of what is free.
+        """
+        if program.n_models is None or bytes_of_state(program) <= self.state_bytes():
+            return super().new_state(program, parameters, dropout_seed)
+        return fresh_state(program, parameters, dropout_seed, hosted)
+
+    def new_moments(self, state: State, n_moments: int) -> Array:
+        """Return zeros for what an optimizer remembers, where the parameters lie; see ``Backend.new_moments``."""
+        if is_cupy(state.parameters):
+            return super().new_moments(state, n_moments)
+        return hosted(np.zeros((n_moments, *state.parameters.shape), state.parameters.dtype))
+
+    def plan_for(
+        self, state: State, program: Program, *, granularity: Granularity = "epoch", streamed: bool = False
+    ) -> Plan:
+        """Return a plan for a state: in slices, if it is that of an ensemble and lies in host memory."""
+        plan = self.plan(program, granularity=granularity, streamed=streamed)
+        return plan if is_cupy(state.parameters) else SlicedPlan(plan, self)
 
     def plan(self, program: Program, *, granularity: Granularity = "epoch", streamed: bool = False) -> Plan:
         """Return a plan for the program."""
@@ -191,8 +220,7 @@ class CuPyBackend(Backend):
             reason = f"{cupy_tiers.ENVIRONMENT}=loop"
         # Streamed data are trained on as resident ones are, so that the results have the same bits.
         folded = reason is None
-        # The fused kernels multiply in the model's dtype.
-        fused = fused_plan(program, self) if folded and not streamed and program.precision == "float32" else None
+        fused = fused_plan(program, self) if folded and not streamed else None
         if fused is not None:
             return fused
         if program.n_models is not None:
@@ -237,6 +265,12 @@ class CuPyBackend(Backend):
         except cuda.runtime.CUDARuntimeError as error:  # Of one device, in use by others perhaps; the rest are told.
             return f"not usable: {error}"
         return f"{name}, compute capability {capability}, {in_units(free)} of {in_units(total)} free"
+
+
+def _bytes_asked(name: str) -> int | None:
+    """Return the number of bytes that an environment variable asks for; None if it asks for none."""
+    text = os.environ.get(name, "").strip()
+    return whole(name, int(text) if text.isdigit() else text, at_least=0) if text else None
 
 
 def _not_fused(program: Program) -> str | None:

@@ -16,12 +16,14 @@ from tinynet_kernels.cuda.fused.training import (
     SpreadTraining,
     Training,
     Vectors,
+    WarpTraining,
 )
 from tinynet_kernels.network import Layer, Loss, Network, Optimizer
 
 from tinynet.backends.base import Array, FloatArray, Members, Plan, State, on_backend
+from tinynet.backends.cupy_batched import BatchedPlan
 from tinynet.backends.cupy_plan import CuPyLoopPlan
-from tinynet.backends.cupy_tiers import LARGE, Case, Tier, choose, wanted
+from tinynet.backends.cupy_tiers import BATCHED, LARGE, Case, Tier, choose, wanted
 from tinynet.backends.lowering import layers_of, loss_of, lower
 from tinynet.backends.members import MembersPlan
 from tinynet.program import Op, Program
@@ -31,11 +33,12 @@ if TYPE_CHECKING:
 
 TRAININGS: dict[str, type[Training]] = {
     "registers": RegistersTraining,
+    "warp": WarpTraining,
     "persistent": PersistentTraining,
     "spread": SpreadTraining,
     "graph": GraphTraining,
 }
-"""What trains in each tier of ``cupy_tiers.TIERS`` but the large one, which is a ``CuPyLoopPlan``."""
+"""What trains in each tier of ``cupy_tiers.TIERS`` but the last: a ``CuPyLoopPlan`` and a ``BatchedPlan`` do."""
 
 _NO_LOSS = Loss("mse", 0.0, True, 1.0)
 _NO_OPTIMIZER = Optimizer("sgd", (0.0, 0.0, 0.0))
@@ -71,10 +74,11 @@ class _Fused(Plan):
             return super().run(state, x, y, order, learning_rates, sample_weight, members)  # type: ignore[safe-super]
         weight = None if sample_weight is None else self._real(sample_weight)
         order = None if order is None else self.backend.asarray(order, np.int64)
-        rates, chosen = np.ascontiguousarray(learning_rates, np.float64), self._numbers(members)
+        rates, chosen = np.ascontiguousarray(learning_rates, np.float64), self._members(state, members)
         epochs = Epochs(self._real(x), self._targets(y), weight, order, rates, chosen)
         training = self._fused_training(weight is not None, self.program.batch_size or epochs.n_visits)
-        vectors = Vectors(state.parameters, state.moments, state.buffers, counters_of(state, training.n_models))
+        counters = counters_of(state, len(state.parameters) if self.program.n_models is not None else 1)
+        vectors = Vectors(state.parameters, state.moments, state.buffers, counters, state.models)
         losses = training.run(vectors, epochs)
         n_updates = len(learning_rates) * -(-epochs.n_visits // training.batch)
         if self.program.n_models is None:
@@ -110,15 +114,17 @@ class _Fused(Plan):
         if prediction.network.weighted != (weight is not None):
             prediction = self._fused_prediction(ops, weighted=weight is not None)
             assert prediction is not None
-        data = (self._real(x), self._targets(y), weight, self._numbers(members))
-        losses = prediction.evaluate(state.parameters, state.buffers, *data)
+        data = (self._real(x), self._targets(y), weight, self._members(state, members))
+        losses = prediction.evaluate(state.parameters, state.buffers, *data, state.models)
         return losses if self.program.n_models is not None else float(losses[0])
 
     # -- parts -------------------------------------------------------------------------------------------------------
 
-    def _numbers(self, members: Members | None) -> Members:
-        """Return the numbers of the models that are meant."""
-        return np.arange(self.program.n_models or 1) if members is None else np.asarray(members, np.int64)
+    def _members(self, state: State, members: Members | None) -> Members:
+        """Return which models of a state are meant."""
+        if members is not None:
+            return np.asarray(members, np.int64)
+        return np.arange(1 if self.program.n_models is None else len(state.parameters))
 
     def _real(self, array: Array) -> Array:
         return self.backend.asarray(array, self.program.dtype)
@@ -167,17 +173,23 @@ class CuPyFusedEnsemblePlan(_Fused, MembersPlan):
 
 def fused_plan(program: Program, backend: CuPyBackend) -> Plan | None:
     """Return a fused plan for a program without user code; None if it is better run kernel by kernel."""
-    many = program.n_models is not None
+    many, limits, name = program.n_models is not None, limits_of(backend), wanted()
     tier = None
-    if wanted() in ("loop", LARGE.name):
+    if name in ("loop", LARGE.name) or (name == BATCHED.name and not many):
         return None
     if program.loss is not None and program.optimizer is not None:
         network = lower(program, weighted=True, ordered=True)
         # Without a batch size, all samples are one batch; that they are many is a guess.
         batch = program.batch_size or 1 << 16
-        tier = choose(Case(network, program.n_models or 1, batch, limits_of(backend)))
+        tier = choose(Case(network, program.n_models or 1, batch, limits, program.precision))
         if tier is None or tier is LARGE:
             return None
+    elif name == BATCHED.name or program.precision != "float32" or not _predicts_at_once(program, limits):
+        tier = BATCHED if many else None
+    if tier is BATCHED:
+        return BatchedPlan(program, backend)
+    if program.precision != "float32":
+        return None
     return CuPyFusedEnsemblePlan(program, backend, tier) if many else CuPyFusedPlan(program, backend, tier)
 
 
@@ -193,6 +205,12 @@ def counters_of(state: State, n_models: int) -> NDArray[np.uint64]:
     for column, values in enumerate((state.step, state.draws, state.dropout_seed)):
         counters[:, column] = np.asarray(values).astype(np.uint64) if np.ndim(values) else np.uint64(int(values))
     return counters
+
+
+def _predicts_at_once(program: Program, limits: Limits) -> bool:
+    """Tell whether predictions take one launch."""
+    network = _predicting(program, program.ops, weighted=False)
+    return network is not None and predicting_shape(network, limits) is not None
 
 
 def _predicting(program: Program, ops: tuple[Op, ...], weighted: bool) -> Network | None:

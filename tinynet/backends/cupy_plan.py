@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinynet.backends.base import Array, State
+from tinynet.backends.chain import Bound
 from tinynet.backends.cupy_streaming import Uploader
 from tinynet.backends.cupy_tiers import described
-from tinynet.backends.loop import Batch, Bound, Cuts, LoopPlan
+from tinynet.backends.loop import Batch, Cuts, LoopPlan
 from tinynet.backends.stages import LinearStage
 from tinynet.program import CustomOp, Program
 

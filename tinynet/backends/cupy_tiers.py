@@ -9,7 +9,16 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tinynet_kernels.cuda.fused.shapes import Limits, graph_shape, persistent_shape, registers_shape, spread_shape
+from tinynet_kernels.cuda.fused.shapes import (
+    WARPS_TOGETHER,
+    Limits,
+    graph_shape,
+    persistent_shape,
+    registers_shape,
+    spread_shape,
+    warp_shape,
+    warps_together,
+)
 from tinynet_kernels.network import Network
 
 from tinynet.checks import member
@@ -26,6 +35,21 @@ UPDATE_SECONDS = 4e-6
 BLOCKS_TOGETHER = 16
 """Blocks of a multiprocessor that train small networks without slowing one another. Estimate: 64 threads each."""
 
+WARP_ROWS = 16
+"""Fewest rows of a tile with which a warp for each model pays; and a multiprocessor must have room for a dozen models.
+
+Estimate, with P parameters, L layers and batches of B. An update is P B / 10 multiply-adds of a warp's lanes, half as
+many loads from shared memory, P / 32 changes of parameters in some 30 instructions each, and 300 L instructions for
+indices, activations and barriers: 0.2 P B + P + 300 L. A block of four warps has the last term in each of them, and
+loads twice as often, because its threads take 2 rows of a column where lanes take 8. A multiprocessor has registers for
+12 warps, whatever they do, and each of them has an instruction ready every 7 cycles, which makes fewer than 2 in a
+cycle where 4 could be. So 12 models with a warp each do 12 updates in the time of 0.2 P B + P + 300 L instructions, and
+3 with a block each as many in that of 0.2 P B + P + 1200 L: for 8-16-16-1 and batches of 10 a warp is twice as fast,
+for 1,500 parameters 1.5 times. Where shared memory has room for 8 models only, it is not faster beyond 1,500
+parameters; with room for 4 never. On an H100 each of 12 has 19 kB: 1,000 parameters with Adam. Tiles of fewer rows than
+these make 300 L that much longer.
+"""
+
 BLOCK_FLOPS = 1e11
 """Floating-point operations a second of a single block. Estimate: a quarter of a multiprocessor's peak."""
 
@@ -41,6 +65,11 @@ GRAPH_FLOPS = 1e9
 some thirty launches from Python as long; beyond it, cuBLAS is the quicker one."""
 
 
+MODEL_FLOPS = 1e10
+"""Most floating-point operations of an update of one model for which many should be taken together. Estimate: it takes
+200 us, as long as the launches from Python; beyond it, a model keeps the device busy by itself."""
+
+
 @dataclass(frozen=True)
 class Case:
     """What there is to train, and on what."""
@@ -49,6 +78,7 @@ class Case:
     n_models: int
     batch: int
     limits: Limits
+    precision: str = "float32"
 
     @property
     def n_parameters(self) -> int:
@@ -69,18 +99,31 @@ class Tier:
         Tells whether a case can be trained so.
     should : callable
         Tells whether it should, if nothing above it in the table could do it better.
+    any_precision : bool
+        Whether its products can be in TF32 and bfloat16; else they are in the model's dtype.
     """
 
     name: str
     what: str
     can: Callable[[Case], bool]
     should: Callable[[Case], bool]
+    any_precision: bool = False
 
 
 def _registers_pay(case: Case) -> bool:
     # A thread takes the samples of a batch one by one; blocks take them together, but only so many fit on the device.
     waves = max(1.0, case.n_models / (case.limits.multiprocessors * BLOCKS_TOGETHER))
     return case.n_models >= 32 and case.batch * SAMPLE_SECONDS < UPDATE_SECONDS * waves
+
+
+def _warps_pay(case: Case) -> bool:
+    shape = warp_shape(case.network, case.n_models, case.batch, case.limits)
+    return (
+        shape is not None
+        and shape.moments_shared
+        and shape.rows >= min(case.batch, WARP_ROWS)
+        and warps_together(shape) >= WARPS_TOGETHER
+    )
 
 
 def _block_pays(case: Case) -> bool:
@@ -97,6 +140,10 @@ def _launches_count(case: Case) -> bool:
     return 6 * case.n_parameters * case.batch <= GRAPH_FLOPS
 
 
+def _products_are_small(case: Case) -> bool:
+    return 6 * case.n_parameters * case.batch <= MODEL_FLOPS
+
+
 def _has_parameters(case: Case) -> bool:
     return case.n_parameters > 0
 
@@ -106,8 +153,18 @@ LARGE = Tier(
     "products by cuBLAS, one pass for all that lies between",
     lambda case: case.n_models == 1,
     lambda case: True,
+    any_precision=True,
 )
-"""The only one with products in TF32 and bfloat16. It takes one model of any size."""
+"""With products in TF32 and bfloat16, if asked for. It takes one model of any size."""
+
+BATCHED = Tier(
+    "batched",
+    "products of all models at once by cuBLAS, one pass for all that lies between",
+    lambda case: True,
+    lambda case: case.n_models > 1 and _products_are_small(case),
+    any_precision=True,
+)
+"""What the large tier is to one model, this one is to the models of an ensemble."""
 
 TIERS: tuple[Tier, ...] = (
     Tier(
@@ -117,6 +174,14 @@ TIERS: tuple[Tier, ...] = (
             _has_parameters(case) and registers_shape(case.network, case.n_models, case.batch, case.limits) is not None
         ),
         _registers_pay,
+    ),
+    Tier(
+        "warp",
+        "whole epochs in one launch, a warp for each model",
+        lambda case: (
+            _has_parameters(case) and warp_shape(case.network, case.n_models, case.batch, case.limits) is not None
+        ),
+        _warps_pay,
     ),
     Tier(
         "persistent",
@@ -142,6 +207,7 @@ TIERS: tuple[Tier, ...] = (
         lambda case: _has_parameters(case) and case.n_models == 1 and graph_shape(case.network, case.batch) is not None,
         _launches_count,
     ),
+    BATCHED,
     LARGE,
 )
 """Best first. Many models that fit none train one after the other, each in a tier of its own."""
@@ -153,7 +219,7 @@ IN_PRECISION = {"tf32": "cuBLAS in TF32", "bf16": "cuBLAS in bfloat16"}
 """What descriptions say of products whose factors may be rounded, by precision."""
 
 
-def described(reason: str | None, precision: str) -> str:
+def described(reason: str | None, precision: str, tier: Tier = LARGE) -> str:
     """Return the description of a plan that computes products by cuBLAS.
 
     Parameters
@@ -161,6 +227,8 @@ def described(reason: str | None, precision: str) -> str:
     reason : str or None
         Why the program runs kernel by kernel; None: because it is large.
     precision : {"float32", "tf32", "bf16"}
+    tier : Tier
+        The one whose plan this is, where there is no reason.
 
     Examples
     --------
@@ -172,7 +240,8 @@ def described(reason: str | None, precision: str) -> str:
     how = IN_PRECISION.get(precision)
     if reason is not None:
         return f"loop: {reason}" + (f"; {how}" if how else "")
-    return f"large: {LARGE.what.replace('products by cuBLAS', how) if how else LARGE.what}"
+    what = tier.what.replace("products by cuBLAS", how).replace("by cuBLAS,", f"by {how},") if how else tier.what
+    return f"{tier.name}: {what}"
 
 
 def wanted() -> str | None:
@@ -196,7 +265,7 @@ def check_precision(precision: str) -> None:
         If ``TINYNET_GPU_TIER`` asks for one that multiplies in the model's dtype.
     """
     name = wanted()
-    if precision != "float32" and name not in (None, LARGE.name, "loop"):
+    if precision != "float32" and name in {tier.name for tier in TIERS if not tier.any_precision}:
         raise ValueError(
             f"{ENVIRONMENT}={name} asks for a tier whose products are the model's dtype; got precision={precision!r}, "
             f"which needs cuBLAS. Unset the variable, use {ENVIRONMENT}=large, or leave precision out."
@@ -213,7 +282,8 @@ def choose(case: Case) -> Tier | None:
     """
     name = wanted()
     if name is None:
-        return next((tier for tier in TIERS if tier.should(case) and tier.can(case)), None)
+        tiers = (tier for tier in TIERS if tier.any_precision or case.precision == "float32")
+        return next((tier for tier in tiers if tier.should(case) and tier.can(case)), None)
     tier = next((tier for tier in TIERS if tier.name == name), None)
     if tier is not None and not tier.can(case):
         raise ValueError(

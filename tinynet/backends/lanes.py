@@ -60,7 +60,7 @@ class LanesPlan(MembersPlan):
         )
         network = lower(program, weighted=sample_weight is not None, ordered=order is not None)
         made = self._function(("train", data, batch_size), lambda: many.training(network, data, batch_size))
-        chosen = self._chosen(members)
+        chosen = self._chosen(state, members)
         losses = np.empty((n_epochs, len(chosen)))
         rates = made.padded(learning_rates) if data.own_rates else learning_rates
         counters = [made.padded(values[chosen]) for values in (state.draws, state.dropout_seed)]
@@ -76,7 +76,7 @@ class LanesPlan(MembersPlan):
         """Write the output of each model and tell whether ``x`` is finite; see ``Plan.predict``."""
         layers = tuple(layer for layer in layers_of(self.program.ops) if layer.kind != "dropout")
         made = self._function("predict", lambda: many.prediction(layers, self.program.dtype))
-        self._on_threads(made, self._chosen(members), (state.parameters, state.buffers, x, out), ())
+        self._on_threads(made, self._chosen(state, members), (state.parameters, state.buffers, x, out), ())
         return bool(np.isfinite(x).all())
 
     def evaluate(
@@ -92,7 +92,7 @@ class LanesPlan(MembersPlan):
             ("evaluate", weight),
             lambda: many.evaluation(layers, loss_of(loss, program.n_out), weight, program.dtype),
         )
-        chosen = self._chosen(members)
+        chosen = self._chosen(state, members)
         losses = np.empty(len(chosen))
         self._on_threads(made, chosen, (state.parameters, state.buffers, x, y, sample_weight, losses[None]), ())
         return losses

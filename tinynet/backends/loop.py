@@ -10,36 +10,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinynet.backends.base import Array, Backend, FloatArray, Members, Plan, State, on_backend, views
-from tinynet.backends.stages import LinearStage, Own, Stage, stages_of
+from tinynet.backends.base import Array, Backend, FloatArray, Members, Plan, State, on_backend
+from tinynet.backends.chain import Bound, Chain, backward, forward
+from tinynet.backends.stages import LinearStage, Own
 from tinynet.program import LossSpec, OptimizerSpec, Program
 
 PREDICT_ROWS = 4096
 """Rows taken at a time where no batch size is given: enough to fill the machine, little enough to stay in the cache."""
 
-Bound = list[tuple[Stage, Own]]
 Cuts = list[tuple[int, int]]
 Batch = tuple[Array, Array | None, Array | None]
-
-
-class Chain:
-    """A sequence of stages together with where their parameters lie."""
-
-    def __init__(self, program: Program, n_ops: int, backend: Backend) -> None:
-        self.stages = stages_of(program, n_ops, backend)
-        self._layouts: list[tuple[Any, Any]] = []
-        position = 0
-        for stage in self.stages:
-            # Only the first op of a stage can own parameters: the second, if any, is an activation.
-            self._layouts.append((program.parameter_layout[position], program.buffer_layout[position]))
-            position += stage.n_ops
-
-    def bind(self, state: State) -> Bound:
-        """Return each stage with the views that belong to it."""
-        return [
-            (stage, Own(views(state.parameters, layout), views(state.buffers, held), views(state.gradients, layout)))
-            for stage, (layout, held) in zip(self.stages, self._layouts, strict=True)
-        ]
 
 
 class LoopPlan(Plan):
@@ -116,7 +96,7 @@ class LoopPlan(Plan):
         for (start, stop), (xb, _, _) in zip(cuts, self._batches(x, None, None, None, cuts), strict=True):
             # Not a bool yet: a GPU is waited for only when somebody asks.
             finite = self.backend.namespace.isfinite(xb).all() & finite
-            self._put(_forward(bound, xb, None), out[start:stop])
+            self._put(forward(bound, xb, None), out[start:stop])
         return finite  # type: ignore[no-any-return]
 
     def predictor(self, state: State) -> Callable[[Any], Array | None]:
@@ -184,27 +164,27 @@ class LoopPlan(Plan):
     def _prediction_of(self, state: State) -> Callable[[Array], Array]:
         """Return the function from samples to what the loss reads, in scratch."""
         bound = self._training.bind(state)
-        return lambda x: _forward(bound, x, None)
+        return lambda x: forward(bound, x, None)
 
     # -- for those who write their own loop --------------------------------------------------------------------------
 
     @on_backend
     def forward(self, state: State, x: Array, training: bool) -> Array:
         """Return the output for ``x``, in scratch, and remember what ``backward`` needs."""
-        return _forward(self._chain.bind(state), x, state if training else None)
+        return forward(self._chain.bind(state), x, state if training else None)
 
     @on_backend
     def backward(self, state: State, dy: Array) -> Array:
         """Overwrite ``state.gradients``; return the gradient with respect to the input of the last ``forward``."""
-        return _backward(self._chain.bind(state), dy, need_dx=True)
+        return backward(self._chain.bind(state), dy, need_dx=True)
 
     @on_backend
     def input_gradient(self, state: State, x: Array, y: Array, sample_weight: Array | None = None) -> Array:
         """Return the gradient of the loss with respect to ``x``; fill ``state.gradients``."""
         bound = self._training.bind(state)
         value = self.backend.empty((1,), "float64")
-        d_prediction = self._loss(_forward(bound, x, state), y, sample_weight, value)
-        return _backward(bound, d_prediction, need_dx=True).copy()
+        d_prediction = self._loss(forward(bound, x, state), y, sample_weight, value)
+        return backward(bound, d_prediction, need_dx=True).copy()
 
     @on_backend
     def update(self, state: State, learning_rate: float) -> None:
@@ -265,11 +245,11 @@ class LoopPlan(Plan):
         self, bound: Bound, state: State, x: Array, y: Array, weight: Array | None, value: Array
     ) -> None:
         """Fill ``state.gradients``; write the loss of a batch to ``value``, a float64 array of one element."""
-        _backward(bound, self._d_loss(bound, state, x, y, weight, value), need_dx=False)
+        backward(bound, self._d_loss(bound, state, x, y, weight, value), need_dx=False)
 
     def _d_loss(self, bound: Bound, state: State, x: Array, y: Array, weight: Array | None, value: Array) -> Array:
         """Go forward in training; return the gradient of the loss by the prediction (or the logits)."""
-        return self._loss(_forward(bound, x, state), y, weight, value)
+        return self._loss(forward(bound, x, state), y, weight, value)
 
     def _strength(self, rows: int, weight: Array | None) -> float:
         """Return what the squares of the weights are multiplied by, doubled, for a batch."""
@@ -336,19 +316,6 @@ def _total(loss: LossSpec, masses: list[float], whole: float, values: NDArray[np
     for mass, value in zip(masses, values.tolist(), strict=True):
         total += value * mass if mean else value
     return total / (whole or math.inf) if mean else total
-
-
-def _forward(bound: Bound, x: Array, state: State | None) -> Array:
-    for stage, own in bound:
-        x = stage.forward(x, own, state)
-    return x
-
-
-def _backward(bound: Bound, dy: Array, need_dx: bool) -> Array:
-    for position in range(len(bound) - 1, -1, -1):
-        stage, own = bound[position]
-        dy = stage.backward(dy, own, need_dx or position > 0)
-    return dy
 
 
 def _required(program: Program, *, loss: bool = True, optimizer: bool = True) -> tuple[LossSpec, OptimizerSpec]:

@@ -48,17 +48,19 @@ class MembersPlan(Plan):
         members: Members | None = None,
     ) -> NDArray[np.float64]:
         """Train; see ``Plan.run``."""
-        chosen = self._chosen(members)
+        chosen, to_numpy = self._chosen(state, members), self.backend.to_numpy
         losses = np.empty((len(learning_rates), len(chosen)))
 
         def train(worker: int, position: int) -> None:
-            i = chosen[position]
+            i = int(chosen[position])
             own_order = order[:, position] if order is not None and order.ndim == 3 else order
             own_rates = learning_rates[..., position] if learning_rates.ndim == 3 else learning_rates
             if own_order is not None:
-                own_order = self.backend.asarray(own_order)
+                # Rows that lie in host memory are gathered there.
+                here = isinstance(x, np.ndarray)
+                own_order = np.ascontiguousarray(to_numpy(own_order)) if here else self.backend.asarray(own_order)
             one = self._state(state, i)
-            plan = self._plan(worker, i)
+            plan = self._plan(worker, int(state.numbers(i)))
             weight, rates = _own(sample_weight, i), np.ascontiguousarray(own_rates)
             losses[:, position] = plan.run(one, x, y, own_order, rates, weight)[:, 0]
             state.moments[:, i] = one.moments
@@ -69,12 +71,13 @@ class MembersPlan(Plan):
 
     def predict(self, state: State, x: Array, out: Array, members: Members | None = None) -> bool:
         """Write the output of each model and tell whether ``x`` is finite; see ``Plan.predict``."""
-        chosen = self._chosen(members)
+        chosen = self._chosen(state, members)
         finite = np.empty(len(chosen), bool)
 
         def predict(worker: int, position: int) -> None:
-            i = chosen[position]
-            finite[position] = self._plan(worker, i).predict(self._state(state, i), x, out[position])
+            i = int(chosen[position])
+            plan = self._plan(worker, int(state.numbers(i)))
+            finite[position] = plan.predict(self._state(state, i), x, out[position])
 
         self._each(len(chosen), predict)
         return bool(finite.all())
@@ -95,23 +98,19 @@ class MembersPlan(Plan):
 
     # -- parts -------------------------------------------------------------------------------------------------------
 
-    @property
-    def _n_models(self) -> int:
-        assert self.program.n_models is not None
-        return self.program.n_models
-
-    def _chosen(self, members: Members | None) -> Members:
-        return np.arange(self._n_models) if members is None else members
+    def _chosen(self, state: State, members: Members | None) -> Members:
+        return np.arange(len(state.parameters)) if members is None else members
 
     def _values(
         self, name: str, state: State, x: Array, y: Array, weight: Array | None, members: Members | None
     ) -> NDArray[np.float64]:
-        chosen = self._chosen(members)
+        chosen = self._chosen(state, members)
         values = np.empty(len(chosen))
 
         def compute(worker: int, position: int) -> None:
-            i = chosen[position]
-            values[position] = getattr(self._plan(worker, i), name)(self._state(state, i), x, y, _own(weight, i))
+            i = int(chosen[position])
+            plan = self._plan(worker, int(state.numbers(i)))
+            values[position] = getattr(plan, name)(self._state(state, i), x, y, _own(weight, i))
 
         self._each(len(chosen), compute)
         return values

@@ -1,17 +1,19 @@
 """Stages: one op of a program bound to a backend's kernels, forward and backward.
 
 A network run kernel by kernel is a chain of stages. The same stages run a layer that is used by itself, so no layer is
-implemented twice.
+implemented twice. They also run many models of a network at once, on kernels that do: arrays then have the models as
+their first axis, but for samples that all models share.
 """
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tinynet.arrays import numpy_namespace
-from tinynet.program import ActivationOp, CustomOp, DropoutOp, LinearOp, NormalizeOp, Program
+from tinynet.program import ActivationOp, CustomOp, DropoutOp, LinearOp, NormalizeOp, Program, Shape
 
 if TYPE_CHECKING:
     from tinynet.backends.base import Array, Backend, State
@@ -25,6 +27,25 @@ class Own(NamedTuple):
     gradients: tuple[Array, ...]
 
 
+class Scratch:
+    """Arrays by name, at the start of buffers that are allocated once and grow only for a larger batch."""
+
+    def __init__(self, empty: Callable[..., Array]) -> None:
+        self._empty = empty
+        self._held: dict[str, tuple[Array, Array]] = {}
+
+    def __call__(self, name: str, shape: Shape, dtype: str) -> Array:
+        """Return an array with arbitrary contents, most often that of the last call of this name."""
+        buffer, array = self._held.get(name, (None, None))
+        if array is None or array.shape != shape or array.dtype != dtype:
+            size = math.prod(shape)
+            if buffer is None or buffer.size < size or buffer.dtype != dtype:
+                buffer = self._empty((size,), dtype)
+            array = buffer[:size].reshape(shape)
+            self._held[name] = buffer, array
+        return array
+
+
 class Stage(ABC):
     """Forward and backward of one op, or of a linear op and the activation that follows it.
 
@@ -35,16 +56,12 @@ class Stage(ABC):
 
     def __init__(self, backend: Backend, dtype: str) -> None:
         self.kernels: Any = backend.kernels
-        self._empty: Callable[..., Array] = backend.empty
         self._dtype = dtype
-        self._scratch: dict[str, Array] = {}
+        self._scratch = Scratch(backend.empty)
 
-    def scratch(self, name: str, rows: int, columns: int) -> Array:
-        """Return the first ``rows`` rows of a buffer that is allocated once and grows only for a larger batch."""
-        buffer = self._scratch.get(name)
-        if buffer is None or len(buffer) < rows:
-            buffer = self._scratch[name] = self._empty((rows, columns), self._dtype)
-        return buffer if len(buffer) == rows else buffer[:rows]
+    def scratch(self, name: str, *shape: int) -> Array:
+        """Return an array of the computation's dtype; see ``Scratch``."""
+        return self._scratch(name, shape, self._dtype)
 
     @abstractmethod
     def forward(self, x: Array, own: Own, state: State | None) -> Array:
@@ -67,9 +84,9 @@ class LinearStage(Stage):
 
     def forward(self, x: Array, own: Own, state: State | None) -> Array:
         weight, bias = own.parameters if self.op.bias else (*own.parameters, None)
-        rows, columns = len(x), self.op.n_out
-        y = self.scratch("y", rows, columns)
-        z = self.scratch("z", rows, columns) if self._keep_z else y
+        shape = (*weight.shape[:-2], x.shape[-2], self.op.n_out)
+        y = self.scratch("y", *shape)
+        z = self.scratch("z", *shape) if self._keep_z else y
         if self.activation is None:
             self.kernels.linear_forward(x, weight, bias, y)
         else:
@@ -81,7 +98,7 @@ class LinearStage(Stage):
     def backward(self, dy: Array, own: Own, need_dx: bool) -> Array:
         dz = self._through_activation(dy)
         dw, db = own.gradients if self.op.bias else (*own.gradients, None)
-        dx = self.scratch("dx", len(dy), self.op.n_in) if need_dx else None
+        dx = self.scratch("dx", *dy.shape[:-1], self.op.n_in) if need_dx else None
         self.kernels.linear_backward(self._x, own.parameters[0], dz, dw, db, dx)
         return dx
 
@@ -91,14 +108,14 @@ class LinearStage(Stage):
         For kernels that have ``linear_descent``. The gradient of the bias is left for the caller.
         """
         dz, db = self._through_activation(dy), own.gradients[1] if self.op.bias else None
-        dx = self.scratch("dx", len(dy), self.op.n_in) if need_dx else None
+        dx = self.scratch("dx", *dy.shape[:-1], self.op.n_in) if need_dx else None
         self.kernels.linear_descent(self._x, own.parameters[0], dz, db, dx, rate)
         return dx
 
     def _through_activation(self, dy: Array) -> Array:
         if self.activation is None:
             return dy
-        dz = self.scratch("dz", len(dy), self.op.n_out)
+        dz = self.scratch("dz", *dy.shape)
         kind, alpha = self.activation.kind, self.activation.alpha
         self.kernels.activation_backward(kind, self._z, self._y, dy, dz, alpha)
         return dz
@@ -112,39 +129,46 @@ class ActivationStage(Stage):
         self.op = op
 
     def forward(self, x: Array, own: Own, state: State | None) -> Array:
-        self._z, self._y = x, self.scratch("y", len(x), self.op.n)
+        self._z, self._y = x, self.scratch("y", *x.shape)
         self.kernels.activation_forward(self.op.kind, self._z, self._y, self.op.alpha)
         return self._y
 
     def backward(self, dy: Array, own: Own, need_dx: bool) -> Array:
         if not need_dx:
             return None
-        dz = self.scratch("dz", len(dy), self.op.n)
+        dz = self.scratch("dz", *dy.shape)
         self.kernels.activation_backward(self.op.kind, self._z, self._y, dy, dz, self.op.alpha)
         return dz
 
 
 class DropoutStage(Stage):
-    """``y = x * mask`` in training, ``y = x`` otherwise."""
+    """``y = x * mask`` in training, ``y = x`` otherwise.
+
+    Attributes
+    ----------
+    rate : float, or (n_models,) array of the backend
+        Of many models, each has its own.
+    """
 
     def __init__(self, op: DropoutOp, backend: Backend, dtype: str) -> None:
         super().__init__(backend, dtype)
         self.op = op
+        self.rate: Any = op.rate
 
     def forward(self, x: Array, own: Own, state: State | None) -> Array:
         self._mask = None
         if state is None or self.op.rate == 0.0:
             return x
-        self._mask = self.scratch("mask", len(x), self.op.n)
-        self.kernels.dropout_mask(state.dropout_seed, state.draws, self.op.index, self.op.rate, self._mask)
-        y = self.scratch("y", len(x), self.op.n)
+        self._mask = self.scratch("mask", *x.shape)
+        self.kernels.dropout_mask(state.dropout_seed, state.draws, self.op.index, self.rate, self._mask)
+        y = self.scratch("y", *x.shape)
         self.kernels.multiply(x, self._mask, y)
         return y
 
     def backward(self, dy: Array, own: Own, need_dx: bool) -> Array:
         if self._mask is None or not need_dx:
             return dy
-        dx = self.scratch("dx", len(dy), self.op.n)
+        dx = self.scratch("dx", *dy.shape)
         self.kernels.multiply(dy, self._mask, dx)
         return dx
 
@@ -157,14 +181,14 @@ class NormalizeStage(Stage):
         self.op = op
 
     def forward(self, x: Array, own: Own, state: State | None) -> Array:
-        y = self.scratch("y", len(x), self.op.n)
+        y = self.scratch("y", *x.shape)
         self.kernels.normalize_forward(x, *own.buffers, y)
         return y
 
     def backward(self, dy: Array, own: Own, need_dx: bool) -> Array:
         if not need_dx:
             return None
-        dx = self.scratch("dx", len(dy), self.op.n)
+        dx = self.scratch("dx", *dy.shape)
         self.kernels.normalize_backward(own.buffers[1], dy, dx)
         return dx
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from numbers import Integral, Real
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,10 +26,15 @@ from tinynet.config import chosen_threads, use_threads
 from tinynet.data import Data
 from tinynet.estimators import lbfgs, networks
 from tinynet.estimators.fit_callbacks import CallbackSupportMixin, FitTask
+from tinynet.estimators.inputs import admitted, on_host
 from tinynet.estimators.objective import Objective
 from tinynet.estimators.solver import SolverState, SparseData, StochasticTrainer
 from tinynet.estimators.threads import modest_threads
+from tinynet.files import Path_
 from tinynet.model import Sequential
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
 
 DENSE_BYTES = 1 << 28
 """Largest sparse matrix, in bytes of its dense form, that is made dense as a whole."""
@@ -134,6 +140,7 @@ class BaseMultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # typ
             raise ValueError("partial_fit does not support early_stopping=True")
         first = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
         given = X, y, sample_weight
+        X, y, sample_weight = admitted(X), on_host(y, "y"), on_host(sample_weight, "sample_weight")
         X, y = self._validate_input(X, y, incremental, first)
         if sample_weight is not None:
             sample_weight = _check_sample_weight(sample_weight, X, dtype=X.dtype)
@@ -296,7 +303,11 @@ class BaseMultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # typ
 
     def _validated_set(self, validation: tuple[Any, Any, Any], dtype: Any) -> Data:
         """Return the user's validation set."""
-        x, y, weight = validation
+        x, y, weight = (
+            admitted(validation[0]),
+            on_host(validation[1], "y_val"),
+            on_host(validation[2], "sample_weight_val"),
+        )
         x = validate_data(self, x, accept_sparse=["csr", "csc"], dtype=(np.float64, np.float32), reset=False)
         encoded = self._validate_targets(y)
         if len(encoded) != x.shape[0]:
@@ -417,9 +428,9 @@ class BaseMultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # typ
         self.intercepts_ = [to_numpy(layer.bias) for layer in layers]
 
     def _output(self, X: Any) -> NDArray[Any]:
-        """Return the output of the network for samples of the user's."""
+        """Return the output of the network for samples of the user's, in host memory."""
         check_is_fitted(self)
-        X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
+        X = validate_data(self, admitted(X), accept_sparse=["csr", "csc"], reset=False)
         network = self.network_
         asarray = network.backend.asarray
         with self._using_threads(X.shape[0]):
@@ -430,12 +441,46 @@ class BaseMultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # typ
             parts = [X[start : start + rows].toarray() for start in range(0, X.shape[0], rows)]
             return np.concatenate([network.predict_on_host(asarray(part, network.dtype)) for part in parts])
 
+    def to_onnx(self, path: Path_ | None = None) -> ModelProto:
+        """Return the fitted estimator as ONNX; write it to ``path`` if one is given.
+
+        The input is ``"input"``, (batch, n_features), in the dtype of the data that it was fitted to. Opset 17. Needs
+        the package onnx. ``tinynet.estimators.to_onnx`` exports a whole pipeline.
+
+        Parameters
+        ----------
+        path : path, optional
+            A file that is there is replaced atomically.
+
+        Returns
+        -------
+        onnx.ModelProto
+            A regressor's output is ``"output"``, (batch, n_outputs), with a column for one number too. A classifier's
+            are ``"label"``, what ``predict`` returns, (batch,) or (batch, n_labels), as whole numbers or strings, and
+            ``"probabilities"``, what ``predict_proba`` returns.
+
+        Raises
+        ------
+        DependencyError
+            If onnx is not installed.
+        ValueError
+            If a weight is not finite, there are more than 2 GiB of them, or the classes are neither strings nor whole
+            numbers.
+        """
+        from tinynet.estimators.onnx import export_estimator
+
+        return export_estimator(self, path)
+
     def __getstate__(self) -> Any:
         state = dict(super().__getstate__())
         # The network is made anew from coefs_ and intercepts_; plans and compiled functions do not travel.
         if "_network" in state:
             state["_network"] = None
         return state
+
+    def __sklearn_array_api_convert__(self, converter: Any) -> Any:
+        """Return a copy for scikit-learn's ``move_estimator_to``: it predicts for any library's arrays as it is."""
+        return copy.deepcopy(self)
 
     def _check_solver(self) -> bool:
         if self.solver == "lbfgs":
@@ -444,6 +489,8 @@ class BaseMultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # typ
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
+        # array_api_support stays off: it promises to refuse arrays of another library than those of the fit. Here the
+        # fitted attributes are NumPy arrays, and any library's are taken.
         tags.input_tags.sparse = True
         return tags
 

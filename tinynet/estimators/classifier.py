@@ -20,6 +20,7 @@ from tinynet.callbacks import Callback
 from tinynet.estimators import objective, scores
 from tinynet.estimators.base import BaseMultilayerPerceptron
 from tinynet.estimators.fit_callbacks import with_callbacks
+from tinynet.estimators.inputs import beside, on_host
 
 
 class MLPClassifier(ClassifierMixin, BaseMultilayerPerceptron):  # type: ignore[misc]
@@ -221,12 +222,13 @@ class MLPClassifier(ClassifierMixin, BaseMultilayerPerceptron):  # type: ignore[
         -------
         self
         """
+        y, classes = on_host(y, "y"), on_host(classes, "classes")
         if _check_partial_fit_first_call(self, classes):
             self._label_binarizer = LabelBinarizer()
             self._label_binarizer.fit(y if type_of_target(y).startswith("multilabel") else classes)
         return self._fit(X, y, sample_weight, incremental=True)
 
-    def predict(self, X: Any) -> NDArray[Any]:
+    def predict(self, X: Any) -> Any:
         """Return the class of each sample.
 
         Parameters
@@ -236,34 +238,33 @@ class MLPClassifier(ClassifierMixin, BaseMultilayerPerceptron):  # type: ignore[
         Returns
         -------
         y : (n_samples,) array, or (n_samples, n_labels) array
+            NumPy's; with scikit-learn's array-API dispatch, of the library and on the device of X, except strings.
         """
         output = self._output(X)
-        labels: NDArray[Any] = self._label_binarizer.inverse_transform(
-            output.ravel() if self.n_outputs_ == 1 else output
-        )
-        return labels
+        return beside(self._label_binarizer.inverse_transform(output.ravel() if self.n_outputs_ == 1 else output), X)
 
-    def predict_proba(self, X: Any) -> NDArray[Any]:
+    def predict_proba(self, X: Any) -> Any:
         """Return probabilities, (n_samples, n_classes), in the order of ``classes_``.
 
         Parameters
         ----------
         X : (n_samples, n_features) array-like or sparse matrix
         """
-        output = self._output(X)
-        both: NDArray[Any] = np.hstack([1 - output, output]) if self.n_outputs_ == 1 else output
-        return both
+        return beside(self._probabilities(X), X)
 
-    def predict_log_proba(self, X: Any) -> NDArray[Any]:
+    def predict_log_proba(self, X: Any) -> Any:
         """Return the logarithms of ``predict_proba``.
 
         Parameters
         ----------
         X : (n_samples, n_features) array-like or sparse matrix
         """
-        probabilities = self.predict_proba(X)
-        logarithms: NDArray[Any] = np.log(probabilities, out=probabilities)
-        return logarithms
+        probabilities = self._probabilities(X)
+        return beside(np.log(probabilities, out=probabilities), X)
+
+    def _probabilities(self, X: Any) -> NDArray[Any]:
+        output = self._output(X)
+        return np.hstack([1 - output, output]) if self.n_outputs_ == 1 else output
 
     # -- for the course of a fit -------------------------------------------------------------------------------------
 

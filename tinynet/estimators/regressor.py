@@ -13,11 +13,13 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import validate_data
 
+from tinynet.arrays import as_real_array, check_finite
 from tinynet.backends.base import Backend
 from tinynet.callbacks import Callback
 from tinynet.estimators import networks, objective, scores
 from tinynet.estimators.base import BaseMultilayerPerceptron
 from tinynet.estimators.fit_callbacks import with_callbacks
+from tinynet.estimators.inputs import beside
 
 
 class MLPRegressor(RegressorMixin, BaseMultilayerPerceptron):  # type: ignore[misc]
@@ -220,7 +222,7 @@ class MLPRegressor(RegressorMixin, BaseMultilayerPerceptron):  # type: ignore[mi
         """
         return self._fit(X, y, sample_weight, incremental=True)
 
-    def predict(self, X: Any) -> NDArray[Any]:
+    def predict(self, X: Any) -> Any:
         """Return the prediction for each sample.
 
         Parameters
@@ -230,9 +232,10 @@ class MLPRegressor(RegressorMixin, BaseMultilayerPerceptron):  # type: ignore[mi
         Returns
         -------
         y : (n_samples,) or (n_samples, n_outputs) array
+            NumPy's; with scikit-learn's array-API dispatch, of the library and on the device of X.
         """
         output = self._output(X)
-        return output.ravel() if output.shape[1] == 1 else output
+        return beside(output.ravel() if output.shape[1] == 1 else output, X)
 
     # -- for the course of a fit -------------------------------------------------------------------------------------
 
@@ -247,16 +250,18 @@ class MLPRegressor(RegressorMixin, BaseMultilayerPerceptron):  # type: ignore[mi
             dtype=(np.float64, np.float32),
             reset=reset,
         )
-        return X, self._as_columns(y)
+        return X, self._as_columns(y, "y")
 
-    def _as_columns(self, y: Any) -> NDArray[Any]:
+    def _as_columns(self, y: Any, name: str) -> NDArray[Any]:
+        # scikit-learn looks for NaN before it makes numbers of objects, and lets dates pass.
+        check_finite(as_real_array(y, name), name)
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         columns: NDArray[Any] = y.reshape(len(y), -1)
         return columns
 
     def _validate_targets(self, y: Any) -> NDArray[Any]:
-        return self._as_columns(check_array(y, ensure_2d=False, dtype="numeric", input_name="y_val"))
+        return self._as_columns(check_array(y, ensure_2d=False, dtype="numeric", input_name="y_val"), "y_val")
 
     def _output_activation(self) -> str:
         if self.out_activation != "auto":

@@ -7,6 +7,7 @@ formulas stand with the code.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,21 +32,64 @@ LARGEST = 2**31 - 2**20
 
 def export_onnx(model: Sequential, path: Path_ | None = None) -> ModelProto:
     """Return a network as an ONNX model, and write it to ``path`` if there is one; see ``Sequential.to_onnx``."""
-    try:
-        from onnx import checker
-    except ImportError as error:
-        raise requires("onnx", "to_onnx", "pip install onnx") from error
+    graph = new_graph(model)
+    result = add_network(graph, model, "input")
+    outputs = {result: Output("output", model.program.n_out)}
+    return finished(graph.model({"input": model.program.n_in}, outputs), path)
+
+
+def new_graph(model: Sequential) -> Graph:
+    """Return an empty graph for a network, in the network's dtype.
+
+    Raises
+    ------
+    DependencyError
+        If the package onnx is not installed.
+    ValueError
+        If the network is too large for a file.
+    """
+    check_installed()
     size = (model.program.n_parameters + model.program.n_buffers) * np.dtype(model.dtype).itemsize
     if size > LARGEST:
         raise ValueError(f"an ONNX file holds at most 2 GiB; this network has {size:,} bytes of weights.")
-    graph = Graph(model.dtype)
-    result = add_network(graph, model, "input")
-    proto = graph.model({"input": model.program.n_in}, {result: ("output", model.program.n_out)})
+    return Graph(model.dtype)
+
+
+def check_installed() -> None:
+    """Raise DependencyError if the package onnx is not installed."""
+    try:
+        import onnx  # noqa: F401 - only whether it is there
+    except ImportError as error:
+        raise requires("onnx", "to_onnx", "pip install onnx") from error
+
+
+def finished(proto: ModelProto, path: Path_ | None) -> ModelProto:
+    """Return a model that ONNX's own checks have passed, and write it to ``path`` if there is one."""
+    from onnx import checker
+
     checker.check_model(proto, full_check=True)
     if path is not None:
         with atomic_open(path) as file:
             file.write(proto.SerializeToString())
     return proto
+
+
+@dataclass(frozen=True)
+class Output:
+    """An output of a graph.
+
+    Attributes
+    ----------
+    name : str
+    width : int or None
+        Number of columns; None: one value for each row, in an axis of its own.
+    dtype : str or None
+        "int64", "object" for strings; None: that of the graph.
+    """
+
+    name: str
+    width: int | None
+    dtype: str | None = None
 
 
 class Graph:
@@ -62,8 +106,8 @@ class Graph:
 
         self.dtype = dtype
         self.nodes: list[Any] = []
+        self.constants: dict[str, NDArray[Any]] = {}
         self._helper = helper
-        self._constants: dict[str, NDArray[Any]] = {}
         self._n_names = 0
         self._place = ""
 
@@ -71,10 +115,10 @@ class Graph:
         """Let the names of what follows start with ``place``."""
         self._place, self._n_names = place, 0
 
-    def constant(self, name: str, value: Any) -> str:
-        """Add an array, or a number, as a constant; return its name."""
+    def constant(self, name: str, value: Any, dtype: str | None = None) -> str:
+        """Add an array, or a number, as a constant of a dtype, or of the graph's; return its name."""
         full = f"{self._place}.{name}"
-        self._constants[full] = np.asarray(value, dtype=self.dtype)
+        self.constants[full] = np.asarray(value, dtype=dtype or self.dtype)
         return full
 
     def add(self, operator: str, *inputs: str | float, **attributes: Any) -> str:
@@ -88,33 +132,31 @@ class Graph:
         self.nodes.append(self._helper.make_node(operator, names, [name], name=name, **attributes))
         return name
 
-    def model(self, inputs: dict[str, int], outputs: dict[str, tuple[str, int]]) -> ModelProto:
+    def model(self, inputs: dict[str, int], outputs: dict[str, Output]) -> ModelProto:
         """Return the whole graph as a model.
 
         Parameters
         ----------
         inputs : dict of str to int
             Width of each input by name; the number of rows is open.
-        outputs : dict of str to (str, int)
-            For each value that is an output, the name it gets, and its width.
+        outputs : dict of str to Output
+            For each value that is an output, the name it gets, its width and its dtype.
         """
         from onnx import numpy_helper
 
         import tinynet
 
-        kind = self._helper.np_dtype_to_tensor_dtype(np.dtype(self.dtype))
-        info = self._helper.make_tensor_value_info
         for node in self.nodes:
             for names in (node.input, node.output):
                 for i, name in enumerate(names):
                     if name in outputs:
-                        names[i] = outputs[name][0]
+                        names[i] = outputs[name].name
         graph = self._helper.make_graph(
             self.nodes,
             "tinynet",
-            [info(name, kind, ["batch", n]) for name, n in inputs.items()],
-            [info(name, kind, ["batch", n]) for name, n in outputs.values()],
-            [numpy_helper.from_array(array, name) for name, array in self._constants.items()],
+            [self._info(Output(name, n)) for name, n in inputs.items()],
+            [self._info(output) for output in outputs.values()],
+            [numpy_helper.from_array(array, name) for name, array in self.constants.items()],
         )
         opsets = [self._helper.make_opsetid("", OPSET)]
         return self._helper.make_model(
@@ -124,6 +166,12 @@ class Graph:
             producer_name="tinynet",
             producer_version=tinynet.__version__,
         )
+
+    def _info(self, value: Output) -> Any:
+        """Describe an input or an output; the number of rows is open."""
+        kind = self._helper.np_dtype_to_tensor_dtype(np.dtype(value.dtype or self.dtype))
+        shape = ["batch"] if value.width is None else ["batch", value.width]
+        return self._helper.make_tensor_value_info(value.name, kind, shape)
 
 
 def add_network(graph: Graph, model: Sequential, x: str) -> str:

@@ -6,17 +6,24 @@
 
 namespace tinynet {
 
-/// z += b and y = f(z). y may be z, which is then not kept.
+/// z += b and y = f(z). y may be z, which is then not kept. From one model's bias to the next it is b_step.
 template <typename T, typename Kind, int width>
-__global__ void bias_activation(T* z, const T* b, T* y, Index rows, Index columns, T alpha) {
-    const Index n = columns / width;
+__global__ void bias_activation(T* z, const T* b, T* y, Index rows, Index columns, T alpha, Index b_step) {
+    const Index n = columns / width, model = model_of_block();
+    z += model * rows * columns;
+    y += model * rows * columns;
+    b += model * b_step;
     for (Index j = first_x(); j < n; j += step_x()) {
-        const Pack<T, width> bias = packs<width>(b)[j];
+        T bias[width];  // One by one: among others, a bias may lie anywhere.
+#pragma unroll
+        for (int lane = 0; lane < width; ++lane) {
+            bias[lane] = b[j * width + lane];
+        }
         for (Index i = first_y(); i < rows; i += step_y()) {
             Pack<T, width> sum = packs<width>(z)[i * n + j], result;
 #pragma unroll
             for (int lane = 0; lane < width; ++lane) {
-                sum.lane[lane] += bias.lane[lane];
+                sum.lane[lane] += bias[lane];
                 result.lane[lane] = Kind::value(sum.lane[lane], alpha);
             }
             if (y != z) {

@@ -7,6 +7,7 @@ import numpy as np
 from tinynet_kernels._typing import DeviceArray
 from tinynet_kernels.cuda.grids import over_matrix, over_rows, over_vector, pack_width
 from tinynet_kernels.cuda.loading import REAL, Instance, kernel
+from tinynet_kernels.cuda.models import count, grid_of, step
 from tinynet_kernels.kinds import ACTIVATIONS, READS_Z
 
 # The sources name each kind's struct as the kind.
@@ -17,8 +18,8 @@ _FILE, _SOFTMAX_FILE = "activations.cu", "softmax.cu"
 def activation_forward(kind: str, z: DeviceArray, y: DeviceArray, alpha: float = 0.0) -> None:
     """Apply an activation: ``y = f(z)``. See ``tinynet_kernels.reference.activation_forward``."""
     if not ACTIVATIONS[kind].elementwise:
-        grid, lanes = over_rows(*z.shape)
-        rows, columns = z.shape
+        rows, columns = _as_rows(z)
+        grid, lanes = over_rows(rows, columns)
         launch = kernel(_SOFTMAX_FILE, "softmax_forward", REAL[z.dtype])
         launch(*grid, (z, y, np.int64(rows), np.int64(columns), np.int32(lanes)))
         return
@@ -32,8 +33,8 @@ def activation_backward(
 ) -> None:
     """Apply the chain rule: ``dz = dy * f'(z)``. See ``tinynet_kernels.reference.activation_backward``."""
     if not ACTIVATIONS[kind].elementwise:
-        grid, lanes = over_rows(*y.shape)
-        rows, columns = y.shape
+        rows, columns = _as_rows(y)
+        grid, lanes = over_rows(rows, columns)
         launch = kernel(_SOFTMAX_FILE, "softmax_backward", REAL[y.dtype])
         launch(*grid, (y, dy, dz, np.int64(rows), np.int64(columns), np.int32(lanes)))
         return
@@ -49,9 +50,9 @@ def bias_activation(kind: str, z: DeviceArray, b: DeviceArray | None, y: DeviceA
     Parameters
     ----------
     kind : str
-    z, y : (n_samples, n) array
+    z, y : ([n_models,] n_samples, n) array
         May be one array, which then holds ``y``.
-    b : (n,) array or None
+    b : ([n_models,] n) array or None
     alpha : float
     """
     if b is None:
@@ -60,11 +61,17 @@ def bias_activation(kind: str, z: DeviceArray, b: DeviceArray | None, y: DeviceA
         bias_activation("identity", z, b, z, 0.0)
         activation_forward(kind, z, y, alpha)
     else:
-        rows, columns = z.shape
-        width = pack_width(columns, z, b, y)
+        rows, columns = z.shape[-2:]
+        width = pack_width(columns, z, y)
         launch = kernel(_FILE, "bias_activation", REAL[z.dtype], _STRUCT[kind], width)
-        grid = over_matrix(rows, columns // width)
-        launch(*grid, (z, b, y, np.int64(rows), np.int64(columns), z.dtype.type(alpha)))
+        grid = grid_of(over_matrix(rows, columns // width), count(z, 2))
+        launch(*grid, (z, b, y, np.int64(rows), np.int64(columns), z.dtype.type(alpha), np.int64(step(b, 1))))
+
+
+def _as_rows(z: DeviceArray) -> tuple[int, int]:
+    """Return how many rows there are, those of all models together, and their length."""
+    columns = int(z.shape[-1])
+    return int(z.size) // max(1, columns), columns
 
 
 def instances() -> Iterator[Instance]:

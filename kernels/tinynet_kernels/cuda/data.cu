@@ -25,11 +25,15 @@ struct Half {
     }
 };
 
-/// out[i] = source[index[i]]. Source is Plain<...> or Half; strides are in elements, and may be negative.
+/// out[i] = source[index[i]]. Source is Plain<...> or Half; strides are in elements, and may be negative. From one model's
+/// source and index to the next it is source_step and index_step, which are 0 where all share one.
 template <typename Source, typename Out, typename Row>
 __global__ void gather_rows(
     const typename Source::Stored* source, const Row* index, Out* out, Index rows, Index columns, Index row_stride,
-    Index column_stride) {
+    Index column_stride, Index source_step, Index index_step) {
+    source += model_of_block() * source_step;
+    index += model_of_block() * index_step;
+    out += model_of_block() * rows * columns;
     for (Index i = first_y(); i < rows; i += step_y()) {
         const typename Source::Stored* row = source + index[i] * row_stride;
         for (Index j = first_x(); j < columns; j += step_x()) {
@@ -46,10 +50,15 @@ __global__ void multiply(const T* a, const T* b, T* out, Index n) {
     }
 }
 
-/// y = (x - mean) / scale, per column. y may be x.
+/// y = (x - mean) / scale, per column. y may be x. From one model's mean and scale to the next it is `held`.
 template <typename T>
 __global__ void normalize_forward(
-    const T* x, const T* mean, const T* scale, T* y, Index rows, Index columns) {
+    const T* x, const T* mean, const T* scale, T* y, Index rows, Index columns, Index held) {
+    const Index model = model_of_block();
+    x += model * rows * columns;
+    y += model * rows * columns;
+    mean += model * held;
+    scale += model * held;
     for (Index j = first_x(); j < columns; j += step_x()) {
         const T centre = mean[j], unit = scale[j];
         for (Index i = first_y(); i < rows; i += step_y()) {
@@ -58,9 +67,13 @@ __global__ void normalize_forward(
     }
 }
 
-/// dx = dy / scale, per column. dx may be dy.
+/// dx = dy / scale, per column. dx may be dy. From one model's scale to the next it is `held`.
 template <typename T>
-__global__ void normalize_backward(const T* scale, const T* dy, T* dx, Index rows, Index columns) {
+__global__ void normalize_backward(const T* scale, const T* dy, T* dx, Index rows, Index columns, Index held) {
+    const Index model = model_of_block();
+    scale += model * held;
+    dy += model * rows * columns;
+    dx += model * rows * columns;
     for (Index j = first_x(); j < columns; j += step_x()) {
         const T unit = scale[j];
         for (Index i = first_y(); i < rows; i += step_y()) {

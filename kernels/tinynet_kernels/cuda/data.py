@@ -8,6 +8,7 @@ import numpy as np
 from tinynet_kernels._typing import DeviceArray
 from tinynet_kernels.cuda.grids import over_matrix, over_vector
 from tinynet_kernels.cuda.loading import REAL, Instance, kernel
+from tinynet_kernels.cuda.models import count, grid_of, step
 
 _FILE = "data.cu"
 
@@ -31,11 +32,34 @@ _OUT = {**REAL, **_INDEX}
 
 
 def gather_rows(source: DeviceArray, index: DeviceArray, out: DeviceArray) -> None:
-    """Pick rows, cast to ``out.dtype``. See ``tinynet_kernels.reference.gather_rows``."""
-    rows, columns = len(index), 1 if source.ndim == 1 else source.shape[1]
-    strides = [np.int64(stride // source.itemsize) for stride in (*source.strides, 0)[:2]]
+    """Pick rows, cast to ``out.dtype``. See ``tinynet_kernels.reference.gather_rows``.
+
+    An index of many models, (n_models, n_rows), picks rows for each from a source that they share.
+    """
+    _gather(source, index, out, source.strides, 0)
+
+
+def gather_own(source: DeviceArray, index: DeviceArray, out: DeviceArray) -> None:
+    """Pick numbers of each model from its own: ``out[m, i] = source[m, index[m, i]]``, cast to ``out.dtype``.
+
+    Parameters
+    ----------
+    source : (n_models, n) array
+    index : (n_models, n_picked) or (n_picked,) int array
+    out : (n_models, n_picked) array
+    """
+    _gather(source, index, out, source.strides[1:], step(source, 1))
+
+
+def _gather(
+    source: DeviceArray, index: DeviceArray, out: DeviceArray, strides: tuple[int, ...], source_step: int
+) -> None:
+    rows, columns = index.shape[-1], source.shape[1] if len(strides) > 1 else 1
+    models = count(out, len(strides))
     launch = kernel(_FILE, "gather_rows", _SOURCE[source.dtype], _OUT[out.dtype], _INDEX[index.dtype])
-    launch(*over_matrix(rows, columns), (source, index, out, np.int64(rows), np.int64(columns), *strides))
+    steps = [stride // source.itemsize for stride in (*strides, 0)[:2]]
+    sizes = [np.int64(size) for size in (rows, columns, *steps, source_step, step(index, 1))]
+    launch(*grid_of(over_matrix(rows, columns), models), (source, index, out, *sizes))
 
 
 def multiply(a: DeviceArray, b: DeviceArray, out: DeviceArray) -> None:
@@ -45,16 +69,18 @@ def multiply(a: DeviceArray, b: DeviceArray, out: DeviceArray) -> None:
 
 def normalize_forward(x: DeviceArray, mean: DeviceArray, scale: DeviceArray, y: DeviceArray) -> None:
     """Standardise each column. See ``tinynet_kernels.reference.normalize_forward``."""
-    rows, columns = x.shape
+    rows, columns = x.shape[-2:]
     launch = kernel(_FILE, "normalize_forward", REAL[x.dtype])
-    launch(*over_matrix(rows, columns), (x, mean, scale, y, np.int64(rows), np.int64(columns)))
+    sizes = [np.int64(size) for size in (rows, columns, step(mean, 1))]
+    launch(*grid_of(over_matrix(rows, columns), count(x, 2)), (x, mean, scale, y, *sizes))
 
 
 def normalize_backward(scale: DeviceArray, dy: DeviceArray, dx: DeviceArray) -> None:
     """Gradient of ``normalize_forward``. See ``tinynet_kernels.reference.normalize_backward``."""
-    rows, columns = dy.shape
+    rows, columns = dy.shape[-2:]
     launch = kernel(_FILE, "normalize_backward", REAL[dy.dtype])
-    launch(*over_matrix(rows, columns), (scale, dy, dx, np.int64(rows), np.int64(columns)))
+    sizes = [np.int64(size) for size in (rows, columns, step(scale, 1))]
+    launch(*grid_of(over_matrix(rows, columns), count(dy, 2)), (scale, dy, dx, *sizes))
 
 
 def flag_nonfinite(values: DeviceArray, flag: DeviceArray) -> None:

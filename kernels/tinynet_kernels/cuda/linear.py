@@ -9,6 +9,7 @@ from tinynet_kernels._typing import DeviceArray
 from tinynet_kernels.cuda.activations import bias_activation
 from tinynet_kernels.cuda.grids import over_columns
 from tinynet_kernels.cuda.loading import REAL, Instance, kernel
+from tinynet_kernels.cuda.models import count, grid_of, step
 from tinynet_kernels.cuda.products import product
 from tinynet_kernels.cuda.scratch import scratch
 
@@ -92,10 +93,10 @@ def linear_descent(
         The learning rate. Weight decay has no place here: ``1 - rate * decay`` would be rounded to the dtype first.
     """
     if dx is not None:
-        product(dy, w.T, dx, precision)
+        product(dy, _transposed(w), dx, precision)
     if db is not None:
         sum_rows(dy, db)
-    product(x.T, dy, w, precision, alpha=-rate, beta=1.0)
+    product(_transposed(x), dy, w, precision, alpha=-rate, beta=1.0)
 
 
 def _forward(precision: str, x: DeviceArray, w: DeviceArray, b: DeviceArray | None, y: DeviceArray) -> None:
@@ -113,11 +114,11 @@ def _backward(
     db: DeviceArray | None,
     dx: DeviceArray | None,
 ) -> None:
-    product(x.T, dy, dw, precision)
+    product(_transposed(x), dy, dw, precision)
     if db is not None:
         sum_rows(dy, db)
     if dx is not None:
-        product(dy, w.T, dx, precision)
+        product(dy, _transposed(w), dx, precision)
 
 
 def _activation_forward(
@@ -139,20 +140,26 @@ def sum_rows(x: DeviceArray, out: DeviceArray) -> None:
 
     Parameters
     ----------
-    x : (n_samples, n) array
-    out : (n,) array
+    x : ([n_models,] n_samples, n) array
+    out : ([n_models,] n) array
         Overwritten.
     """
-    launch = kernel(_FILE, "column_sums", REAL[x.dtype])
+    launch, models = kernel(_FILE, "column_sums", REAL[x.dtype]), x.shape[:-2]
     while True:
-        rows, columns = x.shape
-        grid, block = over_columns(rows, columns)
-        slices = grid[1]
-        sums = out if slices == 1 else scratch((slices, columns), x.dtype)
-        launch(grid, block, (x, sums, np.int64(rows), np.int64(columns)))
+        rows, columns = x.shape[-2:]
+        grid = over_columns(rows, columns)
+        slices = grid[0][1]
+        sums = out if slices == 1 else scratch((*models, slices, columns), x.dtype)
+        sizes = (np.int64(rows), np.int64(columns), np.int64(step(sums, 1 if slices == 1 else 2)))
+        launch(*grid_of(grid, count(x, 2)), (x, sums, *sizes))
         if slices == 1:
             return
         x = sums
+
+
+def _transposed(x: DeviceArray) -> DeviceArray:
+    """Return the transpose, of many models' that of each."""
+    return x.swapaxes(-1, -2)
 
 
 def instances() -> Iterator[Instance]:

@@ -1,16 +1,24 @@
 // Kernels of the losses: the gradient, and the value in two stages. Each block sums what it took in float64 and writes
 // factor * sum to its place in `sums`; where there are several blocks, `total` adds these up. A Kind is a struct of
-// losses.cuh. `weight` holds a factor for each row where `weighted`, and is not read otherwise.
+// losses.cuh. `weight` holds a factor for each row where `weighted`, and is not read otherwise. From one model's targets
+// and weights to the next it is t_step and weight_step, which are 0 where all share one.
 #include "losses.cuh"
 #include "reduce.cuh"
 
 namespace tinynet {
 
-/// Losses of which each prediction has its own. d may be p.
+/// Losses of which each prediction has its own. d may be p. The parameter is that of all models, or one of `parameters`.
+/// Its registers are bounded so that four blocks fit on a multiprocessor.
 template <typename T, typename Kind, bool weighted>
-__global__ void elementwise_loss(
-    const T* p, const T* t, const T* weight, T* d, Index rows, Index columns, T scale, T parameter, double factor,
-    double* sums) {
+__global__ void __launch_bounds__(256, 4) elementwise_loss(
+    const T* p, const T* t, const T* weight, T* d, Index rows, Index columns, Index t_step, Index weight_step, T scale,
+    T parameter, bool own_parameter, const double* parameters, double factor, double* sums) {
+    const Index model = model_of_block();
+    p += model * rows * columns;
+    d += model * rows * columns;
+    t += model * t_step;
+    weight += model * weight_step;
+    parameter = own_parameter ? T(parameters[model]) : parameter;
     double sum = 0;
     for (Index i = first_y(); i < rows; i += step_y()) {
         const T row_weight = weighted ? weight[i] : T(1);
@@ -24,7 +32,7 @@ __global__ void elementwise_loss(
     }
     sum = block_sum(sum);
     if (threadIdx.x == 0 && threadIdx.y == 0) {
-        sums[blockIdx.y * gridDim.x + blockIdx.x] = factor * sum;
+        sums[(model * gridDim.y + blockIdx.y) * gridDim.x + blockIdx.x] = factor * sum;
     }
 }
 
@@ -32,8 +40,13 @@ __global__ void elementwise_loss(
 template <typename T, typename Kind, bool weighted>
 __global__ void row_loss(
     const T* p, const typename Kind::template Target<T>* t, const T* weight, T* d, Index rows, Index columns,
-    Index t_columns, int lanes, T scale, double factor, double* sums) {
+    Index t_columns, Index t_step, Index weight_step, int lanes, T scale, double factor, double* sums) {
     const RowsOfLanes group(lanes);
+    const Index model = model_of_block();
+    p += model * rows * columns;
+    d += model * rows * columns;
+    t += model * t_step;
+    weight += model * weight_step;
     double sum = 0;
     for (Index base = group.first; base < rows; base += group.step) {
         const Index row = base + group.offset;
@@ -48,7 +61,7 @@ __global__ void row_loss(
     }
     sum = block_sum(sum);
     if (threadIdx.x == 0) {
-        sums[blockIdx.x] = factor * sum;
+        sums[model * gridDim.x + blockIdx.x] = factor * sum;
     }
 }
 

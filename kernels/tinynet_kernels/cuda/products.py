@@ -14,6 +14,7 @@ import numpy as np
 from cupy.cuda import cublas, device, runtime
 
 from tinynet_kernels._typing import DeviceArray
+from tinynet_kernels.cuda.models import step
 
 _FLOAT32, _FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
 
@@ -56,17 +57,18 @@ def product(
 
     Parameters
     ----------
-    a : (n, k) array
-        C-contiguous, or the transpose of what is.
-    b : (k, m) array
+    a : ([n_models,] n, k) array
+        C-contiguous, or the transpose of what is; of many models, this holds for each. What has no axis of models is a
+        factor for all of them.
+    b : ([n_models,] k, m) array
         Likewise.
-    out : (n, m) array
+    out : ([n_models,] n, m) array
         C-contiguous, and apart from ``a`` and ``b``; it is not read where ``beta`` is 0.
     precision : {"float32", "tf32", "bf16"}
         What the numbers of ``a`` and ``b`` may be rounded to; "float32" is the precision of the arrays.
     alpha, beta : float
     """
-    dtype, (rows, inner), columns = out.dtype, a.shape, b.shape[1]
+    dtype, (rows, inner), columns = out.dtype, a.shape[-2:], b.shape[-1]
     if not inner:
         # Whether cuBLAS writes anything for an empty sum, its documentation does not say.
         if beta:
@@ -77,6 +79,16 @@ def product(
     factors = _PLAIN[dtype] if alpha == 1.0 and beta == 0.0 else _Factors(alpha, beta, dtype)
     # cuBLAS counts down the columns first, so that to it a C-contiguous array is its transpose: out.T = b.T @ a.T.
     (transpose_b, leading_b), (transpose_a, leading_a), kind = _operand(b), _operand(a), _TYPES[dtype]
+    if out.ndim > 2:
+        if _operand(out)[0] == cublas.CUBLAS_OP_T:
+            raise ValueError(f"a product of many models is written to C-contiguous arrays; got strides {out.strides}.")
+        cublas.gemmStridedBatchedEx(
+            *(device.get_cublas_handle(), transpose_b, transpose_a, columns, rows, inner),
+            *(factors.alpha, b.data.ptr, kind, leading_b, step(b, 2), a.data.ptr, kind, leading_a, step(a, 2)),
+            *(factors.beta, out.data.ptr, kind, columns, step(out, 2), len(out)),
+            *(COMPUTE_TYPES[precision, dtype], cublas.CUBLAS_GEMM_DEFAULT),
+        )
+        return
     cublas.gemmEx(
         *(device.get_cublas_handle(), transpose_b, transpose_a, columns, rows, inner),
         *(factors.alpha, b.data.ptr, kind, leading_b, a.data.ptr, kind, leading_a),
@@ -86,11 +98,13 @@ def product(
 
 def _operand(x: DeviceArray) -> tuple[int, int]:
     """Return how cuBLAS gets at the transpose of an array, and the length of what lies together in memory."""
-    flags = x.flags
-    if flags.c_contiguous:
-        return cublas.CUBLAS_OP_N, x.shape[1]
-    if flags.f_contiguous:
-        return cublas.CUBLAS_OP_T, x.shape[0]
+    rows, columns = x.shape[-2:]
+    down, along = (stride // x.itemsize for stride in x.strides[-2:])
+    # Where there is only one, the step to the next says nothing; where there is none, no step does.
+    if not x.size or ((columns == 1 or along == 1) and (rows == 1 or down == columns)):
+        return cublas.CUBLAS_OP_N, columns
+    if (rows == 1 or down == 1) and (columns == 1 or along == rows):
+        return cublas.CUBLAS_OP_T, rows
     raise ValueError(
         f"a product expects arrays that are contiguous, or whose transpose is; got shape {x.shape} with strides "
         f"{x.strides}. Copy it first."

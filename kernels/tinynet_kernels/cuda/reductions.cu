@@ -5,10 +5,12 @@
 namespace tinynet {
 
 /// out[s, j] is the sum of x[i, j] over the rows i of slice s, one slice for each blockIdx.y. The block is a power of
-/// two high, and has at most 256 threads.
+/// two high, and has at most 256 threads. From one model's sums to the next it is out_step.
 template <typename T>
-__global__ void column_sums(const T* x, T* out, Index rows, Index columns) {
+__global__ void column_sums(const T* x, T* out, Index rows, Index columns, Index out_step) {
     __shared__ T sums[256];
+    x += model_of_block() * rows * columns;
+    out += model_of_block() * out_step;
     const unsigned int place = threadIdx.y * blockDim.x + threadIdx.x;
     for (Index base = Index(blockIdx.x) * blockDim.x; base < columns; base += step_x()) {
         const Index j = base + threadIdx.x;
@@ -32,15 +34,16 @@ __global__ void column_sums(const T* x, T* out, Index rows, Index columns) {
     }
 }
 
-/// out = factor * (sums[0] + ... + sums[n - 1]), by one block.
+/// out = factor * (sums[0] + ... + sums[n - 1]), by one block for each model.
 __global__ void total(const double* sums, Index n, double factor, double* out) {
     double sum = 0;
+    sums += model_of_block() * n;
     for (Index i = first_x(); i < n; i += step_x()) {
         sum += sums[i];
     }
     sum = block_sum(sum);
     if (threadIdx.x == 0) {
-        out[0] = factor * sum;
+        out[model_of_block()] = factor * sum;
     }
 }
 

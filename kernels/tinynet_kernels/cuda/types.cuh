@@ -35,4 +35,8 @@ __device__ __forceinline__ Index step_x() { return Index(gridDim.x) * blockDim.x
 __device__ __forceinline__ Index first_y() { return Index(blockIdx.y) * blockDim.y + threadIdx.y; }
 __device__ __forceinline__ Index step_y() { return Index(gridDim.y) * blockDim.y; }
 
+/// Which of many models a block works on. Kernels that have models compute for each what they do for one: z runs along
+/// the models, and what a model has of its own lies a fixed step behind what the one before has.
+__device__ __forceinline__ Index model_of_block() { return blockIdx.z; }
+
 }  // namespace tinynet

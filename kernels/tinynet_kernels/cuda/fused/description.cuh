@@ -27,6 +27,10 @@ namespace tinynet {
 enum class Op { linear, activation, dropout, normalize };
 enum class Optimizer { sgd, adam, adamw, rmsprop };
 
+// Who trains a model together (team.cuh).
+struct Block;
+struct Warp;
+
 template <int i>
 struct Stage;
 

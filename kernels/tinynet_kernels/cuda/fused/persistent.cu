@@ -1,23 +1,19 @@
-// Whole epochs in one launch: a block for each model, whose parameters never leave its shared memory.
+// Whole epochs in one launch: a team for each model, a block or a warp, whose parameters never leave shared memory.
 //
 // A batch is taken in tiles of net::rows. If it is one tile, and the norm of the gradient is not clipped, each gradient
 // goes straight into the update of its parameter (net::direct); else gradients are summed in shared memory first.
-#include "fused/block.cuh"
 #include "fused/fetch.cuh"
+#include "fused/tile.cuh"
 #include "fused/update.cuh"
 
 namespace tinynet {
 
-using FetchX = Fetch<Real, net::rows, net::n_in, net::x_stride, net::threads>;
-using FetchT = Fetch<Target, net::rows, net::n_targets, net::n_targets, net::threads>;
-using FetchWeight = Fetch<Real, net::rows, 1, 1, net::threads>;
+using FetchX = Fetch<Real, net::rows, net::n_in, net::x_stride>;
+using FetchT = Fetch<Target, net::rows, net::n_targets, net::n_targets>;
+using FetchWeight = Fetch<Real, net::rows, 1, 1>;
 
 /// Whether a thread can hold its share of the next tile while it works.
-constexpr bool fetches_ahead = FetchX::slots + FetchT::slots + FetchWeight::slots <= 8;
-
-extern __shared__ Quad shared_memory[];
-
-__device__ __forceinline__ Real* shared(int place) { return reinterpret_cast<Real*>(shared_memory) + place; }
+constexpr bool fetches_ahead = FetchX::slots + FetchT::slots + FetchWeight::slots <= Team::slots;
 
 /// The two halves of shared memory that tiles are put in, in turn.
 struct Tile {
@@ -30,7 +26,7 @@ struct Tile {
           t(reinterpret_cast<Target*>(shared(net::at_t + half * net::t_size))) {}
 };
 
-/// Where in the epochs a block stands: the next tile.
+/// Where in the epochs a team stands: the next tile.
 struct Cursor {
     Index epoch, start;  // of the tile, in its epoch
     Index batch_start, n_visits;
@@ -108,11 +104,11 @@ __device__ Real shrinkage_of(Real* gradients, const Update& update, double max_n
         gradients[place] = update.within_limit(gradients[place]);
         sum.add(gradients[place]);
     });
-    block_sum(sum.squares);
+    Team::sum(sum.squares);
     return Real(shrinkage(sum.norm(), max_norm));
 }
 
-/// Train the models `members`, one a block, for updates first_update to last_update of the epochs in `order`.
+/// Train the models `members`, one a team, for updates first_update to last_update of the epochs in `order`.
 ///
 /// members : (n_members,) numbers of models, of n_models that there are
 /// parameters : (n_models, n_parameters); moments : (n_moments, n_models, n_parameters); held : (n_models, n_held)
@@ -123,13 +119,17 @@ __device__ Real shrinkage_of(Real* gradients, const Update& update, double max_n
 /// numbers : (n_models, net::n_numbers); counters : (n_models, 3), of each the updates and draws before the first update
 ///     of the first epoch, and the seed of its dropout masks
 /// losses : (n_epochs, n_members), to which the sums over the samples are added
-__global__ void __launch_bounds__(net::threads, net::blocks) persistent(
+__global__ void __launch_bounds__(net::threads * net::models, net::blocks) persistent(
     Real* parameters, Real* moments, const Real* held, const Real* x, const Target* t, const Real* weight,
     const Index* order, const double* rates, const double* numbers, const unsigned long long* counters, double* losses,
-    const Index* members, Index n_models, Index n_samples, Index n_visits, Index n_rates, int own_weight, int own_order,
-    int own_rates, Index first_update, Index last_update) {
-    __shared__ Rates shared_rates;
-    const Index member = blockIdx.x, n_members = gridDim.x, model = members[member];
+    const Index* members, Index n_models, Index n_members, Index n_samples, Index n_visits, Index n_rates, int own_weight,
+    int own_order, int own_rates, Index first_update, Index last_update) {
+    __shared__ Rates shared_rates[net::models];
+    const Index member = Team::number();
+    if (net::models > 1 && member >= n_members) {
+        return;  // A warp of the last block, for which no model is left. Teams never wait for one another.
+    }
+    const Index model = members[member];
     const Index n_updates = (n_visits + net::batch - 1) / net::batch;  // in an epoch
 
     numbers += model * net::n_numbers;
@@ -153,7 +153,7 @@ __global__ void __launch_bounds__(net::threads, net::blocks) persistent(
             }
         }
     });
-    for (int k = threadIdx.x; k < net::n_held; k += net::threads) {
+    for (int k = Team::rank(); k < net::n_held; k += Team::size) {
         shared(net::at_held)[k] = held[model * net::n_held + k];
     }
 
@@ -186,7 +186,7 @@ __global__ void __launch_bounds__(net::threads, net::blocks) persistent(
     int half = 0;
     if constexpr (fetches_ahead) {
         data.copy(at, Tile(half));
-        __syncthreads();
+        Team::sync();
     }
     for (Index number = first_update; number < last_update;) {
         const Tile tile(half);
@@ -200,11 +200,11 @@ __global__ void __launch_bounds__(net::threads, net::blocks) persistent(
             }
         } else {
             data.copy(now, tile);
-            __syncthreads();
+            Team::sync();
         }
-        if (threadIdx.x == 0 && now.begins_batch()) {
+        if (Team::rank() == 0 && now.begins_batch()) {
             const Index place = now.epoch * n_rates + min(now.batch_start / net::batch, n_rates - 1);
-            shared_rates = clock.next(own_rates ? rates[place * n_members + member] : rates[place]);
+            shared_rates[Team::place()] = clock.next(own_rates ? rates[place * n_members + member] : rates[place]);
         }
         pass.x = tile.x;
         pass.t = tile.t;
@@ -217,7 +217,7 @@ __global__ void __launch_bounds__(net::threads, net::blocks) persistent(
                 ahead.load(data);
             }
         }
-        update.rates = shared_rates;
+        update.rates = shared_rates[Team::place()];
         if constexpr (net::direct) {
             gradients_from<0>(pass, rows, [&](int flat, int place, Real gradient) {
                 change(flat, place, update.within_limit(gradient));
@@ -228,7 +228,7 @@ __global__ void __launch_bounds__(net::threads, net::blocks) persistent(
                 g[place] = first ? gradient : g[place] + gradient;
             });
             if (now.ends_batch()) {
-                __syncthreads();
+                Team::sync();
                 if constexpr (net::clips_norm) {
                     update.shrink = shrinkage_of(g, update, numbers[net::clip_norm]);
                 }
@@ -240,8 +240,8 @@ __global__ void __launch_bounds__(net::threads, net::blocks) persistent(
             ++pass.draw;
         }
         if (now.ends_epoch() || number == last_update) {
-            const double total = block_sum(pass.total);
-            if (threadIdx.x == 0) {
+            const double total = team_sum(pass.total);
+            if (Team::rank() == 0) {
                 losses[now.epoch * n_members + member] += total;
             }
             pass.total = 0;
@@ -252,7 +252,7 @@ __global__ void __launch_bounds__(net::threads, net::blocks) persistent(
                 ahead.store(Tile(half));
             }
         }
-        __syncthreads();
+        Team::sync();
     }
 
     parameters_from<0>([&](int flat, int place) {

@@ -1,11 +1,7 @@
 // Predictions and losses of many models in one launch: a block for each tile of rows of each model.
-#include "fused/block.cuh"
+#include "fused/tile.cuh"
 
 namespace tinynet {
-
-extern __shared__ Quad shared_memory[];
-
-__device__ __forceinline__ Real* shared(int place) { return reinterpret_cast<Real*>(shared_memory) + place; }
 
 /// Bring a model and a tile of samples into shared memory; return how many rows it has, and set `not_finite` if one of
 /// their numbers is not.

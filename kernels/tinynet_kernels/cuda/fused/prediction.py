@@ -57,8 +57,12 @@ class Prediction:
         t: DeviceArray,
         weight: DeviceArray | None,
         members: NDArray[np.int64],
+        models: NDArray[np.int64] | None = None,
     ) -> NDArray[np.float64]:
-        """Return the loss of each of some models, by their numbers; waits for the device."""
+        """Return the loss of each of some models; waits for the device.
+
+        ``members`` count those whose parameters are given; ``models`` are the numbers of these among all.
+        """
         sums = cupy.empty((len(members), self._n_tiles(len(x))), np.float64)
         not_finite = cupy.zeros(1, np.int32)
         own = np.int32(weight is not None and weight.ndim == 2)
@@ -71,7 +75,7 @@ class Prediction:
             t,
             weight,
             own,
-            self._numbers,
+            self._numbers if models is None else self._numbers[cupy.asarray(models)],
             cupy.asarray(members),
             sums,
             not_finite,

@@ -27,7 +27,7 @@ class Shape(NamedTuple):
     rows : int
         Samples that go through the network together.
     threads : int
-        Of a block.
+        That share a tile: all those of a block, or the 32 of a warp.
     batch : int
         Samples of an update.
     padded : bool
@@ -40,6 +40,8 @@ class Shape(NamedTuple):
         Whether gradients are summed in shared memory even if a batch is one tile.
     blocks : int
         Blocks that should fit on a multiprocessor at a time. It bounds the registers of a thread.
+    warps : int
+        Models of a block, each with a warp and a part of shared memory of its own; 0: the block has one model.
     """
 
     rows: int
@@ -50,6 +52,12 @@ class Shape(NamedTuple):
     staged: int = 1
     summed: bool = False
     blocks: int = 1
+    warps: int = 0
+
+    @property
+    def models(self) -> int:
+        """Models of a block, where they are not threads."""
+        return max(1, self.warps)
 
 
 class Prelude(NamedTuple):
@@ -59,7 +67,7 @@ class Prelude(NamedTuple):
     ----------
     text : str
     shared_bytes : int
-        Of dynamic shared memory, where parameters and activations lie there.
+        Of a block's dynamic shared memory, where parameters and activations lie there.
     n_state : int
         Numbers that hold parameters, gradients and moments, where they lie in registers.
     n_memory : int
@@ -168,6 +176,7 @@ def prelude(network: Network, shape: Shape) -> Prelude:
         "batch": shape.batch,
         "staged": shape.staged,
         "blocks": shape.blocks,
+        "models": shape.models,
         "copy_size": copy,
         "memory_size": max(1, memory),
         "x_stride": x_stride,
@@ -191,6 +200,7 @@ def prelude(network: Network, shape: Shape) -> Prelude:
     for name, count in sizes.items():
         constants[f"at_{name}"] = place
         place += places.aligned(count)
+    constants["shared_size"] = place
     activations = sorted({"identity", *(layer.activation for layer in layers)} - {"softmax"})
     text = "\n".join(
         [
@@ -204,6 +214,7 @@ def prelude(network: Network, shape: Shape) -> Prelude:
             f"using Real = {real};",
             f"using Target = {'long long' if label else real};",
             f"using Loss = loss::{loss.kind};",
+            f"using Team = {'Warp' if shape.warps else 'Block'};",
             f"constexpr Optimizer optimizer = Optimizer::{optimizer.kind};",
             *(_constant(name, value) for name, value in constants.items()),
             "}",
@@ -211,7 +222,7 @@ def prelude(network: Network, shape: Shape) -> Prelude:
             "",
         ]
     )
-    return Prelude(text, place * size, (2 + traits.n_moments) * flat, memory, flat, slots, x_stride)
+    return Prelude(text, shape.models * place * size, (2 + traits.n_moments) * flat, memory, flat, slots, x_stride)
 
 
 def row_slots(rows: int) -> int:

@@ -35,7 +35,7 @@ def update_of(network: Network, batch: int) -> list[Launch]:
 
 
 class _Sequence:
-    """Walks through the stages as block.cuh does, where a step is a call."""
+    """Walks through the stages as tile.cuh does, where a step is a call."""
 
     def __init__(self, network: Network, batch: int) -> None:
         self.layers, self.batch, self.launches = network.layers, batch, list[Launch]()

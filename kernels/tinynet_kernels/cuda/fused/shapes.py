@@ -25,6 +25,15 @@ MAX_TOGETHER = 8
 THREADS_TOGETHER = 384
 """Threads that a multiprocessor should find room for where there are many blocks: it leaves 168 registers to each."""
 
+WARP = 32
+"""Threads of a warp."""
+
+WARPS_OF_A_BLOCK = 4
+"""Most models of a block where each has a warp: one for each scheduler of a multiprocessor."""
+
+WARPS_TOGETHER = THREADS_TOGETHER // WARP
+"""Warps that a multiprocessor should find room for where each trains a model."""
+
 SPARE_BYTES = 1024
 """Shared memory of a block beside what a prelude counts: sums over the block, and what CUDA keeps for itself."""
 
@@ -73,6 +82,32 @@ def persistent_shape(network: Network, n_models: int, batch: int, limits: Limits
                 if prelude(network, shape).shared_bytes <= room // n_blocks - SPARE_BYTES * (n_blocks > 1):
                     return shape
     return None
+
+
+def warp_shape(network: Network, n_models: int, batch: int, limits: Limits) -> Shape | None:
+    """Cut a training with a warp for each model; None if the model does not fit.
+
+    Tiles are as large as they can be while a multiprocessor has room for as many warps as it should have, or as there
+    are models for it; else as small as is good for most of them.
+    """
+    together = min(WARPS_TOGETHER, -(-n_models // limits.multiprocessors))
+    for moments_shared in (True, False):
+        found: list[Shape] = []
+        for rows in _tiles(min(batch, MAX_ROWS), least=min(batch, 8)):
+            shape = Shape(rows, WARP, batch, moments_shared=moments_shared, warps=1)
+            of_a_model = prelude(network, shape).shared_bytes
+            warps = min(together, WARPS_OF_A_BLOCK, (limits.shared_bytes - SPARE_BYTES) // of_a_model)
+            if warps:
+                blocks = min(together // warps, limits.shared_bytes // (warps * of_a_model + SPARE_BYTES))
+                found.append(shape._replace(warps=warps, blocks=blocks))
+        if found:
+            return max(found, key=warps_together)  # Of equals the first, which has the largest tile.
+    return None
+
+
+def warps_together(shape: Shape) -> int:
+    """Return how many models a multiprocessor trains at a time, each by a warp."""
+    return shape.warps * shape.blocks
 
 
 def spread_shape(network: Network, batch: int, limits: Limits) -> Shape | None:

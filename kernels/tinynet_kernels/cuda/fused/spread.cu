@@ -2,15 +2,11 @@
 //
 // An update is two launches, which a CUDA graph repeats: `gradients`, and `change`. All that differs from update to
 // update is read from device memory, at a number that `advance` moves on. Sums are made in an order that the sizes fix.
-#include "fused/block.cuh"
 #include "fused/fetch.cuh"
+#include "fused/tile.cuh"
 #include "fused/update.cuh"
 
 namespace tinynet {
-
-extern __shared__ Quad shared_memory[];
-
-__device__ __forceinline__ Real* shared(int place) { return reinterpret_cast<Real*>(shared_memory) + place; }
 
 /// Which samples an update takes.
 struct Batch {
@@ -66,11 +62,11 @@ __global__ void __launch_bounds__(net::threads, net::blocks) spread_gradients(
          start += Index(gridDim.x) * net::rows) {
         const int rows = int(min(batch.end - start, Index(net::rows)));
         const Rows wanted{ordered ? order + batch.epoch * n_visits : nullptr, start, rows};
-        Fetch<Real, net::rows, net::n_in, net::x_stride, net::threads>::copy(wanted, x, shared(net::at_x));
-        Fetch<Target, net::rows, net::n_targets, net::n_targets, net::threads>::copy(
+        Fetch<Real, net::rows, net::n_in, net::x_stride>::copy(wanted, x, shared(net::at_x));
+        Fetch<Target, net::rows, net::n_targets, net::n_targets>::copy(
             wanted, t, reinterpret_cast<Target*>(shared(net::at_t)));
         if constexpr (net::weighted) {
-            Fetch<Real, net::rows, 1, 1, net::threads>::copy(wanted, weight, shared(net::at_weight));
+            Fetch<Real, net::rows, 1, 1>::copy(wanted, weight, shared(net::at_weight));
         }
         pass.first_row = start - batch.start;
         __syncthreads();

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from tinynet_kernels._typing import DeviceArray
 from tinynet_kernels.cuda.fused.build import kernel
 from tinynet_kernels.cuda.fused.graphs import Repeated
-from tinynet_kernels.cuda.fused.prelude import numbers_of, prelude
-from tinynet_kernels.cuda.fused.shapes import Limits, persistent_shape, registers_shape, spread_shape
+from tinynet_kernels.cuda.fused.prelude import Shape, numbers_of, prelude
+from tinynet_kernels.cuda.fused.shapes import Limits, persistent_shape, registers_shape, spread_shape, warp_shape
 from tinynet_kernels.network import Loss, Network
 
 MAX_UPDATES, MAX_VISITS = 1 << 17, 1 << 20
@@ -32,12 +32,20 @@ class Vectors:
     held : ([n_models,] n_held) array
     counters : (n_models, 3) uint64 array in host memory
         Of each model the updates so far, the draws so far, and the seed of its dropout masks.
+    models : (n_models,) int64 array in host memory, or None
+        The numbers that the models have among those of the training, where these are some of them; None: all.
     """
 
     parameters: DeviceArray
     moments: DeviceArray
     held: DeviceArray
     counters: NDArray[np.uint64]
+    models: NDArray[np.int64] | None = None
+
+    @property
+    def n_models(self) -> int:
+        """Number of models that are here."""
+        return len(self.counters)
 
 
 @dataclass(frozen=True)
@@ -52,7 +60,7 @@ class Epochs:
     order : (n_epochs, n_visits) or (n_epochs, n_members, n_visits) int64 array or None
     rates : (n_epochs, n_rates) or (n_epochs, n_rates, n_members) float64 array in host memory
     members : (n_members,) int64 array in host memory
-        Numbers of the models that are trained.
+        Which of the models that the vectors hold are trained.
     """
 
     x: DeviceArray
@@ -113,9 +121,10 @@ class Training:
         own = (own_weight, own_order, np.int32(epochs.rates.ndim == 3))
         weight = epochs.x if weight is None else weight
         order = self._no_order if order is None else order
+        numbers = self._numbers if vectors.models is None else self._numbers[cupy.asarray(vectors.models)]
         arrays = (
             *(vectors.parameters, vectors.moments, vectors.held, epochs.x, epochs.t, weight, order),
-            *(cupy.asarray(epochs.rates), self._numbers, cupy.asarray(vectors.counters), losses),
+            *(cupy.asarray(epochs.rates), numbers, cupy.asarray(vectors.counters), losses),
         )
         n_rates = epochs.rates.shape[1]
         return arrays, (np.int64(len(epochs.x)), np.int64(epochs.n_visits), np.int64(n_rates), *own)
@@ -126,23 +135,34 @@ class PersistentTraining(Training):
 
     def __init__(self, network: Network, n_models: int, batch: int, limits: Limits) -> None:
         super().__init__(network, n_models, batch, limits)
-        shape = persistent_shape(network, n_models, batch, limits)
+        shape = self._cut()
         if shape is None:
             raise ValueError(
                 f"a network must fit into {limits.shared_bytes} bytes of shared memory; this one does not."
             )
         self.shape, self.prelude = shape, prelude(network, shape)
 
+    def _cut(self) -> Shape | None:
+        return persistent_shape(self.network, self.n_models, self.batch, self.limits)
+
     def _launcher(self, vectors: Vectors, epochs: Epochs, losses: DeviceArray) -> Callable[[Any, Any], None]:
         arrays, sizes = self._arguments(vectors, epochs, losses)
         function = kernel("persistent.cu", "persistent", self.prelude)
-        grid, block = (len(epochs.members),), (self.shape.threads,)
-        models = (cupy.asarray(epochs.members), np.int64(self.n_models))
+        n_members, n_together = len(epochs.members), self.shape.models
+        grid, block = (-(-n_members // n_together),), (n_together * self.shape.threads,)
+        models = (cupy.asarray(epochs.members), np.int64(vectors.n_models), np.int64(n_members))
 
         def launch(first: Any, last: Any) -> None:
             function(grid, block, (*arrays, *models, *sizes, first, last), shared_mem=self.prelude.shared_bytes)
 
         return launch
+
+
+class WarpTraining(PersistentTraining):
+    """A warp for each model, several in a block."""
+
+    def _cut(self) -> Shape | None:
+        return warp_shape(self.network, self.n_models, self.batch, self.limits)
 
 
 class RegistersTraining(Training):
@@ -163,7 +183,7 @@ class RegistersTraining(Training):
         function = kernel("registers.cu", f"registers<{str(own_rows).lower()}>", self.prelude)
         n_members = len(epochs.members)
         grid, block = (-(-n_members // self.shape.threads),), (self.shape.threads,)
-        models = (cupy.asarray(epochs.members), np.int64(self.n_models), np.int64(n_members))
+        models = (cupy.asarray(epochs.members), np.int64(vectors.n_models), np.int64(n_members))
         sizes = (*models, n_samples, n_visits, n_rates, own_weight, own_order, own_rates)
 
         def launch(first: Any, last: Any) -> None:

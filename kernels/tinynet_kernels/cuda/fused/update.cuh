@@ -19,29 +19,47 @@ struct Rates {
 
 /// Counts updates, for the bias correction of Adam.
 ///
-/// The powers of beta are products of their predecessors. Their error grows with the number of updates, but by then the
-/// powers have vanished beside the 1 that they are subtracted from.
+/// The powers of beta are products of their predecessors, but for every period-th, which is computed by itself: they are
+/// the same bits whatever update a launch begins with.
 struct Clock {
+    static constexpr int period = 64;
     double beta1 = 0, beta2 = 0, decay = 0, power1 = 1, power2 = 1;
+    Index step = 0;
 
-    __device__ __forceinline__ Clock(const double* numbers, Index step) {
+    __device__ __forceinline__ Clock(const double* numbers, Index first) {
         if constexpr (is_adam) {
             beta1 = numbers[0];
             beta2 = numbers[1];
             decay = net::optimizer == Optimizer::adamw ? numbers[3] : 0.0;
-            power1 = pow(beta1, double(step));
-            power2 = pow(beta2, double(step));
+            step = first - first % period;
+            raise();
+            while (step < first) {
+                advance();
+            }
         }
     }
 
     __device__ __forceinline__ Rates next(double rate) {
         if constexpr (is_adam) {
-            power1 *= beta1;
-            power2 *= beta2;
+            advance();
             return {Real(rate / (1 - power1)), Real(sqrt(1 - power2)), Real(1 - rate * decay)};
         } else {
             return {Real(rate), Real(1), Real(1)};
         }
+    }
+
+    __device__ __forceinline__ void advance() {
+        ++step;
+        power1 *= beta1;
+        power2 *= beta2;
+        if (step % period == 0) {
+            raise();
+        }
+    }
+
+    __device__ __forceinline__ void raise() {
+        power1 = pow(beta1, double(step));
+        power2 = pow(beta2, double(step));
     }
 };
 

@@ -1,12 +1,13 @@
-// A network in the shared memory of a block: a tile of rows goes up and down together, the threads sharing the work.
+// A network in shared memory: a tile of rows goes up and down together, the threads of a team sharing the work.
 //
-// Every function is called by all threads. Work is dealt out by sizes alone, and every sum is made by one thread in the
-// order of its terms, so results are the same bits in every run. A thread takes a few rows (or inputs) of one column:
-// it reads each weight once for all of them, and the rows, which its neighbours read as well, some numbers at a time.
+// Every function is called by all threads of the team. Work is dealt out by sizes alone, and every sum is made by one
+// thread in the order of its terms, so results are the same bits in every run. A thread takes a few rows (or inputs) of
+// one column: it reads each weight once for all of them, and the rows, which its neighbours read as well, some numbers
+// at a time.
 #pragma once
 
 #include "fused/network.cuh"
-#include "reduce.cuh"
+#include "fused/team.cuh"
 
 namespace tinynet {
 
@@ -15,13 +16,21 @@ constexpr int width = 16 / sizeof(Real);
 
 using Quad = Pack<Real, width>;
 
-/// The most rows that a thread should take of a layer, so that there is work for every thread.
+extern __shared__ Quad shared_memory[];
+
+/// A place in the team's part of shared memory.
+__device__ __forceinline__ Real* shared(int place) {
+    return reinterpret_cast<Real*>(shared_memory) + Team::place() * net::shared_size + place;
+}
+
+/// The most rows that a thread should take of a layer, so that there is work for every thread; as many for each.
 constexpr int tile_for(int rows, int columns) {
     int tile = 8;
-    while (tile > 1 && (tile > rows || (rows + tile - 1) / tile * columns < net::threads)) {
+    while (tile > 1 && (tile > rows || (rows + tile - 1) / tile * columns < Team::size)) {
         tile /= 2;
     }
-    return tile;
+    const int tiles = (rows + tile - 1) / tile;
+    return (rows + tiles - 1) / tiles;
 }
 
 /// sum_k a[r][k] * w[k * step_k + j * step_j], for each of `rows` rows and each column j; `take` gets it.
@@ -29,7 +38,7 @@ template <int inner, int columns, int stride, int step_k, int step_j, class Star
 __device__ __forceinline__ void products(const Real* a, const Real* w, int rows, Start start, Take take) {
     constexpr int tile = tile_for(net::rows, columns);
     constexpr int items = (net::rows + tile - 1) / tile * columns;
-    for (int item = threadIdx.x; item < items; item += net::threads) {
+    for (int item = Team::rank(); item < items; item += Team::size) {
         const int j = item % columns, first = item / columns * tile;
         if (first >= rows) {
             break;
@@ -42,7 +51,7 @@ __device__ __forceinline__ void products(const Real* a, const Real* w, int rows,
         const Real* row = a + first * stride;
         const Real* column = w + j * step_j;
         constexpr int whole = inner / width * width;
-#pragma unroll 8
+#pragma unroll (Team::packs)
         for (int k = 0; k < whole; k += width) {
             Quad terms[tile];
 #pragma unroll
@@ -88,8 +97,8 @@ constexpr int lanes_for(int columns) {
 template <int columns, class Take>
 __device__ __forceinline__ void each_row(int rows, Take take) {
     constexpr int lanes = lanes_for(columns);
-    for (int base = 0; base < rows; base += net::threads / lanes) {
-        const int r = base + threadIdx.x / lanes;
+    for (int base = 0; base < rows; base += Team::size / lanes) {
+        const int r = base + Team::rank() / lanes;
         take(r < rows ? r : 0, r < rows, Lanes{lanes});
     }
 }
@@ -118,7 +127,7 @@ __device__ __forceinline__ void up_from(Pass& pass, const Real* parameters, int 
 /// Numbers have been taken as far as stage i: complete its rows, and go on.
 template <Mode mode, int i>
 __device__ __forceinline__ void up_after(Pass& pass, const Real* parameters, int rows) {
-    __syncthreads();
+    Team::sync();
     if constexpr (Stage<i>::softmax) {
         each_row<Stage<i>::n_out>(rows, [&](int r, bool taken, Lanes lanes) {
             softmax_forward<mode, i>(pass, r, taken, lanes);
@@ -129,13 +138,13 @@ __device__ __forceinline__ void up_after(Pass& pass, const Real* parameters, int
                 return;
             }
         }
-        __syncthreads();
+        Team::sync();
     }
     if constexpr (i + 1 < net::n_stages) {
         up_from<mode, i + 1>(pass, parameters, rows);
     } else if constexpr (mode != Mode::predict && !net::Loss::elementwise) {
         each_row<net::n_out>(rows, [&](int r, bool taken, Lanes lanes) { row_loss<mode>(pass, r, taken, lanes); });
-        __syncthreads();
+        Team::sync();
     }
 }
 
@@ -149,7 +158,7 @@ __device__ __forceinline__ void up_from(Pass& pass, const Real* parameters, int 
             [&](int j) { return S::bias ? parameters[S::b + j] : Real(0); },
             [&](int r, int j, Real z) { emit<mode, i>(pass, r, j, z); });
     } else {
-        for (int item = threadIdx.x; item < rows * S::n_in; item += net::threads) {
+        for (int item = Team::rank(); item < rows * S::n_in; item += Team::size) {
             const int r = item / S::n_in, c = item % S::n_in;
             emit<mode, i>(pass, r, c, pass.x[r * net::x_stride + c]);
         }
@@ -163,14 +172,14 @@ __device__ __forceinline__ void down_from(Pass& pass, const Real* parameters, in
     using S = Stage<i>;
     if constexpr (S::softmax && i >= net::first_linear) {
         each_row<S::n_out>(rows, [&](int r, bool taken, Lanes lanes) { softmax_backward<i>(pass, r, taken, lanes); });
-        __syncthreads();
+        Team::sync();
     }
     if constexpr (i > net::first_linear) {
         if constexpr (S::op == Op::linear) {
             products<S::n_out, S::n_in, S::stride, 1, S::ld>(
                 pass.memory + S::d, parameters + S::w, rows, [](int) { return Real(0); },
                 [&](int r, int j, Real dy) { deliver<i - 1>(pass, r, j, dy); });
-            __syncthreads();
+            Team::sync();
         }
         down_from<rest_of_gradient<i - 1>()>(pass, parameters, rows);
     }
@@ -190,11 +199,11 @@ __device__ __forceinline__ void gradients_from(const Pass& pass, int rows, Take 
     if constexpr (S::op == Op::linear) {
         constexpr int n_in = S::n_in, n_out = S::n_out, stride = input_stride<i>();
         // Threads take `tile` inputs of one output, which lie together: never beyond a row's padding.
-        constexpr int tile = n_in * n_out / width >= net::threads && n_in > 1 ? width : 1;
+        constexpr int tile = n_in * n_out / width >= Team::size && n_in > 1 ? width : 1;
         constexpr int tiles = (n_in + tile - 1) / tile;
         const Real* const d = pass.memory + S::d;
         const Real* const x = inputs_of<i>(pass);
-        for (int item = threadIdx.x; item < (tiles + S::bias) * n_out; item += net::threads) {
+        for (int item = Team::rank(); item < (tiles + S::bias) * n_out; item += Team::size) {
             const int j = item % n_out, first = item / n_out * tile;
             Real sum[tile] = {};
             if (first < tiles * tile) {
@@ -232,7 +241,7 @@ template <int i, class Take>
 __device__ __forceinline__ void parameters_from(Take take) {
     using S = Stage<i>;
     if constexpr (S::op == Op::linear) {
-        for (int item = threadIdx.x; item < (S::n_in + S::bias) * S::n_out; item += net::threads) {
+        for (int item = Team::rank(); item < (S::n_in + S::bias) * S::n_out; item += Team::size) {
             const int k = item / S::n_out, j = item % S::n_out;
             if (k < S::n_in) {
                 take(S::weight_at + item, S::w + k * S::ld + j);

@@ -1,0 +1,46 @@
+"""Chain: the stages of a network, bound to where the parameters lie, and the way through them and back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tinynet.backends.base import Array, Backend, State, views
+from tinynet.backends.stages import Own, Stage, stages_of
+from tinynet.program import Program
+
+Bound = list[tuple[Stage, Own]]
+
+
+class Chain:
+    """A sequence of stages together with where their parameters lie."""
+
+    def __init__(self, program: Program, n_ops: int, backend: Backend) -> None:
+        self.stages = stages_of(program, n_ops, backend)
+        self._layouts: list[tuple[Any, Any]] = []
+        position = 0
+        for stage in self.stages:
+            # Only the first op of a stage can own parameters: the second, if any, is an activation.
+            self._layouts.append((program.parameter_layout[position], program.buffer_layout[position]))
+            position += stage.n_ops
+
+    def bind(self, state: State) -> Bound:
+        """Return each stage with the views that belong to it."""
+        return [
+            (stage, Own(views(state.parameters, layout), views(state.buffers, held), views(state.gradients, layout)))
+            for stage, (layout, held) in zip(self.stages, self._layouts, strict=True)
+        ]
+
+
+def forward(bound: Bound, x: Array, state: State | None) -> Array:
+    """Go through a chain; ``state`` is None outside training."""
+    for stage, own in bound:
+        x = stage.forward(x, own, state)
+    return x
+
+
+def backward(bound: Bound, dy: Array, need_dx: bool) -> Array:
+    """Go back through a chain and fill its gradients; return that with respect to what went in, if it is needed."""
+    for position in range(len(bound) - 1, -1, -1):
+        stage, own = bound[position]
+        dy = stage.backward(dy, own, need_dx or position > 0)
+    return dy
