@@ -16,6 +16,7 @@ import tinynet as tn
 from tinynet import config
 from tinynet.backends import get_backend
 from tinynet.backends.base import Backend, Plan, State
+from tinynet.backends.lanes import shares_of
 from tinynet.layers import ACTIVATIONS
 from tinynet.program import Program
 
@@ -331,6 +332,34 @@ def test_threads_and_the_choice_of_models_change_nothing(form: str) -> None:
     assert (some.step[others] == 0).all()
     scores = case.plan.evaluate(state, case.x, case.y, case.weight)
     assert case.plan.evaluate(state, case.x, case.y, case.weight, members).tobytes() == scores[members].tobytes()
+
+
+@given(n_blocks=st.integers(1, 3000), n_threads=st.integers(1, 64))
+def test_each_block_is_in_one_share_and_no_share_is_larger_than_the_one_before(n_blocks: int, n_threads: int) -> None:
+    shares = list(shares_of(n_blocks, n_threads))
+    assert [block for first, last in shares for block in range(first, last)] == list(range(n_blocks))
+    sizes = [last - first for first, last in shares]
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[0] <= max(1, n_blocks // (2 * n_threads))
+    assert sizes[-1] == 1
+
+
+@pytest.mark.parametrize("broken", [0, 100, 199])
+def test_an_error_in_any_share_reaches_the_caller(broken: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    case = Case(FORMS["unrolled"], n_models=200)
+    case.together()
+    plan: Any = case.plan
+    ((key, made),) = plan._made.items()
+
+    def run(*arguments: Any) -> None:
+        low, high = arguments[-2:]
+        if low <= broken < high:
+            raise MemoryError(f"model {broken}")
+        made.run(*arguments)
+
+    monkeypatch.setitem(plan._made, key, made._replace(run=run))
+    with config.use_threads(3), pytest.raises(MemoryError, match=f"model {broken}"):
+        case.together()
 
 
 @pytest.mark.parametrize("backend", ["numpy", "numba"])

@@ -130,11 +130,11 @@ class EnsembleTrainer:
 
     def _record(self, losses: Values, rate: Any, *, last: bool) -> None:
         """Record an epoch; ``last`` tells whether the models are in the state in which it left them."""
-        diverged = self.live[~np.isfinite(losses[self.live])]
+        finite = np.isfinite(losses)
         if last:
             parameters = self.model.state.parameters
-            finite = self.model.backend.to_numpy(numpy_namespace(parameters).isfinite(parameters).all(axis=1))
-            diverged = np.union1d(diverged, self.live[~finite[self.live]])
+            finite &= self.model.backend.to_numpy(numpy_namespace(parameters).isfinite(parameters).all(axis=1))
+        diverged = self.live[~finite[self.live]]
         logs = {"loss": losses}
         self._stop(diverged)
         self.history.diverged += diverged.tolist()
@@ -159,6 +159,8 @@ class EnsembleTrainer:
 
     def _stop(self, members: NDArray[np.int64]) -> None:
         """Leave models alone from now on."""
+        if not len(members):  # Nearly always, and the difference of sets below sorts all models in every epoch.
+            return
         self.history.stopped[members] = self.epoch
         self.live = np.setdiff1d(self.live, members)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -16,9 +16,6 @@ from tinynet.backends.base import Array, Backend, FloatArray, Members, State
 from tinynet.backends.lowering import layers_of, loss_of, lower
 from tinynet.backends.members import MembersPlan
 from tinynet.program import Program
-
-SHARES = 4
-"""Pieces of work for each thread: one that is held up leaves the rest to the others."""
 
 BLOCK_BYTES = 1 << 20
 """Most bytes of the parameters of a block, a common second-level cache. From about here on products by BLAS for one
@@ -128,23 +125,46 @@ class LanesPlan(MembersPlan):
         return self._made[key]
 
     def _on_threads(self, made: many.Many, members: Members, data: tuple[Any, ...], rest: tuple[Any, ...]) -> None:
-        """Share the blocks of models among threads."""
+        """Share the blocks of models among threads, of which this one is the first."""
         n, lanes, numbers = len(members), made.lanes, made.numbers(members)
 
-        def run(low: int, high: int) -> None:
-            made.run(*data, *made.work(), made.places, numbers, *rest, members, low, high)
+        def run(shares: Iterable[tuple[int, int]]) -> None:
+            scratch = made.work()
+            for low, high in shares:
+                made.run(*data, *scratch, made.places, numbers, *rest, members, low, high)
 
         n_blocks = -(-n // lanes)
         n_threads = min(config.threads(), n_blocks)
         if n_threads <= 1:
-            run(0, n)
+            run([(0, n)])
             return
-        run(0, 0)  # Compiles, if need be: once, and not in several threads that wait for one another.
-        n_shares = min(n_blocks, SHARES * n_threads)
-        ends = [min(n, n_blocks * i // n_shares * lanes) for i in range(n_shares + 1)]
-        with ThreadPoolExecutor(n_threads) as pool:
-            for _ in pool.map(run, ends[:-1], ends[1:]):
-                pass
+        run([(0, 0)])  # Compiles, if need be: once, and not in several threads that wait for one another.
+        # All threads take from one iterator; to advance one of a list is atomic.
+        shares = iter([(low * lanes, min(n, high * lanes)) for low, high in shares_of(n_blocks, n_threads)])
+        with ThreadPoolExecutor(n_threads - 1) as pool:
+            others = [pool.submit(run, shares) for _ in range(n_threads - 1)]
+            run(shares)
+            for other in others:
+                other.result()
+
+
+def shares_of(n_blocks: int, n_threads: int) -> Iterator[tuple[int, int]]:
+    """Cut blocks of models into shares that get smaller towards the end, (first, last) of each.
+
+    A thread takes the next share when it is done with one (guided self-scheduling, Polychronopoulos and Kuck 1987, with
+    shares of half the size): the few large ones cost next to nothing to hand out, and the last are single blocks, so
+    that no thread waits longer than for one block, however unevenly the cores run.
+
+    Examples
+    --------
+    >>> list(shares_of(10, 2))
+    [(0, 2), (2, 4), (4, 5), (5, 6), (6, 7), (7, 8), (8, 9), (9, 10)]
+    """
+    first = 0
+    while first < n_blocks:
+        last = first + max(1, (n_blocks - first) // (2 * n_threads))
+        yield first, last
+        first = last
 
 
 def _sharing(array: Any) -> str:
