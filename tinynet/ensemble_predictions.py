@@ -73,7 +73,9 @@ class Predictions(Network):
     @on_backend
     def _predict(self, samples: Any, members: Members | None = None) -> NDArray[Any]:
         n_models = len(self) if members is None else len(members)
-        out = self.backend.empty((n_models, len(samples), self.program.n_out), self.dtype)
+        # Where the state lies: if that is too large for a device, the outputs may be, too.
+        empty = np.empty if isinstance(self.state.parameters, np.ndarray) else self.backend.empty
+        out = empty((n_models, len(samples), self.program.n_out), self.dtype)
         self._plan(self.program).predict(self.state, self.backend.asarray(samples), out, members)
         return self.backend.to_numpy(out)
 

@@ -17,7 +17,8 @@ from kernels_oracle import DTYPES
 from tinynet_kernels import ACTIVATIONS, LOSSES
 
 # Registers that a thread may take so that a multiprocessor (65,536 registers) holds four blocks of 256 threads.
-MAX_REGISTERS = 64
+MAX_REGISTERS = {False: 64, True: 80}
+"""Most registers of a thread, in float32 and in float64, that leave room for 1,024 and for 768 threads at once."""
 
 Arrays = list[Any]
 
@@ -252,7 +253,7 @@ def test_every_kernel_compiles_without_spills(cp: ModuleType, machine: Machine, 
         for expression in expressions:
             usage = compiled.usage[expression]
             assert usage.spill_bytes == 0, expression
-            assert usage.registers <= MAX_REGISTERS, expression
+            assert usage.registers <= MAX_REGISTERS["<double" in expression], expression
 
 
 def test_grids_are_legal_at_any_size(cp: ModuleType) -> None:

@@ -92,11 +92,16 @@ class SlicedPlan(Plan):
 
     @on_backend
     def predict(self, state: State, x: Array, out: Array, members: Members | None = None) -> Any:
-        """Write the output of each model and tell whether ``x`` is finite; see ``Plan.predict``."""
+        """Write the output of each model and tell whether ``x`` is finite; see ``Plan.predict``.
+
+        ``out`` is in host memory, as the state is: the outputs of all models may be larger than the device, too.
+        """
         finite: list[Any] = []
 
         def predict(own: State, part: slice) -> None:
-            finite.append(self._plan.predict(own, x, out[part]))
+            outputs = self.backend.empty((part.stop - part.start, *out.shape[1:]), self.program.dtype)
+            finite.append(self._plan.predict(own, x, outputs))
+            out[part] = self.backend.to_numpy(outputs)
 
         self._each(state, self._chosen(members), predict)
         return finite[0]

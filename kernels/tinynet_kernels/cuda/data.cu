@@ -52,7 +52,7 @@ __global__ void multiply(const T* a, const T* b, T* out, Index n) {
 
 /// y = (x - mean) / scale, per column. y may be x. From one model's mean and scale to the next it is `held`.
 template <typename T>
-__global__ void normalize_forward(
+__global__ void __launch_bounds__(256, 4) normalize_forward(
     const T* x, const T* mean, const T* scale, T* y, Index rows, Index columns, Index held) {
     const Index model = model_of_block();
     x += model * rows * columns;

@@ -10,7 +10,7 @@ namespace tinynet {
 /// Losses of which each prediction has its own. d may be p. The parameter is that of all models, or one of `parameters`.
 /// Its registers are bounded so that four blocks fit on a multiprocessor.
 template <typename T, typename Kind, bool weighted>
-__global__ void __launch_bounds__(256, 4) elementwise_loss(
+__global__ void __launch_bounds__(256, sizeof(T) == 8 ? 3 : 4) elementwise_loss(
     const T* p, const T* t, const T* weight, T* d, Index rows, Index columns, Index t_step, Index weight_step, T scale,
     T parameter, bool own_parameter, const double* parameters, double factor, double* sums) {
     const Index model = model_of_block();
