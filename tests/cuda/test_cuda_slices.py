@@ -302,3 +302,31 @@ def test_a_setting_that_is_no_number_of_bytes_is_refused(cp: ModuleType, monkeyp
     monkeypatch.setenv("TINYNET_GPU_STATE_BYTES", "much")
     with pytest.raises(TypeError, match="TINYNET_GPU_STATE_BYTES must be a whole number; got"):
         ensemble()
+
+
+def test_more_models_than_the_device_has_memory_for_train_as_each_would_alone(machine: Machine) -> None:
+    machine.pools[0].total = 1 << 16  # A sixth of what the state of the models takes.
+    outcomes = []
+    for backend in ("gpu", "numpy"):
+        layers = tn.Linear(4, 16), tn.Tanh(), tn.Linear(16, 2)
+        models = tn.Ensemble(tn.Sequential(*layers, dtype="float64", seed=0, backend=backend), 100)
+        history = models.fit(X, Y, optimizer=tn.Adam(0.01), epochs=2, batch_size=8, validation_data=(X, Y))
+        outcomes.append((models[99].get_weights()[0], models.predict(X), history["val_loss"]))
+    for got, expected in zip(*outcomes, strict=True):
+        np.testing.assert_allclose(got, expected, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("tier", [*FUSED, "warp"], indirect=True)
+def test_it_does_not_matter_how_many_epochs_a_call_has(tier: str) -> None:
+    # Slices get many, what is on the device a tenth of a second's worth. Of five updates each: the powers of Adam's
+    # betas are computed anew within a call, and before one.
+    models, outcomes = tn.Ensemble(tn.Sequential(tn.Linear(4, 2), dtype="float64", backend="gpu"), 2, [4, 5]), []
+    plan = models.plan(tn.MeanSquaredError(), tn.AdamW(0.01), Y, 6)
+    x, y = map(models.backend.asarray, (X, Y))
+    for calls in ([30], [1, 12, 17]):
+        again = models[:]
+        again.prepare_optimizer(tn.AdamW(0.01))
+        losses = [plan.run(again.state, x, y, None, np.full((epochs, 1), 0.01)) for epochs in calls]
+        outcomes.append((np.concatenate(losses), again[1].get_weights()[0]))
+    for got, expected in zip(*outcomes, strict=True):
+        np.testing.assert_array_equal(got, expected)
