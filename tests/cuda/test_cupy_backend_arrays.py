@@ -84,7 +84,7 @@ def test_arrays_of_other_cuda_libraries_are_taken_as_they_are(gpu: str, cp: Modu
     result = net.predict(foreign)
     assert isinstance(result, cp.ndarray)
     np.testing.assert_array_equal(result.get(), net.predict(x).get())
-    assert net._data(foreign, Y, tn.MeanSquaredError()).x.data.ptr == x.data.ptr
+    assert net._data(tn.MeanSquaredError(), foreign, Y).x.data.ptr == x.data.ptr
 
 
 def test_a_tensor_that_requires_gradients_is_refused(gpu: str, cp: ModuleType) -> None:
@@ -97,9 +97,9 @@ def test_a_tensor_that_requires_gradients_is_refused(gpu: str, cp: ModuleType) -
 
 def test_data_on_the_device_that_fit_are_not_copied(gpu: str, cp: ModuleType) -> None:
     x, y, weights = cp.asarray(X), cp.asarray(Y), cp.asarray(WEIGHTS)
-    data = network()._data(x, y, tn.MeanSquaredError(), weights)
+    data = network()._data(tn.MeanSquaredError(), x, y, weights)
     assert [data.x.data.ptr, data.y.data.ptr, data.weight.data.ptr] == [x.data.ptr, y.data.ptr, weights.data.ptr]
-    converted = network(dtype="float64")._data(x, y, tn.MeanSquaredError())
+    converted = network(dtype="float64")._data(tn.MeanSquaredError(), x, y)
     assert converted.x.dtype == converted.y.dtype == np.float64
 
 
