@@ -17,7 +17,7 @@ E, N = 7, 30
 RNG = np.random.default_rng(3)
 X, Y = RNG.normal(size=(N, 4)), RNG.normal(size=(N, 2))
 VALIDATION = RNG.normal(size=(8, 4)), RNG.normal(size=(8, 2))
-FUSED = ("registers", "persistent")
+FUSED = ("registers", "warp", "persistent")
 
 
 @pytest.fixture
@@ -316,7 +316,7 @@ def test_more_models_than_the_device_has_memory_for_train_as_each_would_alone(ma
         np.testing.assert_allclose(got, expected, rtol=1e-10, atol=1e-12)
 
 
-@pytest.mark.parametrize("tier", [*FUSED, "warp"], indirect=True)
+@pytest.mark.parametrize("tier", FUSED, indirect=True)
 def test_it_does_not_matter_how_many_epochs_a_call_has(tier: str) -> None:
     # Slices get many, what is on the device a tenth of a second's worth. Of five updates each: the powers of Adam's
     # betas are computed anew within a call, and before one.
