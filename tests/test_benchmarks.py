@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from small_workloads import CLASSES, MANY, SIGMOID
 
 from benchmarks import __main__ as suite
 from benchmarks import records, report
@@ -29,27 +30,13 @@ FOLDER = Path(__file__).resolve().parent.parent / "benchmarks"
 MODULES = ["growth", "measure", "problem", "records", "report", "worker", "workloads", "__main__"]
 BRIEF = Effort(pairs=2, seconds=0.001)
 
-SIGMOID = replace(WORKLOADS["seed2-10"], n_samples=40, epochs=3)
 TINY = {
     "sigmoid": SIGMOID,
     "one layer": replace(SIGMOID, sizes=(4, 3), batch_size=1),
-    "classes": Workload(
-        id="classes",
-        title="classes",
-        sizes=(784, 6, 10),
-        hidden="relu",
-        loss="cross_entropy",
-        optimizer="adam",
-        learning_rate=0.001,
-        data="images",
-        n_samples=70,
-        batch_size=32,
-        epochs=3,
-        shuffle=True,
-    ),
+    "classes": CLASSES,
     "full batch": replace(WORKLOADS["chains"], n_samples=50, epochs=5),
     "predict": replace(WORKLOADS["predict-1-wide"], sizes=(5, 4, 3), n_samples=4, epochs=3),
-    "many": replace(WORKLOADS["sweep-10"], n_samples=25, n_models=3, epochs=4),
+    "many": MANY,
     "many regressions": replace(WORKLOADS["sweep-regress"], n_samples=20, n_models=2, epochs=3),
 }
 OPPONENTS = {

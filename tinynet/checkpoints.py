@@ -68,15 +68,7 @@ def load_checkpoint(trainer: Trainer, path: Path_) -> None:
                 f"{str(path)!r} is a {header.get('kind')!r} file; resume_from expects a checkpoint. "
                 "Write one with callbacks=[tn.Checkpoint(path)], or use tinynet.load for a model."
             )
-        found = training.get("fingerprint")
-        if not isinstance(found, dict):
-            raise ModelFileError(f"{str(path)!r} is not a whole checkpoint: it does not tell of which training.")
-        for name, value in expected.items():
-            if found.get(name) != value:
-                raise ValueError(
-                    f"resume_from expects a checkpoint of the same training; its {name} is {found.get(name)!r}, "
-                    f"this fit has {value!r}. Call fit with the arguments of the interrupted run."
-                )
+        check_fingerprint(training, expected, path)
 
     header, arrays = read_archive(path, check)
     try:
@@ -159,6 +151,19 @@ def _fingerprint(trainer: Trainer) -> dict[str, Any]:
         "number of samples": len(trainer.data),
         "callbacks": [type(callback).__name__ for callback in with_state(trainer.callbacks)],
     }
+
+
+def check_fingerprint(training: dict[str, Any], expected: dict[str, Any], path: Path_) -> None:
+    """Raise ValueError if a checkpoint was written by another training, ModelFileError if it does not tell."""
+    found = training.get("fingerprint")
+    if not isinstance(found, dict):
+        raise ModelFileError(f"{str(path)!r} is not a whole checkpoint: it does not tell of which training.")
+    for name, value in expected.items():
+        if found.get(name) != value:
+            raise ValueError(
+                f"resume_from expects a checkpoint of the same training; its {name} is {found.get(name)!r}, "
+                f"this fit has {value!r}. Call fit with the arguments of the interrupted run."
+            )
 
 
 def with_state(callbacks: list[Callback]) -> list[Callback]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinynet.checkpoints import kept_states, states_from, with_state
+from tinynet.checkpoints import check_fingerprint, kept_states, states_from, with_state
 from tinynet.checks import whole
 from tinynet.ensemble_files import check_arrays, describe_ensemble, unpacked
 from tinynet.errors import ModelFileError
@@ -67,15 +67,7 @@ def load_checkpoint(trainer: EnsembleTrainer, path: Path_) -> None:
             raise ModelFileError(
                 f"{str(path)!r} is a {header.get('kind')!r} file; resume_from expects a checkpoint of an ensemble."
             )
-        found = training.get("fingerprint")
-        if not isinstance(found, dict):
-            raise ModelFileError(f"{str(path)!r} is not a whole checkpoint: it does not tell of which training.")
-        for name, value in expected.items():
-            if found.get(name) != value:
-                raise ValueError(
-                    f"resume_from expects a checkpoint of the same training; its {name} is {found.get(name)!r}, "
-                    f"this fit has {value!r}. Call fit with the arguments of the interrupted run."
-                )
+        check_fingerprint(training, expected, path)
         try:
             _check_training(trainer, training)
             check_arrays(header["arrays"], _wanted(trainer, training, header["arrays"]))

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from small_workloads import CLASSES, MANY, SIGMOID
 
 from benchmarks import __main__ as suite
 from benchmarks import records, report
@@ -20,26 +21,7 @@ from benchmarks.records import Results
 from benchmarks.workloads import WORKLOADS, Workload
 
 BRIEF = Effort(pairs=2, seconds=0.001)
-SIGMOID = replace(WORKLOADS["seed2-10"], n_samples=30, epochs=2)
-CLASSES = Workload(
-    id="classes",
-    title="classes",
-    sizes=(784, 6, 10),
-    hidden="relu",
-    loss="cross_entropy",
-    optimizer="adam",
-    learning_rate=0.001,
-    data="images",
-    n_samples=40,
-    batch_size=16,
-    epochs=2,
-    shuffle=True,
-)
-TINY = {
-    "sigmoid": SIGMOID,
-    "classes": CLASSES,
-    "many": replace(WORKLOADS["sweep-10"], n_samples=20, n_models=3, epochs=2),
-}
+TINY = {"sigmoid": SIGMOID, "classes": CLASSES, "many": MANY}
 ON_A_GPU = [name for name, peer in PEERS.items() if peer.takes_part("gpu") and name not in ("tinynet", "floor")]
 
 
@@ -64,9 +46,9 @@ def test_runs_on_the_gpu_end_where_runs_on_numpy_end(cp: ModuleType, name: str) 
 def test_the_floor_is_the_products_of_a_step(cp: ModuleType, precision: str) -> None:
     problem = problem_of(replace(CLASSES, precision=precision))
     floor = importlib.import_module("benchmarks.peers.gpu_floor").Products(problem, 1)
-    forward = 2 * 16 * (784 * 6 + 6 * 10)
+    forward = 2 * 32 * (784 * 6 + 6 * 10)
     # Two products of each layer, and a third, with respect to the input, of all layers but the first.
-    assert floor.about().startswith(f"{3 * forward - 2 * 16 * 784 * 6} ")
+    assert floor.about().startswith(f"{3 * forward - 2 * 32 * 784 * 6} ")
     floor.run(1)
     for a, b, out in floor.products:
         np.testing.assert_allclose(out.get(), a.get() @ b.get(), rtol=0.05, atol=0.5)

@@ -61,6 +61,10 @@ class State:
     dropout_seed: Any = 0
     models: Members | None = None
 
+    def chosen(self, members: Members | None) -> Members:
+        """Return which of the models that are here are meant: None stands for all."""
+        return np.arange(len(self.parameters)) if members is None else np.asarray(members, np.int64)
+
     def numbers(self, members: Any) -> Any:
         """Return the numbers in the ensemble of some of the models that are here, or of one of them."""
         return members if self.models is None else self.models[members]
@@ -70,6 +74,28 @@ def views(flat: Array, layout: tuple[tuple[int, Shape], ...]) -> tuple[Array, ..
     """Return the pieces of a flat vector, shaped, without a copy; of many models' vectors, those of all models."""
     models = flat.shape[:-1]
     return tuple(flat[..., offset : offset + math.prod(shape)].reshape(*models, *shape) for offset, shape in layout)
+
+
+def rows_of(members: Members) -> Any:
+    """Return what takes the rows of some models: a slice where they follow one another, which takes no copy."""
+    whole = slice(int(members[0]), int(members[-1]) + 1)
+    return whole if np.array_equal(members, np.arange(whole.start, whole.stop)) else members
+
+
+def own_steps(order: Array | None, learning_rates: FloatArray, place: Any) -> tuple[Array | None, FloatArray]:
+    """Return the orders and learning rates of some models, or of one, by place among ``members``; see ``Plan.run``.
+
+    What all models share stays as it is.
+    """
+    return (
+        order[:, place] if order is not None and order.ndim == 3 else order,
+        learning_rates[..., place] if learning_rates.ndim == 3 else learning_rates,
+    )
+
+
+def own_weight(weight: Array | None, models: Any) -> Array | None:
+    """Return the sample weights of some models, or of one; those that all models share stay as they are."""
+    return weight[models] if weight is not None and weight.ndim == 2 else weight
 
 
 class _OnBackend(Protocol):

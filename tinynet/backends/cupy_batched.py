@@ -12,7 +12,7 @@ from tinynet_kernels.cuda.data import gather_own
 from tinynet_kernels.cuda.models import MAX_MODELS
 from tinynet_kernels.cuda.optimizers import numbers_of_models, step_of_models
 
-from tinynet.backends.base import Array, FloatArray, Members, State, on_backend
+from tinynet.backends.base import Array, FloatArray, Members, State, on_backend, own_steps
 from tinynet.backends.chain import Bound, Chain, backward, forward
 from tinynet.backends.cupy_team import Team, counters, of_members
 from tinynet.backends.cupy_tiers import BATCHED, described
@@ -83,14 +83,14 @@ class BatchedPlan(MembersPlan):
         """Train; see ``Plan.run``."""
         if isinstance(x, np.ndarray):
             return super().run(state, x, y, order, learning_rates, sample_weight, members)
-        chosen, order = self._chosen(state, members), None if order is None else self.backend.asarray(order)
+        chosen, order = state.chosen(members), None if order is None else self.backend.asarray(order)
         losses = np.empty((len(learning_rates), len(chosen)))
         n_visits = len(x) if order is None else order.shape[-1]
         batch = min(self.program.batch_size or n_visits, n_visits)
         for part in self._parts(len(chosen), batch, training=True):
             team = Team.of(self.backend, self.program, state, chosen[part], sample_weight, trains=True)
-            own_order = order[:, part] if order is not None and order.ndim == 3 else order
-            rates = learning_rates[..., part] if learning_rates.ndim == 3 else learning_rates[..., np.newaxis]
+            own_order, rates = own_steps(order, learning_rates, part)
+            rates = rates if rates.ndim == 3 else rates[..., np.newaxis]
             losses[:, part] = self._train(team, x, y, own_order, rates, batch)
             team.put_back(state)
         n_updates = len(learning_rates) * -(-n_visits // batch)
@@ -104,7 +104,7 @@ class BatchedPlan(MembersPlan):
         if isinstance(x, np.ndarray):
             return super().predict(state, x, out, members)
         finite: Any = True
-        chosen = self._chosen(state, members)
+        chosen = state.chosen(members)
         for part in self._parts(len(chosen), min(len(x), PREDICT_ROWS), training=False):
             team = Team.of(self.backend, self.program, state, chosen[part])
             bound = self._chain.bind(team.state)
@@ -139,7 +139,7 @@ class BatchedPlan(MembersPlan):
         """Return the loss of each model over ``x``; see ``Plan.evaluate``."""
         if isinstance(x, np.ndarray):
             return super().evaluate(state, x, y, sample_weight, members)
-        chosen, cuts = self._chosen(state, members), _cut(len(x), PREDICT_ROWS)
+        chosen, cuts = state.chosen(members), _cut(len(x), PREDICT_ROWS)
         losses = np.empty(len(chosen))
         for part in self._parts(len(chosen), cuts[0].stop, training=False):
             team = Team.of(self.backend, self.program, state, chosen[part], sample_weight)

@@ -122,9 +122,7 @@ class _Fused(Plan):
 
     def _members(self, state: State, members: Members | None) -> Members:
         """Return which models of a state are meant."""
-        if members is not None:
-            return np.asarray(members, np.int64)
-        return np.arange(1 if self.program.n_models is None else len(state.parameters))
+        return np.arange(1) if self.program.n_models is None else state.chosen(members)
 
     def _real(self, array: Array) -> Array:
         return self.backend.asarray(array, self.program.dtype)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinynet.arrays import is_cupy
-from tinynet.backends.base import Array, FloatArray, Members, Plan, State, on_backend
+from tinynet.backends.base import Array, FloatArray, Members, Plan, State, on_backend, own_steps, own_weight, rows_of
 from tinynet.errors import DeviceMemoryError
 from tinynet.program import Program
 
@@ -77,14 +77,13 @@ class SlicedPlan(Plan):
         members: Members | None = None,
     ) -> NDArray[np.float64]:
         """Train; see ``Plan.run``."""
-        chosen = self._chosen(members)
+        chosen = state.chosen(members)
         losses = np.empty((len(learning_rates), len(chosen)))
 
         def train(own: State, part: slice) -> None:
             numbers = chosen[part]
-            own_order = order[:, part] if order is not None and order.ndim == 3 else order
-            rates = learning_rates[..., part] if learning_rates.ndim == 3 else learning_rates
-            losses[:, part] = self._plan.run(own, x, y, own_order, rates, _own(sample_weight, numbers))
+            steps, weight = own_steps(order, learning_rates, part), own_weight(sample_weight, rows_of(numbers))
+            losses[:, part] = self._plan.run(own, x, y, *steps, weight)
             _bring_down(own, state, numbers)
 
         self._each(state, chosen, train)
@@ -103,7 +102,7 @@ class SlicedPlan(Plan):
             finite.append(self._plan.predict(own, x, outputs))
             out[part] = self.backend.to_numpy(outputs)
 
-        self._each(state, self._chosen(members), predict)
+        self._each(state, state.chosen(members), predict)
         return finite[0]
 
     def predictor(self, state: State) -> Callable[[Any], Array | None]:
@@ -113,11 +112,11 @@ class SlicedPlan(Plan):
     @on_backend
     def gradient(self, state: State, x: Array, y: Array, sample_weight: Array | None = None) -> NDArray[np.float64]:
         """Return the loss of each model and fill ``state.gradients``; see ``Plan.gradient``."""
-        chosen = self._chosen(None)
+        chosen = state.chosen(None)
         values = np.empty(len(chosen))
 
         def differentiate(own: State, part: slice) -> None:
-            values[part] = self._plan.gradient(own, x, y, _own(sample_weight, chosen[part]))
+            values[part] = self._plan.gradient(own, x, y, own_weight(sample_weight, rows_of(chosen[part])))
             state.gradients[part] = own.gradients
 
         self._each(state, chosen, differentiate)
@@ -128,19 +127,16 @@ class SlicedPlan(Plan):
         self, state: State, x: Array, y: Array, sample_weight: Array | None = None, members: Members | None = None
     ) -> NDArray[np.float64]:
         """Return the loss of each model over ``x``; see ``Plan.evaluate``."""
-        chosen = self._chosen(members)
+        chosen = state.chosen(members)
         values = np.empty(len(chosen))
 
         def evaluate(own: State, part: slice) -> None:
-            values[part] = self._plan.evaluate(own, x, y, _own(sample_weight, chosen[part]))
+            values[part] = self._plan.evaluate(own, x, y, own_weight(sample_weight, rows_of(chosen[part])))
 
         self._each(state, chosen, evaluate)
         return values
 
     # -- slices ------------------------------------------------------------------------------------------------------
-
-    def _chosen(self, members: Members | None) -> Members:
-        return np.arange(self.program.n_models or 1) if members is None else members
 
     def _each(self, state: State, chosen: Members, work: Callable[[State, slice], None]) -> None:
         """Do some work with every slice of models; with smaller ones where those that were planned do not fit."""
@@ -176,7 +172,7 @@ class SlicedPlan(Plan):
 
     def _brought_up(self, state: State, numbers: Members) -> State:
         """Return the state of some models, on the device."""
-        asarray, rows = self.backend.asarray, _rows(numbers)
+        asarray, rows = self.backend.asarray, rows_of(numbers)
         return State(
             parameters=asarray(state.parameters[rows]),
             gradients=self.backend.empty((len(numbers), self.program.n_parameters), self.program.dtype),
@@ -191,19 +187,8 @@ class SlicedPlan(Plan):
 
 def _bring_down(own: State, state: State, numbers: Members) -> None:
     """Copy what was trained to where it came from."""
-    rows = _rows(numbers)
+    rows = rows_of(numbers)
     state.parameters[rows] = own.parameters
     for kept, moment in zip(state.moments, own.moments, strict=True):
         kept[rows] = moment
     state.step[numbers], state.draws[numbers] = own.step, own.draws
-
-
-def _rows(numbers: Members) -> Any:
-    """Return a slice where models follow one another: it takes no copy."""
-    whole = slice(int(numbers[0]), int(numbers[-1]) + 1)
-    return whole if np.array_equal(numbers, np.arange(whole.start, whole.stop)) else numbers
-
-
-def _own(weight: Array | None, numbers: Members) -> Array | None:
-    """Return the sample weights of some models, where each has its own."""
-    return weight[_rows(numbers)] if weight is not None and weight.ndim == 2 else weight

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinynet.backends.base import Array, Members, State
+from tinynet.backends.base import Array, Members, State, own_weight, rows_of
 from tinynet.program import Program, Setting
 
 if TYPE_CHECKING:
@@ -60,13 +60,10 @@ class Team:
         trains: bool = False,
     ) -> Team:
         """Bring models together; what the optimizer remembers only if it is needed."""
-        loss, optimizer, index = program.loss, program.optimizer, None
-        whole = slice(int(members[0]), int(members[-1]) + 1)
-        where: Any = whole
-        if not np.array_equal(members, np.arange(whole.start, whole.stop)):
+        loss, optimizer, index, numbers = program.loss, program.optimizer, None, state.numbers(members)
+        where = rows_of(members)
+        if not isinstance(where, slice):
             where = index = backend.asarray(members)
-
-        numbers = state.numbers(members)
 
         def placed(setting: Setting | None, dtype: str) -> Any:
             return backend.asarray(of_members(setting, numbers), dtype) if isinstance(setting, tuple) else setting
@@ -76,14 +73,14 @@ class Team:
             state=State(
                 parameters=state.parameters[where],
                 # Only overwritten: those of the models themselves are not needed.
-                gradients=state.gradients[whole] if index is None else state.gradients[: len(members)],
+                gradients=state.gradients[where] if index is None else state.gradients[: len(members)],
                 moments=state.moments[:, where] if trains and len(state.moments) else state.moments[:0],
                 buffers=state.buffers[where] if state.buffers.size else state.buffers[: len(members)],
                 step=state.step[members],
                 draws=state.draws[members],
                 dropout_seed=counters(backend, np.asarray(state.dropout_seed)[members]),
             ),
-            weight=weight[where] if weight is not None and weight.ndim == 2 else weight,
+            weight=own_weight(weight, where),
             settings=[] if optimizer is None else [of_members(value, numbers) for _, value in optimizer.settings],
             parameter=None if loss is None else placed(loss.parameter, "float64"),
             clip_norm=None if optimizer is None else placed(optimizer.clip_norm, "float64"),

@@ -54,7 +54,7 @@ class LanesPlan(MembersPlan):
         n_epochs, n_visits = len(learning_rates), len(x) if order is None else order.shape[-1]
         batch_size = self.program.batch_size or n_visits
         made = self._training(order, learning_rates, sample_weight, batch_size)
-        chosen = self._chosen(state, members)
+        chosen = state.chosen(members)
         losses = np.empty((n_epochs, len(chosen)))
         rates = made.padded(learning_rates) if learning_rates.ndim == 3 else learning_rates
         counters = [made.padded(values[chosen]) for values in (state.draws, state.dropout_seed)]
@@ -69,7 +69,7 @@ class LanesPlan(MembersPlan):
     def predict(self, state: State, x: Array, out: Array, members: Members | None = None) -> bool:
         """Write the output of each model and tell whether ``x`` is finite; see ``Plan.predict``."""
         made = self._prediction()
-        self._on_threads(made, self._chosen(state, members), (state.parameters, state.buffers, x, out), ())
+        self._on_threads(made, state.chosen(members), (state.parameters, state.buffers, x, out), ())
         return bool(np.isfinite(x).all())
 
     def evaluate(
@@ -77,7 +77,7 @@ class LanesPlan(MembersPlan):
     ) -> NDArray[np.float64]:
         """Return the loss of each model over ``x``; see ``Plan.evaluate``."""
         made = self._evaluation(sample_weight)
-        chosen = self._chosen(state, members)
+        chosen = state.chosen(members)
         losses = np.empty(len(chosen))
         self._on_threads(made, chosen, (state.parameters, state.buffers, x, y, sample_weight, losses[None]), ())
         return losses

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinynet import config
-from tinynet.backends.base import Array, Backend, FloatArray, Granularity, Members, Plan, State
+from tinynet.backends.base import Array, Backend, FloatArray, Granularity, Members, Plan, State, own_steps, own_weight
 from tinynet.program import Program
 
 KEPT_PLANS = 64
@@ -48,20 +48,19 @@ class MembersPlan(Plan):
         members: Members | None = None,
     ) -> NDArray[np.float64]:
         """Train; see ``Plan.run``."""
-        chosen, to_numpy = self._chosen(state, members), self.backend.to_numpy
+        chosen, to_numpy = state.chosen(members), self.backend.to_numpy
         losses = np.empty((len(learning_rates), len(chosen)))
 
         def train(worker: int, position: int) -> None:
             i = int(chosen[position])
-            own_order = order[:, position] if order is not None and order.ndim == 3 else order
-            own_rates = learning_rates[..., position] if learning_rates.ndim == 3 else learning_rates
+            own_order, own_rates = own_steps(order, learning_rates, position)
             if own_order is not None:
                 # Rows that lie in host memory are gathered there.
                 here = isinstance(x, np.ndarray)
                 own_order = np.ascontiguousarray(to_numpy(own_order)) if here else self.backend.asarray(own_order)
             one = self._state(state, i)
             plan = self._plan(worker, int(state.numbers(i)))
-            weight, rates = _own(sample_weight, i), np.ascontiguousarray(own_rates)
+            weight, rates = own_weight(sample_weight, i), np.ascontiguousarray(own_rates)
             losses[:, position] = plan.run(one, x, y, own_order, rates, weight)[:, 0]
             state.moments[:, i] = one.moments
             state.step[i], state.draws[i] = one.step, one.draws
@@ -71,7 +70,7 @@ class MembersPlan(Plan):
 
     def predict(self, state: State, x: Array, out: Array, members: Members | None = None) -> bool:
         """Write the output of each model and tell whether ``x`` is finite; see ``Plan.predict``."""
-        chosen = self._chosen(state, members)
+        chosen = state.chosen(members)
         finite = np.empty(len(chosen), bool)
 
         def predict(worker: int, position: int) -> None:
@@ -98,19 +97,16 @@ class MembersPlan(Plan):
 
     # -- parts -------------------------------------------------------------------------------------------------------
 
-    def _chosen(self, state: State, members: Members | None) -> Members:
-        return np.arange(len(state.parameters)) if members is None else members
-
     def _values(
         self, name: str, state: State, x: Array, y: Array, weight: Array | None, members: Members | None
     ) -> NDArray[np.float64]:
-        chosen = self._chosen(state, members)
+        chosen = state.chosen(members)
         values = np.empty(len(chosen))
 
         def compute(worker: int, position: int) -> None:
             i = int(chosen[position])
             plan = self._plan(worker, int(state.numbers(i)))
-            values[position] = getattr(plan, name)(self._state(state, i), x, y, _own(weight, i))
+            values[position] = getattr(plan, name)(self._state(state, i), x, y, own_weight(weight, i))
 
         self._each(len(chosen), compute)
         return values
@@ -160,11 +156,6 @@ class MembersPlan(Plan):
         with self.backend.using_threads(1), ThreadPoolExecutor(n_threads) as pool:
             for future in [pool.submit(follow, worker) for worker in range(n_threads)]:
                 future.result()
-
-
-def _own(weight: Array | None, i: int) -> Array | None:
-    """Return the weights that a model has, whether they are its own or shared."""
-    return weight[i] if weight is not None and weight.ndim == 2 else weight
 
 
 class _Shares:

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tinynet_kernels.cpu.compiling import Kernel, on_disk
 
-from tinynet.backends.base import Array, FloatArray, Members, Plan, State
+from tinynet.backends.base import Array, FloatArray, Members, Plan, State, own_steps
 from tinynet.backends.fused import FusedForward
 from tinynet.backends.lanes import LanesPlan
 from tinynet.backends.loop import LoopPlan
@@ -222,19 +222,19 @@ class WarmingLanes(_Warming):
     ) -> NDArray[np.float64]:
         """Train; see ``Plan.run``."""
         places = None if order is None else order[:0]
-        chosen = self._members(state, members)
+        chosen = state.chosen(members)
         few = (x[:REHEARSAL_ROWS], y[:REHEARSAL_ROWS], places, learning_rates[:0], _few(sample_weight), chosen)
         losses = np.empty((len(learning_rates), len(chosen)))
         for plan, part in self._turns("run", few, len(chosen)):
-            own_order = np.ascontiguousarray(order[:, part]) if order is not None and order.ndim == 3 else order
-            own_rates = learning_rates[..., part] if learning_rates.ndim == 3 else learning_rates
+            own_order, own_rates = own_steps(order, learning_rates, part)
+            own_order = None if own_order is None else np.ascontiguousarray(own_order)
             own_rates = np.ascontiguousarray(own_rates)
             losses[:, part] = plan.run(state, x, y, own_order, own_rates, sample_weight, chosen[part])
         return losses
 
     def predict(self, state: State, x: Array, out: Array, members: Members | None = None) -> bool:
         """Write the output of each model and tell whether ``x`` is finite; see ``Plan.predict``."""
-        chosen, finite = self._members(state, members), True
+        chosen, finite = state.chosen(members), True
         few = (x[:REHEARSAL_ROWS], out[:, :REHEARSAL_ROWS], chosen)
         for plan, part in self._turns("predict", few, len(chosen)):
             finite = plan.predict(state, x, out[part], chosen[part]) and finite
@@ -248,15 +248,12 @@ class WarmingLanes(_Warming):
         self, state: State, x: Array, y: Array, sample_weight: Array | None = None, members: Members | None = None
     ) -> NDArray[np.float64]:
         """Return the loss of each model over ``x``; see ``Plan.evaluate``."""
-        chosen = self._members(state, members)
+        chosen = state.chosen(members)
         few = (x[:REHEARSAL_ROWS], y[:REHEARSAL_ROWS], _few(sample_weight), chosen)
         losses = np.empty(len(chosen))
         for plan, part in self._turns("evaluate", few, len(chosen)):
             losses[part] = plan.evaluate(state, x, y, sample_weight, chosen[part])
         return losses
-
-    def _members(self, state: State, members: Members | None) -> Members:
-        return np.arange(len(state.parameters)) if members is None else members
 
     def _turns(self, method: str, few: tuple[Any, ...], n: int) -> Iterator[tuple[Plan, slice]]:
         """Give one model after the other until the compiled function is there, then all that are left."""

@@ -30,6 +30,9 @@ class Form(Writer):
         Samples that are taken through the network at the same time: a tile.
     """
 
+    variables = False
+    """Whether parameters and gradients are variables, and not in scratch."""
+
     def __init__(self, layers: tuple[Layer, ...], n_lanes: int, rows: int = 1) -> None:
         super().__init__()
         self.layers, self.lanes, self.rows = layers, n_lanes, rows

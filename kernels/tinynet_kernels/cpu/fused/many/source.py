@@ -18,9 +18,6 @@ from tinynet_kernels.network import Layer, Loss, Network, Setting
 MAX_UNROLLED = 100
 """Most parameters of a network whose source is unrolled. Beyond it compiling takes long, and gains little."""
 
-MAX_VARIABLES = 50
-"""Most parameters that are variables. Beyond it they fill the registers several times over."""
-
 MAX_ROWS = 4
 """Most samples that a looped network takes at the same time: with each weight that is loaded it computes so often."""
 
@@ -109,10 +106,9 @@ def form_of(layers: tuple[Layer, ...], n_lanes: int, batch_size: int, *, plain: 
 
     ``plain`` tells that it is trained by plain gradient descent.
     """
-    unrolled = Unrolled(layers, n_lanes)
+    unrolled = Unrolled(layers, n_lanes, plain=plain)
     if unrolled.n_parameters <= MAX_UNROLLED:
-        variables = plain and unrolled.n_parameters <= MAX_VARIABLES
-        return Unrolled(layers, n_lanes, variables=variables)
+        return unrolled
     full = [rows for rows in range(1, MAX_ROWS + 1) if -batch_size % rows <= 0.15 * batch_size]
     return Looped(layers, n_lanes, max(full))
 
@@ -178,12 +174,11 @@ def _arrays(form: Form, signature: str, network: Network | None) -> dict[str, in
 
 def _train(form: Form, network: Network, data: Data, batch_size: int) -> None:
     """Write the epochs of a block."""
-    variables = _has_variables(form)
     vectors = {"p": "parameters"} | {f"m{r}": f"moments[{r}]" for r in range(updates.n_moments(network))}
     for name, source in vectors.items():
         if name != "p":
             form(f"blocks.enter({source}, members, first, last, {form.lanes}, {name})")
-    if variables:
+    if form.variables:
         form(*(f"p_{k} = {form.load('p', k)}" for k in range(form.n_parameters)))
     form(f"count = lanes.load(numbers, counts, first, 1, {form.lanes}, {form.lanes})")
     form(f"seed, drawn = seeds[first : first + {form.lanes}], draws[first : first + {form.lanes}]")
@@ -199,15 +194,10 @@ def _train(form: Form, network: Network, data: Data, batch_size: int) -> None:
     form.depth -= 1
     _put_losses(form, f"total * {scale}" + " / n_visits" * network.loss.mean, "e")
     form.depth -= 1
-    for k in range(form.n_parameters if variables else 0):
+    for k in range(form.n_parameters if form.variables else 0):
         form.store("p", k, f"p_{k}")
     for name, target in vectors.items():
         form(f"blocks.leave({name}, members, first, last, {form.lanes}, {target})")
-
-
-def _has_variables(form: Form) -> bool:
-    """Whether parameters and gradients are variables."""
-    return isinstance(form, Unrolled) and form.variables
 
 
 def _begin_update(form: Form, network: Network, data: Data, scale: str) -> None:
@@ -238,7 +228,7 @@ def _update(form: Form, network: Network, passes: Passes, batch_size: int) -> No
     if batch_size == 1 and updates.is_plain(network):
         passes.each_tile(lambda: tile("descend"), single=True)
         return
-    size = form.n_parameters if _has_variables(form) else "parameters.shape[1]"
+    size = form.n_parameters if form.variables else "parameters.shape[1]"
     if batch_size == 1:
         passes.each_tile(lambda: tile("set"), single=True)
     else:

@@ -5,6 +5,9 @@ from collections.abc import Callable
 from tinynet_kernels.cpu.fused.many.forms import Form, Index, keeps_z
 from tinynet_kernels.network import Layer
 
+MAX_VARIABLES = 50
+"""Most parameters that are variables. Beyond it they fill the registers several times over."""
+
 VECTORS = frozenset({"p", "grads", "m0", "m1", "m2"})
 """What there is a number of for each parameter: the parameters, their gradients, and what the optimizer remembers."""
 
@@ -16,27 +19,30 @@ class Unrolled(Form):
     ----------
     layers : tuple of Layer
     n_lanes : int
-    variables : bool
-        Whether parameters and gradients are variables, too, and not in scratch. That makes plain gradient descent of
-        the smallest networks quicker (4-5-3, batch 1: 6.5 against 11.6 ns an update of a net), and no other: each has
-        to be read and written once an update in any case. Numba's time for them grows with the square of their number.
+    plain : bool
+        Whether it is trained by plain gradient descent. That makes parameters and gradients variables, too, if there
+        are ``MAX_VARIABLES`` at most: it is quicker (4-5-3, batch 1: 6.5 against 11.6 ns an update of a net), which it
+        is for no other optimizer, since each number has to be read and written once an update in any case. Numba's
+        time for variables grows with the square of their number.
     """
 
-    def __init__(self, layers: tuple[Layer, ...], n_lanes: int, *, variables: bool = False) -> None:
+    def __init__(self, layers: tuple[Layer, ...], n_lanes: int, *, plain: bool = False) -> None:
         super().__init__(layers, n_lanes)
-        self.variables = variables
-        self.in_scratch = frozenset() if variables else VECTORS
+        self.variables = plain and self.n_parameters <= MAX_VARIABLES
 
     def get(self, name: str, index: Index) -> str:
         """Return the variable, or what loads the number."""
-        return self.load(name, index) if name in self.in_scratch else f"{name}_{index}"
+        return self.load(name, index) if self._in_scratch(name) else f"{name}_{index}"
 
     def put(self, name: str, index: Index, value: str) -> None:
         """Assign the variable, or store the number."""
-        if name in self.in_scratch:
+        if self._in_scratch(name):
             self.store(name, index, value)
         else:
             self(f"{name}_{index} = {value}")
+
+    def _in_scratch(self, name: str) -> bool:
+        return name in VECTORS and not self.variables
 
     def each(self, size: Index, body: Callable[[Index], None]) -> None:
         """Write ``body`` as often as it says; a loop, if that is not a number."""
