@@ -18,8 +18,8 @@ from benchmarks.worker import PeerFailed
 from benchmarks.workloads import WORKLOADS, Workload
 from tinynet.backends import get_backend
 from tinynet.backends.base import Backend
-from tinynet.checks import number, whole
-from tinynet.errors import BackendUnavailableError
+from tinynet.base.checks import number, whole
+from tinynet.base.errors import BackendUnavailableError
 
 FULL, QUICK = Effort(pairs=5, seconds=1.0), Effort(pairs=5, seconds=0.05)
 GROWTH = Effort(pairs=5, seconds=0.1)

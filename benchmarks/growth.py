@@ -92,7 +92,7 @@ def contenders(device: str = "cpu") -> list[str]:
     """Return who takes part: tinynet's backends that run here, the tiers of a GPU, the peers that are installed."""
     backends = [name for name, problem in tn.available().items() if problem is None]
     if device == "gpu":
-        from tinynet.backends.cupy_tiers import NAMES  # It imports CuPy.
+        from tinynet.backends.cupy.tiers import NAMES  # It imports CuPy.
 
         backends += [f"{TIER}{name}" for name in NAMES]
     return backends + [name for name in PEER_CONTENDERS if PEERS[name].missing(device) is None]

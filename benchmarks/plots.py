@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from benchmarks.growth import SWEEPS
 from benchmarks.peers import PEERS
 from benchmarks.records import Results, Spread
-from tinynet.errors import requires
-from tinynet.files import atomic_open
+from tinynet.base.errors import requires
+from tinynet.exchange.archive import atomic_open
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

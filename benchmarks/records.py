@@ -13,9 +13,9 @@ from typing import Any
 
 from benchmarks.workloads import Workload
 from tinynet.backends.base import Backend
-from tinynet.config import usable_cores
-from tinynet.files import atomic_open
-from tinynet.info import installed, processor
+from tinynet.base.config import usable_cores
+from tinynet.cli.info import installed, processor
+from tinynet.exchange.archive import atomic_open
 
 FORMAT = 1
 PACKAGES = ("numpy", "scipy", "numba", "scikit-learn", "torch", "jax", "onnxruntime", "cupy-cuda12x", "cupy-cuda13x")

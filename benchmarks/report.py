@@ -11,7 +11,7 @@ from benchmarks import records
 from benchmarks.growth import advice
 from benchmarks.peers import PEERS
 from benchmarks.records import Record, Results, Spread
-from tinynet.errors import DependencyError
+from tinynet.base.errors import DependencyError
 
 UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"), (1e-9, "ns"))
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import tinynet as tn
-from tinynet.cli import main
+from tinynet.cli.main import main
 
 
 @pytest.fixture

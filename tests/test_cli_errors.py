@@ -14,9 +14,8 @@ import numpy as np
 import pytest
 
 import tinynet as tn
-from tinynet import info
-from tinynet.cli import main
-from tinynet.commands import problem
+from tinynet.cli import info, problem
+from tinynet.cli.main import main
 
 ROOT = Path(__file__).resolve().parent.parent
 PRICES = "size,price\n" + "".join(f"{i},{i * 1.5}\n" for i in range(30))

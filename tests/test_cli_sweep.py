@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import tinynet as tn
-from tinynet.cli import main
+from tinynet.cli.main import main
 
 QUICK = ["--epochs", "3", "--seeds", "2", "--out", "d"]
 
@@ -132,7 +132,7 @@ def test_ctrl_c_says_where_the_rest_is(monkeypatch: pytest.MonkeyPatch, capsys: 
     def interrupt(*args: Any) -> Any:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("tinynet.sweep_training.train", interrupt)
+    monkeypatch.setattr("tinynet.sweeps.training.train", interrupt)
     assert main(["sweep", *QUICK]) == 130
     assert "what is finished is in d; the same command goes on from there" in capsys.readouterr().out
 

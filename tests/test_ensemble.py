@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 import tinynet as tn
-from tinynet import ensemble_predictions, ensemble_trainer
+from tinynet.ensembles import predictions as ensemble_predictions
+from tinynet.ensembles import trainer as ensemble_trainer
 
 N, E = 19, 9
 RNG = np.random.default_rng(3)

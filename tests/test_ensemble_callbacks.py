@@ -14,7 +14,7 @@ import pytest
 from test_loggers import Trial, events, scalars
 
 import tinynet as tn
-from tinynet import live
+from tinynet.training import live
 
 RNG = np.random.default_rng(4)
 X = RNG.normal(size=(30, 2))

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tinynet as tn
-from tinynet.files import atomic_open
+from tinynet.exchange.archive import atomic_open
 from tinynet.layers import LAYERS
 
 X = np.random.default_rng(0).normal(size=(7, 3))

@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tinynet as tn
-from tinynet import config
 from tinynet.backends import get_backend
+from tinynet.base import config
 from tinynet.layers import ACTIVATIONS
 
 RNG = np.random.default_rng(9)

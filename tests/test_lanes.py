@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tinynet as tn
-from tinynet import config
 from tinynet.backends import get_backend
 from tinynet.backends.base import Backend, Plan, State
-from tinynet.backends.lanes import shares_of
+from tinynet.backends.numba.lanes import shares_of
+from tinynet.base import config
 from tinynet.layers import ACTIVATIONS
 from tinynet.program import Program
 

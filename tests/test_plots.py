@@ -13,7 +13,7 @@ import pytest
 from nbclient import NotebookClient
 
 import tinynet as tn
-from tinynet import live
+from tinynet.training import live
 
 RNG = np.random.default_rng(4)
 X = RNG.normal(size=(30, 2))

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tinynet.cli import main
+from tinynet.cli.main import main
 
 ROOT = Path(__file__).resolve().parent.parent
 FASHION_MNIST = Path(os.environ.get("TINYNET_FASHION_MNIST", "/usr/share/datasets/fashion-mnist"))

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import tinynet as tn
-from tinynet.files import read_archive
+from tinynet.exchange.archive import read_archive
 
 RUN = """
 import os, sys

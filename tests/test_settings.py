@@ -10,9 +10,9 @@ import pytest
 from sklearn import metrics as sk
 
 import tinynet as tn
-from tinynet.initializers import INITIALIZERS, get_initializer
+from tinynet.layers.initializers import INITIALIZERS, get_initializer
 from tinynet.losses import LOSSES
-from tinynet.metrics import METRICS
+from tinynet.training.metrics import METRICS
 
 RNG = np.random.default_rng(8)
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import tinynet as tn
-from tinynet import sweep_training
-from tinynet.errors import DependencyError
-from tinynet.sweep_runs import grouped, joined
+from tinynet.base.errors import DependencyError
+from tinynet.sweeps import training as sweep_training
+from tinynet.sweeps.runs import grouped, joined
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(40, 3))
@@ -442,7 +442,7 @@ def test_on_a_terminal_progress_is_a_bar(monkeypatch: pytest.MonkeyPatch) -> Non
             return lambda *args, **kwargs: calls.append((name, kwargs))
 
     monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
-    monkeypatch.setattr("tinynet.sweeps.rich_bar", Bar)
+    monkeypatch.setattr("tinynet.sweeps.sweep.rich_bar", Bar)
     quick({"width": [4, 6]}, seeds=3, verbose=1)
     assert [name for name, _ in calls] == ["start", "add_task", "update", "update", "stop"]
     assert [kwargs.get("completed") for _, kwargs in calls[1:4]] == [0, 3, 6]

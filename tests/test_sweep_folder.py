@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 import tinynet as tn
-from tinynet import sweep_training
-from tinynet.errors import ModelFileError
+from tinynet.base.errors import ModelFileError
+from tinynet.sweeps import training as sweep_training
 
 ROOT = Path(__file__).resolve().parent.parent
 X = np.random.default_rng(0).normal(size=(30, 2))

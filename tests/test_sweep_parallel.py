@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 import tinynet as tn
-from tinynet import config, sweep_training
-from tinynet.errors import DependencyError
+from tinynet.base import config
+from tinynet.base.errors import DependencyError
+from tinynet.sweeps import training as sweep_training
 
 ROOT = Path(__file__).resolve().parent.parent
 X = np.random.default_rng(0).normal(size=(30, 2))

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tinynet as tn
-from tinynet.commands.ranges import values
-from tinynet.sweep_space import settings_of
+from tinynet.cli.ranges import values
+from tinynet.sweeps.space import settings_of
 
 N = 2000
 

@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 
 import tinynet as tn
-from tinynet import config
+from tinynet.base import config
 
 CODE = """
 import numpy as np
 import tinynet as tn
-from tinynet.backends.warming import WarmingPlan
+from tinynet.backends.numba.warming import WarmingPlan
 
 x = np.random.default_rng(0).normal(size=(50, 3))
 net = tn.Sequential(tn.Linear(3, 4), tn.Tanh(), tn.Linear(4, 1), dtype="float64", seed=0, backend="numba")
@@ -68,7 +68,7 @@ def test_training_starts_at_once_and_the_compiled_plan_takes_over(tmp_path: Path
 MANY = """
 import numpy as np
 import tinynet as tn
-from tinynet.backends.warming import WarmingLanes
+from tinynet.backends.numba.warming import WarmingLanes
 
 x = np.random.default_rng(0).normal(size=(12, 1))
 models = tn.Ensemble(tn.Sequential(tn.Linear(1, 1), dtype="float64", seed=0, backend="numba"), 9)
@@ -121,7 +121,7 @@ class Scripted:
 
 @pytest.fixture
 def scripted(monkeypatch: pytest.MonkeyPatch) -> list[Scripted]:
-    from tinynet.backends import warming
+    from tinynet.backends.numba import warming
 
     monkeypatch.setenv("TINYNET_COMPILE", "background")
     monkeypatch.setattr(warming, "on_disk", lambda _: False)
@@ -134,7 +134,7 @@ def scripted(monkeypatch: pytest.MonkeyPatch) -> list[Scripted]:
 def test_the_lanes_take_over_between_two_models(scripted: list[Scripted]) -> None:
     """Thousands of models kernel by kernel would take longer than compiling does."""
     from tinynet.backends.base import Plan
-    from tinynet.backends.warming import WarmingLanes
+    from tinynet.backends.numba.warming import WarmingLanes
 
     rng = np.random.default_rng(0)
     x, e = rng.normal(size=(12, 2)), 9
@@ -190,7 +190,7 @@ def test_one_process_compiles_for_all_models_and_threads(scripted: list[Scripted
 
 @pytest.mark.skipif(shutil.which("false") is None, reason="needs a program that fails")
 def test_a_failure_in_the_background_is_a_warning_and_this_process_compiles(monkeypatch: pytest.MonkeyPatch) -> None:
-    from tinynet.backends import warming
+    from tinynet.backends.numba import warming
 
     monkeypatch.setenv("TINYNET_COMPILE", "background")
     monkeypatch.setattr(warming.sys, "executable", shutil.which("false"))

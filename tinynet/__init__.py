@@ -11,19 +11,9 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from tinynet.arrays import numpy_namespace
 from tinynet.backends import available, get_backend, use_backend
-from tinynet.callbacks import (
-    Callback,
-    Checkpoint,
-    CSVLogger,
-    EarlyStopping,
-    LambdaCallback,
-    ProgressBar,
-    ReduceLROnPlateau,
-)
-from tinynet.ensemble import Ensemble
-from tinynet.errors import (
+from tinynet.base.arrays import numpy_namespace
+from tinynet.base.errors import (
     BackendUnavailableError,
     DependencyError,
     DeviceMemoryError,
@@ -31,20 +21,8 @@ from tinynet.errors import (
     ModelFileError,
     TinynetError,
 )
-from tinynet.gradcheck import GradientCheck, gradient_check
-from tinynet.history import EnsembleHistory, History
-from tinynet.initializers import (
-    Constant,
-    Glorot,
-    He,
-    Initializer,
-    LeCun,
-    Normal,
-    Ones,
-    Uniform,
-    Zeros,
-)
-from tinynet.layer import Layer
+from tinynet.ensembles.ensemble import Ensemble
+from tinynet.exchange.modelfile import load_model as load
 from tinynet.layers import (
     ELU,
     GELU,
@@ -61,6 +39,18 @@ from tinynet.layers import (
     Softplus,
     Tanh,
 )
+from tinynet.layers.initializers import (
+    Constant,
+    Glorot,
+    He,
+    Initializer,
+    LeCun,
+    Normal,
+    Ones,
+    Uniform,
+    Zeros,
+)
+from tinynet.layers.layer import Layer
 from tinynet.losses import (
     BinaryCrossEntropy,
     CrossEntropy,
@@ -70,38 +60,48 @@ from tinynet.losses import (
     MeanSquaredError,
     PoissonLoss,
 )
-from tinynet.model import Sequential
-from tinynet.modelfile import load_model as load
+from tinynet.models.sequential import Sequential
 from tinynet.optimizers import SGD, Adam, AdamW, Optimizer, RMSprop
 from tinynet.schedules import CosineDecay, ExponentialDecay, Schedule, StepDecay, Warmup
+from tinynet.training.callbacks import (
+    Callback,
+    Checkpoint,
+    CSVLogger,
+    EarlyStopping,
+    LambdaCallback,
+    ProgressBar,
+    ReduceLROnPlateau,
+)
+from tinynet.training.gradcheck import GradientCheck, gradient_check
+from tinynet.training.history import EnsembleHistory, History
 
 if TYPE_CHECKING:
-    from tinynet.distributions import Choice, IntUniform, LogUniform
     from tinynet.exchange.sklearn import from_sklearn
     from tinynet.exchange.torch import from_torch
-    from tinynet.live import LivePlot
-    from tinynet.loggers import JSONLogger, LambdaSink, TensorBoardLogger
-    from tinynet.plots import plot_weights
-    from tinynet.pruning import OptunaPruning
-    from tinynet.sweep_result import SweepResult
-    from tinynet.sweeps import sweep
+    from tinynet.plotting.plots import plot_weights
+    from tinynet.sweeps.distributions import Choice, IntUniform, LogUniform
+    from tinynet.sweeps.result import SweepResult
+    from tinynet.sweeps.sweep import sweep
+    from tinynet.training.live import LivePlot
+    from tinynet.training.loggers import JSONLogger, LambdaSink, TensorBoardLogger
+    from tinynet.training.pruning import OptunaPruning
 
 __version__ = "0.1.0"
 
 _ON_FIRST_USE = {
-    "Choice": "tinynet.distributions",
-    "IntUniform": "tinynet.distributions",
-    "JSONLogger": "tinynet.loggers",
-    "LambdaSink": "tinynet.loggers",
-    "LivePlot": "tinynet.live",
-    "LogUniform": "tinynet.distributions",
-    "OptunaPruning": "tinynet.pruning",
-    "SweepResult": "tinynet.sweep_result",
-    "TensorBoardLogger": "tinynet.loggers",
+    "Choice": "tinynet.sweeps.distributions",
+    "IntUniform": "tinynet.sweeps.distributions",
+    "JSONLogger": "tinynet.training.loggers",
+    "LambdaSink": "tinynet.training.loggers",
+    "LivePlot": "tinynet.training.live",
+    "LogUniform": "tinynet.sweeps.distributions",
+    "OptunaPruning": "tinynet.training.pruning",
+    "SweepResult": "tinynet.sweeps.result",
+    "TensorBoardLogger": "tinynet.training.loggers",
     "from_sklearn": "tinynet.exchange.sklearn",
     "from_torch": "tinynet.exchange.torch",
-    "plot_weights": "tinynet.plots",
-    "sweep": "tinynet.sweeps",
+    "plot_weights": "tinynet.plotting.plots",
+    "sweep": "tinynet.sweeps.sweep",
 }
 """Names whose modules are imported when they are first used: few programs need them, all pay for an import."""
 

@@ -1,61 +1,19 @@
-"""The errors that tinynet raises of its own. A message tells what was expected, what was got, and what helps."""
+"""The errors of tinynet, where users import them from."""
 
-from __future__ import annotations
+from tinynet.base.errors import (
+    BackendUnavailableError,
+    DependencyError,
+    DeviceMemoryError,
+    DivergenceError,
+    ModelFileError,
+    TinynetError,
+)
 
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from tinynet.history import History
-
-
-class TinynetError(Exception):
-    """Base class of the errors that are particular to tinynet."""
-
-
-class BackendUnavailableError(TinynetError, RuntimeError):
-    """A backend that was asked for by name cannot run on this machine."""
-
-
-class DeviceMemoryError(TinynetError, MemoryError):
-    """A GPU has no room for what was to be allocated; the message has the sizes, and what helps.
-
-    The model is intact: it holds the weights that it had before the call, or, in ``fit``, those of its last complete
-    epoch; the optimizer starts afresh.
-    """
-
-
-class DependencyError(TinynetError, ImportError):
-    """An optional package is needed for this feature; the message has the command that installs it."""
-
-
-class ModelFileError(TinynetError, ValueError):
-    """A file is not a model or checkpoint that this version can read."""
-
-
-class DivergenceError(TinynetError, ArithmeticError):
-    """Training produced a loss or parameters that are not finite.
-
-    The model holds the best weights that were seen before (those of the lowest loss).
-
-    Attributes
-    ----------
-    epoch : int
-        The epoch (counted from 0) in which it happened.
-    history : History or None
-        What was recorded up to then.
-    best_weights : list of arrays
-        The weights that the model holds now, as ``get_weights`` returns them.
-    """
-
-    def __init__(self, message: str, epoch: int, history: History | None, best_weights: list[NDArray[Any]]) -> None:
-        super().__init__(message)
-        self.epoch = epoch
-        self.history = history
-        self.best_weights = best_weights
-
-
-def requires(package: str, feature: str, command: str) -> DependencyError:
-    """Word the error for an optional package that is not installed."""
-    return DependencyError(f"{feature} needs the package {package}, which is not installed. Get it by: {command}")
+__all__ = [
+    "BackendUnavailableError",
+    "DependencyError",
+    "DeviceMemoryError",
+    "DivergenceError",
+    "ModelFileError",
+    "TinynetError",
+]

@@ -12,10 +12,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tinynet.arrays import as_real_array_anywhere, as_samples, check_finite, convert, numpy_namespace, read
 from tinynet.backends import home_of
 from tinynet.backends.base import Array
-from tinynet.checks import member, setting
+from tinynet.base.arrays import as_real_array_anywhere, as_samples, check_finite, convert, numpy_namespace, read
+from tinynet.base.checks import member, setting
 from tinynet.program import ActivationOp, LossSpec, Op, Setting
 
 Reduction = Literal["mean", "sum"]

@@ -28,9 +28,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tinynet.arrays import as_real_array, check_finite
 from tinynet.backends import get_backend
-from tinynet.checks import number, whole
+from tinynet.base.arrays import as_real_array, check_finite
+from tinynet.base.checks import number, whole
 
 __all__ = ["AbsoluteError", "BinaryCrossEntropy", "Linear", "MeanSquareError", "ReLU", "Sigmoid", "SimpleModel", "TanH"]
 

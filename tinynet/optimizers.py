@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinynet.checks import member, setting
+from tinynet.base.checks import member, setting
 from tinynet.program import OptimizerSpec, Setting
 from tinynet.schedules import Schedule
 
 if TYPE_CHECKING:
-    from tinynet.model import Sequential
+    from tinynet.models.sequential import Sequential
 
 
 Numbers = float | Sequence[float] | NDArray[np.floating[Any]]

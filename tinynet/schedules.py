@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinynet.checks import setting
+from tinynet.base.checks import setting
 from tinynet.program import Setting
 
 Float64 = NDArray[np.float64]

@@ -11,7 +11,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from tinynet import initializers, layers, losses, optimizers, schedules
+from tinynet import layers, losses, optimizers, schedules
+from tinynet.layers import initializers
 
 TABLE = Path(__file__).resolve().parent.parent / "formulas.toml"
 

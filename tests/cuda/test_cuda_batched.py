@@ -147,12 +147,12 @@ def test_gradients_are_those_of_each_model() -> None:
 
 
 def test_models_that_have_stopped_are_left_alone_and_cost_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    from tinynet.backends import cupy_batched
+    from tinynet.backends.cupy import batched
 
     sizes = []
-    of = cupy_batched.Team.of.__func__  # type: ignore[attr-defined]
+    of = batched.Team.of.__func__  # type: ignore[attr-defined]
     monkeypatch.setattr(
-        cupy_batched.Team,
+        batched.Team,
         "of",
         classmethod(lambda *given, **settings: sizes.append(len(given[4])) or of(*given, **settings)),
     )
@@ -183,7 +183,7 @@ def test_a_model_that_diverges_is_stopped_and_disturbs_nobody() -> None:
 @pytest.mark.parametrize("case", ["plain", "normalized", "own rates", "bagged"])
 def test_models_in_turns_are_the_same_to_the_last_bit(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
     whole, history = fitted("gpu", case)
-    plan = importlib.import_module("tinynet.backends.cupy_batched").BatchedPlan
+    plan = importlib.import_module("tinynet.backends.cupy.batched").BatchedPlan
     monkeypatch.setattr(plan, "_bytes_of_model", lambda *_, **__: int(0.4 * 0.5 * whole.backend.memory()[0]))
     in_turns, again = fitted("gpu", case)
     assert len(next(iter(in_turns._plans.values()))._parts(E, 8, training=True)) == 2  # type: ignore[attr-defined]
@@ -206,7 +206,7 @@ def test_the_memory_that_is_planned_is_no_less_than_what_is_taken(machine: Machi
 
 def test_long_tables_go_to_the_device_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     whole, history = fitted("gpu", "own rates")
-    monkeypatch.setattr(importlib.import_module("tinynet.backends.cupy_batched"), "TABLE_NUMBERS", 8 * E * 2)
+    monkeypatch.setattr(importlib.import_module("tinynet.backends.cupy.batched"), "TABLE_NUMBERS", 8 * E * 2)
     pieces, again = fitted("gpu", "own rates")
     np.testing.assert_array_equal(history["loss"], again["loss"])
     np.testing.assert_array_equal(pieces.predict(X), whole.predict(X))

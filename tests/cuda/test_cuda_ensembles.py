@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 import tinynet as tn
-from tinynet import ensemble_predictions
 from tinynet.backends import get_backend
 from tinynet.backends.base import Backend, State
+from tinynet.ensembles import predictions as ensemble_predictions
 from tinynet.program import DropoutOp, LossSpec, OptimizerSpec, Program
 
 N, E = 19, 5
@@ -31,12 +31,12 @@ each_tier = pytest.mark.parametrize("tier", TIERS, indirect=True)
 @pytest.fixture
 def tier(request: pytest.FixtureRequest, cp: ModuleType, monkeypatch: pytest.MonkeyPatch) -> str:
     """A tier that is in force. Where each model has a warp, there are three in a block, and two in the last."""
-    from tinynet.backends import cupy_fused
+    from tinynet.backends.cupy import fused
 
     name: str = request.param
     monkeypatch.setenv("TINYNET_GPU_TIER", name)
     if name == "warp":
-        monkeypatch.setattr(cupy_fused, "limits_of", lambda backend: cupy_fused.Limits(49_152, 2))
+        monkeypatch.setattr(fused, "limits_of", lambda backend: fused.Limits(49_152, 2))
     return name
 
 

@@ -197,11 +197,11 @@ def test_no_result_depends_on_the_order_of_threads(tier: str, name: str, cp: Mod
     indirect=["tier"],
 )
 def test_little_shared_memory_means_smaller_tiles(tier: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tinynet.backends import cupy_fused
+    from tinynet.backends.cupy import fused
 
     *program, options = PROGRAMS[name]
     room = {"wide": 22_000, "labels, clipped": 2_900, "no layer first or last": 6_000}[name]
-    monkeypatch.setattr(cupy_fused, "limits_of", lambda backend: cupy_fused.Limits(room, 4))
+    monkeypatch.setattr(fused, "limits_of", lambda backend: fused.Limits(room, 4))
     rtol = TOLERANCES[options.get("dtype", "float64")]
     assert_agree(train("gpu", *program, **options, tier=tier), train("numpy", *program, **options), rtol)
 
@@ -285,7 +285,7 @@ def test_what_is_not_finite_is_seen(tier: str) -> None:
 def test_the_tier_follows_the_sizes(cp: ModuleType) -> None:
     from tinynet_kernels.cuda.fused.shapes import Limits
 
-    from tinynet.backends.cupy_tiers import Case, choose
+    from tinynet.backends.cupy.tiers import Case, choose
     from tinynet.backends.lowering import lower
 
     def tier(sizes: list[int], batch_size: int, n_models: int | None = None) -> str:

@@ -43,7 +43,7 @@ def use(tier: str, cp: ModuleType, monkeypatch: pytest.MonkeyPatch) -> str:
 
 def slices() -> Any:
     """The module, imported anew for each CuPy."""
-    return importlib.import_module("tinynet.backends.cupy_slices")
+    return importlib.import_module("tinynet.backends.cupy.slices")
 
 
 def on_host(models: tn.Ensemble) -> bool:
@@ -120,7 +120,7 @@ def assert_same(ours: tn.Ensemble, theirs: tn.Ensemble) -> None:
     indirect=["tier"],
 )
 def test_a_training_in_slices_has_the_same_bits(tier: str, case: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    one_epoch_at_a_time = importlib.import_module("tinynet.ensemble_trainer")
+    one_epoch_at_a_time = importlib.import_module("tinynet.ensembles.trainer")
     monkeypatch.setattr(one_epoch_at_a_time.EnsembleTrainer, "_chunk_epochs", lambda trainer: 1)
     settings = {"epochs": 2, "batch_size": 20} if tier == "loop" else {}
     whole, expected = fitted(case, **settings)

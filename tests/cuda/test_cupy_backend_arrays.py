@@ -248,7 +248,7 @@ def test_data_on_the_device_do_not_travel(traffic: Traffic, cp: ModuleType) -> N
 
 
 def test_a_check_waits_for_the_device_once(traffic: Traffic, cp: ModuleType) -> None:
-    from tinynet.arrays import as_samples
+    from tinynet.base.arrays import as_samples
     from tinynet.losses import CrossEntropy, as_weights
 
     x, labels, weights, double = map(cp.asarray, (X, LABELS, WEIGHTS, X.astype("float64")))

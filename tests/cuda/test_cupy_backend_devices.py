@@ -15,7 +15,8 @@ from cuda_on_cpu import fake_cupy
 from cuda_on_cpu.fake_cupy import Machine
 
 import tinynet as tn
-from tinynet import cli, info
+from tinynet.cli import info
+from tinynet.cli import main as cli
 
 RNG = np.random.default_rng(24)
 X = RNG.standard_normal((40, 4)).astype("float32")
@@ -97,7 +98,7 @@ def test_training_streams_to_the_second_device(two: str, monkeypatch: pytest.Mon
     resident = network("gpu:1")
     resident.fit(X, Y, batch_size=8)
     monkeypatch.setenv("TINYNET_GPU_DATA_BYTES", "0")
-    monkeypatch.setattr(importlib.import_module("tinynet.backends.cupy_streaming"), "CHUNK_BYTES", 300)
+    monkeypatch.setattr(importlib.import_module("tinynet.backends.cupy.streaming"), "CHUNK_BYTES", 300)
     streamed = network("gpu:1")
     assert "chunks" in streamed.fit(X, Y, batch_size=8).plan
     np.testing.assert_array_equal(streamed.flat_parameters(), resident.flat_parameters())

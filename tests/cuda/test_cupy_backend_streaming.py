@@ -38,7 +38,7 @@ def network(**settings: Any) -> tn.Sequential:
 
 
 def set_chunk(monkeypatch: pytest.MonkeyPatch, n_bytes: int) -> None:
-    streaming = importlib.import_module("tinynet.backends.cupy_streaming")
+    streaming = importlib.import_module("tinynet.backends.cupy.streaming")
     monkeypatch.setattr(streaming, "CHUNK_BYTES", n_bytes)
 
 
@@ -87,7 +87,7 @@ def test_evaluations_of_streamed_data_are_those_of_resident_data(
     gpu: str, chunk: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     set_chunk(monkeypatch, CHUNKS[chunk])
-    plan = importlib.import_module("tinynet.backends.cupy_plan")
+    plan = importlib.import_module("tinynet.backends.cupy.loop")
     monkeypatch.setattr(plan.CuPyLoopPlan, "predict_rows", 16)
     for loss in ("mse", Quartic()):
         resident, streamed = both_ways(monkeypatch, lambda loss=loss: network().evaluate(X, Y, loss=loss, metrics="r2"))
@@ -101,7 +101,7 @@ def test_predictions_of_host_arrays_go_in_blocks(
     net = network()
     at_once = net.predict(cp.asarray(X)).get()
     set_chunk(monkeypatch, CHUNKS[chunk])
-    plan = importlib.import_module("tinynet.backends.cupy_plan")
+    plan = importlib.import_module("tinynet.backends.cupy.loop")
     monkeypatch.setattr(plan.CuPyLoopPlan, "predict_rows", 16)
     np.testing.assert_allclose(net.predict(X), at_once, rtol=1e-6, atol=1e-6)
 
@@ -124,7 +124,7 @@ def test_a_mapped_file_is_streamed_as_it_lies_on_the_disk(
 
 def test_rows_of_a_chunk_are_aligned_as_in_the_whole_array(gpu: str, monkeypatch: pytest.MonkeyPatch) -> None:
     set_chunk(monkeypatch, 5 * 12)
-    streaming = importlib.import_module("tinynet.backends.cupy_streaming")
+    streaming = importlib.import_module("tinynet.backends.cupy.streaming")
     uploader, source = streaming.Uploader(tn.get_backend(gpu)), np.arange(300, dtype="float32").reshape(100, 3)
     cuts = [(start, start + 5) for start in range(0, 100, 5)]
     for chunk, (rows,) in uploader.chunks([source], None, cuts):

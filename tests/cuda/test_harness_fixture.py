@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(toolchain.missing() is not None, reason=str(tool
 
 
 def test_the_backend_sees_the_stand_in(cp: ModuleType) -> None:
-    backend = importlib.import_module("tinynet.backends.cupy")
+    backend = importlib.import_module("tinynet.backends.cupy.backend")
     assert sys.modules["cupy"] is cp
     sys.modules["tinynet.backends"].__dict__["_created"]["cupy"] = backend
 
@@ -27,8 +27,8 @@ def test_the_backend_sees_the_stand_in(cp: ModuleType) -> None:
 def test_nothing_that_imported_it_is_left() -> None:
     """What others have imported before is no matter: collecting the examples of ``tinynet.backends`` does."""
     with installed("fake"):
-        importlib.import_module("tinynet.backends.cupy")
-    assert "tinynet.backends.cupy" not in sys.modules
+        importlib.import_module("tinynet.backends.cupy.backend")
+    assert "tinynet.backends.cupy.backend" not in sys.modules
     backends = sys.modules.get("tinynet.backends")
     assert backends is None or "cupy" not in backends.__dict__["_created"]
     assert not hasattr(sys.modules.get("cupy"), "RawModule") or hasattr(sys.modules["cupy"], "__file__")
@@ -61,13 +61,13 @@ def test_an_error_of_queued_work_fails_the_test_that_queued_it(tmp_path: Path) -
     said = run_tests(
         tmp_path,
         "def test_trespass(cp):\n"
-        "    import tinynet.backends.cupy\n"
+        "    import tinynet.backends.cupy.backend\n"
         "    code = 'extern \"C\" __global__ void k(float* y) { y[5] = 1; }'\n"
         "    cp.RawModule(code=code).get_function('k')((1,), (1,), (cp.zeros(5, 'f4'),))\n"
         "def test_nothing_is_left():\n"
         "    import sys\n"
         "    assert 'cupy' not in sys.modules\n"
-        "    assert 'tinynet.backends.cupy' not in sys.modules\n"
+        "    assert 'tinynet.backends.cupy.backend' not in sys.modules\n"
         "def test_innocent(cp):\n"
         "    cp.zeros(3).get()\n",
     )

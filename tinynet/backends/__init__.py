@@ -10,10 +10,10 @@ import importlib
 import os
 from types import TracebackType
 
-from tinynet.arrays import is_cupy
 from tinynet.backends.base import Array, Backend
-from tinynet.checks import member, whole
-from tinynet.errors import BackendUnavailableError
+from tinynet.base.arrays import is_cupy
+from tinynet.base.checks import member, whole
+from tinynet.base.errors import BackendUnavailableError
 
 NAMES = {"numpy": "numpy", "numba": "numba", "cpu": "numba", "cupy": "cupy", "gpu": "cupy"}
 """What a user may write, and the module that it stands for. ``auto`` is resolved below."""

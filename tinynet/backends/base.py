@@ -14,7 +14,7 @@ from typing import Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from tinynet.arrays import numpy_namespace
+from tinynet.base.arrays import numpy_namespace
 from tinynet.program import Precision, Program, Shape
 
 Array = Any

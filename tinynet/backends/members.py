@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinynet import config
 from tinynet.backends.base import Array, Backend, FloatArray, Granularity, Members, Plan, State, own_steps, own_weight
+from tinynet.base import config
 from tinynet.program import Program
 
 KEPT_PLANS = 64

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from tinynet.arrays import refuse_cupy
 from tinynet.backends.base import Backend, Granularity, Plan
 from tinynet.backends.loop import LoopPlan
 from tinynet.backends.members import MembersPlan
+from tinynet.base.arrays import refuse_cupy
 from tinynet.program import CustomOp, Program, Shape
 
 

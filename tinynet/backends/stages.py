@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tinynet.arrays import numpy_namespace
+from tinynet.base.arrays import numpy_namespace
 from tinynet.program import ActivationOp, CustomOp, DropoutOp, LinearOp, NormalizeOp, Program, Shape
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinynet.arrays import as_real_array, check_finite
+from tinynet.base.arrays import as_real_array, check_finite
 from tinynet.datasets.tables import Choose, Dataset, Header
 
 PAIRS = (("x", "y"), ("X", "y"), ("X", "Y"), ("data", "target"), ("x_train", "y_train"))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tinynet.checks import member
+from tinynet.base.checks import member
 from tinynet.datasets.tables import Dataset
 
 TASKS = ("auto", "classification", "regression")

@@ -22,16 +22,16 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from tinynet.backends import get_backend
 from tinynet.backends.base import Backend
-from tinynet.config import chosen_threads, use_threads
-from tinynet.data import Data
+from tinynet.base.config import chosen_threads, use_threads
 from tinynet.estimators import lbfgs, networks
 from tinynet.estimators.fit_callbacks import CallbackSupportMixin, FitTask
 from tinynet.estimators.inputs import admitted, on_host
 from tinynet.estimators.objective import Objective
 from tinynet.estimators.solver import SolverState, SparseData, StochasticTrainer
 from tinynet.estimators.threads import modest_threads
-from tinynet.files import Path_
-from tinynet.model import Sequential
+from tinynet.exchange.archive import Path_
+from tinynet.models.sequential import Sequential
+from tinynet.training.data import Data
 
 if TYPE_CHECKING:
     from onnx import ModelProto

@@ -16,11 +16,11 @@ from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_targ
 from sklearn.utils.validation import validate_data
 
 from tinynet.backends.base import Backend
-from tinynet.callbacks import Callback
 from tinynet.estimators import objective, scores
 from tinynet.estimators.base import BaseMultilayerPerceptron
 from tinynet.estimators.fit_callbacks import with_callbacks
 from tinynet.estimators.inputs import beside, on_host
+from tinynet.training.callbacks import Callback
 
 
 class MLPClassifier(ClassifierMixin, BaseMultilayerPerceptron):  # type: ignore[misc]

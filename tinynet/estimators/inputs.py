@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils._array_api import _convert_to_numpy, _is_numpy_namespace, get_namespace, get_namespace_and_device
 
-from tinynet.arrays import has_text, refuse_column, refuse_masked, wrong_kind
+from tinynet.base.arrays import has_text, refuse_column, refuse_masked, wrong_kind
 
 
 def admitted(X: Any) -> Any:

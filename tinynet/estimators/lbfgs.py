@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from tinynet.data import Data
 from tinynet.estimators.objective import Objective
-from tinynet.model import Sequential
+from tinynet.models.sequential import Sequential
 from tinynet.optimizers import SGD
+from tinynet.training.data import Data
 
 
 def minimise(

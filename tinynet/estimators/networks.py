@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinynet.backends.base import Backend
-from tinynet.layer import Layer
 from tinynet.layers import ACTIVATIONS as LAYERS
 from tinynet.layers import Dropout, Linear
-from tinynet.model import Sequential
+from tinynet.layers.layer import Layer
+from tinynet.models.sequential import Sequential
 
 Arrays = list[NDArray[Any]]
 

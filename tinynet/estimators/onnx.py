@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from sklearn.base import is_classifier
 from sklearn.utils.validation import check_is_fitted
 
-from tinynet.errors import requires
+from tinynet.base.errors import requires
+from tinynet.exchange.archive import Path_
 from tinynet.exchange.onnx import OPSET, Graph, Output, add_network, finished, new_graph
-from tinynet.files import Path_
 
 if TYPE_CHECKING:
     from onnx import ModelProto

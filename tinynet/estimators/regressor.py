@@ -13,13 +13,13 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import validate_data
 
-from tinynet.arrays import as_real_array, check_finite
 from tinynet.backends.base import Backend
-from tinynet.callbacks import Callback
+from tinynet.base.arrays import as_real_array, check_finite
 from tinynet.estimators import networks, objective, scores
 from tinynet.estimators.base import BaseMultilayerPerceptron
 from tinynet.estimators.fit_callbacks import with_callbacks
 from tinynet.estimators.inputs import beside
+from tinynet.training.callbacks import Callback
 
 
 class MLPRegressor(RegressorMixin, BaseMultilayerPerceptron):  # type: ignore[misc]

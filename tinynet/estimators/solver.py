@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinynet.data import Data
 from tinynet.estimators.fit_callbacks import FitTask
 from tinynet.estimators.objective import Objective
-from tinynet.model import Sequential
+from tinynet.models.sequential import Sequential
 from tinynet.optimizers import SGD, Adam, Optimizer
 from tinynet.program import Specialize
-from tinynet.trainer import Trainer
+from tinynet.training.data import Data
+from tinynet.training.trainer import Trainer
 
 if TYPE_CHECKING:
     from tinynet.estimators.base import BaseMultilayerPerceptron

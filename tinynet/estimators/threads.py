@@ -7,7 +7,7 @@ import threading
 
 from joblib.parallel import get_active_backend
 
-from tinynet.config import chosen_threads
+from tinynet.base.config import chosen_threads
 
 WORTH_THREADS = 5_000_000
 """Fewest multiplications of a forward pass through a batch that threads help with. Below, they wait for one another for

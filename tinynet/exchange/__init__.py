@@ -1,1 +1,4 @@
-"""Exchange with other programs: safetensors and ONNX files, C source, and networks of scikit-learn and PyTorch."""
+"""Files and formats, in terms of Program, layers and arrays.
+
+It knows no model; it may use layers, losses, program and base.
+"""

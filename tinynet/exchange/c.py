@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from tinynet.assembly import checked_dtype
+from tinynet.exchange.archive import Path_, atomic_open
 from tinynet.exchange.steps import Step, prediction_steps
-from tinynet.files import Path_, atomic_open
+from tinynet.models.assembly import checked_dtype
 from tinynet.program import ActivationOp, LinearOp
 
 if TYPE_CHECKING:
-    from tinynet.model import Sequential
+    from tinynet.models.sequential import Sequential
 
 IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 LINE = 116

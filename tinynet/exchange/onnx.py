@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinynet.errors import requires
+from tinynet.base.errors import requires
+from tinynet.exchange.archive import Path_, atomic_open
 from tinynet.exchange.steps import Step, prediction_steps
-from tinynet.files import Path_, atomic_open
 from tinynet.program import ActivationOp, LinearOp
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-    from tinynet.model import Sequential
+    from tinynet.models.sequential import Sequential
 
 OPSET = 17
 """The oldest set of operators that has all that is used; the older, the more programs read it."""

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinynet.errors import ModelFileError, requires
-from tinynet.files import FORMAT, Path_, atomic_open, read_header, write_header
+from tinynet.base.errors import ModelFileError, requires
+from tinynet.exchange.archive import FORMAT, Path_, atomic_open, read_header, write_header
 
 DTYPES = {"F32": np.dtype(np.float32).str, "F64": np.dtype(np.float64).str}
 """What a tensor may be, by the format's names."""

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from tinynet.layer import Layer
 from tinynet.layers import Exp, Identity, Linear, ReLU, Sigmoid, Softmax, Tanh
+from tinynet.layers.layer import Layer
 from tinynet.losses import BinaryCrossEntropy, CrossEntropy, Loss, MeanSquaredError, PoissonLoss
-from tinynet.model import Sequential
+from tinynet.models.sequential import Sequential
 
 ACTIVATIONS: dict[str, type[Layer]] = {
     "identity": Identity,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tinynet.program import ActivationOp, CustomOp, DropoutOp, LinearOp, NormalizeOp
 
 if TYPE_CHECKING:
-    from tinynet.model import Sequential
+    from tinynet.models.sequential import Sequential
 
 
 @dataclass(frozen=True)

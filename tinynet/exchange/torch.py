@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from tinynet.errors import requires
-from tinynet.layer import Layer
+from tinynet.base.errors import requires
 from tinynet.layers import ELU, GELU, Dropout, Identity, LeakyReLU, Linear, ReLU, Sigmoid, SiLU, Softmax, Softplus, Tanh
-from tinynet.model import Sequential
+from tinynet.layers.layer import Layer
+from tinynet.models.sequential import Sequential
 
 Problem = str
 """Why a module cannot be taken over."""

@@ -1,0 +1,186 @@
+"""FusedPlan: whole epochs in one compiled function, for the programs that need no Python inside."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tinynet_kernels.cpu import fused
+from tinynet_kernels.cpu.compiling import Kernel
+
+from tinynet.backends.base import Array, Backend, FloatArray, Members, State
+from tinynet.backends.loop import PREDICT_ROWS, LoopPlan
+from tinynet.backends.lowering import layers_of, lower
+from tinynet.base import config
+from tinynet.program import Op, Program
+
+PREDICT_BLOCK = 256
+"""Most rows that are predicted at a time, so that what lies between the layers stays in the cache."""
+
+
+class FusedForward(LoopPlan):
+    """Predicts, and evaluates, in calls of a compiled function."""
+
+    def __init__(self, program: Program, backend: Backend) -> None:
+        super().__init__(program, backend, "")
+        self.description = "fused: predictions in one compiled function"
+        self._predictions: dict[tuple[Op, ...], fused.Fused] = {}
+
+    def predict(self, state: State, x: Array, out: Array, members: Members | None = None) -> bool:
+        """Write the output and tell whether ``x`` is finite; see ``Plan.predict``."""
+        return self._predict_with(state)(x, out)
+
+    def _predict_with(self, state: State) -> Callable[[Array, Array], bool]:
+        return self._bound(state, self.program.ops)
+
+    def _prediction_of(self, state: State) -> Callable[[Array], Array]:
+        program = self.program
+        predict = self._bound(state, self._ops_before_loss())
+        scratch = np.empty((PREDICT_ROWS, program.n_out), program.dtype)
+
+        def forward(x: Array) -> Array:
+            out = scratch[: len(x)]
+            predict(x, out)
+            return out
+
+        return forward
+
+    def function_for(self, method: str, arguments: tuple[Any, ...]) -> Kernel:
+        """Return the compiled function behind a call of "predict" or "evaluate"."""
+        return self._prediction(self.program.ops if method == "predict" else self._ops_before_loss()).run
+
+    def _ops_before_loss(self) -> tuple[Op, ...]:
+        """Return the ops whose output the loss reads."""
+        assert self.program.loss is not None
+        return self.program.ops[:-1] if self.program.loss.on_logits else self.program.ops
+
+    def _bound(self, state: State, ops: tuple[Op, ...]) -> Callable[[Array, Array], bool]:
+        """Return the compiled function from samples to the output of ``ops``; it compiles when it is first called."""
+        made = self._prediction(ops)
+        return partial(made.run, state.parameters, state.buffers, made.places, made.numbers)
+
+    def _prediction(self, ops: tuple[Op, ...]) -> fused.Fused:
+        if ops not in self._predictions:
+            layers = tuple(layer for layer in layers_of(ops) if layer.kind != "dropout")
+            self._predictions[ops] = fused.prediction(layers, PREDICT_BLOCK)
+        return self._predictions[ops]
+
+
+class FusedPlan(FusedForward):
+    """Trains in one call of a function that is compiled for the program."""
+
+    def __init__(self, program: Program, backend: Backend) -> None:
+        super().__init__(program, backend)
+        network = lower(program, weighted=False, ordered=True)
+        # Without a batch size, all samples are one batch; that they are many is a guess which only words depend on.
+        tier = fused.tier(network, program.batch_size or 1 << 30, general=program.specialize == "kind")
+        self.description = f"fused: whole epochs in one compiled function, {tier}"
+        self._made: dict[tuple[bool, bool, int], fused.Fused] = {}
+        self._work: dict[tuple[int, int], tuple[Array, ...]] = {}
+
+    def run(
+        self,
+        state: State,
+        x: Array,
+        y: Array,
+        order: Array | None,
+        learning_rates: FloatArray,
+        sample_weight: Array | None = None,
+        members: Members | None = None,
+    ) -> NDArray[np.float64]:
+        """Train; see ``Plan.run``."""
+        n_epochs, dtype = len(learning_rates), self.program.dtype
+        if order is None and (x.dtype != dtype or (y.ndim == 2 and y.dtype != dtype)):
+            # Rows are converted where they are gathered.
+            order = np.broadcast_to(np.arange(len(x)), (n_epochs, len(x))).copy()
+        n_visits = len(x) if order is None else order.shape[1]
+        batch_size = self.program.batch_size or n_visits
+        made = self._function(sample_weight is not None, order is not None, batch_size)
+        weight = np.empty(0, dtype) if sample_weight is None else sample_weight
+        losses = np.zeros((n_epochs, 1))
+        vectors = (state.parameters, state.gradients, state.moments, state.buffers)
+        data = (x, y, weight, order, learning_rates, losses)
+        settings = (made.places, made.numbers, state.step, state.draws, state.dropout_seed)
+        if made.threaded:
+            self._run_on_threads(made, vectors, data, settings)
+        else:
+            made.run(*vectors, *data, *self._scratch(made, 0), *settings)
+        n_updates = n_epochs * -(-n_visits // batch_size)
+        state.step += n_updates
+        state.draws += n_updates
+        return losses
+
+    def function_for(self, method: str, arguments: tuple[Any, ...]) -> Kernel:
+        """Return the compiled function behind a call; ``arguments`` are those of ``run`` after the state."""
+        if method != "run":
+            return super().function_for(method, arguments)
+        x, _, order, _, weight = arguments
+        batch_size = self.program.batch_size or (len(x) if order is None else order.shape[1])
+        return self._function(weight is not None, order is not None, batch_size).run
+
+    def _run_on_threads(
+        self, made: fused.Fused, vectors: tuple[Any, ...], data: tuple[Any, ...], settings: tuple[Any, ...]
+    ) -> None:
+        """Share the ranges of each batch among threads; their number changes nothing in the result.
+
+        The threads live as long as the call, so nothing is left that a fork could break.
+        """
+        n_threads = min(config.threads(), fused.SLOTS)
+        slots = self.backend.empty((fused.SLOTS, self.program.n_parameters), self.program.dtype)
+        team = (slots, np.zeros(fused.SLOTS * fused.LINE), np.zeros(fused.SLOTS * fused.LINE, np.int64))
+        work = [self._scratch(made, thread) for thread in range(n_threads)]
+
+        def run(thread: int) -> None:
+            made.run(*vectors, *data, *work[thread], *settings, *team, thread, n_threads)
+
+        if n_threads == 1:
+            run(0)
+            return
+        # In compiled code the threads wait for one another, so none may enter before it is sure that all can:
+        # a call without epochs compiles, and `ready` opens when the last one has been started.
+        x, y, weight, order, rates, losses = data
+        made.run(*vectors, x, y, weight, order, rates[:0], losses, *work[0], *settings, *team, 0, 1)
+        ready, complete = threading.Event(), False
+
+        def follow(thread: int) -> None:
+            ready.wait()
+            if complete:
+                run(thread)
+
+        with ThreadPoolExecutor(n_threads - 1) as pool:
+            try:
+                others = [pool.submit(follow, thread) for thread in range(1, n_threads)]
+                complete = True
+            finally:
+                ready.set()
+            run(0)
+            for other in others:
+                other.result()
+
+    def _function(self, weighted: bool, ordered: bool, batch_size: int) -> fused.Fused:
+        """Return the function for such data."""
+        key = (weighted, ordered, batch_size)
+        if key not in self._made:
+            network = lower(self.program, weighted=weighted, ordered=ordered)
+            self._made[key] = fused.epochs(network, batch_size, general=self.program.specialize == "kind")
+        return self._made[key]
+
+    def _scratch(self, made: fused.Fused, thread: int) -> tuple[Array, ...]:
+        """Return what a thread works on: scratch, and a block of samples, targets and weights."""
+        key = (made.block, thread)
+        if key not in self._work:
+            program, block = self.program, made.block
+            assert program.loss is not None
+            empty, labels = self.backend.empty, program.loss.index_target
+            self._work[key] = (
+                empty((made.n_scratch,), program.dtype),
+                empty((block, program.n_in), program.dtype),
+                empty((block,), "int64") if labels else empty((block, program.n_out), program.dtype),
+                empty((block,), program.dtype),
+            )
+        return self._work[key]

@@ -1,0 +1,4 @@
+"""What everything else stands on: arrays, checks, settings of the process, errors.
+
+It uses nothing of tinynet.
+"""

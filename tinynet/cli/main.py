@@ -1,0 +1,317 @@
+"""The command ``tinynet``: arguments, and errors in one line."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+import tinynet
+from tinynet.backends import NAMES, parsed
+from tinynet.base.checks import member, number, whole
+from tinynet.base.errors import TinynetError
+from tinynet.cli import config, predict, sweep, train
+from tinynet.cli.info import report
+from tinynet.cli.ranges import values
+from tinynet.datasets.targets import TASKS
+from tinynet.layers import ACTIVATIONS
+from tinynet.losses import LOSSES
+from tinynet.optimizers import OPTIMIZERS
+
+FAILED, INTERRUPTED, CLOSED = 2, 130, 141
+"""Exit codes: an error; Ctrl-C; whoever read our output went away (128 and the number of the signal, as a shell's)."""
+
+BACKEND_HELP = f"what computes: auto, {', '.join(NAMES)}, or gpu:1 for the second GPU (TINYNET_BACKEND, else auto)"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit code.
+
+    Parameters
+    ----------
+    argv : list of str, optional
+        The arguments; by default those of the process.
+
+    Raises
+    ------
+    SystemExit
+        After ``--help`` and ``--version``, and with code 2 for arguments that are wrong.
+    """
+    given = list(sys.argv[1:] if argv is None else argv)
+    parser = make_parser()
+    args = parser.parse_args(given)
+    try:
+        if getattr(args, "config", None) is not None:
+            args = config.parse(parser, given, args)
+        code: int = args.run(args)
+        sys.stdout.flush()
+        return code
+    except KeyboardInterrupt:
+        print("tinynet: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        _drop_output()
+        return CLOSED
+    except (TinynetError, OSError, ValueError, TypeError, MemoryError) as error:
+        if args.debug:
+            traceback.print_exc()
+        else:
+            print(f"tinynet: error: {_one_line(error)}", file=sys.stderr)
+        _drop_output()
+        return FAILED
+
+
+def _one_line(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        place = "" if error.filename is None else f": {os.fspath(error.filename)!r}"
+        return f"{error.strerror}{place}"
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _drop_output() -> None:
+    """Lose what is still unwritten where it cannot be written, or Python complains once more at its end."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the error, and leave."""
+        self.exit(FAILED, f"{self.prog}: error: {' '.join(message.split())}. See: {self.prog} --help\n")
+
+
+def make_parser() -> Parser:
+    """Return the parser of all arguments."""
+    parser = Parser(prog="tinynet", description="Train small and medium dense networks, quickly.", allow_abbrev=False)
+    parser.add_argument("--version", action="version", version=f"tinynet {tinynet.__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, fill, text in COMMANDS:
+        command = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
+        command.add_argument("--debug", action="store_true", help="show where an error arose")
+        fill(command)
+    return parser
+
+
+def _data(parser: argparse.ArgumentParser, validation: str) -> None:
+    parser.add_argument(
+        "data",
+        nargs="?",
+        metavar="DATA",
+        help="CSV, NPY or NPZ file, or folder of IDX files; default: the sine problem",
+    )
+    data = parser.add_argument_group("data").add_argument
+    data("--target", type=_names, default=(), metavar="NAMES", help="target columns, by name or position (last column)")
+    data("--ignore", type=_names, default=(), metavar="NAMES", help="columns to leave out")
+    data("--task", choices=TASKS, default="auto", help="what the targets are (auto)")
+    data("--validation", type=_share, metavar="SHARE|FILE", help=validation)
+
+
+def _train(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run=train.run)
+    add = parser.add_argument
+    _data(parser, "held out for validation (0.2, or the test set)")
+    network = parser.add_argument_group("network").add_argument
+    network("--layers", type=_widths, metavar="N,N", help="widths of the hidden layers, or none (64,64)")
+    network("--activation", choices=sorted(ACTIVATIONS), metavar="NAME", help=_choices(ACTIVATIONS, "relu"))
+    network("--dtype", choices=("float32", "float64"), help="what is computed in (float32)")
+    fit = parser.add_argument_group("training").add_argument
+    fit("--loss", choices=["auto", *LOSSES], default="auto", metavar="NAME", help=_choices(LOSSES, "auto"))
+    fit("--optimizer", choices=sorted(OPTIMIZERS), metavar="NAME", help=_choices(OPTIMIZERS, "adam"))
+    fit("--learning-rate", type=_number("--learning-rate"), metavar="RATE", help="of the optimizer (its default)")
+    fit("--schedule", choices=("cosine", "constant"), default="cosine", help="how the learning rate falls (cosine)")
+    fit("--epochs", type=_whole("--epochs"), metavar="N", help="passes over the data (100, more for few rows)")
+    fit("--batch-size", type=_whole("--batch-size"), metavar="N", help="rows in an update (32)")
+    fit(
+        "--early-stopping", type=_whole("--early-stopping", 0), metavar="N", help="stop after N epochs without progress"
+    )
+    fit("--seed", type=_whole("--seed", 0), default=0, metavar="N", help="of all random numbers (0)")
+    fit("--backend", type=_backend, metavar="NAME", help=BACKEND_HELP)
+    files = parser.add_argument_group("files").add_argument
+    files("--out", metavar="FILE", help=f"the model ({train.OUT})")
+    files("--plot", metavar="FILE", help=f"the losses, as .png, .svg or .pdf, or none ({train.PLOT})")
+    files("--checkpoint", metavar="FILE", help="keep there what --resume needs")
+    files(
+        "--checkpoint-every",
+        type=_whole("--checkpoint-every"),
+        default=10,
+        metavar="N",
+        help="epochs between two checkpoints (10)",
+    )
+    files("--resume", action="store_true", help="go on from the checkpoint, with the same options")
+    files("--config", metavar="FILE", help="options from a TOML file; those of the command line win")
+    add("--quiet", action="store_true", help="print nothing but errors")
+
+
+def _sweep(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run=sweep.run)
+    _data(parser, "held out, to tell what is best (0.2)")
+    many = parser.add_argument_group(
+        "settings to try",
+        "Give an option again for another value. VALUES are a number, numbers with commas, or a range such as "
+        "1e-4:1e-1:log:20 or 0:0.5:linear:6; without its last number it is drawn from (--samples).",
+    ).add_argument
+    many("--layers", type=_layers, action="append", metavar="N,N", help="widths of the hidden layers, or none (64,64)")
+    names: tuple[tuple[str, Any, str], ...] = (("activation", ACTIVATIONS, "relu"), ("optimizer", OPTIMIZERS, "adam"))
+    for name, table, default in names:
+        many(f"--{name}", type=_member(name, table), action="append", metavar="NAMES", help=_choices(table, default))
+    many("--dropout", **_searched("--dropout", at_least=0.0, below=1.0), help="after each hidden layer (none)")
+    many("--learning-rate", **_searched("--learning-rate", above=0.0), help="(the optimizer's default)")
+    many("--weight-decay", **_searched("--weight-decay", at_least=0.0), help="(the optimizer's default)")
+    many("--momentum", **_searched("--momentum", at_least=0.0, below=1.0), help="of sgd and rmsprop (0)")
+    many("--batch-size", type=_sizes, action="append", metavar="N,N", help="rows in an update (32)")
+    many("--samples", type=_whole("--samples"), metavar="N", help="draw so many settings at random (try all)")
+    many("--seeds", type=_whole("--seeds"), default=3, metavar="N", help="train each setting with so many seeds (3)")
+    fit = parser.add_argument_group("training").add_argument
+    fit("--loss", choices=["auto", *LOSSES], default="auto", metavar="NAME", help=_choices(LOSSES, "auto"))
+    fit("--by", metavar="FIGURE", help="what tells which is best: val_loss, val_accuracy, val_r2 (val_loss)")
+    fit("--dtype", choices=("float32", "float64"), help="what is computed in (float32)")
+    fit("--schedule", choices=("cosine", "constant"), default="cosine", help="how the learning rate falls (cosine)")
+    fit("--epochs", type=_whole("--epochs"), metavar="N", help="passes over the data (100, more for few rows)")
+    fit("--early-stopping", type=_whole("--early-stopping", 0), metavar="N", help="epochs without progress; 0: never")
+    fit("--seed", type=_whole("--seed", 0), default=0, metavar="N", help="of the rows held out, and of --samples (0)")
+    fit("--backend", type=_backend, metavar="NAME", help=BACKEND_HELP)
+    fit("--jobs", type=_jobs, default=1, metavar="N", help="processes, -1: one for each core; needs joblib (1)")
+    fit("--threads", type=_whole("--threads"), metavar="N", help="of each process")
+    parser.add_argument(
+        "--out", metavar="DIR", help=f"where all goes; a sweep that was interrupted goes on ({sweep.OUT})"
+    )
+    parser.add_argument("--no-plot", dest="plot", action="store_false", help="draw no plots")
+    parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
+
+
+def _model_and_data(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="MODEL", help="a file that `tinynet train` or net.save wrote")
+    parser.add_argument("data", metavar="DATA", help="CSV, NPY or NPZ file, IDX file or folder of IDX files")
+    parser.add_argument("--backend", type=_backend, metavar="NAME", help=BACKEND_HELP)
+
+
+def _predict(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run=predict.predict)
+    _model_and_data(parser)
+    parser.add_argument("--out", metavar="FILE", help="CSV file to write (standard output)")
+    parser.add_argument("--probabilities", action="store_true", help="add a column for each class")
+
+
+def _evaluate(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run=predict.evaluate)
+    _model_and_data(parser)
+    parser.add_argument(
+        "--target", type=_names, default=(), metavar="NAMES", help="where the targets stand, if under other names"
+    )
+
+
+def _info(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run=_print_report)
+
+
+def _print_report(args: argparse.Namespace) -> int:
+    print(report())
+    return 0
+
+
+COMMANDS: tuple[tuple[str, Callable[[argparse.ArgumentParser], None], str], ...] = (
+    ("train", _train, "Train a network on data, and write the model and a plot of its losses."),
+    ("sweep", _sweep, "Train many networks, to find out which settings are best on data."),
+    ("predict", _predict, "Predict with a model, as CSV."),
+    ("evaluate", _evaluate, "Tell how good the predictions of a model are."),
+    ("info", _info, "Tell what works on this machine, and how to get what does not."),
+)
+
+
+# -- values of options -----------------------------------------------------------------------------------------------
+
+
+def _option(check: Callable[[str], Any]) -> Callable[[str], Any]:
+    """Let argparse show the message of a check."""
+
+    def convert(text: str) -> Any:
+        try:
+            return check(text)
+        except (TypeError, ValueError) as error:
+            raise argparse.ArgumentTypeError(str(error).rstrip(".")) from None
+
+    return convert
+
+
+def _as_number(text: str, kind: Callable[[str], Any]) -> Any:
+    """Return a text as a number, or as it is for a check to complain of."""
+    try:
+        return kind(text)
+    except ValueError:
+        return text
+
+
+def _whole(name: str, at_least: int = 1) -> Callable[[str], int]:
+    return _option(lambda text: whole(name, _as_number(text, int), at_least=at_least))
+
+
+def _number(name: str) -> Callable[[str], float]:
+    return _option(lambda text: number(name, _as_number(text, float), above=0.0))
+
+
+@_option
+def _backend(text: str) -> str:
+    """Return the name of a backend, with the number of a device or without."""
+    parsed(text, "the backend")
+    return text
+
+
+def _parsed_widths(text: str) -> tuple[int, ...]:
+    if text.strip() == "none":
+        return ()
+    return tuple(whole("a width in --layers", _as_number(width, int)) for width in text.split(","))
+
+
+_widths = _option(_parsed_widths)
+
+
+@_option
+def _layers(text: str) -> list[tuple[int, ...]]:
+    """Return a list of one architecture: widths have commas already, so that others are given by the option again."""
+    return [_parsed_widths(text)]
+
+
+def _searched(option: str, **bounds: float) -> dict[str, Any]:
+    """Return what argparse is told of an option that takes numbers, ranges and distributions."""
+    check = _option(lambda text: values(option, text, lambda part: number(option, _as_number(part, float), **bounds)))
+    return {"type": check, "action": "append", "metavar": "VALUES"}
+
+
+def _member(option: str, table: Any) -> Callable[[str], list[str]]:
+    return _option(lambda text: [member(f"--{option}", name.strip(), table) for name in text.split(",")])
+
+
+@_option
+def _sizes(text: str) -> list[int]:
+    return [whole("--batch-size", _as_number(part, int)) for part in text.split(",")]
+
+
+@_option
+def _jobs(text: str) -> int:
+    value = whole("--jobs", _as_number(text, int), at_least=-1)
+    return value or whole("--jobs", value)
+
+
+@_option
+def _share(text: str) -> float | str:
+    """Return a share in [0, 1), or the name of a file."""
+    value = _as_number(text, float)
+    return value if isinstance(value, str) else number("--validation", value, at_least=0.0, below=1.0)
+
+
+@_option
+def _names(text: str) -> tuple[str, ...]:
+    """Split names at commas, except within double quotes."""
+    return tuple(name.strip() for name in next(csv.reader([text], skipinitialspace=True), []))
+
+
+def _choices(table: Any, default: str) -> str:
+    return f"{', '.join(sorted(table))} ({default})"

@@ -1,0 +1,135 @@
+"""Networks for data: which layers, which loss, and the scales of what goes in and comes out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinynet.base.checks import member
+from tinynet.datasets.targets import Label
+from tinynet.layers import Dropout, Linear, Normalize, Sigmoid, Softmax, get_activation
+from tinynet.layers.layer import Layer
+from tinynet.losses import BinaryCrossEntropy, CrossEntropy, Loss, get_loss
+from tinynet.models.sequential import Sequential
+
+LOSSES_OF_CLASSES: dict[str, tuple[Callable[[], Layer], Callable[[], Loss]]] = {
+    "cross_entropy": (Softmax, lambda: CrossEntropy(from_logits=False)),
+    "bce": (Sigmoid, BinaryCrossEntropy),
+    "binary_cross_entropy": (Sigmoid, BinaryCrossEntropy),
+}
+"""For each loss on classes: how the network ends, so that it predicts probabilities, and the loss."""
+
+LOSSES_OF_NUMBERS = ("mse", "mae", "huber")
+
+
+@dataclass(frozen=True)
+class Head:
+    """How a network ends: its width, its last activation if any, and its loss."""
+
+    n_out: int
+    activation: Layer | None
+    loss: Loss
+
+    def with_activation(self, name: str) -> Head:
+        """Return the same head, ending in an activation."""
+        return replace(self, activation=get_activation(name))
+
+
+def head_for(loss: str, classes: tuple[Label, ...] | None, n_targets: int) -> Head:
+    """Return the end of a network for classes, or for numbers where ``classes`` is None.
+
+    Raises
+    ------
+    ValueError
+        If the loss is not for such targets.
+
+    Examples
+    --------
+    >>> head_for("auto", ("no", "yes"), 1)
+    Head(n_out=2, activation=Softmax(), loss=CrossEntropy(from_logits=False, reduction='mean'))
+    """
+    if classes is None:
+        name = member("--loss for targets that are numbers", "mse" if loss == "auto" else loss, LOSSES_OF_NUMBERS)
+        return Head(n_targets, None, get_loss(name))
+    name = "cross_entropy" if loss == "auto" else loss
+    activation, chosen = LOSSES_OF_CLASSES[member("--loss for classes", name, LOSSES_OF_CLASSES)]
+    if name != "cross_entropy" and len(classes) != 2:
+        raise ValueError(f"--loss {name} expects two classes; got {len(classes)}. Use cross_entropy.")
+    return Head(len(classes) if name == "cross_entropy" else 1, activation(), chosen())
+
+
+def normalizer(x: NDArray[Any]) -> Normalize:
+    """Return a layer that standardises ``x``.
+
+    Bytes are pixels: they share one mean and one scale, for a pixel that is black in nearly all images has next to no
+    deviation of its own, and dividing by it would blow up the few where it is not.
+    """
+    layer = Normalize(x.shape[1])
+    if x.dtype != np.uint8:
+        return layer.adapt(x)
+    values, counts = np.unique(x, return_counts=True)
+    mean = np.average(values, weights=counts)
+    scale = np.sqrt(np.average((values - mean) ** 2, weights=counts)) or 1.0
+    return layer.adapt(np.vstack([np.full(x.shape[1], mean - scale), np.full(x.shape[1], mean + scale)]))
+
+
+def build(
+    first: Sequence[Layer],
+    n_in: int,
+    widths: Sequence[int],
+    activation: str,
+    head: Head,
+    dropout: float | None = None,
+    **options: Any,
+) -> Sequential:
+    """Return a network: what comes first, a hidden layer for each of ``widths``, and the head.
+
+    With ``dropout``, a layer of that rate follows each hidden layer.
+    """
+    layers, n = list(first), n_in
+    for width in widths:
+        layers += [Linear(n, width), get_activation(activation)]
+        layers += [] if dropout is None else [Dropout(dropout)]
+        n = width
+    layers.append(Linear(n, head.n_out))
+    return Sequential(*layers, *([head.activation] if head.activation is not None else []), **options)
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """Mean and scale of each target that is a number.
+
+    A network learns targets of mean 0 and deviation 1, so that one learning rate suits all units. Afterwards its last
+    layer, which is linear, takes the scale and the mean into its weights: the same function in the units of the data,
+    and nothing to undo in predictions.
+    """
+
+    mean: NDArray[np.float64]
+    scale: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, y: NDArray[Any]) -> Scaling:
+        """Measure targets, (n_samples, n_targets)."""
+        scale = y.std(axis=0)
+        scale[scale <= np.abs(y.mean(axis=0)) * 1e-12] = 1.0
+        return cls(y.mean(axis=0), scale)
+
+    def standard(self, y: NDArray[Any]) -> NDArray[np.float64]:
+        """Return targets with mean 0 and deviation 1.
+
+        Examples
+        --------
+        >>> y = np.array([[10.0], [30.0]])
+        >>> Scaling.of(y).standard(y).tolist()
+        [[-1.0], [1.0]]
+        """
+        return (y - self.mean) / self.scale
+
+    def into(self, net: Sequential) -> None:
+        """Let a network that ends in ``Linear`` predict in the units of the data."""
+        *others, weight, bias = net.get_weights()
+        net.set_weights([*others, weight * self.scale, bias * self.scale + self.mean])

@@ -1,0 +1,64 @@
+"""Notes: what a model file keeps of the data, so that predictions need no more than the file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from tinynet.base.errors import ModelFileError
+from tinynet.datasets.targets import Label
+from tinynet.models.sequential import Sequential
+
+
+@dataclass(frozen=True)
+class Notes:
+    """Names of the columns that a model was trained on, and its classes.
+
+    Attributes
+    ----------
+    features : tuple of str or None
+        None: the columns had no names.
+    targets : tuple of str
+    classes : tuple of str or int, or None
+        None: the targets are numbers.
+    """
+
+    features: tuple[str, ...] | None
+    targets: tuple[str, ...]
+    classes: tuple[Label, ...] | None
+
+    def metadata(self) -> dict[str, Any]:
+        """Return the notes as a model's ``metadata`` keeps them."""
+        kept = {"features": self.features, "targets": self.targets, "classes": self.classes}
+        return {name: list(values) for name, values in kept.items() if values is not None}
+
+    @property
+    def metrics(self) -> list[str]:
+        """The figures that tell how good the model is."""
+        return ["mae", "r2"] if self.classes is None else ["accuracy"]
+
+
+def notes_of(net: Sequential, source: str) -> Notes:
+    """Read the notes of a model; one that was trained in Python may have none.
+
+    Raises
+    ------
+    ModelFileError
+        If they do not fit the network.
+    """
+    n_in, n_out = net.program.n_in, net.program.n_out
+    features = _names(net, "features", n_in, str, source)
+    classes = _names(net, "classes", max(n_out, 2), (str, int), source)
+    targets = _names(net, "targets", n_out if classes is None else 1, str, source)
+    if targets is None:
+        targets = ("class",) if classes is not None else tuple(f"y{i}" for i in range(n_out))
+    return Notes(features, targets, classes)
+
+
+def _names(net: Sequential, key: str, count: int, kinds: Any, source: str) -> tuple[Any, ...] | None:
+    values = net.metadata.get(key)
+    if values is None:
+        return None
+    if not isinstance(values, list | tuple) or len(values) != count or not all(isinstance(v, kinds) for v in values):
+        raise ModelFileError(f"{source!r}: its metadata {key!r} must name {count}, one for each; got {values!r}.")
+    return tuple(values)

@@ -1,0 +1,88 @@
+"""The problem that ``tinynet train`` solves: its data, what is held out of them, and what is to be learned."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinynet.cli.networks import Scaling
+from tinynet.cli.notes import Notes
+from tinynet.datasets import Dataset, read, read_known, sine
+from tinynet.datasets.targets import Task, encode, find_task
+
+Pair = tuple[NDArray[Any], NDArray[Any]]
+Say = Callable[[str, str], None]
+"""Prints a line: what it is about, and the text."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Data to train on, with what is held out, and how to speak of it.
+
+    Attributes
+    ----------
+    notes : Notes
+    train : (x, y)
+    held : dict of str to (x, y)
+        What is held out: "validation", and "test" for a test set that came with the data. The first is watched in
+        training.
+    scaling : Scaling or None
+        Of targets that are numbers.
+    """
+
+    notes: Notes
+    train: Pair
+    held: dict[str, Pair]
+    scaling: Scaling | None
+
+
+def read_problem(args: argparse.Namespace, say: Say) -> Problem:
+    """Read the data and hold some of them out."""
+    if args.data is None:
+        data, test = sine(seed=args.seed), None
+    else:
+        data, test = read(args.data, args.target, args.ignore)
+    say("data", f"{data.source}: {len(data):,} rows, {data.x.shape[1]:,} features")
+    task = find_task(data, args.task)
+    notes = Notes(data.features, data.targets, task.classes)
+    scaled = task.classes is None and args.data is not None
+    say("target", f"{', '.join(data.targets)}: {_describe(task, scaled)}")
+    train, held = _hold_out(args, data, test)
+    for name, part in held.items():
+        say("held out", f"{len(part):,} {name} rows; trained on {len(train):,}")
+    y = encode(train, task.classes)
+    pairs = {name: (part.x, encode(part, task.classes)) for name, part in held.items()}
+    return Problem(notes, (train.x, y), pairs, Scaling.of(y) if scaled else None)
+
+
+def _describe(task: Task, scaled: bool) -> str:
+    """Tell what is learned, and why it is taken so where that is a guess."""
+    if task.classes is None:
+        return "numbers" + "; losses while training are those of standardised values" * scaled
+    shown = ", ".join(str(name) for name in task.classes[:10]) + ", ..." * (len(task.classes) > 10)
+    return f"{len(task.classes)} classes: {shown}" + (f" ({task.reason})" if task.reason else "")
+
+
+def _hold_out(args: argparse.Namespace, data: Dataset, test: Dataset | None) -> tuple[Dataset, dict[str, Dataset]]:
+    """Return what to train on, and what is held out by its name."""
+    tests = {} if test is None else {"test": test}
+    if isinstance(args.validation, str):
+        held = read_known(args.validation, data.features, data.targets, with_targets=True, target=args.target)
+        return data, {"validation": held, **tests}
+    share = args.validation
+    if share is None:
+        share = 0.2 if test is None else 0.0
+    if share == 0:
+        return data, tests
+    n_held = max(1, round(len(data) * share))
+    if n_held >= len(data):
+        raise ValueError(f"--validation {share:g} leaves none of {len(data)} rows to train on. Lower it, or give more.")
+    # Rows are often sorted by their target: those that are held out are drawn from all.
+    order = np.random.default_rng(args.seed).permutation(len(data))
+    parts = data.rows(np.sort(order[n_held:])), data.rows(np.sort(order[:n_held]))
+    return parts[0], {"validation": parts[1], **tests}

@@ -1,0 +1,223 @@
+"""``tinynet sweep``: train networks for many settings and seeds on data; keep the runs, the best model, and plots."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import inspect
+import io
+import math
+import shlex
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinynet.backends import get_backend, use_backend
+from tinynet.base.errors import DependencyError
+from tinynet.cli.networks import Head, build, head_for, normalizer
+from tinynet.cli.problem import Problem, Say, read_problem
+from tinynet.cli.train import (
+    DEFAULTS,
+    MIN_EPOCHS,
+    MIN_UPDATES,
+    PATIENCE,
+    SINE_DEFAULTS,
+    fill_in,
+    say_line,
+    say_nothing,
+)
+from tinynet.exchange.archive import atomic_open
+from tinynet.layers import Normalize
+from tinynet.models.sequential import Sequential
+from tinynet.optimizers import OPTIMIZERS, Optimizer
+from tinynet.schedules import CosineDecay
+from tinynet.sweeps.files import HEAD
+from tinynet.sweeps.result import SweepResult, Table, text_of
+from tinynet.sweeps.sweep import sweep
+from tinynet.training.callbacks import EarlyStopping
+
+OUT = "tinynet-sweep"
+MODEL, RUNS, SETTINGS, PLOTS = "best.npz", "runs.csv", "settings.csv", ("parallel.png", "losses.png")
+
+SHOWN = 10
+"""Settings that are printed."""
+
+SEARCHED = ("layers", "activation", "dropout", "optimizer", "learning_rate", "weight_decay", "momentum", "batch_size")
+"""Options that may be given several values."""
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command; return its exit code."""
+    say = say_nothing if args.quiet else say_line
+    out = Path(args.out or OUT)
+    defaults = SINE_DEFAULTS if args.data is None else DEFAULTS
+    space = _space(args, defaults)
+    # What is best is chosen on rows of its own, also where the data have a test set.
+    fill_in(args, {"validation": 0.2, "dtype": defaults["dtype"], "epochs": defaults.get("epochs")})
+    problem = read_problem(args, say)
+    fill_in(args, _lengths(max(space["batch_size"]), problem))
+    with use_backend(args.backend or get_backend().name):
+        result = _sweep(args, space, problem, out, say)
+        say("result", result.report(SHOWN).removeprefix("SweepResult: "))
+        _write(args, result, problem, out, say)
+    return 0
+
+
+def _space(args: argparse.Namespace, defaults: dict[str, Any]) -> dict[str, Any]:
+    """Return the values of each option that may have several; those with none, and no default, are left out."""
+    space: dict[str, Any] = {}
+    for name in SEARCHED:
+        given = getattr(args, name) or ([[defaults[name]]] if name in defaults else [])
+        drawn = [values for values in given if not isinstance(values, list)]
+        option = f"--{name.replace('_', '-')}"
+        if drawn and args.samples is None:
+            raise ValueError(
+                f"{option} expects a number of steps at the end of a range, as in 1e-4:1e-1:log:20, or --samples N "
+                f"for a random search; got {drawn[0]} and no --samples."
+            )
+        if drawn and len(given) > 1:
+            raise ValueError(f"{option} expects one range to draw from, or values; got both, or several ranges.")
+        if given:
+            space[name] = drawn[0] if drawn else [value for values in given for value in values]
+    space["optimizer"] = [optimizer_of(name, args) for name in space["optimizer"]]
+    return space
+
+
+def _lengths(batch_size: int, problem: Problem) -> dict[str, int]:
+    """Return how long to train, and to wait for progress, where nothing is given; see ``train``."""
+    n_updates = math.ceil(len(problem.train[0]) / batch_size)
+    patience = PATIENCE if "validation" in problem.held else 0
+    return {"epochs": max(MIN_EPOCHS, math.ceil(MIN_UPDATES / n_updates)), "early_stopping": patience}
+
+
+def _sweep(args: argparse.Namespace, space: dict[str, Any], problem: Problem, out: Path, say: Say) -> SweepResult:
+    scale = (lambda y: y) if problem.scaling is None else problem.scaling.standard
+    watched = problem.held.get("validation")
+    network = Network.of(args, problem)
+    say("folder", f"{out}{' (goes on with what is there)' if (out / HEAD).exists() else ''}")
+    started = time.perf_counter()
+    stopping = EarlyStopping("val_loss" if watched else "loss", patience=max(0, args.early_stopping))
+    try:
+        result = sweep(
+            network,
+            space,
+            problem.train[0],
+            scale(problem.train[1]),
+            validation_data=None if watched is None else (watched[0], scale(watched[1])),
+            seeds=args.seeds,
+            n_samples=args.samples,
+            seed=args.seed,
+            by=args.by,
+            loss=network.head.loss,
+            epochs=args.epochs,
+            metrics=problem.notes.metrics[-1],  # r2 or accuracy: neither depends on the units of the targets.
+            callbacks=[stopping] if args.early_stopping else [],
+            folder=out,
+            n_jobs=args.jobs,
+            threads=args.threads,
+            verbose=0 if args.quiet else 1,
+        )
+    except KeyboardInterrupt:
+        say("stopped", f"what is finished is in {out}; the same command goes on from there")
+        raise
+    say("trained", f"{len(result):,} runs in {time.perf_counter() - started:.2f} s")
+    return result
+
+
+@dataclass(frozen=True)
+class Network:
+    """Builds the networks of a sweep: an object that other processes can be sent.
+
+    Attributes
+    ----------
+    columns : dict of str to array, or None
+        The mean and the scale of the features, measured once.
+    """
+
+    n_in: int
+    head: Head
+    dtype: str
+    columns: dict[str, NDArray[Any]] | None
+
+    @classmethod
+    def of(cls, args: argparse.Namespace, problem: Problem) -> Network:
+        """Return what builds networks for the data."""
+        x, y = problem.train
+        head = head_for(args.loss, problem.notes.classes, 1 if y.ndim == 1 else y.shape[1])
+        if args.data is None:
+            return cls(x.shape[1], head, args.dtype, None)
+        layer = normalizer(x)
+        columns = {name: np.array(getattr(layer, name)) for name in layer.buffer_names}
+        return cls(x.shape[1], head, args.dtype, columns)
+
+    def __call__(self, layers: tuple[int, ...], activation: str, dropout: float | None = None) -> Sequential:
+        """Return a network of such hidden layers."""
+        head, first = self.head, []
+        if self.columns is None:
+            # The notebook's inputs are not scaled, and its last layer has an activation as the others.
+            head = head.with_activation(activation)
+        else:
+            first.append(Normalize(self.n_in))
+            first[0].load_buffers(self.columns)
+            head = replace(head, activation=None if head.activation is None else head.activation.fresh_copy())
+        return build(first, self.n_in, layers, activation, head, dropout, dtype=self.dtype)
+
+
+def optimizer_of(name: str, args: argparse.Namespace) -> Callable[..., Optimizer]:
+    """Return what makes an optimizer from the settings of a run; its learning rate falls as ``--schedule`` says."""
+    made, schedule = OPTIMIZERS[name], args.schedule
+
+    def make(**settings: Any) -> Optimizer:
+        optimizer = made(**settings)
+        if schedule == "cosine":
+            optimizer.learning_rate = CosineDecay(optimizer.learning_rate, args.epochs)  # type: ignore[arg-type]
+        return optimizer
+
+    # A sweep asks for the names that it takes, and shows it by its own.
+    make.__signature__ = inspect.signature(made)  # type: ignore[attr-defined]
+    make.__name__ = make.__qualname__ = name
+    return make
+
+
+# -- results ---------------------------------------------------------------------------------------------------------
+
+
+def _write(args: argparse.Namespace, result: SweepResult, problem: Problem, out: Path, say: Say) -> None:
+    """Write the tables, the best model, and the plots if they can be drawn."""
+    _write_table(result.table, out / RUNS)
+    _write_table(result.summary(), out / SETTINGS)
+    say("wrote", f"{out / RUNS}, {out / SETTINGS} (each run; each setting, the best first)")
+    net = result.best_model
+    net.metadata |= problem.notes.metadata()
+    if problem.scaling is not None:
+        problem.scaling.into(net)
+    net.save(out / MODEL)
+    say("wrote", f"{out / MODEL} (the best run of the best setting)")
+    if args.plot:
+        try:
+            result.plot_parallel(out / PLOTS[0])
+            result.plot_losses(out / PLOTS[1])
+            say("wrote", f"{out / PLOTS[0]}, {out / PLOTS[1]} (the settings; their losses)")
+        except DependencyError as error:
+            say("no plot", str(error))
+    for name, (x, y) in problem.held.items():
+        figures = net.evaluate(x, y, metrics=problem.notes.metrics)
+        shown = ", ".join(f"{figure} {value:.4g}" for figure, value in figures.items())
+        say("best", f"{shown} on {len(x):,} {name} rows{', by which it was chosen' * (name == 'validation')}")
+    if args.data is not None:
+        say("next", f"tinynet predict {shlex.quote(str(out / MODEL))} NEW.csv")
+
+
+def _write_table(table: Table, path: Path) -> None:
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(table)
+    for row in zip(*(column.tolist() for column in table.values()), strict=True):
+        writer.writerow([value if isinstance(value, int | float) else text_of(value) for value in row])
+    with atomic_open(path) as file:
+        file.write(text.getvalue().encode())

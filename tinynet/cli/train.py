@@ -1,0 +1,228 @@
+"""``tinynet train``: read data, build a network, train it, and write the model and a plot of its losses."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import shlex
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tinynet.base.errors import DependencyError, DivergenceError
+from tinynet.cli.networks import build, head_for, normalizer
+from tinynet.cli.notes import Notes
+from tinynet.cli.places import require_place
+from tinynet.cli.problem import Problem, Say, read_problem
+from tinynet.exchange.modelfile import check_name
+from tinynet.layers import Normalize
+from tinynet.losses import Loss
+from tinynet.models.sequential import Sequential
+from tinynet.optimizers import Optimizer, get_optimizer
+from tinynet.plotting.plots import check_plot, plot_loss
+from tinynet.schedules import CosineDecay
+from tinynet.training.callbacks import Callback, Checkpoint, EarlyStopping
+from tinynet.training.logs import Logs
+
+OUT, PLOT = "tinynet-model.npz", "tinynet-loss.png"
+
+DEFAULTS: dict[str, Any] = {
+    "layers": (64, 64),
+    "activation": "relu",
+    "optimizer": "adam",
+    "batch_size": 32,
+    "dtype": "float32",
+}
+"""What ``None`` stands for in the options."""
+
+MIN_EPOCHS, MIN_UPDATES, PATIENCE = 100, 2000, 20
+"""Where nothing is given: epochs until both are reached, as few rows make few updates in an epoch; and how many to wait
+for progress on the rows that are held out, or a network learns a few hundred rows by heart."""
+
+SINE_DEFAULTS: dict[str, Any] = {
+    "layers": (5,),
+    "activation": "sigmoid",
+    "optimizer": "adam",
+    "learning_rate": 0.01,
+    "epochs": 400,
+    "batch_size": 10,
+    "dtype": "float64",
+    "validation": 0.0,
+}
+"""The same for the sine problem: the notebook's network."""
+
+LARGE_OFFSET = 1e4
+"""A column whose mean is this many times its deviation loses about 4 of the 7 digits of float32."""
+
+
+class Lines(Callback):
+    """Print the figures of each tenth of the training, and of others if those take long; in a log as on a terminal."""
+
+    looks_every = None
+    seconds = 2.0
+
+    def on_train_begin(self, logs: Logs) -> None:
+        """Start counting."""
+        self._last = time.monotonic()
+
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        """Print the figures of the epoch if it is time."""
+        n_epochs, now = self.trainer.epochs, time.monotonic()
+        is_tenth = epoch % max(1, n_epochs // 10) == 0
+        if is_tenth or epoch + 1 == n_epochs or now - self._last >= self.seconds:
+            self._last = now
+            figures = "  ".join(f"{name} {value:.6g}" for name, value in logs.items())
+            print(f"epoch {epoch + 1:{len(str(n_epochs))}d}/{n_epochs}  {figures}", flush=True)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command; return its exit code."""
+    fill_in(args, SINE_DEFAULTS if args.data is None else DEFAULTS)
+    say = say_nothing if args.quiet else say_line
+    _check_places(args)
+    problem = read_problem(args, say)
+    fill_in(args, _lengths(args, problem))
+    net, loss = _network(args, problem)
+    if not args.quiet:
+        net.summary(lambda text: print(f"\n{text}\n"))
+    _note_offsets(net, problem.notes, say)
+    try:
+        _fit(args, net, loss, problem, say)
+    except (KeyboardInterrupt, DivergenceError):
+        # What was learned so far is the user's: hours of it, perhaps.
+        say("stopped", f"after {len(net.history or ())} epochs; the model is kept as it is")
+        _write(args, net, problem, say)
+        raise
+    _write(args, net, problem, say)
+    for name, (x, y) in problem.held.items():
+        figures = net.evaluate(x, y, metrics=problem.notes.metrics)
+        shown = ", ".join(f"{figure} {value:.4g}" for figure, value in figures.items())
+        say("result", f"{shown} on {len(x):,} {name} rows")
+    say("next", _next(args))
+    return 0
+
+
+def fill_in(args: argparse.Namespace, defaults: dict[str, Any]) -> None:
+    """Put defaults where nothing is given."""
+    for name, value in defaults.items():
+        if getattr(args, name) is None:
+            setattr(args, name, value)
+
+
+def _lengths(args: argparse.Namespace, problem: Problem) -> dict[str, int]:
+    """Return how long to train, and to wait for progress, where nothing is given."""
+    n_updates = math.ceil(len(problem.train[0]) / args.batch_size)
+    # To stop where a test set is best would make the figures on it too good.
+    patience = PATIENCE if "validation" in problem.held else 0
+    return {"epochs": max(MIN_EPOCHS, math.ceil(MIN_UPDATES / n_updates)), "early_stopping": patience}
+
+
+def say_line(name: str, text: str) -> None:
+    """Print what a line is about, and its text."""
+    print(f"{name:<10}{text}", flush=True)
+
+
+def say_nothing(name: str, text: str) -> None:
+    """Stand in for ``say_line`` where nothing is to be said."""
+
+
+def _check_places(args: argparse.Namespace) -> None:
+    """Raise now what would be raised after training."""
+    if args.resume and args.checkpoint is None:
+        raise ValueError("--resume expects --checkpoint FILE, the file to go on from; got none.")
+    if args.plot not in (None, "none"):
+        check_plot(args.plot)
+    check_name(args.out or OUT)
+    require_place("--out", args.out or OUT)
+    if args.plot != "none":
+        require_place("--plot", args.plot or PLOT)
+    if args.checkpoint is not None:
+        require_place("--checkpoint", args.checkpoint)
+        if Path(args.checkpoint).resolve() == Path(args.out or OUT).resolve():
+            raise ValueError(f"--checkpoint and --out expect two files; got {args.checkpoint!r} for both.")
+
+
+def _network(args: argparse.Namespace, problem: Problem) -> tuple[Sequential, Loss]:
+    x, y = problem.train
+    head = head_for(args.loss, problem.notes.classes, 1 if y.ndim == 1 else y.shape[1])
+    options = {"dtype": args.dtype, "seed": args.seed, "backend": args.backend}
+    if args.data is None:
+        # The notebook's inputs are not scaled, and its last layer has an activation as the others.
+        net = build([], x.shape[1], args.layers, args.activation, head.with_activation(args.activation), **options)
+    else:
+        net = build([normalizer(x)], x.shape[1], args.layers, args.activation, head, **options)
+    net.metadata = problem.notes.metadata()
+    return net, head.loss
+
+
+def _note_offsets(net: Sequential, notes: Notes, say: Say) -> None:
+    first = net.layers[0]
+    if not isinstance(first, Normalize) or net.dtype != "float32" or notes.features is None:
+        return
+    mean, scale = (np.abs(net.backend.to_numpy(array)) for array in (first.mean, first.scale))
+    names = [name for name, large in zip(notes.features, mean > LARGE_OFFSET * scale, strict=True) if large]
+    if names:
+        say("note", f"{', '.join(names)}: small changes of large numbers; --dtype float64 keeps their digits")
+
+
+def _fit(args: argparse.Namespace, net: Sequential, loss: Loss, problem: Problem, say: Say) -> None:
+    """Train, on standardised targets where the targets are numbers."""
+    scale = (lambda y: y) if problem.scaling is None else problem.scaling.standard
+    watched = next(((x, scale(y)) for x, y in problem.held.values()), None)
+    callbacks: list[Callback] = [] if args.quiet else [Lines()]
+    if args.early_stopping:
+        callbacks.append(EarlyStopping("val_loss" if watched else "loss", patience=args.early_stopping))
+    if args.checkpoint is not None:
+        callbacks.append(Checkpoint(args.checkpoint, every=args.checkpoint_every))
+    started = time.perf_counter()
+    history = net.fit(
+        problem.train[0],
+        scale(problem.train[1]),
+        loss=loss,
+        optimizer=_optimizer(args),
+        epochs=args.epochs,
+        batch_size=args.batch_size,
+        validation_data=watched,
+        metrics=problem.notes.metrics if watched else [],
+        callbacks=callbacks,
+        resume_from=args.checkpoint if args.resume else None,
+    )
+    seconds = time.perf_counter() - started
+    say("trained", f"{len(history)} epochs in {seconds:.2f} s on {net.backend.name} ({history.plan})")
+    if history.stop_reason:
+        say("stopped", f"{history.stop_reason}; the model is that of the best epoch")
+
+
+def _optimizer(args: argparse.Namespace) -> Optimizer:
+    """Return the optimizer; by default its learning rate falls to zero, as a constant one leaves the loss bouncing."""
+    optimizer = get_optimizer(args.optimizer)
+    rate: Any = optimizer.learning_rate if args.learning_rate is None else args.learning_rate
+    optimizer.learning_rate = CosineDecay(rate, args.epochs) if args.schedule == "cosine" else rate
+    return optimizer
+
+
+# -- results ---------------------------------------------------------------------------------------------------------
+
+
+def _write(args: argparse.Namespace, net: Sequential, problem: Problem, say: Say) -> None:
+    """Write the model, and the plot if it can be drawn."""
+    if problem.scaling is not None:
+        problem.scaling.into(net)
+    net.save(args.out or OUT)
+    say("wrote", f"{args.out or OUT} (the model)")
+    if args.plot == "none" or not net.history:
+        return
+    try:
+        plot_loss(net.history, args.plot or PLOT)
+    except DependencyError as error:
+        say("no plot", str(error))
+        return
+    say("wrote", f"{args.plot or PLOT} (the losses)")
+
+
+def _next(args: argparse.Namespace) -> str:
+    if args.data is None:
+        return "tinynet train YOUR.csv --target COLUMN"
+    return f"tinynet predict {shlex.quote(str(args.out or OUT))} NEW.csv"

@@ -1,1 +1,0 @@
-"""What the commands of ``tinynet`` do; ``tinynet.cli`` reads their arguments."""

@@ -1,0 +1,197 @@
+"""Checkpoints of ensembles: the training of many models in the middle, as a file, to be resumed as if never stopped."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinynet.base.checks import whole
+from tinynet.base.errors import ModelFileError
+from tinynet.ensembles.files import check_arrays, describe_ensemble, unpacked
+from tinynet.exchange.archive import Path_, read_archive, write_archive
+from tinynet.training.checkpoints import check_fingerprint, kept_states, states_from, with_state
+
+if TYPE_CHECKING:
+    from tinynet.ensembles.trainer import EnsembleTrainer
+
+Arrays = dict[str, NDArray[Any]]
+
+
+def save_checkpoint(trainer: EnsembleTrainer, path: Path_) -> None:
+    """Write the models, the optimizer's memory, the random state, the position and what the watches know."""
+    header, arrays = describe_ensemble(trainer.model)
+    history = trainer.history
+    callbacks, remembered = kept_states(trainer.callbacks)
+    header["kind"] = "ensemble checkpoint"
+    header["training"] = {
+        "fingerprint": _fingerprint(trainer),
+        "epoch": trainer.epoch,
+        "epochs": history.epoch,
+        "diverged": history.diverged,
+        "watches": [sorted(watch.state()) for watch in trainer.watches],
+        "callbacks": callbacks,
+    }
+    arrays |= remembered | {
+        "training.moments": trainer.model.backend.to_numpy(trainer.model.state.moments),
+        "training.step": trainer.model.state.step,
+        "training.live": trainer.live,
+        "training.rate_factor": trainer.rate_factor,
+        "training.best_loss": trainer.best_loss,
+        "training.best_epoch": trainer.best_epoch,
+        "training.best_parameters": trainer.model.backend.to_numpy(trainer.best_parameters),
+        "training.stopped": history.stopped,
+    }
+    arrays |= {f"history.{name}": values for name, values in history.history.items()}
+    for i, watch in enumerate(trainer.watches):
+        arrays |= {f"watch{i}.{name}": values for name, values in watch.state().items()}
+    write_archive(path, header, arrays)
+
+
+def load_checkpoint(trainer: EnsembleTrainer, path: Path_) -> None:
+    """Put a trainer and its models where a checkpoint left them.
+
+    Raises
+    ------
+    ModelFileError
+        If the file is not a checkpoint of an ensemble, or damaged.
+    ValueError
+        If it was written by another training. The models are untouched then.
+    """
+    expected = _fingerprint(trainer)
+
+    def check(header: dict[str, Any]) -> None:
+        training = header.get("training")
+        if header.get("kind") != "ensemble checkpoint" or not isinstance(training, dict):
+            raise ModelFileError(
+                f"{str(path)!r} is a {header.get('kind')!r} file; resume_from expects a checkpoint of an ensemble."
+            )
+        check_fingerprint(training, expected, path)
+        try:
+            _check_training(trainer, training)
+            check_arrays(header["arrays"], _wanted(trainer, training, header["arrays"]))
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            raise _damaged(path, error) from error
+
+    header, arrays = read_archive(path, check)
+    try:
+        generators = unpacked(arrays["generators"])
+        _check_values(trainer, header["training"], arrays)
+        states = states_from(header["training"]["callbacks"], arrays, trainer.callbacks)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise _damaged(path, error) from error
+    _restore(trainer, header["training"], arrays, generators)
+    for callback, remembered in states:
+        callback.load_state(remembered)
+
+
+def _damaged(path: Path_, error: Exception) -> ModelFileError:
+    return ModelFileError(f"{str(path)!r} is not a whole checkpoint: {error}.")
+
+
+# -- what is checked before anything is changed ----------------------------------------------------------------------
+
+
+def _check_training(trainer: EnsembleTrainer, training: dict[str, Any]) -> None:
+    """Check what the header tells of the position."""
+    epoch, epochs, diverged = whole("epoch", training["epoch"]), training["epochs"], training["diverged"]
+    if len(epochs) != epoch or epochs != list(range(epoch)):
+        raise ValueError(f"it has not recorded the epochs 0 to {epoch - 1}")
+    models = [whole("diverged", i, at_least=0) for i in diverged]
+    if len(set(models)) != len(models) or any(i >= len(trainer.model) for i in models):
+        raise ValueError(f"these of {len(trainer.model)} models have diverged: {diverged}")
+    if len(training["watches"]) != len(trainer.watches):
+        raise ValueError(f"it has what {len(training['watches'])} callbacks know; expected {len(trainer.watches)}")
+    for names, watch in zip(training["watches"], trainer.watches, strict=True):
+        if names != sorted(watch.state()):
+            raise ValueError(f"it has {names} of {type(watch.callback).__name__}; expected {sorted(watch.state())}")
+
+
+def _wanted(
+    trainer: EnsembleTrainer, training: dict[str, Any], listed: dict[str, Any]
+) -> dict[str, tuple[list[int], str]]:
+    """Return the shapes and dtypes of the arrays that are needed to go on."""
+    models, dtype = trainer.model, trainer.model.dtype
+    n, n_parameters, epoch = len(models), models.program.n_parameters, training["epoch"]
+    each = {
+        "int64": ["draws", "dropout_seed", "training.step", "training.best_epoch", "training.stopped"],
+        "float64": ["training.rate_factor", "training.best_loss"],
+    }
+    wanted = {name: ([n], kind) for kind, names in each.items() for name in names}
+    wanted |= {
+        "parameters": ([n, n_parameters], dtype),
+        "training.best_parameters": ([n, n_parameters], dtype),
+        "training.moments": ([trainer.optimizer.n_moments, n, n_parameters], dtype),
+        "generators": ([n, 6], "uint64"),
+    }
+    recorded = {name[8:] for name in listed if name.startswith("history.")}
+    if recorded != set(trainer.figures):
+        raise ValueError(f"it has recorded {sorted(recorded)}; this training records {sorted(trainer.figures)}")
+    wanted |= {f"history.{name}": ([epoch, n], "float64") for name in recorded}
+    for i, watch in enumerate(trainer.watches):
+        wanted |= {f"watch{i}.{name}": shape for name, shape in watch.expected(n, n_parameters, dtype).items()}
+    return wanted
+
+
+def _check_values(trainer: EnsembleTrainer, training: dict[str, Any], arrays: Arrays) -> None:
+    """Check the numbers that others are found by."""
+    for name in ("draws", "dropout_seed", "training.step"):
+        _check_bounds(arrays, name, 0, 2**63 - 1)
+    epochs = [name for name in arrays if name.endswith((".best_epoch", ".stopped"))]
+    for name in epochs:
+        _check_bounds(arrays, name, -1, training["epoch"] - 1)
+    _check_bounds(arrays, "training.rate_factor", 0.0, 1.0)
+    for i in range(len(trainer.watches)):
+        _check_bounds(arrays, f"watch{i}.wait", 0, 2**62)
+    live = np.flatnonzero(arrays["training.stopped"] < 0)
+    if not np.array_equal(arrays["training.live"], live) or arrays["training.live"].dtype != live.dtype:
+        raise ValueError("the models that go on are not those that have not stopped")
+
+
+def _check_bounds(arrays: Arrays, name: str, low: float, high: float) -> None:
+    if not ((arrays[name] >= low) & (arrays[name] <= high)).all():
+        raise ValueError(f"its array {name!r} has numbers that are not from {low} to {high}")
+
+
+def _restore(
+    trainer: EnsembleTrainer, training: dict[str, Any], arrays: Arrays, generators: list[np.random.Generator]
+) -> None:
+    """Put everything where the checkpoint left it; all of it has been checked."""
+    models, asarray = trainer.model, trainer.model.backend.asarray
+    models.prepare_optimizer(trainer.optimizer)
+    state = models.state
+    state.parameters[...] = asarray(arrays["parameters"])
+    state.moments[...] = asarray(arrays["training.moments"])
+    state.step[...], state.draws[...] = arrays["training.step"], arrays["draws"]
+    state.dropout_seed[...] = arrays["dropout_seed"]
+    models.generators = generators
+    trainer.epoch, trainer.live = training["epoch"], arrays["training.live"]
+    trainer.rate_factor, trainer.best_loss = arrays["training.rate_factor"], arrays["training.best_loss"]
+    trainer.best_epoch = arrays["training.best_epoch"]
+    trainer.best_parameters[...] = asarray(arrays["training.best_parameters"])
+    histories = {name[8:]: values for name, values in arrays.items() if name.startswith("history.")}
+    trainer.history.load(training["epochs"], histories)
+    trainer.history.stopped, trainer.history.diverged = arrays["training.stopped"], list(training["diverged"])
+    for i, watch in enumerate(trainer.watches):
+        watch.load({name: arrays[f"watch{i}.{name}"] for name in training["watches"][i]})
+
+
+def _fingerprint(trainer: EnsembleTrainer) -> dict[str, Any]:
+    """Return what must be equal for a resumed run to be the same run, as JSON keeps it."""
+    program = trainer.plan.program
+    return {
+        "network": [repr(op) for op in program.ops],
+        "loss": repr(program.loss),
+        "optimizer": repr(program.optimizer),
+        "dtype": program.dtype,
+        "seeds": trainer.model.seeds,
+        "batch size": trainer.batch_size,
+        "shuffle": trainer.shuffle,
+        "shared_order": trainer.shared_order,
+        "drop_last": trainer.drop_last,
+        "number of samples": len(trainer.data),
+        "figures": trainer.figures,
+        "watches": [type(watch.callback).__name__ for watch in trainer.watches],
+        "callbacks": [type(callback).__name__ for callback in with_state(trainer.callbacks)],
+    }

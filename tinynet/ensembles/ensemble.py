@@ -1,0 +1,339 @@
+"""Ensemble: many models of one network, each with its own seed and settings, trained together."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinynet.backends import get_backend
+from tinynet.backends.base import Backend, Plan, State, on_backend
+from tinynet.base.checks import member, whole
+from tinynet.base.config import chosen_threads, use_threads
+from tinynet.ensembles.models import joined, model_of, selected
+from tinynet.ensembles.predictions import Predictions
+from tinynet.ensembles.settings import check_program, generators_of
+from tinynet.ensembles.trainer import EnsembleTrainer
+from tinynet.layers.layer import Layer
+from tinynet.losses import Loss, as_weights, get_loss
+from tinynet.models.assembly import checked_precision
+from tinynet.models.sequential import Sequential
+from tinynet.optimizers import Optimizer, get_optimizer
+from tinynet.program import Program
+from tinynet.training.callbacks import Callback
+from tinynet.training.data import Data, checked_data, with_validation
+from tinynet.training.history import EnsembleHistory
+from tinynet.training.metrics import Metric, get_metrics, rises
+
+_BOOTSTRAP = 0xB0075
+"""Makes the generator that draws a bootstrap sample another one than that which draws the order of samples."""
+
+
+class Ensemble(Predictions):
+    """Many models of one network, trained together at the speed of the hardware.
+
+    Model ``i`` is what ``Sequential`` makes of the same layers with the seed ``seeds[i]``: it has the same initial
+    weights, sees the samples in the same order, and ends as that net trained alone would.
+
+    Parameters
+    ----------
+    net : Sequential
+        The network; its weights are not used. Only built-in layers can be trained many at once.
+    n_models : int
+    seeds : (n_models,) ints, optional
+        By default ``net.seed, net.seed + 1, ...``, or random ones where ``net`` has no seed.
+
+    Attributes
+    ----------
+    seeds : list of int
+    history : EnsembleHistory or None
+        Of the last ``fit``, also when it was interrupted.
+    scores : dict of str to (n_models,) array
+        The figures of the weights that each model holds, by name: "loss", with validation data "val_loss", and the
+        metrics of the last ``fit``, as in its history.
+    metadata : dict
+        Notes that are saved with the ensemble; JSON must be able to hold them.
+
+    Examples
+    --------
+    >>> import tinynet as tn
+    >>> net = tn.Sequential(tn.Linear(1, 4), tn.Tanh(), tn.Linear(4, 1), seed=0)
+    >>> models = tn.Ensemble(net, n_models=3)
+    >>> history = models.fit([[0.0], [1.0]], [[0.0], [2.0]], optimizer=tn.SGD([0.1, 0.01, 0.001]), epochs=5)
+    >>> history["loss"].shape, models.predict([[0.5]]).shape
+    ((5, 3), (3, 1, 1))
+    """
+
+    def __init__(self, net: Sequential, n_models: int, seeds: Sequence[int] | None = None) -> None:
+        n_models = whole("n_models", n_models)
+        layers = [layer.fresh_copy() for layer in net.layers]
+        generators, seeds = generators_of(n_models, seeds, net.seed)
+        values = np.empty((n_models, net.program.n_parameters), net.dtype)
+        dropout_seeds = np.empty(n_models, np.int64)
+        for i, rng in enumerate(generators):
+            values[i] = np.concatenate([layer.initial_values(rng) for layer in layers])
+            dropout_seeds[i] = rng.integers(0, 2**63)
+        program = replace(net.program, n_models=n_models)
+        check_program(program)
+        state = net.backend.new_state(program, values, dropout_seeds)
+        state.buffers[...] = net.state.buffers
+        self._hold(layers, program, state, net.backend, seeds, generators)
+
+    def _hold(
+        self,
+        layers: Sequence[Layer],
+        program: Program,
+        state: State,
+        backend: Backend,
+        seeds: list[int],
+        generators: list[np.random.Generator],
+    ) -> None:
+        self.layers, self.program, self.state, self.backend = tuple(layers), program, state, backend
+        self.seeds, self.generators, self.dtype = seeds, generators, program.dtype
+        self._begin()
+        self.scores: dict[str, NDArray[np.float64]] = {}
+        self.history: EnsembleHistory | None = None
+
+    @classmethod
+    def _of(cls, *parts: Any) -> Ensemble:
+        made: Ensemble = object.__new__(cls)
+        made._hold(*parts)
+        return made
+
+    # -- training ----------------------------------------------------------------------------------------------------
+
+    @on_backend
+    def fit(
+        self,
+        x: Any,
+        y: Any,
+        *,
+        loss: str | Loss = "mse",
+        optimizer: str | Optimizer = "adam",
+        epochs: int = 1,
+        batch_size: int = 32,
+        shuffle: bool | str = True,
+        shared_order: bool = False,
+        drop_last: bool = False,
+        validation_data: tuple[Any, ...] | None = None,
+        validation_split: float = 0.0,
+        sample_weight: Any = None,
+        bootstrap: bool = False,
+        metrics: str | Metric | Iterable[str | Metric] = (),
+        callbacks: Callback | Sequence[Callback] = (),
+        verbose: int = 0,
+        resume_from: str | os.PathLike[str] | None = None,
+        threads: int | None = None,
+    ) -> EnsembleHistory:
+        """Train all models.
+
+        Parameters
+        ----------
+        x, y, loss, epochs, batch_size, shuffle, drop_last, validation_data, validation_split, resume_from, threads
+            As for ``Sequential.fit``. What models get does not depend on the number of threads.
+        optimizer : str or Optimizer
+            Every number in it, of its schedule, of the loss and the rates of dropout may be a sequence with one for
+            each model.
+        shared_order : bool
+            All models see the samples in one order, that of the first model. It saves drawing and looking up an order
+            for each, which for the smallest networks takes longer than the training itself.
+        sample_weight : (n_samples,) or (n_models, n_samples) array-like, optional
+            Factor of each sample's loss.
+        bootstrap : bool
+            Each model is trained on a bootstrap sample of its own (Breiman 1996): ``bootstrap_weights`` are factors
+            of the sample weights.
+        metrics : str, callable or list of them
+            As for ``Sequential.fit``, of each model: ``history["accuracy"]``, and with validation data
+            ``history["val_accuracy"]``, are (n_epochs, n_models), too.
+        callbacks : list of Callback
+            ``EarlyStopping`` and ``ReduceLROnPlateau`` act on each model by itself; a model that has stopped costs
+            nothing more. ``Checkpoint`` counts epochs. Others are called with figures that are (n_models,) arrays.
+        verbose : {0, 1, 2}
+
+        Returns
+        -------
+        EnsembleHistory
+            ``history["loss"]`` is (n_epochs, n_models). A model that diverges is stopped and gets the best weights
+            back that were seen before; ``history.diverged`` lists such models. The others go on.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If anything does not fit; the models are untouched.
+        """
+        chosen, updater = get_loss(loss), get_optimizer(optimizer)
+        data = self._data(chosen, x, y, sample_weight)
+        data, validation = with_validation(data, partial(self._data, chosen), validation_data, validation_split)
+        if bootstrap:
+            drawn = self.bootstrap_weights(len(data)).astype(self.dtype)
+            if data.weight is not None:
+                drawn *= self.backend.to_numpy(data.weight)
+            data.weight = self.backend.asarray(drawn)
+        trainer = EnsembleTrainer(
+            self,
+            data,
+            validation,
+            loss=chosen,
+            optimizer=updater,
+            epochs=epochs,
+            batch_size=batch_size,
+            shuffle=shuffle,
+            shared_order=bool(shared_order),
+            drop_last=drop_last,
+            metrics=get_metrics(metrics),
+            callbacks=callbacks,
+            verbose=verbose,
+        )
+        self.loss = chosen
+        with use_threads(threads), self.backend.using_threads(chosen_threads()):
+            return trainer.run(resume_from)
+
+    def bootstrap_weights(self, n_samples: int) -> NDArray[np.int64]:
+        """Return how often each sample is in each model's bootstrap sample; 0: it is out of the bag.
+
+        Parameters
+        ----------
+        n_samples : int
+
+        Returns
+        -------
+        counts : (n_models, n_samples) int64 array
+            A function of the seeds alone. Each row sums to ``n_samples``.
+        """
+        counts = np.empty((len(self), n_samples), np.int64)
+        for row, seed in zip(counts, self.seeds, strict=True):
+            drawn = np.random.default_rng([seed, _BOOTSTRAP]).integers(0, n_samples, n_samples)
+            row[:] = np.bincount(drawn, minlength=n_samples)
+        return counts
+
+    @on_backend
+    def evaluate(
+        self,
+        x: Any,
+        y: Any,
+        *,
+        loss: str | Loss | None = None,
+        metrics: str | Metric | Iterable[str | Metric] = (),
+        sample_weight: Any = None,
+    ) -> dict[str, NDArray[np.float64]]:
+        """Return the loss and metrics of each model over data, (n_models,) arrays by name; see ``Sequential``."""
+        chosen = self._loss_for(loss)
+        data = self._data(chosen, x, y, sample_weight)
+        plan = self.plan(chosen, None, data.y, None)
+        figures = {"loss": np.asarray(plan.evaluate(self.state, data.x, data.y, data.weight))}
+        return figures | self.measure(get_metrics(metrics), data, np.arange(len(self)))
+
+    # -- models ------------------------------------------------------------------------------------------------------
+
+    def __iter__(self) -> Iterator[Sequential]:
+        return (self[i] for i in range(len(self)))
+
+    @overload
+    def __getitem__(self, which: int) -> Sequential: ...
+    @overload
+    def __getitem__(self, which: slice | Sequence[int] | NDArray[Any]) -> Ensemble: ...
+
+    def __getitem__(self, which: Any) -> Sequential | Ensemble:
+        """Return one model as a ``Sequential``, or some as an ``Ensemble`` (a slice, numbers, or a mask); copies."""
+        if isinstance(which, int | np.integer):
+            return model_of(self, range(len(self))[int(which)])
+        return selected(self, np.arange(len(self))[which])
+
+    def best(self, n: int = 1, by: str = "val_loss", mode: str = "auto") -> Ensemble:
+        """Return the ``n`` models with the best figure, best first.
+
+        Parameters
+        ----------
+        n : int
+        by : str
+            A name in ``scores``.
+        mode : {"auto", "min", "max"}
+            What is best: the lowest, or the highest. "auto": the highest accuracy and r2, the lowest of all else.
+
+        Examples
+        --------
+        >>> import tinynet as tn
+        >>> models = tn.Ensemble(tn.Sequential(tn.Linear(1, 1), seed=0), 5)
+        >>> history = models.fit([[0.0], [1.0]], [[0.0], [2.0]], epochs=3)
+        >>> models.best(by="loss")[0]
+        Sequential(Linear(1, 1), dtype='float32', backend='numba')
+        """
+        if by not in self.scores:
+            known = ", ".join(map(repr, self.scores)) or "nothing: the models were never trained"
+            raise ValueError(f"best expects the name of a figure of the last fit; got {by!r}. There is {known}.")
+        if whole("n", n) > len(self):
+            raise ValueError(f"best expects at most as many as there are models, {len(self)}; got {n}.")
+        highest = member("mode", mode, ("auto", "min", "max")) == "max" or (mode == "auto" and rises(by))
+        values = self.scores[by]
+        return self[np.argsort(-values if highest else values, kind="stable")[:n]]  # NaN comes last.
+
+    @classmethod
+    def concatenate(cls, ensembles: Sequence[Ensemble]) -> Ensemble:
+        """Return the models of several ensembles of one network as one ensemble; copies."""
+        return joined(ensembles)
+
+    def get_weights(self) -> list[NDArray[Any]]:
+        """Return copies of the trained arrays of all models: each has the models as its first axis."""
+        flat = self.backend.to_numpy(self.state.parameters)
+        layout = [piece for row in self.program.parameter_layout for piece in row]
+        return [
+            flat[:, offset : offset + int(np.prod(shape))].reshape(len(self), *shape).copy() for offset, shape in layout
+        ]
+
+    def to(self, backend: str | Backend, precision: str | None = None) -> Ensemble:
+        """Move the models to another backend; return them. See ``Sequential.to``."""
+        place, old = get_backend(backend), self.state
+        chosen = checked_precision(self.program.precision if precision is None else precision, self.dtype, place)
+        state = place.new_state(self.program, self.backend.to_numpy(old.parameters), old.dropout_seed)
+        state.buffers[...] = place.asarray(self.backend.to_numpy(old.buffers))
+        state.draws[...] = old.draws
+        self.backend, self.state, self._optimizer = place, state, None
+        self._forget_plans()
+        self.program = replace(self.program, precision=chosen)
+        return self
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the ensemble to a ``.npz`` file that ``Ensemble.load`` reads; see ``Sequential.save``."""
+        from tinynet.ensembles.files import save_ensemble
+
+        save_ensemble(self, path)
+
+    @staticmethod
+    def load(path: str | os.PathLike[str], *, backend: str | None = None) -> Ensemble:
+        """Read an ensemble that ``save`` wrote; see ``tinynet.load``."""
+        from tinynet.ensembles.files import load_ensemble
+
+        return load_ensemble(path, backend=backend)
+
+    def __repr__(self) -> str:
+        layers = ", ".join(repr(layer) for layer in self.layers)
+        return f"Ensemble({len(self)} models of {layers}, dtype={self.dtype!r}, backend={self.backend.name!r})"
+
+    # -- parts -------------------------------------------------------------------------------------------------------
+
+    def plan(self, loss: Loss, optimizer: Optimizer | None, y: Any, batch_size: int | None) -> Plan:
+        """Return the plan that trains these models on targets like ``y``."""
+        spec = self._loss_spec(loss, y)
+        updates = None if optimizer is None else optimizer.lower()
+        program = replace(self.program, loss=spec, optimizer=updates, batch_size=batch_size)
+        check_program(program)
+        return self._plan(program)
+
+    def _data(self, loss: Loss, x: Any, y: Any, sample_weight: Any = None) -> Data:
+        """Return checked data on the backend."""
+        parts = (self._samples(x), y, loss, self.program.n_out, self.dtype, self.backend)
+        if np.ndim(sample_weight) != 2:
+            return checked_data(*parts, sample_weight)
+        data = checked_data(*parts)
+        if len(sample_weight) != len(self):
+            raise ValueError(
+                f"sample_weight expects shape (n_samples,) or ({len(self)}, n_samples); got {np.shape(sample_weight)}."
+            )
+        weights = [as_weights(own, len(data), self.dtype, f"sample_weight[{i}]") for i, own in enumerate(sample_weight)]
+        data.weight = self.backend.asarray(np.stack(weights))
+        return data

@@ -1,0 +1,85 @@
+"""Picking models of an ensemble, and joining ensembles; what comes out shares nothing with what went in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinynet.ensembles.settings import joined_layers, joined_loss, layers_of, plain
+from tinynet.models.sequential import Sequential
+
+if TYPE_CHECKING:
+    from tinynet.ensembles.ensemble import Ensemble
+
+
+def model_of(models: Ensemble, i: int) -> Sequential:
+    """Return one model."""
+    state, backend = models.state, models.backend
+    values = backend.to_numpy(state.parameters[i])
+    settings: dict[str, Any] = {"dtype": models.dtype, "backend": backend, "precision": models.program.precision}
+    net = Sequential(*layers_of(models.layers, i), seed=models.seeds[i], initial_values=values, **settings)
+    net.state.buffers[...] = backend.asarray(state.buffers[i])
+    net.state.dropout_seed, net.state.draws = int(state.dropout_seed[i]), int(state.draws[i])
+    net.rng = _copied(models.generators[i])
+    net.loss, net.metadata = models.loss and models.loss.select(i), dict(models.metadata)
+    return net
+
+
+def selected(models: Ensemble, members: NDArray[np.int64]) -> Ensemble:
+    """Return some models."""
+    program = models.program.select(members.tolist())
+    to_numpy, asarray = models.backend.to_numpy, models.backend.asarray
+    values, seeds = to_numpy(models.state.parameters)[members], models.state.dropout_seed[members]
+    state = models.backend.new_state(program, values, seeds)
+    state.buffers[...] = asarray(to_numpy(models.state.buffers)[members])
+    state.draws[...] = models.state.draws[members]
+    generators = [_copied(models.generators[i]) for i in members]
+    own_seeds = [models.seeds[i] for i in members]
+    made = models._of(layers_of(models.layers, members), program, state, models.backend, own_seeds, generators)
+    made.loss, made.metadata = models.loss and models.loss.select(members.tolist()), dict(models.metadata)
+    made.scores = {name: values[members] for name, values in models.scores.items()}
+    return made
+
+
+def joined(ensembles: Sequence[Ensemble]) -> Ensemble:
+    """Return the models of several ensembles of one network.
+
+    Raises
+    ------
+    ValueError
+        If they are not of one network.
+    """
+    first = ensembles[0]
+    for other in ensembles:
+        if plain(other) != plain(first) or other.backend is not first.backend:
+            raise ValueError(
+                "concatenate expects ensembles of the same layers, dtype, precision and backend; got others. "
+                "Build them from one network."
+            )
+    layers = joined_layers(ensembles)
+    widths = [op.n_in for op in first.program.ops]
+    ops = tuple(layer.lower(n, i) for i, (layer, n) in enumerate(zip(layers, widths, strict=True)))
+    program = replace(first.program, ops=ops, n_models=sum(map(len, ensembles)))
+    values = {
+        name: np.concatenate([first.backend.to_numpy(getattr(ensemble.state, name)) for ensemble in ensembles])
+        for name in ("parameters", "buffers", "draws", "dropout_seed")
+    }
+    state = first.backend.new_state(program, values["parameters"], values["dropout_seed"])
+    state.buffers[...], state.draws[...] = first.backend.asarray(values["buffers"]), values["draws"]
+    seeds = [seed for ensemble in ensembles for seed in ensemble.seeds]
+    generators = [_copied(rng) for ensemble in ensembles for rng in ensemble.generators]
+    made = first._of(layers, program, state, first.backend, seeds, generators)
+    made.loss, made.metadata = joined_loss(ensembles), dict(first.metadata)
+    shared = set.intersection(*(set(ensemble.scores) for ensemble in ensembles))
+    made.scores = {name: np.concatenate([e.scores[name] for e in ensembles]) for name in first.scores if name in shared}
+    return made
+
+
+def _copied(rng: np.random.Generator) -> np.random.Generator:
+    other = np.random.default_rng(0)
+    other.bit_generator.state = rng.bit_generator.state
+    return other

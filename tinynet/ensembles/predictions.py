@@ -1,0 +1,91 @@
+"""What the models of an ensemble predict, each and together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinynet.backends.base import Members, on_backend
+from tinynet.models.network import Network
+from tinynet.training.data import Data
+from tinynet.training.metrics import Metric
+
+PREDICT_BYTES = 1 << 26
+"""Most memory for the predictions of all models that metrics, ``mean``, ``std`` and ``quantile`` hold at a time."""
+
+
+class Predictions(Network):
+    """Many models of one network, and their outputs."""
+
+    def __len__(self) -> int:
+        assert self.program.n_models is not None
+        return self.program.n_models
+
+    def predict(self, x: Any) -> NDArray[Any]:
+        """Return the output of each model; dropout is off.
+
+        Parameters
+        ----------
+        x : (n_samples, n_in) array-like
+
+        Returns
+        -------
+        y : (n_models, n_samples, n_out) array
+        """
+        return self._predict(self._samples(x))
+
+    __call__ = predict
+
+    def mean(self, x: Any) -> NDArray[Any]:
+        """Return the mean of the models' outputs, (n_samples, n_out)."""
+        return self._reduce(x, lambda y: y.mean(axis=0, dtype=np.float64))
+
+    def std(self, x: Any, ddof: int = 0) -> NDArray[Any]:
+        """Return the standard deviation of the models' outputs, (n_samples, n_out)."""
+        return self._reduce(x, lambda y: y.std(axis=0, ddof=ddof, dtype=np.float64))
+
+    def quantile(self, x: Any, q: Any) -> NDArray[Any]:
+        """Return quantiles of the models' outputs.
+
+        Parameters
+        ----------
+        x : (n_samples, n_in) array-like
+        q : float or sequence of float
+            In [0, 1].
+
+        Returns
+        -------
+        y : (n_samples, n_out) array, or (n_q, n_samples, n_out) for a sequence
+        """
+        return self._reduce(x, lambda y: np.quantile(y, q, axis=0), axis=np.ndim(q))
+
+    def _reduce(self, x: Any, function: Callable[[NDArray[Any]], Any], axis: int = 0) -> NDArray[Any]:
+        """Apply a function over the models to a range of samples at a time."""
+        samples = self._samples(x)
+        rows = max(1, PREDICT_BYTES // (8 * len(self) * self.program.n_out))
+        parts = [function(self._predict(samples[i : i + rows])) for i in range(0, len(samples), rows)]
+        result: NDArray[Any] = np.concatenate(parts, axis=axis).astype(self.dtype)
+        return result
+
+    @on_backend
+    def _predict(self, samples: Any, members: Members | None = None) -> NDArray[Any]:
+        n_models = len(self) if members is None else len(members)
+        # Where the state lies: if that is too large for a device, the outputs may be, too.
+        empty = np.empty if isinstance(self.state.parameters, np.ndarray) else self.backend.empty
+        out = empty((n_models, len(samples), self.program.n_out), self.dtype)
+        self._plan(self.program).predict(self.state, self.backend.asarray(samples), out, members)
+        return self.backend.to_numpy(out)
+
+    def measure(self, metrics: dict[str, Metric], data: Data, members: Members) -> dict[str, NDArray[np.float64]]:
+        """Return metrics over data, (n_models,) arrays by name; NaN for models that are not among ``members``."""
+        figures = {name: np.full(len(self), np.nan) for name in metrics}
+        size = max(1, PREDICT_BYTES // (8 * len(data) * self.program.n_out))
+        for start in range(0, len(members) if metrics else 0, size):
+            some = members[start : start + size]
+            for i, prediction in zip(some, self._predict(data.x, some), strict=True):
+                for name, metric in metrics.items():
+                    figures[name][i] = float(metric(prediction, data.y_host))
+        return figures

@@ -1,0 +1,286 @@
+"""EnsembleTrainer: the fit loop of many models. Each stops by itself; those that go on are all that is computed."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinynet.base.arrays import numpy_namespace
+from tinynet.base.checks import whole
+from tinynet.ensembles.watch import Plateau, Stopping, Watch
+from tinynet.losses import Loss
+from tinynet.optimizers import Optimizer
+from tinynet.schedules import Schedule, is_own, rates
+from tinynet.training.callbacks import Callback, Checkpoint, EarlyStopping, ProgressBar, ReduceLROnPlateau
+from tinynet.training.data import Data
+from tinynet.training.history import EnsembleHistory
+from tinynet.training.metrics import Metric
+from tinynet.training.trainer import CHUNK_BYTES, CHUNK_SECONDS, checked_callbacks, checked_shuffle
+
+if TYPE_CHECKING:
+    from tinynet.ensembles.ensemble import Ensemble
+
+SLICE = 256
+"""Models are taken in multiples of this where the sample orders of all would not fit into ``CHUNK_BYTES``."""
+
+Values = NDArray[np.float64]
+
+
+class EnsembleTrainer:
+    """One call of ``Ensemble.fit``.
+
+    Attributes
+    ----------
+    live : (n_live,) int array
+        Models that are still trained.
+    """
+
+    def __init__(
+        self,
+        models: Ensemble,
+        data: Data,
+        validation: Data | None,
+        *,
+        loss: Loss,
+        optimizer: Optimizer,
+        epochs: int,
+        batch_size: int,
+        shuffle: bool | str,
+        shared_order: bool,
+        drop_last: bool,
+        metrics: dict[str, Metric],
+        callbacks: Any,
+        verbose: int,
+    ) -> None:
+        self.model, self.data, self.validation = models, data, validation
+        self.loss, self.optimizer, self.metrics = loss, optimizer, metrics
+        self.epochs = whole("epochs", epochs)
+        self.batch_size = min(whole("batch_size", batch_size), len(data))
+        self.shuffle, self.shared_order, self.drop_last = checked_shuffle(shuffle), shared_order, bool(drop_last)
+        self.n_visits = len(data) - len(data) % self.batch_size if self.drop_last else len(data)
+        self.n_updates = math.ceil(self.n_visits / self.batch_size)
+        if verbose not in (0, 1, 2):
+            raise ValueError(f"verbose must be 0, 1 or 2; got {verbose!r}.")
+        given = checked_callbacks(callbacks)
+        if verbose:
+            given.append(ProgressBar(every_epoch=verbose == 2))
+        self.callbacks, self.watches, self.checkpoints = _sorted(given, len(models))
+        for watch in self.watches:
+            watch.check(self.figures)
+        self.plan = models.plan(loss, optimizer, data.y, self.batch_size)
+        self.history = EnsembleHistory(len(models))
+        self.history.plan = self.plan.description
+        self.epoch = 0
+        self.live = np.arange(len(models))
+        self.rate_factor = np.ones(len(models))
+        self.best_loss = np.full(len(models), math.inf)
+        self.best_epoch = np.full(len(models), -1)
+        self.best_parameters = models.state.parameters.copy()
+        self._seconds_per_epoch = 0.0
+        self._learning_rates(0, 1)  # A schedule for another number of models fails before anything is changed.
+
+    # -- the loop ----------------------------------------------------------------------------------------------------
+
+    def run(self, resume_from: Any = None) -> EnsembleHistory:
+        """Train to the last epoch, or until no model is left."""
+        models = self.model
+        models.stop_training = False
+        models.history = self.history
+        for callback in self.callbacks:
+            callback.model, callback.trainer = models, self  # type: ignore[assignment]
+            callback.on_train_begin({})
+        for checkpoint in self.checkpoints:
+            checkpoint.on_train_begin({})
+        if resume_from is not None:
+            from tinynet.ensembles.checkpoints import load_checkpoint
+
+            load_checkpoint(self, resume_from)
+        else:
+            models.prepare_optimizer(self.optimizer)
+        try:
+            while self.epoch < self.epochs and len(self.live) and not models.stop_training:
+                self._run_chunk(self._chunk_epochs())
+        finally:
+            self._finish()
+        return self.history
+
+    def _run_chunk(self, n: int) -> None:
+        """Run some epochs in as few calls as memory allows."""
+        models = self.model
+        learning_rates, own = self._learning_rates(self.epoch, n)
+        losses = np.full((n, len(models)), np.nan)
+        started = time.perf_counter()
+        shared = self._order(self.live[:1], n) if self.shared_order else None
+        for members in self._slices(n):
+            order = shared[:, 0] if shared is not None else self._order(members, n)
+            data = self.data if order is not None else self.data.part(0, self.n_visits)
+            place = None if order is None else models.backend.asarray(order)
+            own_rates = learning_rates[..., members] if own else learning_rates
+            losses[:, members] = self.plan.run(
+                models.state, data.x, data.y, place, np.ascontiguousarray(own_rates), data.weight, members
+            )
+        self._seconds_per_epoch = (time.perf_counter() - started) / n
+        for i in range(n):
+            self._record(losses[i], learning_rates[i, -1], last=i == n - 1)
+
+    def _record(self, losses: Values, rate: Any, *, last: bool) -> None:
+        """Record an epoch; ``last`` tells whether the models are in the state in which it left them."""
+        finite = np.isfinite(losses)
+        if last:
+            parameters = self.model.state.parameters
+            finite &= self.model.backend.to_numpy(numpy_namespace(parameters).isfinite(parameters).all(axis=1))
+        diverged = self.live[~finite[self.live]]
+        logs = {"loss": losses}
+        self._stop(diverged)
+        self.history.diverged += diverged.tolist()
+        if last:
+            better = self.live[losses[self.live] < self.best_loss[self.live]]
+            self.best_loss[better], self.best_epoch[better] = losses[better], self.epoch
+            self.best_parameters[better] = self.model.state.parameters[better]
+            logs |= self._figures(self.data, "", loss=False)
+            if self.validation is not None:
+                logs |= self._figures(self.validation, "val_", loss=True)
+        logs["learning_rate"] = np.broadcast_to(rate, len(losses)).copy()
+        self.history.record(self.epoch, logs)
+        for watch in self.watches:
+            self._stop(watch.look(self, logs))
+        self.epoch += 1
+        for callback in self.callbacks:
+            callback.on_epoch_begin(self.epoch - 1, {})
+            callback.on_epoch_end(self.epoch - 1, logs)
+        for checkpoint in self.checkpoints:
+            if last and (self.epoch % checkpoint.every == 0 or self.epoch == self.epochs):
+                self.save_checkpoint(checkpoint.path)
+
+    def _stop(self, members: NDArray[np.int64]) -> None:
+        """Leave models alone from now on."""
+        if not len(members):  # Nearly always, and the difference of sets below sorts all models in every epoch.
+            return
+        self.history.stopped[members] = self.epoch
+        self.live = np.setdiff1d(self.live, members)
+
+    def _figures(self, data: Data, prefix: str, *, loss: bool) -> dict[str, Values]:
+        """Return the loss and the metrics of the models that go on over a set; NaN for the others."""
+        figures = {}
+        if loss:
+            values = figures[prefix + "loss"] = np.full(len(self.model), np.nan)
+            if len(self.live):
+                values[self.live] = self.plan.evaluate(self.model.state, data.x, data.y, data.weight, self.live)
+        with np.errstate(over="ignore", invalid="ignore"):  # One that is on its way to infinity will be reported.
+            measured = self.model.measure(self.metrics, data, self.live)
+        return figures | {prefix + name: values for name, values in measured.items()}
+
+    def _finish(self) -> None:
+        """Give models the weights that they should hold, and note the figures of these weights."""
+        history, state = self.history, self.model.state
+        if not self.live.size:
+            history.stop_reason = "every model has stopped"
+        held = np.where(history.stopped >= 0, history.stopped, len(history) - 1)
+        bad = np.array(history.diverged, np.int64)
+        state.parameters[bad] = self.model.backend.asarray(self.best_parameters[bad])
+        held[bad] = self.best_epoch[bad]
+        for watch in self.watches:
+            held = watch.finish(self, held)
+        if len(history):
+            # A model that diverged at once holds the weights that it began with, which have no figures.
+            known, every = held >= 0, np.arange(len(self.model))
+            self.model.scores = {
+                name: np.where(known, history[name][held, every], np.nan) for name in history if name != "learning_rate"
+            }
+        for callback in [*self.callbacks, *self.checkpoints]:
+            callback.on_train_end({})
+
+    def save_checkpoint(self, path: Any) -> None:
+        """Write everything that ``resume_from`` needs."""
+        from tinynet.ensembles.checkpoints import save_checkpoint
+
+        save_checkpoint(self, path)
+
+    # -- parts -------------------------------------------------------------------------------------------------------
+
+    @property
+    def figures(self) -> list[str]:
+        """Names of the figures of an epoch."""
+        validated = ["val_loss", *(f"val_{name}" for name in self.metrics)] if self.validation is not None else []
+        return ["loss", *self.metrics, *validated, "learning_rate"]
+
+    def _chunk_epochs(self) -> int:
+        """Return how many epochs to run before somebody has to look."""
+        left = self.epochs - self.epoch
+        if self.validation is not None or self.metrics or self.watches:
+            return 1
+        looks = [c.looks_every - self.epoch % c.looks_every for c in self.callbacks if c.looks_every is not None]
+        looks += [c.every - self.epoch % c.every for c in self.checkpoints]
+        # The orders of a slice of models are drawn together; see `_slices`.
+        orders = 0 if self.shuffle is False else 1 if self.shared_order else min(len(self.live), SLICE)
+        affordable = CHUNK_BYTES // (8 * self.n_visits * orders) if orders else left
+        seconds = self.plan.call_seconds or CHUNK_SECONDS
+        timely = int(seconds / self._seconds_per_epoch) if self._seconds_per_epoch else 1
+        return max(1, min([left, affordable, timely, *looks]))
+
+    def _slices(self, n_epochs: int) -> Iterator[NDArray[np.int64]]:
+        """Return the models in slices whose sample orders fit into memory; what they get does not depend on it."""
+        size = len(self.live)
+        if self.shuffle is not False and not self.shared_order:
+            size = max(1, CHUNK_BYTES // (8 * n_epochs * self.n_visits * SLICE)) * SLICE
+        live = self.live
+        return (live[i : i + size] for i in range(0, len(live), size))
+
+    def _order(self, members: NDArray[np.int64], n_epochs: int) -> NDArray[np.int64] | None:
+        """Draw the order of some epochs for some models, each from its own generator, epoch by epoch."""
+        if self.shuffle is False:
+            return None
+        n, n_visits = len(self.data), self.n_visits
+        order = np.empty((n_epochs, len(members), n_visits), np.int64)
+        for position, i in enumerate(members):
+            rng = self.model.generators[0 if self.shared_order else i]
+            for row in order[:, position]:
+                row[:] = rng.permutation(n)[:n_visits] if self.shuffle is True else rng.integers(0, n, n_visits)
+        return order
+
+    def _learning_rates(self, first: int, n_epochs: int) -> tuple[Values, bool]:
+        """Return the rates of some epochs, and whether they have the models as a last axis."""
+        rate, n_models = self.optimizer.learning_rate, len(self.model)
+        epochs = np.arange(first, first + n_epochs, dtype=np.float64)[:, None, None]
+        if isinstance(rate, Schedule):
+            epochs = epochs + (np.arange(self.n_updates) / self.n_updates)[:, None]
+        result = rates(rate, epochs)
+        if result.shape[-1] not in (1, n_models):
+            raise ValueError(f"learning_rate expects one number for each of {n_models} models; got {result.shape[-1]}.")
+        if is_own(rate) or (self.rate_factor != 1).any():
+            result, own = np.ascontiguousarray(result * self.rate_factor), True
+        else:
+            result, own = result[..., 0], False
+        if not (np.isfinite(result).all() and (result >= 0).all()):
+            raise ValueError(f"learning rates must be finite and not negative; {rate!r} gave {result.min()}.")
+        return result, own
+
+
+def _sorted(callbacks: list[Callback], n_models: int) -> tuple[list[Callback], list[Watch], list[Checkpoint]]:
+    """Return callbacks with hooks, what watches each model, and checkpoints."""
+    kinds: dict[type, Callable[[Any, int], Watch]] = {EarlyStopping: Stopping, ReduceLROnPlateau: Plateau}
+    watches, checkpoints, others = [], [], []
+    for callback in callbacks:
+        replaced = next((kind for kind in (*kinds, Checkpoint) if isinstance(callback, kind)), type(callback))
+        if replaced is not type(callback):
+            raise TypeError(
+                f"Ensemble.fit has its own {replaced.__name__}, which acts on each model by itself; got "
+                f"{type(callback).__name__}, a subclass whose hooks are for one model. Pass {replaced.__name__}, or "
+                "train Sequential models one by one."
+            )
+        if type(callback) in kinds:
+            watches.append(kinds[type(callback)](callback, n_models))
+        elif isinstance(callback, Checkpoint):
+            if callback.unit != "epoch" or callback.best_path is not None:
+                raise ValueError("Ensemble.fit expects a Checkpoint that counts epochs, without best_path; use best().")
+            checkpoints.append(callback)
+        elif callback.wants_batches:
+            raise ValueError(f"Ensemble.fit has no hooks on single updates, which {type(callback).__name__} overrides.")
+        else:
+            others.append(callback)
+    return others, watches, checkpoints

@@ -1,0 +1,239 @@
+"""Files: models and checkpoints as ``.npz``, written atomically, read without trust.
+
+A file is a ZIP archive of ``.npy`` arrays, which ``numpy.load`` opens, and ``header.json``: what the arrays are and how
+the network is built. Nothing is unpickled and no class is imported by a name from a file.
+"""
+
+from __future__ import annotations
+
+import ast
+import io
+import json
+import math
+import os
+import stat
+import struct
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinynet.base.errors import ModelFileError
+
+FORMAT = "tinynet"
+VERSION = 1
+HEADER = "header.json"
+
+NPY = b"\x93NUMPY\x01\x00"
+"""How a ``.npy`` of version 1.0 begins."""
+
+MAX_ARRAY_HEADER = 10_000
+"""Bytes; NumPy's own limit for what it parses."""
+
+Path_ = str | os.PathLike[str]
+
+DTYPES = {
+    dtype.str: dtype for code in "?bBhHiIlLqQefdg" for dtype in (np.dtype(code), np.dtype(code).newbyteorder("S"))
+}
+"""What arrays may be made of. NumPy's own reading of a dtype evaluates parts of its text."""
+
+
+@contextmanager
+def atomic_open(path: Path_) -> Iterator[IO[bytes]]:
+    """Open a file that replaces ``path`` only once it is written whole and has reached the disk.
+
+    The mode of an existing file is kept; a symbolic link is written through. On any error, the file that was there
+    stays as it was.
+    """
+    target = Path(os.path.realpath(path))
+    try:
+        mode = target.stat().st_mode
+        if not stat.S_ISREG(mode):
+            raise FileExistsError(f"{os.fspath(path)!r} is there and is no regular file; choose another path.")
+        mode = stat.S_IMODE(mode)
+    except FileNotFoundError:
+        mode = 0o666 & ~_umask()
+    handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, mode)
+        os.replace(temporary, target)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+    _sync_folder(target.parent)
+
+
+def _umask() -> int:
+    # The mask can only be read by setting it.
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename durable; folders cannot be opened on Windows, where the rename is durable by itself."""
+    if os.name == "nt":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def listing(arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
+    """Return the shapes and dtypes of arrays as a header lists them.
+
+    Examples
+    --------
+    >>> listing({"x": np.zeros((2, 3), ">f4")})
+    {'x': {'shape': [2, 3], 'dtype': '>f4'}}
+    """
+    return {name: {"shape": list(array.shape), "dtype": array.dtype.str} for name, array in arrays.items()}
+
+
+def write_header(header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> str:
+    """Return the JSON text of a header, with the shape and the dtype of each array."""
+    head = {"format": FORMAT, "version": VERSION, **header, "arrays": listing(arrays)}
+    return json.dumps(head, allow_nan=True)
+
+
+def write_archive(path: Path_, header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> None:
+    """Write a header and named arrays to ``path``.
+
+    Raises
+    ------
+    OSError
+        If the disk is full, the folder is missing or not writable: what was at ``path`` stays.
+    """
+    text = write_header(header, arrays).encode()
+    with atomic_open(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
+        archive.writestr(HEADER, text)
+        for name, array in arrays.items():
+            buffer = io.BytesIO()
+            np.lib.format.write_array(buffer, np.ascontiguousarray(array), allow_pickle=False)
+            archive.writestr(f"{name}.npy", buffer.getvalue())
+
+
+def read_archive(
+    path: Path_, check: Callable[[dict[str, Any]], None] | None = None
+) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """Read what ``write_archive`` wrote.
+
+    ``check`` sees the header before any array is made; every array is held against the header.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ModelFileError
+        If the file is truncated, corrupt, not tinynet's, or of a newer version.
+    """
+    name = os.fspath(path)
+    entries = _read_entries(Path(path).read_bytes(), name)
+    header = read_header(entries.pop(HEADER, None), name)
+    if check is not None:
+        check(header)
+    return header, _read_arrays(entries, header, name)
+
+
+def _read_entries(data: bytes, name: str) -> dict[str, bytes]:
+    """Return the members of an archive; they cannot be larger than the file, as tinynet never compresses."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            members = archive.infolist()
+            if any(member.compress_type != zipfile.ZIP_STORED for member in members):
+                raise ModelFileError(f"{name!r} has compressed members, which tinynet never writes.")
+            if sum(member.file_size for member in members) > len(data):
+                raise ModelFileError(f"{name!r} claims more than it holds.")
+            return {member.filename: archive.read(member) for member in members}
+    except ModelFileError:
+        raise
+    except (
+        zipfile.BadZipFile,
+        EOFError,
+        NotImplementedError,
+        RuntimeError,
+        ValueError,
+        OSError,
+        struct.error,
+    ) as error:
+        raise ModelFileError(
+            f"{name!r} is not a readable model file: {error}. It is truncated or corrupt; use another copy."
+        ) from error
+
+
+def read_header(text: bytes | str | None, name: str) -> dict[str, Any]:
+    """Return the header of a file from its JSON text, or None where the file has none.
+
+    Raises
+    ------
+    ModelFileError
+        If it is missing, not JSON, not tinynet's, or of a newer version.
+    """
+    foreign = f"{name!r} is not a tinynet model file: expected a header of format {FORMAT!r}"
+    if text is None:
+        raise ModelFileError(f"{foreign}; got a file without a header. Save models with net.save(path).")
+    try:
+        header = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ModelFileError(f"{foreign}; got one that is not JSON ({error}).") from error
+    if not isinstance(header, dict) or header.get("format") != FORMAT:
+        raise ModelFileError(f"{foreign}; got another.")
+    version = header.get("version")
+    if not isinstance(version, int) or version > VERSION or version < 1:
+        raise ModelFileError(
+            f"{name!r} has format version {version!r}; this tinynet reads versions up to {VERSION}. Upgrade tinynet."
+        )
+    return header
+
+
+def _read_arrays(entries: dict[str, bytes], header: dict[str, Any], name: str) -> dict[str, NDArray[Any]]:
+    listed = header.get("arrays")
+    if not isinstance(listed, dict) or set(entries) != {f"{key}.npy" for key in listed}:
+        raise ModelFileError(f"{name!r}: the arrays are not those that its header lists. The file is corrupt.")
+    arrays = {}
+    for key, entry in listed.items():
+        try:
+            arrays[key] = _read_array(entries[f"{key}.npy"], entry)
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
+            raise ModelFileError(f"{name!r}: array {key!r} is damaged: {error}.") from error
+    return arrays
+
+
+def _read_array(data: bytes, entry: dict[str, Any]) -> NDArray[Any]:
+    """Parse one ``.npy``; its bytes are in memory, so a forged shape cannot ask for more than the file has."""
+    shape, dtype = tuple(entry["shape"]), DTYPES[entry["dtype"]]
+    if any(not isinstance(n, int) or n < 0 for n in shape):
+        raise ValueError(f"expected lengths of axes; got shape {shape}")
+    found, start = _read_array_header(data)
+    wanted = {"descr": dtype.str, "fortran_order": False, "shape": shape}
+    if found != wanted:
+        raise ValueError(f"expected {wanted}; got {found}")
+    body, n_bytes = data[start:], math.prod(shape) * dtype.itemsize
+    if len(body) != n_bytes:
+        raise ValueError(f"expected {n_bytes} bytes; got {len(body)}")
+    return np.frombuffer(body, dtype).reshape(shape).copy()
+
+
+def _read_array_header(data: bytes) -> tuple[Any, int]:
+    """Return the header of a ``.npy``, a literal of Python, and where its numbers begin.
+
+    NumPy's own reader warns of what it can mend, and lets errors of Python's parser through.
+    """
+    start = 10 + int.from_bytes(data[8:10], "little")
+    if data[:8] != NPY or not 10 < start <= min(len(data), MAX_ARRAY_HEADER):
+        raise ValueError("expected .npy version 1.0")
+    try:
+        return ast.literal_eval(data[10:start].decode("latin1")), start
+    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError) as error:
+        raise ValueError(f"expected the header of an array; got none: {error}") from error

@@ -1,0 +1,196 @@
+"""Model files: what ``net.save`` writes and ``tinynet.load`` reads."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinynet.base.errors import ModelFileError
+from tinynet.exchange.archive import Path_, read_archive, write_archive
+from tinynet.layers import LAYERS
+from tinynet.layers.layer import Layer
+from tinynet.losses import LOSSES, Loss
+
+if TYPE_CHECKING:
+    from tinynet.models.sequential import Sequential
+
+_LOSS_CLASSES = {cls.__name__: cls for cls in LOSSES.values()}
+
+
+def describe_model(model: Sequential, *, portable: bool = True) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """Return a model as a header and arrays.
+
+    ``portable=False`` describes custom layers by name only: enough for a checkpoint, which is loaded into a model.
+    """
+    layers, arrays = [], {}
+    for position, layer in enumerate(model.layers):
+        builtin = LAYERS.get(type(layer).__name__) is type(layer)
+        config = layer.config() if portable or builtin else {}
+        layers.append({"kind": type(layer).__name__, "config": config})
+        for name in layer.parameter_names:
+            arrays[f"layer{position}.{name}"] = model.backend.to_numpy(getattr(layer, name))
+    loss = model.loss
+    known = loss is not None and not loss.is_custom
+    header = {
+        "kind": "model",
+        "dtype": model.dtype,
+        "layers": layers,
+        "loss": {"kind": type(loss).__name__, "config": loss.config()} if loss is not None and known else None,
+        "metadata": model.metadata,
+    }
+    return header, arrays
+
+
+OTHER_FORMATS = {".onnx": "net.to_onnx(path)", ".h": "net.to_c(path)"}
+"""What to call for endings that say that somebody expects something else than a model file."""
+
+
+def save_model(model: Sequential, path: Path_) -> None:
+    """Write a model to a file, atomically; see ``Sequential.save``."""
+    check_name(path)
+    header, arrays = describe_model(model)
+    if is_safetensors(path):
+        from tinynet.exchange.safetensors import write_safetensors
+
+        write_safetensors(path, header, arrays)
+    else:
+        write_archive(path, header, arrays)
+
+
+def check_name(path: Path_) -> None:
+    """Raise now what ``save_model`` would raise after a long training because of the ending of ``path``.
+
+    Raises
+    ------
+    ValueError
+        If it is that of an export.
+    DependencyError
+        If it is ``.safetensors``, and safetensors is not installed.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix in OTHER_FORMATS:
+        raise ValueError(
+            f"save writes files that tinynet.load reads, .npz or .safetensors; got {os.fspath(path)!r}. "
+            f"Use {OTHER_FORMATS[suffix]}."
+        )
+    if is_safetensors(path):
+        from tinynet.exchange.safetensors import check_installed
+
+        check_installed()
+
+
+def is_safetensors(path: Path_) -> bool:
+    """Tell whether the ending of a path asks for safetensors."""
+    return Path(path).suffix.lower() == ".safetensors"
+
+
+def _reader(path: Path_) -> Callable[..., tuple[dict[str, Any], dict[str, NDArray[Any]]]]:
+    """Return what reads files with the ending of ``path``."""
+    if is_safetensors(path):
+        from tinynet.exchange.safetensors import read_safetensors
+
+        return read_safetensors
+    return read_archive
+
+
+def load_model(
+    path: Path_, *, backend: str | None = None, custom: Mapping[str, type[Layer]] | None = None
+) -> Sequential:
+    """Read a model that ``net.save`` or a ``Checkpoint`` wrote.
+
+    Parameters
+    ----------
+    path : path
+        One that ends in ``.safetensors`` is read as such (needs the package safetensors), any other as ``.npz``.
+    backend : str, optional
+        As for ``get_backend``; a model saved on one backend loads on any.
+    custom : dict of str to Layer class, optional
+        The classes of your own layers by name. No class is ever imported by a name from a file.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ModelFileError
+        If it is not a model file, damaged, of a newer version, or has a layer that is not known.
+    DependencyError
+        If it is a ``.safetensors`` file and safetensors is not installed.
+
+    Examples
+    --------
+    >>> import tempfile, tinynet as tn
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     tn.Sequential(tn.Linear(2, 1)).save(f"{folder}/net.npz")
+    ...     tn.load(f"{folder}/net.npz")
+    Sequential(Linear(2, 1), dtype='float32', backend='numba')
+    """
+    from tinynet.models.sequential import Sequential
+
+    layers: list[Layer] = []
+    known = {**LAYERS, **(custom or {})}
+
+    def check(header: dict[str, Any]) -> None:
+        """Build the layers, which hold no arrays yet, and hold the arrays that are listed against them."""
+        try:
+            layers.extend(_layer(entry, known, path) for entry in header["layers"])
+            if header["dtype"] not in ("float32", "float64"):
+                raise ValueError(f"dtype {header['dtype']!r}")
+            dtype = np.dtype(header["dtype"]).str
+            wanted = {
+                f"layer{position}.{name}": {"shape": list(layer.parameter_shape(name)), "dtype": dtype}
+                for position, layer in enumerate(layers)
+                for name in layer.parameter_names
+            }
+            listed = {name: entry for name, entry in header["arrays"].items() if name.startswith("layer")}
+            if listed != wanted:
+                raise ValueError("its arrays do not fit its layers")
+            if not layers:
+                raise ValueError("it has no layers")
+            if not isinstance(header.get("metadata"), dict):
+                raise ValueError("it has no metadata")
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            if isinstance(error, ModelFileError):
+                raise
+            raise ModelFileError(f"{os.fspath(path)!r} does not describe a network: {error}.") from error
+
+    header, arrays = _reader(path)(path, check)
+    values = trained_values(layers, arrays)
+    try:
+        model = Sequential(*layers, dtype=header["dtype"], backend=backend, initial_values=values)
+    except ValueError as error:
+        raise ModelFileError(f"{os.fspath(path)!r} does not describe a network: {error}") from error
+    for position, layer in enumerate(model.layers):
+        layer.load_buffers({n: arrays[f"layer{position}.{n}"] for n in layer.buffer_names})
+    model.loss = _loss(header.get("loss"), path)
+    model.metadata = header["metadata"]
+    return model
+
+
+def trained_values(layers: Sequence[Layer], arrays: dict[str, NDArray[Any]]) -> NDArray[Any]:
+    """Return the trained arrays of a file as one flat vector, in the order of the model's."""
+    named = [(position, name) for position, layer in enumerate(layers) for name in layer.trainable_names]
+    return np.concatenate([arrays[f"layer{position}.{name}"].ravel() for position, name in named] or [np.empty(0)])
+
+
+def _layer(entry: Any, known: Mapping[str, type[Layer]], path: Path_) -> Layer:
+    kind, config = entry["kind"], entry["config"]
+    if not isinstance(kind, str) or kind not in known:
+        raise ModelFileError(
+            f"{os.fspath(path)!r} has a layer {kind!r}, which this version does not know. "
+            "For a layer of your own, pass its class: tinynet.load(path, custom={'" + str(kind) + "': ...})."
+        )
+    return known[kind](**config)
+
+
+def _loss(entry: Any, path: Path_) -> Loss | None:
+    if entry is None:
+        return None
+    try:
+        return _LOSS_CLASSES[entry["kind"]](**entry["config"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelFileError(f"{os.fspath(path)!r} names a loss that this version does not know: {entry!r}.") from error

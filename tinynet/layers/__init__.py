@@ -1,0 +1,83 @@
+"""The layers that a network is made of, and what they start from.
+
+They say WHAT to compute and lower themselves to ``Program``; they may use ``backends``, ``program`` and ``base``.
+"""
+
+from __future__ import annotations
+
+from tinynet.base.checks import member
+from tinynet.layers.activations import (
+    ELU,
+    GELU,
+    Activation,
+    Exp,
+    Identity,
+    LeakyReLU,
+    ReLU,
+    Sigmoid,
+    SiLU,
+    Softmax,
+    Softplus,
+    Tanh,
+)
+from tinynet.layers.dropout import Dropout
+from tinynet.layers.layer import Layer
+from tinynet.layers.linear import Linear
+from tinynet.layers.normalize import Normalize
+
+__all__ = [
+    "ACTIVATIONS",
+    "ELU",
+    "GELU",
+    "LAYERS",
+    "Activation",
+    "Dropout",
+    "Exp",
+    "Identity",
+    "Layer",
+    "LeakyReLU",
+    "Linear",
+    "Normalize",
+    "ReLU",
+    "SiLU",
+    "Sigmoid",
+    "Softmax",
+    "Softplus",
+    "Tanh",
+    "get_activation",
+]
+
+LAYERS: dict[str, type[Layer]] = {
+    cls.__name__: cls
+    for cls in (
+        Linear,
+        Identity,
+        Sigmoid,
+        Tanh,
+        ReLU,
+        LeakyReLU,
+        ELU,
+        GELU,
+        SiLU,
+        Softplus,
+        Exp,
+        Softmax,
+        Dropout,
+        Normalize,
+    )
+}
+"""Every layer of the library by name: what a model file may contain."""
+
+ACTIVATIONS: dict[str, type[Activation]] = {cls.kind: cls for cls in LAYERS.values() if issubclass(cls, Activation)}
+"""Activation layers by the name of their kernel."""
+
+
+def get_activation(name: str) -> Activation:
+    """Return the activation layer of a name.
+
+    Examples
+    --------
+    >>> get_activation("tanh")
+    Tanh()
+    """
+    return ACTIVATIONS[member("activation", name, ACTIVATIONS)]()

@@ -1,0 +1,305 @@
+"""Layer: what all layers share. A layer holds settings; its arrays are views into the flat vectors of the model.
+
+Subclass ``Layer`` with your own ``forward`` and ``backward`` for a layer that is not here::
+
+    class Scale(tn.Layer):
+        def __init__(self):
+            super().__init__()
+            self.add_parameter("factor", (1,), init="ones")
+
+        def forward(self, x):
+            self.x = x
+            return x * self.factor
+
+        def backward(self, grad):
+            self.factor_grad[...] = (grad * self.x).sum()
+            return grad * self.factor
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinynet.backends import get_backend
+from tinynet.backends.base import Array, Backend, State, views
+from tinynet.backends.loop import LoopPlan
+from tinynet.base.arrays import as_real_array_anywhere, as_samples
+from tinynet.base.checks import whole
+from tinynet.layers.initializers import get_initializer
+from tinynet.program import CustomOp, Op, Program, Shape
+
+Init = str | float | Callable[..., Any]
+
+
+@dataclass
+class Parameter:
+    """Name, shape and initial values of one parameter of a layer."""
+
+    name: str
+    shape: Shape
+    init: Callable[[Shape, np.random.Generator], Any]
+    trainable: bool = True
+
+
+class Layer:
+    """Base class of all layers.
+
+    A layer used by itself (``Linear(4, 3).forward(x)``) holds its own arrays, on the default backend, in float32 unless
+    ``build`` says otherwise. In a model its arrays are views into the model's.
+
+    Attributes
+    ----------
+    n_in, n_out : int or None
+        Widths; None: as wide as what comes in.
+    training : bool
+        Whether ``forward`` is part of a training step; for custom layers.
+    """
+
+    n_in: int | None = None
+    n_out: int | None = None
+
+    def __init__(self) -> None:
+        object.__setattr__(self, "_parameters", {})
+        self.training = False
+        self._state: State | None = None
+        self._backend: Backend | None = None
+        self._dtype = "float32"
+        self._bound: dict[str, Array] = {}
+        self._plans: dict[int, LoopPlan] = {}
+        self._owned = False
+
+    # -- for subclasses ----------------------------------------------------------------------------------------------
+
+    def add_parameter(self, name: str, shape: Shape, init: Init = "zeros", *, trainable: bool = True) -> None:
+        """Declare a parameter; it becomes ``self.<name>``, its gradient ``self.<name>_grad``, both writable arrays.
+
+        Parameters
+        ----------
+        name : str
+        shape : tuple of int
+        init : str, float or callable
+            As for ``get_initializer``.
+        trainable : bool
+            False: stored with the model, not touched by the optimizer, without a gradient.
+        """
+        shape = tuple(whole(f"{name}.shape", n) for n in shape)
+        self._parameters[name] = Parameter(name, shape, get_initializer(init), trainable)
+
+    def op(self, n: int, index: int) -> Op:
+        """Return the layer as plain data, for an input of width ``n``, as the ``index``-th of its program."""
+        raise NotImplementedError(f"{type(self).__name__} must define forward(x) and backward(grad).")
+
+    def lower(self, n: int, index: int) -> Op:
+        """Return ``op``, or a custom op where a subclass computes in Python what ``op`` would not know of."""
+        if type(self).forward is not Layer.forward:
+            return CustomOp(self, n, self.n_out or n, tuple(p.shape for p in self._trainable()))
+        return self.op(n, index)
+
+    def config(self) -> dict[str, Any]:
+        """Return the constructor's arguments as JSON can hold them. A custom layer that is to be saved defines it."""
+        raise NotImplementedError(
+            f"{type(self).__name__} cannot be saved: it has no config(). Define config() to return the arguments of "
+            "its constructor, and pass custom={name: class} to tinynet.load."
+        )
+
+    # -- use by itself -----------------------------------------------------------------------------------------------
+
+    def build(self, dtype: str = "float32", seed: int | None = None, backend: str | Backend | None = None) -> Layer:
+        """Give a layer that belongs to no model its own arrays with fresh initial values; return the layer."""
+        if self._owned:
+            raise RuntimeError(f"{self!r} belongs to a model, which holds its arrays; set_weights changes them.")
+        place = get_backend(backend)
+        program = Program((self.lower(self.n_in or 1, 0),), dtype=str(np.dtype(dtype)))
+        state = place.new_state(program, self.initial_values(np.random.default_rng(seed)))
+        self._attach(state, place, program.dtype)
+        self._write_buffers()
+        return self
+
+    def forward(self, x: Any, training: bool = False) -> Array:
+        """Return the output for ``x`` (n_samples, n_in), and remember what ``backward`` needs."""
+        plan, state = self._alone(self._checked(x))
+        with plan.backend.active():
+            return plan.backend.beside(plan.forward(state, self._x, training), self._given)
+
+    def backward(self, grad: Any) -> Array:
+        """Return the gradient with respect to the last input of ``forward``; overwrite the gradients of the parameters.
+
+        Parameters
+        ----------
+        grad : (n_samples, n_out) array
+            Gradient of the loss with respect to the output of ``forward``.
+        """
+        if getattr(self, "_x", None) is None:
+            raise RuntimeError(f"{self!r}.backward expects forward(x) to have run before; it has not.")
+        plan, state = self._alone(self._x)
+        assert self._backend is not None
+        shape = (len(self._x), plan.program.n_out)
+        given = as_real_array_anywhere(self._backend.admit(grad, "grad"), "grad")
+        if given.shape != shape:
+            raise ValueError(
+                f"{self!r}.backward expects a gradient of shape {shape}, as its output; got {given.shape}."
+            )
+        with plan.backend.active():
+            return plan.backend.beside(plan.backward(state, self._backend.asarray(given, self._dtype)), given)
+
+    __call__ = forward
+
+    # -- arrays ------------------------------------------------------------------------------------------------------
+
+    def initial_values(self, rng: np.random.Generator) -> NDArray[np.float64]:
+        """Draw the initial values of all trainable parameters, flat."""
+        drawn = []
+        for parameter in self._trainable():
+            values = np.asarray(parameter.init(parameter.shape, rng), dtype=np.float64)
+            if values.shape != parameter.shape:
+                raise ValueError(
+                    f"the initializer of {type(self).__name__}.{parameter.name} must return shape {parameter.shape}; "
+                    f"got {values.shape}."
+                )
+            drawn.append(values.ravel())
+        return np.concatenate(drawn) if drawn else np.empty(0)
+
+    @property
+    def n_parameters(self) -> int:
+        """Number of trainable parameters."""
+        return sum(int(np.prod(p.shape)) for p in self._trainable())
+
+    @property
+    def parameter_names(self) -> list[str]:
+        """Names of all stored arrays, trained or not."""
+        return list(self._parameters)
+
+    @property
+    def trainable_names(self) -> list[str]:
+        """Names of the arrays that are trained."""
+        return [p.name for p in self._trainable()]
+
+    @property
+    def buffer_names(self) -> list[str]:
+        """Names of the arrays that are stored but not trained."""
+        return [p.name for p in self._buffers()]
+
+    def parameter_shape(self, name: str) -> Shape:
+        """Return the shape of a stored array; nothing is allocated."""
+        shape: Shape = self._parameters[name].shape
+        return shape
+
+    @property
+    def owned(self) -> bool:
+        """Whether the layer belongs to a model."""
+        return self._owned
+
+    def held_values(self) -> NDArray[np.float64] | None:
+        """Return the trained values that the layer holds by itself, flat, or None before it has any."""
+        if self._state is None or self._backend is None:
+            return None
+        return np.array(self._backend.to_numpy(self._state.parameters), dtype=np.float64)
+
+    def join(self, state: State, backend: Backend, dtype: str) -> None:
+        """Belong to a model: let the arrays be views into its vectors, and keep what is stored but not trained."""
+        held = (
+            {name: np.array(self._backend.to_numpy(self._bound[name])) for name in self.buffer_names}
+            if (self._backend is not None and self._bound)
+            else {}
+        )
+        self._attach(state, backend, dtype)
+        self._owned = True
+        self._write_buffers()
+        for name, value in held.items():
+            setattr(self, name, value)
+
+    def load_buffers(self, values: dict[str, NDArray[Any]]) -> None:
+        """Take up stored arrays that are not trained, from a file."""
+        for name, value in values.items():
+            setattr(self, name, value)
+
+    def _trainable(self) -> list[Parameter]:
+        return [p for p in self._parameters.values() if p.trainable]
+
+    def _buffers(self) -> list[Parameter]:
+        return [p for p in self._parameters.values() if not p.trainable]
+
+    def _attach(self, state: State, backend: Backend, dtype: str) -> None:
+        """Make the layer's arrays views into ``state``, which holds this layer alone."""
+        object.__setattr__(self, "_state", state)
+        self._backend, self._dtype, self._plans = backend, dtype, {}
+        bound = self._bound = {}
+        program = Program((self.lower(self.n_in or 1, 0),), dtype=dtype)
+        layout = program.parameter_layout[0]
+        names = [p.name for p in self._trainable()]
+        bound.update(zip(names, views(state.parameters, layout), strict=True))
+        bound.update(zip([f"{name}_grad" for name in names], views(state.gradients, layout), strict=True))
+        offset = 0
+        for p in self._buffers():
+            size = int(np.prod(p.shape))
+            bound[p.name] = state.buffers[offset : offset + size].reshape(p.shape)
+            offset += size
+
+    def _write_buffers(self) -> None:
+        rng = np.random.default_rng(0)
+        for p in self._buffers():
+            setattr(self, p.name, p.init(p.shape, rng))
+
+    def __getattr__(self, name: str) -> Any:
+        # Reached only for names that are no plain attribute: parameters and their gradients.
+        parameters = self.__dict__.get("_parameters", {})
+        if name in parameters or name.removesuffix("_grad") in parameters:
+            if self._state is None:
+                self.build()
+            if name in self._bound:
+                return self._bound[name]
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        parameters = self.__dict__.get("_parameters", {})
+        if name not in parameters and name.removesuffix("_grad") not in parameters:
+            object.__setattr__(self, name, value)
+            return
+        view = getattr(self, name)
+        if value is view:
+            return
+        shape = value.shape if hasattr(value, "shape") else np.shape(value)
+        if shape != view.shape and shape != ():
+            raise ValueError(f"{type(self).__name__}.{name} expects shape {view.shape}; got {shape}.")
+        assert self._backend is not None
+        with self._backend.active():
+            view[...] = self._backend.asarray(self._backend.admit(value, name), view.dtype)
+
+    def fresh_copy(self) -> Layer:
+        """Return a copy with the same settings that belongs to no model and holds no arrays."""
+        other: Layer = object.__new__(type(self))
+        own = ("_state", "_backend", "_bound", "_plans", "_owned", "_x", "_given")
+        other.__dict__.update({k: copy.deepcopy(v) for k, v in self.__dict__.items() if k not in own})
+        other.__dict__.update(_state=None, _backend=None, _bound={}, _plans={}, _owned=False)
+        return other
+
+    # -- parts -------------------------------------------------------------------------------------------------------
+
+    def _checked(self, x: Any) -> Array:
+        if self._state is None:
+            self.build()
+        assert self._backend is not None
+        with self._backend.active():
+            self._given = as_samples(self._backend.admit(x, "x"), "x", self.n_in, self._dtype, expects=repr(self))
+            self._x = self._backend.asarray(self._given, self._dtype)
+        return self._x
+
+    def _alone(self, x: Array) -> tuple[LoopPlan, State]:
+        """Return the plan that runs this layer alone on inputs as wide as ``x``."""
+        assert self._backend is not None
+        assert self._state is not None
+        width = x.shape[1]
+        if width not in self._plans:
+            program = Program((self.lower(width, 0),), dtype=self._dtype)
+            self._plans[width] = LoopPlan(program, self._backend, "a layer by itself")
+        return self._plans[width], self._state
+
+    def __repr__(self) -> str:
+        sizes = ", ".join(str(n) for n in (self.n_in, self.n_out) if n is not None)
+        return f"{type(self).__name__}({sizes})"

@@ -1,0 +1,119 @@
+"""Exports: a model as a file of tinynet's, as ONNX, and as C."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, cast
+
+from numpy.typing import DTypeLike
+
+from tinynet.models.network import Network
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+    from tinynet.models.sequential import Sequential
+
+
+class Exports(Network):
+    """A ``Sequential`` that can be written to files."""
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the model to a file that ``tinynet.load`` reads; a file that is there is replaced atomically.
+
+        Parameters
+        ----------
+        path : path
+            One that ends in ``.safetensors`` is written as such (needs the package safetensors): weights that other
+            programs read, the network in the metadata. Any other is written as ``.npz``, which NumPy opens.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written; what was there stays.
+        NotImplementedError
+            If a custom layer has no ``config()``.
+        DependencyError
+            If safetensors is not installed.
+        ValueError
+            If the path ends in ``.onnx`` or ``.h``: ``to_onnx`` and ``to_c`` write those.
+        """
+        from tinynet.exchange.modelfile import save_model
+
+        save_model(cast("Sequential", self), path)
+
+    def to_onnx(self, path: str | os.PathLike[str] | None = None) -> ModelProto:
+        """Return the model as ONNX, for onnxruntime and others that run it; write it to ``path`` if one is given.
+
+        Its one input is ``"input"``, (batch, n_in), its one output ``"output"``, (batch, n_out), in the model's dtype
+        and for any number of rows. Dropout is off. Opset 17, and in float64 only what onnxruntime has in float64: some
+        activations are several nodes there. Needs the package onnx.
+
+        Parameters
+        ----------
+        path : path, optional
+            A file that is there is replaced atomically.
+
+        Returns
+        -------
+        onnx.ModelProto
+
+        Raises
+        ------
+        DependencyError
+            If onnx is not installed.
+        NotImplementedError
+            If a layer is written in Python.
+        ValueError
+            If a weight is not finite, or there are more than 2 GiB of them.
+
+        Examples
+        --------
+        >>> import tinynet as tn
+        >>> proto = tn.Sequential(tn.Linear(2, 3), tn.Tanh()).to_onnx()
+        >>> [node.op_type for node in proto.graph.node]
+        ['Gemm', 'Tanh']
+        """
+        from tinynet.exchange.onnx import export_onnx
+
+        return export_onnx(cast("Sequential", self), path)
+
+    def to_c(
+        self, path: str | os.PathLike[str] | None = None, name: str = "net", dtype: DTypeLike | None = None
+    ) -> str:
+        """Return the model as C source, one header without dependencies; write it to ``path`` if one is given.
+
+        It defines ``static inline void net_predict(const float x[n_in], float y[n_out])``, which computes one sample,
+        and the constants ``NET_N_IN`` and ``NET_N_OUT``. C99 or C++, with ``<math.h>`` (link with ``-lm``); no memory
+        is allocated, the weights are ``static const``. The head of the file tells how much stack it takes.
+
+        Parameters
+        ----------
+        path : path, optional
+            A file that is there is replaced atomically.
+        name : str
+            What all names in the header start with, so that one program can hold several networks.
+        dtype : {"float32", "float64"}, optional
+            ``float`` or ``double``; by default the model's.
+
+        Returns
+        -------
+        source : str
+
+        Raises
+        ------
+        NotImplementedError
+            If a layer is written in Python.
+        ValueError
+            If ``name`` can be no part of a C identifier, or a weight is not finite in ``dtype``.
+
+        Examples
+        --------
+        >>> import tinynet as tn
+        >>> source = tn.Sequential(tn.Linear(2, 1, weight_init="ones")).to_c(name="sum")
+        >>> [line for line in source.splitlines() if "sum_predict(const" in line]
+        ['static inline void sum_predict(const float x[2], float y[1])']
+        """
+        from tinynet.exchange.c import export_c
+
+        return export_c(cast("Sequential", self), path, name, dtype)

@@ -1,0 +1,114 @@
+"""ManualLoop: weights, and passes forward and backward, for those who write their own loop."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from tinynet.backends.base import Array, on_backend
+from tinynet.backends.loop import LoopPlan
+from tinynet.base.arrays import as_real_array_anywhere
+from tinynet.models.network import Network
+from tinynet.optimizers import Optimizer
+
+
+class ManualLoop(Network):
+    """One model whose gradients and weights are there for the taking."""
+
+    _loop: LoopPlan | None = None
+    _input: Array | None = None
+
+    @on_backend
+    def forward(self, x: Any, training: bool = True) -> Array:
+        """Return the output for ``x`` and remember what ``backward`` needs; with ``training``, dropout is on."""
+        samples = self._samples(x)
+        self._input = self.backend.asarray(samples, self.dtype)
+        result = self.backend.beside(self._loop_plan().forward(self.state, self._input, training), samples)
+        self.state.draws += training  # The next pass draws other masks, whether or not an optimizer steps between.
+        return result
+
+    @on_backend
+    def backward(self, grad: Any) -> Array:
+        """Add to the gradients of the parameters; return the gradient with respect to the input of ``forward``.
+
+        Gradients add up until ``zero_grad``, as in PyTorch.
+
+        Parameters
+        ----------
+        grad : (n_samples, n_out) array-like
+            Gradient of the loss with respect to the output of ``forward``.
+
+        Raises
+        ------
+        RuntimeError
+            If ``forward`` has not run.
+        """
+        if self._input is None:
+            raise RuntimeError("backward expects forward(x) to have run before; it has not.")
+        shape = (len(self._input), self.program.n_out)
+        dy = as_real_array_anywhere(self.backend.admit(grad, "grad"), "grad")
+        if dy.shape != shape:
+            raise ValueError(f"backward expects a gradient of shape {shape}, as the output of forward; got {dy.shape}.")
+        before = self.state.gradients.copy()
+        dx = self._loop_plan().backward(self.state, self.backend.asarray(dy, self.dtype))
+        self.state.gradients += before
+        return self.backend.beside(dx, dy)
+
+    @on_backend
+    def zero_grad(self) -> None:
+        """Set all gradients to zero."""
+        self.state.gradients[...] = 0
+
+    @on_backend
+    def _apply(self, optimizer: Optimizer) -> None:
+        """Make one update; see ``Optimizer.step``."""
+        self.prepare_optimizer(optimizer)
+        program = replace(self.program, optimizer=optimizer.lower())
+        plan = self._plan(program, "step")
+        assert isinstance(plan, LoopPlan)
+        plan.update(self.state, float(optimizer.learning_rate))  # type: ignore[arg-type]
+
+    def _loop_plan(self) -> LoopPlan:
+        """Return the plan behind ``forward`` and ``backward``."""
+        if self._loop is None:
+            self._loop = LoopPlan(self.program, self.backend, "forward and backward by hand")
+        return self._loop
+
+    # -- weights -----------------------------------------------------------------------------------------------------
+
+    def get_weights(self) -> list[NDArray[Any]]:
+        """Return copies of the trained arrays, ``[weight, bias, weight, bias, ...]``, in host memory."""
+        named = ((layer, name) for layer in self.layers for name in layer.trainable_names)
+        return [np.array(self.backend.to_numpy(getattr(layer, name))) for layer, name in named]
+
+    def set_weights(self, weights: Sequence[ArrayLike]) -> None:
+        """Set the trained arrays; the order is that of ``get_weights``.
+
+        Raises
+        ------
+        ValueError
+            If their number or a shape is wrong, or a value is not finite; no weight is changed then.
+        """
+        shapes = [shape for op in self.program.ops for shape in op.shapes]
+        admit, to_numpy = self.backend.admit, self.backend.to_numpy
+        arrays = [to_numpy(as_real_array_anywhere(admit(weight, "weights"), "weights")) for weight in weights]
+        got = [array.shape for array in arrays]
+        if got != shapes:
+            raise ValueError(f"set_weights expects arrays of shapes {shapes}; got {got}. Compare with get_weights().")
+        flat = np.concatenate([array.ravel() for array in arrays]).astype(self.dtype) if arrays else np.empty(0)
+        if not np.isfinite(flat).all():
+            raise ValueError(f"set_weights expects finite numbers that fit into {self.dtype}; got others.")
+        self.set_flat_parameters(flat)
+
+    def flat_parameters(self) -> NDArray[Any]:
+        """Return a copy of all trained parameters, (n_parameters,), in host memory."""
+        return np.array(self.backend.to_numpy(self.state.parameters))
+
+    @on_backend
+    def set_flat_parameters(self, values: Array) -> None:
+        """Set all trained parameters from (n_parameters,) values, in host memory or of the backend."""
+        self.state.parameters[...] = self.backend.asarray(values, self.dtype)

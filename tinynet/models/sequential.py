@@ -1,0 +1,406 @@
+"""Sequential: layers in a row, with their parameters in one flat vector, and fit and predict."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from tinynet.backends import get_backend
+from tinynet.backends.base import Array, Backend, Granularity, Plan, State, on_backend
+from tinynet.base.arrays import numpy_namespace
+from tinynet.base.config import chosen_threads, use_threads
+from tinynet.layers.layer import Layer
+from tinynet.losses import Loss, get_loss
+from tinynet.models.assembly import checked_dtype, checked_layers, checked_precision, values_of, widths
+from tinynet.models.exports import Exports
+from tinynet.models.manual import ManualLoop
+from tinynet.models.summary import as_html, as_text
+from tinynet.optimizers import Optimizer, get_optimizer
+from tinynet.program import Precision, Program, Specialize
+from tinynet.schedules import is_own
+from tinynet.training.callbacks import Callback
+from tinynet.training.data import Data, checked_data, with_validation
+from tinynet.training.history import History
+from tinynet.training.metrics import Metric, get_metrics
+from tinynet.training.trainer import Trainer
+
+
+class Sequential(ManualLoop, Exports):
+    """A network: layers applied one after the other.
+
+    Parameters
+    ----------
+    *layers : Layer
+        Widths of neighbours must fit; activations take the width of what comes in.
+    dtype : {"float32", "float64"}
+        What the model computes in; data are converted to it, it is never changed.
+    seed : int, optional
+        Seeds the initial weights, the order of the samples and dropout: the same seed gives the same run.
+    backend : str, optional
+        "numba" (or "cpu"), "numpy", "cupy" (or "gpu", "gpu:1"), "auto". By default ``use_backend``'s or
+        ``TINYNET_BACKEND``'s.
+    device : int, optional
+        The number of the GPU, from 0: ``backend="gpu", device=1`` is ``backend="gpu:1"``.
+    precision : {"float32", "tf32", "bf16"}
+        What the factors of the matrix products may be rounded to, for tensor cores to multiply: TF32 keeps 10 bits of
+        mantissa of 23, bfloat16 keeps 7. Sums, weights, losses and updates stay float32. For large float32 networks on
+        a GPU of compute capability 8.0 or higher. It is a setting of the computation and not of the weights: files do
+        not hold it, ``clone`` and ``to`` keep it.
+
+    Attributes
+    ----------
+    layers : tuple of Layer
+    history : History or None
+        Of the last ``fit``, also when it was interrupted.
+    loss : Loss or None
+        Of the last ``fit``.
+    metadata : dict
+        Notes that are saved with the model; JSON must be able to hold them.
+    stop_training : bool
+        A callback sets it to end training.
+
+    Examples
+    --------
+    >>> import tinynet as tn
+    >>> net = tn.Sequential(tn.Linear(2, 3), tn.Tanh(), tn.Linear(3, 1), seed=0)
+    >>> net.predict([[0.0, 0.0]]).shape
+    (1, 1)
+    """
+
+    def __init__(
+        self,
+        *layers: Layer | Sequence[Layer],
+        dtype: DTypeLike = "float32",
+        seed: int | None = None,
+        backend: str | Backend | None = None,
+        initial_values: ArrayLike | None = None,
+        device: int | None = None,
+        precision: str = "float32",
+    ) -> None:
+        self.layers = checked_layers(layers)
+        self.dtype = checked_dtype(dtype)
+        widths_in = widths(self.layers)
+        ops = tuple(layer.lower(n, i) for i, (layer, n) in enumerate(zip(self.layers, widths_in, strict=True)))
+        self.backend = get_backend(backend, device)
+        chosen = checked_precision(precision, self.dtype, self.backend)
+        self.program = Program(ops, dtype=self.dtype, precision=chosen)
+        self.seed = seed
+        self.rng = np.random.default_rng(seed)
+        if initial_values is None:
+            initial_values = np.concatenate([values_of(layer, self.rng) for layer in self.layers])
+        dropout_seed = int(self.rng.integers(0, 2**63))
+        self._begin()
+        self._hold(self.backend.new_state(self.program, np.asarray(initial_values), dropout_seed))
+        self.history: History | None = None
+
+    def _hold(self, state: State) -> None:
+        """Make ``state`` the model's, and the layers' arrays views into it."""
+        self.state = state
+        self._forget_plans()
+        self._loop = None
+        self._predict_plan: Plan | None = None
+        self._quick: Callable[[Any], Array | None] | None = None
+        first, first_buffer = 0, 0
+        for layer, op in zip(self.layers, self.program.ops, strict=True):
+            n = sum(math.prod(shape) for shape in op.shapes)
+            n_buffers = sum(math.prod(shape) for shape in op.buffer_shapes)
+            piece, held = slice(first, first + n), slice(first_buffer, first_buffer + n_buffers)
+            part = State(
+                parameters=state.parameters[piece],
+                gradients=state.gradients[piece],
+                moments=state.moments[:0],
+                buffers=state.buffers[held],
+                dropout_seed=state.dropout_seed,
+            )
+            layer.join(part, self.backend, self.dtype)
+            first, first_buffer = piece.stop, held.stop
+
+    # -- training ----------------------------------------------------------------------------------------------------
+
+    @on_backend
+    def fit(
+        self,
+        x: Any,
+        y: Any,
+        *,
+        loss: str | Loss = "mse",
+        optimizer: str | Optimizer = "adam",
+        epochs: int = 1,
+        batch_size: int = 32,
+        shuffle: bool | str = True,
+        drop_last: bool = False,
+        validation_data: tuple[Any, ...] | None = None,
+        validation_split: float = 0.0,
+        sample_weight: Any = None,
+        class_weight: Mapping[int, float] | str | None = None,
+        metrics: str | Metric | Iterable[str | Metric] = (),
+        callbacks: Callback | Sequence[Callback] = (),
+        verbose: int = 0,
+        resume_from: str | os.PathLike[str] | None = None,
+        threads: int | None = None,
+    ) -> History:
+        """Train the model.
+
+        Parameters
+        ----------
+        x : (n_samples, n_in) array-like of real numbers
+            NumPy, lists, pandas, polars, anything with DLPack or the array API. A ``numpy.memmap`` stays on disk. On
+            the GPU backend also CuPy arrays, and what has DLPack or ``__cuda_array_interface__``, without a copy; data
+            too large for the device stay in host memory and go up in chunks.
+        y : (n_samples, n_out) array-like, or (n_samples,)
+            One value a sample where the network has one output; class numbers for ``CrossEntropy``.
+        loss : str or Loss
+            "mse", "mae", "huber", "bce", "cross_entropy".
+        optimizer : str or Optimizer
+            "sgd", "adam", "adamw", "rmsprop" with their defaults. The same object in a later ``fit`` goes on with its
+            moments; a name or a new object starts afresh.
+        epochs, batch_size : int
+        shuffle : bool or "replacement"
+            True: a new permutation each epoch. False: the order of the data. "replacement": every sample is drawn from
+            all, as the notebook does.
+        drop_last : bool
+            Leave out the last batch where it is smaller than the others.
+        validation_data : (x, y) or (x, y, sample_weight), optional
+        validation_split : float
+            The share of samples, from the end of the data, that is held out; the rest is trained on.
+        sample_weight : (n_samples,) array-like, optional
+            Factor of each sample's loss. The mean is taken over samples, not over weights, as in Keras.
+        class_weight : dict of int to float, or "balanced", optional
+            Factor for each class; "balanced": ``n_samples / (n_classes * count)``, as in scikit-learn.
+        metrics : str, callable or list of them
+            "accuracy", "mae", "r2", or ``f(prediction, target) -> float`` on NumPy arrays; of the model at the end of
+            each epoch, over all samples.
+        callbacks : list of Callback
+        verbose : {0, 1, 2}
+            Nothing; progress; a line for each epoch.
+        resume_from : path, optional
+            A file that ``Checkpoint`` wrote: training goes on where it stood, and ends bit for bit as if it had never
+            stopped. Give the same arguments as in the interrupted call.
+        threads : int, optional
+            By default ``TINYNET_THREADS``, else up to 4 for large batches of small networks, and as many as the BLAS
+            library takes for the matrix products of large ones. For small networks the result is the same to the last
+            bit for any number; the products of large ones are as reproducible as those of the BLAS library.
+
+        Returns
+        -------
+        History
+
+        Raises
+        ------
+        ValueError, TypeError
+            If anything does not fit; the model is untouched.
+        DivergenceError
+            If the loss becomes NaN or infinite; the model holds the best weights seen before.
+        MemoryError
+            If there is no room (``DeviceMemoryError`` on a GPU); the model holds the weights of its last epoch.
+        KeyboardInterrupt
+            On Ctrl-C, after the callbacks' ``on_train_end``; the model is usable, ``history`` tells how far it came.
+
+        Examples
+        --------
+        >>> import tinynet as tn
+        >>> net = tn.Sequential(tn.Linear(1, 1), seed=0)
+        >>> history = net.fit([[0.0], [1.0]], [[1.0], [3.0]], loss="mse", optimizer="sgd", epochs=3)
+        >>> len(history["loss"])
+        3
+        """
+        chosen, updater = get_loss(loss), get_optimizer(optimizer)
+        data = self._data(chosen, x, y, sample_weight, class_weight)
+        data, validation = with_validation(data, partial(self._data, chosen), validation_data, validation_split)
+        trainer = Trainer(
+            self,
+            data,
+            validation,
+            loss=chosen,
+            optimizer=updater,
+            epochs=epochs,
+            batch_size=batch_size,
+            shuffle=shuffle,
+            drop_last=drop_last,
+            metrics=get_metrics(metrics),
+            callbacks=callbacks,
+            verbose=verbose,
+        )
+        self.loss = chosen
+        with use_threads(threads), self.backend.using_threads(chosen_threads()):
+            return trainer.run(resume_from)
+
+    @on_backend
+    def evaluate(
+        self,
+        x: Any,
+        y: Any,
+        *,
+        loss: str | Loss | None = None,
+        metrics: str | Metric | Iterable[str | Metric] = (),
+        sample_weight: Any = None,
+    ) -> dict[str, float]:
+        """Return the loss and metrics over data, by name; dropout is off.
+
+        Parameters
+        ----------
+        x, y, sample_weight
+            As for ``fit``.
+        loss : str or Loss, optional
+            By default that of the last ``fit``.
+        metrics : str, callable or list of them
+
+        Raises
+        ------
+        ValueError
+            If no loss is given and the model was never trained.
+        """
+        chosen = self._loss_for(loss)
+        data = self._data(chosen, x, y, sample_weight)
+        program = replace(self.program, loss=self._loss_spec(chosen, data.y))
+        plan = self._plan(program, "epoch", data.streamed)
+        figures = {"loss": plan.evaluate(self.state, data.x, data.y, data.weight)}
+        named = get_metrics(metrics)
+        if named:
+            prediction = self.predict_on_host(data.x)
+            figures |= {name: float(metric(prediction, data.y_host)) for name, metric in named.items()}
+        return figures
+
+    def predict(self, x: Any) -> Array:
+        """Return the output for ``x``; dropout is off.
+
+        Parameters
+        ----------
+        x : (n_samples, n_in) array-like
+
+        Returns
+        -------
+        y : (n_samples, n_out) array
+            In the model's dtype; CuPy's if ``x`` lies on a GPU, else NumPy's.
+        """
+        out = (self._quick or self._make_quick())(x)
+        return self._predict(x) if out is None else out
+
+    @on_backend
+    def _predict(self, x: Any) -> Array:
+        """Return the output for whatever must be converted, or refused."""
+        samples = self._samples(x)
+        out = numpy_namespace(samples).empty((len(samples), self.program.n_out), self.dtype)
+        self._predictor().predict(self.state, samples, out)
+        return out
+
+    __call__ = predict
+
+    def _make_quick(self) -> Callable[[Any], Array | None]:
+        """Return the short way for samples that need no conversion; it gives None for all others."""
+        self._require_adapted()
+        self._quick = self._predictor().predictor(self.state)
+        return self._quick
+
+    def _predictor(self) -> Plan:
+        if self._predict_plan is None:
+            self._predict_plan = self._plan(self.program, "epoch")
+        return self._predict_plan
+
+    def predict_on_host(self, x: Array) -> NDArray[Any]:
+        """Return the output, in host memory, for samples that were checked before."""
+        out = numpy_namespace(x).empty((len(x), self.program.n_out), self.dtype)
+        self._predictor().predict(self.state, x, out)
+        return self.backend.to_numpy(out)
+
+    # -- places and copies -------------------------------------------------------------------------------------------
+
+    @property
+    def precision(self) -> Precision:
+        """What the factors of the matrix products may be rounded to; ``to`` changes it."""
+        return self.program.precision
+
+    def to(self, backend: str | Backend, device: int | None = None, precision: str | None = None) -> Sequential:
+        """Move the model to another backend, or another GPU; return it. The optimizer's memory stays behind.
+
+        Parameters
+        ----------
+        backend, device, precision
+            As for ``Sequential``; without ``precision``, the model keeps its own.
+
+        Raises
+        ------
+        ValueError
+            If that backend cannot multiply in this precision; the model stays where it is.
+        """
+        place = get_backend(backend, device)
+        chosen = checked_precision(self.precision if precision is None else precision, self.dtype, place)
+        old, values, buffers = self.state, self.flat_parameters(), self.backend.to_numpy(self.state.buffers)
+        state = place.new_state(self.program, values, old.dropout_seed)
+        state.buffers, state.draws = place.asarray(buffers), old.draws
+        self.backend, self._optimizer, self.program = place, None, replace(self.program, precision=chosen)
+        self._hold(state)
+        return self
+
+    @on_backend
+    def clone(self, dtype: DTypeLike | None = None, precision: str | None = None) -> Sequential:
+        """Return a model of its own with the same layers and weights, in another dtype or precision if one is given."""
+        layers = [layer.fresh_copy() for layer in self.layers]
+        other = Sequential(
+            *layers,
+            dtype=self.dtype if dtype is None else dtype,
+            backend=self.backend,
+            initial_values=self.flat_parameters(),
+            precision=self.precision if precision is None else precision,
+        )
+        other.state.buffers[...] = self.backend.asarray(self.state.buffers, other.dtype)
+        other.state.dropout_seed, other.state.draws = self.state.dropout_seed, self.state.draws
+        other.rng.bit_generator.state = self.rng.bit_generator.state
+        other.loss, other.metadata = self.loss, dict(self.metadata)
+        return other
+
+    # -- display -----------------------------------------------------------------------------------------------------
+
+    def summary(self, print_fn: Callable[[str], object] = print) -> None:
+        """Print a table of the layers: output width and number of parameters."""
+        print_fn(as_text(self))
+
+    def _repr_html_(self) -> str:
+        return as_html(self)
+
+    def __repr__(self) -> str:
+        layers = ", ".join(repr(layer) for layer in self.layers)
+        precision = "" if self.precision == "float32" else f", precision={self.precision!r}"
+        return f"Sequential({layers}, dtype={self.dtype!r}, backend={self.backend.name!r}{precision})"
+
+    # -- parts -------------------------------------------------------------------------------------------------------
+
+    def plan(
+        self,
+        loss: Loss,
+        optimizer: Optimizer,
+        y: Array,
+        batch_size: int,
+        granularity: Granularity,
+        streamed: bool = False,
+        specialize: Specialize = "sizes",
+    ) -> Plan:
+        """Return the plan that trains this model on targets like ``y``; see ``Backend.plan`` and ``Program``."""
+        spec, update = self._loss_spec(loss, y), optimizer.lower()
+        program = replace(self.program, loss=spec, optimizer=update, batch_size=batch_size, specialize=specialize)
+        own = [*program.own_settings, *["learning rate"] * is_own(optimizer.learning_rate)]
+        if own:
+            raise ValueError(
+                f"one model expects one number for each setting; got several for: {', '.join(own)}. "
+                "Pass one, or train many models at once with tn.Ensemble."
+            )
+        return self._plan(program, granularity, streamed)
+
+    def _data(
+        self,
+        loss: Loss,
+        x: Any,
+        y: Any,
+        sample_weight: Any = None,
+        class_weight: Mapping[int, float] | str | None = None,
+    ) -> Data:
+        """Return checked data where the backend reads them."""
+        n_out, dtype = self.program.n_out, self.dtype
+        return checked_data(self._samples(x), y, loss, n_out, dtype, self.backend, sample_weight, class_weight)

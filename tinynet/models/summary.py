@@ -1,0 +1,44 @@
+"""A model as a table: in text, and in HTML for Jupyter."""
+
+from __future__ import annotations
+
+import html
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from tinynet.models.sequential import Sequential
+
+HEAD = ("#", "layer", "output", "parameters")
+
+
+def as_text(model: Sequential) -> str:
+    """Return the table as lines of text."""
+    rows = [HEAD, *_rows(model)]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(HEAD))]
+    lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
+    lines.insert(1, "  ".join("-" * w for w in widths))
+    return "\n".join([*lines, "", _total(model)])
+
+
+def as_html(model: Sequential) -> str:
+    """Return the table as HTML."""
+    head = "".join(f"<th>{html.escape(cell)}</th>" for cell in HEAD)
+    cells = ("".join(f"<td>{html.escape(cell)}</td>" for cell in row) for row in _rows(model))
+    body = "".join(f"<tr>{row}</tr>" for row in cells)
+    total = html.escape(_total(model))
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table><p>{total}</p>"
+
+
+def _rows(model: Sequential) -> list[tuple[str, str, str, str]]:
+    pairs = zip(model.layers, model.program.ops, strict=True)
+    return [
+        (str(position), repr(layer), f"(batch, {op.n_out})", f"{layer.n_parameters:,}")
+        for position, (layer, op) in enumerate(pairs)
+    ]
+
+
+def _total(model: Sequential) -> str:
+    size = model.n_parameters * np.dtype(model.dtype).itemsize
+    return f"{model.n_parameters:,} parameters, {size:,} bytes, {model.dtype}, backend {model.backend.name}"

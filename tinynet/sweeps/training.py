@@ -1,0 +1,193 @@
+"""Training of the groups of a sweep: each as an ensemble, here or in other processes."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinynet.backends import get_backend
+from tinynet.base.arrays import as_real_array, as_samples
+from tinynet.base.checks import number
+from tinynet.base.config import usable_cores
+from tinynet.base.errors import requires
+from tinynet.ensembles.ensemble import Ensemble
+from tinynet.ensembles.files import describe_ensemble
+from tinynet.sweeps.files import Contents
+from tinynet.sweeps.runs import Case, Recipe, joined
+from tinynet.sweeps.space import Settings
+from tinynet.training.callbacks import Callback
+from tinynet.training.data import checked_data, checked_validation
+from tinynet.training.metrics import Metric, get_metrics
+
+Figures = dict[str, NDArray[np.float64]]
+
+
+@dataclass(frozen=True)
+class Data:
+    """What runs are trained on, as arrays that can be sent to other processes."""
+
+    x: NDArray[Any]
+    y: NDArray[Any]
+    weight: NDArray[Any] | None
+    validation: tuple[NDArray[Any], ...] | None
+
+    @classmethod
+    def of(cls, x: Any, y: Any, weight: Any, validation: Any, share: float) -> Data:
+        """Return what a sweep was given, its validation data held out of the rest where it asks for a share."""
+        samples, targets = as_real_array(x, "x"), as_real_array(y, "y")
+        weights = None if weight is None else as_real_array(weight, "sample_weight")
+        if weights is not None and weights.ndim != 1:
+            raise ValueError(f"sample_weight expects one for each sample; got shape {weights.shape}.")
+        if validation is not None and share:
+            raise ValueError("sweep expects validation_data or validation_split, not both. Drop one of them.")
+        if validation is not None:
+            names = ("x of validation_data", "y of validation_data", "sample_weight of validation_data")
+            held = tuple(as_real_array(v, name) for v, name in zip(checked_validation(validation), names, strict=False))
+            return cls(samples, targets, weights, held)
+        if not share:
+            return cls(samples, targets, weights, None)
+        n = len(samples) - max(1, round(len(samples) * number("validation_split", share, above=0.0, below=1.0)))
+        if n < 1:
+            raise ValueError(f"validation_split={share:g} leaves none of {len(samples)} samples to train on. Lower it.")
+        parts = [samples, targets] + ([] if weights is None else [weights])
+        first, held = [part[:n] for part in parts], tuple(part[n:] for part in parts)
+        return cls(first[0], first[1], None if weights is None else first[2], held)
+
+    def check(self, case: Case) -> None:
+        """Raise now what ``fit`` would raise of the data, for a network and its loss."""
+        program = case.net.program
+        for x, y, *weights in [(self.x, self.y, self.weight), *([self.validation] if self.validation else [])]:
+            samples = as_samples(x, "x", program.n_in, program.dtype, expects=repr(case.net.layers[0]))
+            host = get_backend("numpy")  # Nothing needs to go to a device to be checked.
+            weight = weights[0] if weights else None
+            checked_data(samples, y, case.loss, program.n_out, program.dtype, host, sample_weight=weight)
+
+    @property
+    def digest(self) -> str:
+        """A text that is the same for the same data only."""
+        found = hashlib.sha256()
+        for array in (self.x, self.y, self.weight, *(self.validation or ())):
+            found.update(b"none" if array is None else f"{array.dtype.str}{array.shape}".encode())
+            if array is not None:
+                found.update(np.ascontiguousarray(array).data)
+        return found.hexdigest()
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is the same for all runs."""
+
+    metrics: tuple[str | Metric, ...]
+    callbacks: list[Callback]
+    bootstrap: bool
+    threads: int | None
+    verbose: int
+
+    @property
+    def watched(self) -> list[str | Metric]:
+        """The metrics that callbacks monitor: only these are computed in every epoch."""
+        names = {getattr(callback, "monitor", "").removeprefix("val_") for callback in self.callbacks}
+        return [metric for metric in self.metrics if names & set(get_metrics(metric))]
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What tells one sweep from another."""
+        watches = [{"kind": type(callback).__name__, **_config(callback)} for callback in self.callbacks]
+        return {"metrics": list(get_metrics(self.metrics)), "callbacks": watches, "bootstrap": self.bootstrap}
+
+
+def _config(callback: Callback) -> dict[str, Any]:
+    names = ("monitor", "mode", "min_delta", "patience", "restore_best", "factor", "min_learning_rate")
+    return {name: getattr(callback, name) for name in names if hasattr(callback, name)}
+
+
+@dataclass(frozen=True)
+class Task:
+    """A group of runs: each setting, with the seeds that are to be trained.
+
+    Attributes
+    ----------
+    backend : str
+        That of its networks. Other processes take it where ``build`` names none.
+    """
+
+    position: int
+    runs: list[int]
+    cases: list[tuple[Settings, list[int]]]
+    backend: str
+
+
+def train(
+    task: Task, recipe: Recipe, data: Data, options: Options, backend: str | None = None
+) -> tuple[Task, Contents]:
+    """Train a group, here or in another process; return it with what its file holds."""
+    cases = [recipe.case(settings, backend) for settings, _ in task.cases]
+    made = [Ensemble(case.net, len(seeds), seeds) for case, (_, seeds) in zip(cases, task.cases, strict=True)]
+    models = made[0] if len(made) == 1 else Ensemble.concatenate(made)
+    each = [case for case, (_, seeds) in zip(cases, task.cases, strict=True) for _ in seeds]
+    history = models.fit(
+        data.x,
+        data.y,
+        loss=joined([case.loss for case in each]),
+        optimizer=joined([case.optimizer for case in each]),
+        validation_data=data.validation,
+        sample_weight=data.weight,
+        bootstrap=options.bootstrap,
+        metrics=options.watched,
+        callbacks=options.callbacks,
+        verbose=options.verbose,
+        threads=options.threads,
+        **cases[0].fit,
+    )
+    diverged = np.zeros(len(models), bool)
+    diverged[history.diverged] = True
+    losses = {name: values for name, values in models.scores.items() if name in ("loss", "val_loss")}
+    figures = losses | _measured(models, data, options.metrics)
+    header, arrays = describe_ensemble(models)
+    arrays |= {f"figure.{name}": np.asarray(values, np.float64) for name, values in figures.items()}
+    arrays |= {f"history.{name}": history[name] for name in history if name != "learning_rate"}
+    arrays |= {
+        "sweep.runs": np.array(task.runs, np.int64),
+        "sweep.n_epochs": np.isfinite(history["loss"]).sum(axis=0),
+        "sweep.diverged": diverged,
+    }
+    return task, (header | {"plan": history.plan}, arrays)
+
+
+def _measured(models: Ensemble, data: Data, metrics: tuple[str | Metric, ...]) -> Figures:
+    """Return the metrics of models over the validation data, or else over what they were trained on."""
+    if not metrics:
+        return {}
+    x, y = (data.x, data.y) if data.validation is None else data.validation[:2]
+    with np.errstate(over="ignore", invalid="ignore"):  # Runs on their way to infinity are reported, not warned of.
+        found = models.evaluate(x, y, metrics=metrics)
+    prefix = "" if data.validation is None else "val_"
+    return {prefix + name: found[name] for name in get_metrics(metrics)}
+
+
+def run_tasks(
+    tasks: list[Task], recipe: Recipe, data: Data, options: Options, n_jobs: int | None
+) -> Iterator[tuple[Task, Contents]]:
+    """Train groups one after the other, or in several processes; give each when it is finished."""
+    if n_jobs == 1 or (n_jobs is None and "joblib" not in sys.modules):
+        yield from (train(task, recipe, data, options) for task in tasks)
+        return
+    try:
+        import joblib
+    except ImportError as error:
+        raise requires("joblib", f"sweep(n_jobs={n_jobs})", "pip install joblib") from error
+    parallel = joblib.Parallel(n_jobs=n_jobs, return_as="generator_unordered")
+    n_workers = joblib.effective_n_jobs(n_jobs)
+    if n_workers == 1:
+        yield from (train(task, recipe, data, options) for task in tasks)
+        return
+    if options.threads is None:
+        # As many threads in each process as there are cores would only get in each other's way.
+        options = replace(options, threads=max(1, usable_cores() // n_workers))
+    yield from parallel(joblib.delayed(train)(task, recipe, data, options, task.backend) for task in tasks)

@@ -1,0 +1,157 @@
+"""gradient_check: the gradient that backpropagation gives against the one that the loss itself shows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinynet.backends.loop import LoopPlan
+from tinynet.losses import Loss, get_loss
+from tinynet.program import Program
+
+if TYPE_CHECKING:
+    from tinynet.models.sequential import Sequential
+
+STEP = float(np.finfo(np.float64).eps ** 0.2)
+"""Balances the truncation error h**4 of the five-point stencil against rounding, eps / h."""
+
+OFFSETS = ((-2.0, 1.0 / 12.0), (-1.0, -2.0 / 3.0), (1.0, 2.0 / 3.0), (2.0, -1.0 / 12.0))
+"""Five-point central difference (Abramowitz and Stegun 1964, 25.3.6)."""
+
+TOLERANCE = 1e-6
+SHOWN_ROWS = 40
+
+
+@dataclass(frozen=True)
+class GradientCheck:
+    """The outcome of ``gradient_check``; ``print(report)`` shows it as a table.
+
+    Attributes
+    ----------
+    names : list of str
+        One for each element: ``"layer0.weight[0, 1]"``, ``"x[0, 2]"``.
+    analytic, numeric, relative_error : (n_elements,) float64
+        The error is relative to the larger of the two, but at least to the root mean square of its array.
+    """
+
+    names: list[str]
+    analytic: NDArray[np.float64]
+    numeric: NDArray[np.float64]
+    relative_error: NDArray[np.float64]
+
+    @property
+    def max_relative_error(self) -> float:
+        """The largest relative error."""
+        return float(self.relative_error.max())
+
+    @property
+    def passed(self) -> bool:
+        """Whether all relative errors are below 1e-6."""
+        return bool(self.max_relative_error < TOLERANCE)
+
+    def __str__(self) -> str:
+        """Return the table: every element, or the worst where there are many."""
+        order = np.arange(len(self.names))
+        if len(order) > SHOWN_ROWS:
+            order = np.argsort(-self.relative_error, kind="stable")[:SHOWN_ROWS]
+        width = max(len("parameter"), *(len(self.names[i]) for i in order))
+        lines = [f"{'parameter':{width}}  {'analytic':>15}  {'numeric':>15}  {'relative error':>14}"]
+        for i in order:
+            figures = f"{self.analytic[i]:15.8e}  {self.numeric[i]:15.8e}  {self.relative_error[i]:14.2e}"
+            lines.append(f"{self.names[i]:{width}}  {figures}")
+        verdict = "passed" if self.passed else "FAILED"
+        total = f"{len(self.names)} elements, largest relative error {self.max_relative_error:.2e}: {verdict}"
+        if len(order) < len(self.names):
+            total = f"... (the {len(order)} worst are shown)\n{total}"
+        return "\n".join([*lines, total])
+
+
+def gradient_check(
+    model: Sequential, x: Any, y: Any, *, loss: str | Loss = "mse", sample_weight: Any = None
+) -> GradientCheck:
+    """Compare analytic gradients with central differences, in float64, for all parameters and the inputs.
+
+    Works on a float64 copy of the model; the model is untouched. Dropout is active with one fixed mask. Where a
+    function has a kink (ReLU, absolute error) within 1e-3 of a value, the two need not agree.
+
+    Parameters
+    ----------
+    model : Sequential
+    x, y, sample_weight
+        As for ``fit``; taken as one batch.
+    loss : str or Loss
+
+    Returns
+    -------
+    GradientCheck
+        Raises nothing where gradients differ: look at ``passed`` or print it.
+
+    Examples
+    --------
+    >>> import tinynet as tn
+    >>> net = tn.Sequential(tn.Linear(2, 2), tn.Tanh(), seed=0)
+    >>> tn.gradient_check(net, [[0.1, 0.2]], [[1.0, 0.0]], loss="mse").passed
+    True
+    """
+    with model.backend.active():
+        return _checked(model.clone(dtype="float64", precision="float32"), x, y, get_loss(loss), sample_weight)
+
+
+def _checked(copy: Sequential, x: Any, y: Any, chosen: Loss, sample_weight: Any) -> GradientCheck:
+    """Check a float64 model that nobody needs afterwards."""
+    data = copy._data(chosen, x, y, sample_weight)
+    spec = copy._loss_spec(chosen, data.y)
+    plan = LoopPlan(Program(copy.program.ops, spec, None, "float64"), copy.backend, "gradient check")
+    parameters, backend = copy.state.parameters, copy.backend
+    samples, target = backend.asarray(data.x).copy(), backend.asarray(data.y)
+    weight = None if data.weight is None else backend.asarray(data.weight)
+
+    def value() -> float:
+        return plan.gradient(copy.state, samples, target, weight)
+
+    d_input = backend.to_numpy(plan.input_gradient(copy.state, samples, target, weight)).ravel()
+    analytic = [backend.to_numpy(copy.state.gradients).copy(), d_input]
+    numeric = [_differences(parameters, value), _differences(samples.reshape(-1), value)]
+    names, groups = _names(copy, samples.shape)
+    a, n = np.concatenate(analytic), np.concatenate(numeric)
+    return GradientCheck(names, a, n, _relative_error(a, n, groups))
+
+
+def _differences(flat: Any, value: Any) -> NDArray[np.float64]:
+    """Return the derivative of ``value()`` with respect to each element of an array that it reads."""
+    result = np.empty(len(flat))
+    for i in range(len(flat)):
+        before = float(flat[i])
+        step = STEP * max(1.0, abs(before))
+        total = 0.0
+        for offset, factor in OFFSETS:
+            flat[i] = before + offset * step
+            total += factor * value()
+        flat[i] = before
+        result[i] = total / step
+    return result
+
+
+def _names(model: Sequential, shape: tuple[int, ...]) -> tuple[list[str], list[int]]:
+    """Return the name of every element, and the number of elements of every array."""
+    named = [
+        (f"layer{position}.{name}", layer.parameter_shape(name))
+        for position, layer in enumerate(model.layers)
+        for name in layer.trainable_names
+    ]
+    named.append(("x", shape))
+    names = [f"{name}[{', '.join(map(str, index))}]" for name, s in named for index in np.ndindex(*s)]
+    return names, [int(np.prod(s)) for _, s in named]
+
+
+def _relative_error(a: NDArray[np.float64], n: NDArray[np.float64], groups: list[int]) -> NDArray[np.float64]:
+    """Return ``|a - n| / max(|a|, |n|, rms)``; an element far below its array's size carries that size's rounding."""
+    scale = np.maximum(np.abs(a), np.abs(n))
+    ends = np.cumsum(groups)
+    for start, end in zip(ends - groups, ends, strict=True):
+        if end > start:
+            scale[start:end] = np.maximum(scale[start:end], np.sqrt(np.mean(np.square(n[start:end]))))
+    return np.divide(np.abs(a - n), scale, out=np.zeros_like(a), where=scale > 0)

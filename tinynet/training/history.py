@@ -1,0 +1,178 @@
+"""History: what training recorded, one number per epoch and name."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class History:
+    """The record of a training.
+
+    Attributes
+    ----------
+    history : dict of str to list of float
+        "loss", and with validation data "val_loss"; each metric by its name; "learning_rate".
+    epoch : list of int
+        The epochs, counted from 0.
+    plan : str
+        Which plan ran and why.
+    stop_reason : str or None
+        Why training ended before its last epoch, if it did.
+
+    Examples
+    --------
+    >>> history = History()
+    >>> history.record(0, {"loss": 2.0})
+    >>> history["loss"]
+    [2.0]
+    """
+
+    def __init__(self) -> None:
+        self.history: dict[str, list[float]] = {}
+        self.epoch: list[int] = []
+        self.plan = ""
+        self.stop_reason: str | None = None
+
+    def record(self, epoch: int, logs: dict[str, float]) -> None:
+        """Append one epoch."""
+        self.epoch.append(epoch)
+        for name, value in logs.items():
+            self.history.setdefault(name, []).append(value)
+
+    def plot(self, path: str | os.PathLike[str] | None = None) -> Figure:
+        """Plot the losses over the epochs; needs matplotlib.
+
+        Parameters
+        ----------
+        path : path, optional
+            Where to write the plot: ends in ``.png``, ``.svg`` or ``.pdf``. A file there is replaced atomically.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            Jupyter shows it; ``figure.axes[0]`` takes changes.
+
+        Raises
+        ------
+        DependencyError
+            If matplotlib is not installed.
+
+        Examples
+        --------
+        >>> history = History()
+        >>> history.record(0, {"loss": 2.0})
+        >>> history.plot().axes[0].get_xlabel()
+        'epoch'
+        """
+        from tinynet.plotting.plots import plot_loss
+
+        return plot_loss(self, path)
+
+    def __getitem__(self, name: str) -> list[float]:
+        return self.history[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.history
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.history)
+
+    def __len__(self) -> int:
+        return len(self.epoch)
+
+    def state(self) -> dict[str, Any]:
+        """Return what a checkpoint keeps."""
+        return {"history": self.history, "epoch": self.epoch}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take up what a checkpoint kept."""
+        self.history = {name: [float(value) for value in values] for name, values in state["history"].items()}
+        self.epoch = [int(epoch) for epoch in state["epoch"]]
+
+    def __repr__(self) -> str:
+        if not self.epoch:
+            return "History(no epochs)"
+        last = ", ".join(f"{name} {values[-1]:.6g}" for name, values in self.history.items())
+        return f"History({len(self)} epochs; last: {last})"
+
+
+class EnsembleHistory:
+    """The record of the training of many models: one number per epoch, model and name.
+
+    Attributes
+    ----------
+    epoch : list of int
+        The epochs, counted from 0.
+    stopped : (n_models,) int array
+        The last epoch of each model that stopped before the others; -1 for those that went on to the end.
+    diverged : list of int
+        Models whose loss or weights became infinite or NaN. They hold the best weights that were seen before.
+    plan : str
+        Which plan ran and why.
+    stop_reason : str or None
+        Why training ended before its last epoch, if it did.
+    """
+
+    def __init__(self, n_models: int) -> None:
+        self.n_models = n_models
+        self.epoch: list[int] = []
+        self.stopped = np.full(n_models, -1)
+        self.diverged: list[int] = []
+        self.plan = ""
+        self.stop_reason: str | None = None
+        self._rows: dict[str, list[NDArray[np.float64]]] = {}
+
+    def record(self, epoch: int, logs: dict[str, NDArray[np.float64]]) -> None:
+        """Append one epoch: (n_models,) numbers by name, NaN for models that were not trained any more."""
+        self.epoch.append(epoch)
+        for name, values in logs.items():
+            self._rows.setdefault(name, []).append(values)
+
+    @property
+    def history(self) -> dict[str, NDArray[np.float64]]:
+        """What was recorded: (n_epochs, n_models) arrays by name; NaN where a model had stopped."""
+        return {name: np.array(rows) for name, rows in self._rows.items()}
+
+    def plot(self, path: str | os.PathLike[str] | None = None) -> Figure:
+        """Plot the losses over the epochs, their median and a band from the lowest to the highest; needs matplotlib.
+
+        Parameters
+        ----------
+        path : path, optional
+            As for ``History.plot``, also what is returned and raised.
+        """
+        from tinynet.plotting.plots import plot_loss
+
+        return plot_loss(self, path)
+
+    def __getitem__(self, name: str) -> NDArray[np.float64]:
+        return np.array(self._rows[name])
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._rows
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        return len(self.epoch)
+
+    def load(self, epoch: list[int], history: dict[str, NDArray[np.float64]]) -> None:
+        """Take up what a checkpoint kept."""
+        self.epoch = list(epoch)
+        self._rows = {name: list(rows) for name, rows in history.items()}
+
+    def __repr__(self) -> str:
+        stopped = int((self.stopped >= 0).sum())
+        return (
+            f"EnsembleHistory({len(self)} epochs, {self.n_models} models, {stopped} of them stopped early, "
+            f"{len(self.diverged)} diverged)"
+        )

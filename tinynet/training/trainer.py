@@ -1,0 +1,314 @@
+"""Trainer: the fit loop. It knows models, data and callbacks; it never knows which backend computes."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinynet.backends.base import Granularity
+from tinynet.base.checks import whole
+from tinynet.base.errors import DivergenceError
+from tinynet.losses import Loss
+from tinynet.optimizers import Optimizer
+from tinynet.program import Specialize
+from tinynet.schedules import Schedule, rates
+from tinynet.training.callbacks import Callback, Checkpoint, ProgressBar
+from tinynet.training.data import Data
+from tinynet.training.history import History
+from tinynet.training.metrics import Metric
+
+if TYPE_CHECKING:
+    from tinynet.models.sequential import Sequential
+
+CHUNK_SECONDS = 0.1
+"""How long one call into the backend should take: long enough that the call costs nothing, short enough for Ctrl-C."""
+
+CHUNK_BYTES = 1 << 26
+"""Most memory for the sample order of one call."""
+
+
+class Trainer:
+    """One call of ``fit``.
+
+    Parameters
+    ----------
+    model : Sequential
+    data : Data
+    validation : Data or None
+    loss : Loss
+    optimizer : Optimizer
+    epochs, batch_size : int
+    shuffle : bool or "replacement"
+    drop_last : bool
+    metrics : dict of str to callable
+    callbacks : sequence of Callback
+    verbose : {0, 1, 2}
+    """
+
+    def __init__(
+        self,
+        model: Sequential,
+        data: Data,
+        validation: Data | None,
+        *,
+        loss: Loss,
+        optimizer: Optimizer,
+        epochs: int,
+        batch_size: int,
+        shuffle: bool | str,
+        drop_last: bool,
+        metrics: dict[str, Metric],
+        callbacks: Callback | Iterable[Callback],
+        verbose: int,
+    ) -> None:
+        self.model, self.data, self.validation = model, data, validation
+        self.loss, self.optimizer, self.metrics = loss, optimizer, metrics
+        self.epochs = whole("epochs", epochs)
+        self.batch_size = min(whole("batch_size", batch_size), len(data))
+        self.shuffle, self.drop_last = checked_shuffle(shuffle), bool(drop_last)
+        self.n_visits = len(data) - len(data) % self.batch_size if self.drop_last else len(data)
+        self.n_updates = math.ceil(self.n_visits / self.batch_size)
+        self.callbacks = checked_callbacks(callbacks)
+        if verbose not in (0, 1, 2):
+            raise ValueError(f"verbose must be 0, 1 or 2; got {verbose!r}.")
+        if verbose:
+            self.callbacks.append(ProgressBar(every_epoch=verbose == 2))
+        # Checkpoints come last, so that they keep what the other callbacks made of an epoch.
+        self.callbacks.sort(key=lambda callback: isinstance(callback, Checkpoint))
+        self.history = History()
+        self.epoch = 0
+        self.visit = 0
+        self.updates = 0
+        self.rate_factor = 1.0
+        self.partial_loss = 0.0
+        self.order: NDArray[np.int64] | None = None
+        self.best_loss = math.inf
+        self.best_parameters = model.state.parameters.copy()
+        self._last_parameters = model.state.parameters.copy()
+        self._seconds_per_epoch = 0.0
+        self._stepwise = any(callback.wants_batches for callback in self.callbacks)
+        granularity: Granularity = "step" if self._stepwise else "epoch"
+        self.plan = model.plan(loss, optimizer, data.y, self.batch_size, granularity, data.streamed, self._specialize())
+        self.history.plan = self.plan.description
+
+    # -- the loop ----------------------------------------------------------------------------------------------------
+
+    def run(self, resume_from: Any = None) -> History:
+        """Train to the last epoch, or until a callback stops it."""
+        model, state = self.model, self.model.state
+        model.stop_training = False
+        model.history = self.history
+        for callback in self.callbacks:
+            callback.model, callback.trainer = model, self
+            callback.on_train_begin({})
+        if resume_from is not None:
+            from tinynet.training.checkpoints import load_checkpoint
+
+            load_checkpoint(self, resume_from)
+        else:
+            model.prepare_optimizer(self.optimizer)
+        try:
+            while self.epoch < self.epochs and not model.stop_training:
+                if self._segmented():
+                    self._run_one_epoch(state)
+                else:
+                    self._run_chunk(state)
+        except MemoryError:
+            self._restore_last_epoch()
+            raise
+        finally:
+            for callback in self.callbacks:
+                callback.on_train_end({})
+        return self.history
+
+    def _restore_last_epoch(self) -> None:
+        """Give the model the weights of the last complete epoch, where the next one found no room."""
+        self.model.set_flat_parameters(self._last_parameters)
+        self.model.forget_optimizer()
+        self.history.stop_reason = "out of memory"
+
+    def save_checkpoint(self, path: Any) -> None:
+        """Write everything that ``resume_from`` needs."""
+        from tinynet.training.checkpoints import save_checkpoint
+
+        save_checkpoint(self, path)
+
+    def _segmented(self) -> bool:
+        """Whether somebody has to look within the epoch, or training stands within one."""
+        return self._stepwise or self.visit > 0 or bool(self._update_intervals())
+
+    def _update_intervals(self) -> list[int]:
+        return [c.every for c in self.callbacks if isinstance(c, Checkpoint) and c.unit == "update"]
+
+    def _run_chunk(self, state: Any) -> None:
+        """Run as many epochs in one call as nobody has to look between."""
+        n = self._chunk_epochs()
+        order = self._draw_order(n)
+        data = self.data if order is not None else self.data.part(0, self.n_visits)
+        learning_rates = self._learning_rates(self.epoch, n)
+        started = time.perf_counter()
+        losses = self.plan.run(state, data.x, data.y, order, learning_rates, data.weight)[:, 0]
+        self._seconds_per_epoch = (time.perf_counter() - started) / n
+        self._check_finite(losses)
+        for i in range(n):
+            self.updates += self.n_updates
+            self._finish_epoch(float(losses[i]), float(learning_rates[i, -1]), last=i == n - 1)
+
+    def _run_one_epoch(self, state: Any) -> None:
+        """Run one epoch in segments, or what is left of it."""
+        if self.visit == 0:
+            drawn = self._draw_order(1)
+            self.order = None if drawn is None else drawn[0]
+            self.partial_loss = 0.0
+            self._hook("on_epoch_begin", self.epoch)
+        learning_rates = self._learning_rates(self.epoch, 1)
+        rates_vary = learning_rates.shape[1] > 1
+        mean = self.loss.reduction == "mean"
+        while self.visit < self.n_visits and not (self._stepwise and self.model.stop_training):
+            first = self.visit // self.batch_size
+            n_updates = self._segment_updates(first)
+            start, stop = self.visit, min((first + n_updates) * self.batch_size, self.n_visits)
+            if self._stepwise:
+                self._hook("on_train_batch_begin", first)
+            if self.order is None:
+                data, place = self.data.part(start, stop), None
+            else:
+                data, place = self.data, self.order[None, start:stop]
+            segment_rates = learning_rates[:, first : first + n_updates] if rates_vary else learning_rates
+            value = self.plan.run(state, data.x, data.y, place, segment_rates, data.weight)
+            self._check_finite(value[:, 0])
+            self.partial_loss += float(value[0, 0]) * ((stop - start) if mean else 1.0)
+            self.visit, self.updates = stop, self.updates + n_updates
+            if self._stepwise:
+                self._hook("on_train_batch_end", first, {"loss": float(value[0, 0])})
+            if self.visit < self.n_visits:
+                for callback in self.callbacks:
+                    if isinstance(callback, Checkpoint) and callback.unit == "update":
+                        if self.updates % callback.every == 0:
+                            self.save_checkpoint(callback.path)
+        loss = self.partial_loss / self.visit if mean else self.partial_loss
+        self.visit, self.order = 0, None
+        self._finish_epoch(loss, float(learning_rates[0, -1]), last=True, begun=True)
+
+    def _segment_updates(self, first: int) -> int:
+        """Return how many updates may run before somebody has to look."""
+        if self._stepwise:
+            return 1
+        left = self.n_updates - first
+        return min([left, *(every - self.updates % every for every in self._update_intervals())])
+
+    def _finish_epoch(self, loss: float, rate: float, *, last: bool, begun: bool = False) -> None:
+        """Record an epoch; ``last`` tells whether the model is in the state in which the epoch left it."""
+        epoch = self.epoch
+        if last:
+            self._last_parameters[...] = self.model.state.parameters
+        if last and loss < self.best_loss:
+            self.best_loss = loss
+            self.best_parameters[...] = self.model.state.parameters
+        logs = {"loss": loss}
+        if last:
+            logs |= self._figures(self.data, "", loss=False)
+            if self.validation is not None:
+                logs |= self._figures(self.validation, "val_", loss=True)
+        logs["learning_rate"] = rate
+        self.history.record(epoch, logs)
+        self.epoch += 1
+        if not begun:
+            self._hook("on_epoch_begin", epoch)
+        self._hook("on_epoch_end", epoch, logs)
+
+    def _figures(self, data: Data, prefix: str, *, loss: bool) -> dict[str, float]:
+        """Return the loss and the metrics of a set."""
+        figures = {}
+        if loss:
+            figures[prefix + "loss"] = self.plan.evaluate(self.model.state, data.x, data.y, data.weight)
+        if self.metrics:
+            prediction = self.model.predict_on_host(data.x)
+            figures |= {prefix + name: float(metric(prediction, data.y_host)) for name, metric in self.metrics.items()}
+        return figures
+
+    def _hook(self, name: str, index: int, logs: dict[str, float] | None = None) -> None:
+        for callback in self.callbacks:
+            getattr(callback, name)(index, {} if logs is None else logs)
+
+    # -- parts -------------------------------------------------------------------------------------------------------
+
+    def _specialize(self) -> Specialize:
+        """Return what is worth compiling: the function that trains quickest, which stays for the trainings to come."""
+        return "sizes"
+
+    def _chunk_epochs(self) -> int:
+        """Return how many epochs to run in one call."""
+        left = self.epochs - self.epoch
+        if self.metrics or self.validation is not None:
+            return 1
+        looks = [c.looks_every - self.epoch % c.looks_every for c in self.callbacks if c.looks_every is not None]
+        affordable = CHUNK_BYTES // (8 * self.n_visits)
+        timely = int(CHUNK_SECONDS / self._seconds_per_epoch) if self._seconds_per_epoch else 1
+        return max(1, min([left, affordable, timely, *looks]))
+
+    def _draw_order(self, n_epochs: int) -> NDArray[np.int64] | None:
+        """Draw the sample order of some epochs, epoch by epoch, so that it does not depend on how they are grouped."""
+        rng, n = self.model.rng, len(self.data)
+        if self.shuffle is False:
+            return None
+        order = np.empty((n_epochs, self.n_visits), np.int64)
+        for row in order:
+            row[:] = rng.permutation(n)[: self.n_visits] if self.shuffle is True else rng.integers(0, n, self.n_visits)
+        return order
+
+    def _learning_rates(self, first: int, n_epochs: int) -> NDArray[np.float64]:
+        """Return the rates of some epochs: a column if they are constant, else one for each update."""
+        rate = self.optimizer.learning_rate
+        epochs = np.arange(first, first + n_epochs, dtype=np.float64)[:, None]
+        if isinstance(rate, Schedule):
+            epochs = epochs + np.arange(self.n_updates) / self.n_updates
+        result = rates(rate, epochs) * self.rate_factor
+        if not (np.isfinite(result).all() and (result >= 0).all()):
+            raise ValueError(f"learning rates must be finite and not negative; {rate!r} gave {result.min()}.")
+        return np.ascontiguousarray(result)
+
+    def _check_finite(self, losses: NDArray[np.float64]) -> None:
+        """Raise DivergenceError if a loss or a parameter is not finite; the model gets its best weights back."""
+        bad = np.flatnonzero(~np.isfinite(losses))
+        if len(bad) == 0 and self.model.backend.namespace.isfinite(self.model.state.parameters).all():
+            return
+        position = int(bad[0]) if len(bad) else len(losses) - 1
+        for i in range(position):
+            self.history.record(self.epoch + i, {"loss": float(losses[i])})
+        epoch = self.epoch + position
+        self.model.set_flat_parameters(self.best_parameters)
+        self.history.stop_reason = "diverged"
+        what = f"the loss became {losses[position]}" if len(bad) else "the parameters became infinite"
+        raise DivergenceError(
+            f"Training diverged in epoch {epoch}: {what}. Lower the learning rate (it is "
+            f"{self.optimizer.learning_rate!r}), clip gradients (clip_norm=1.0), or scale the data (tn.Normalize). "
+            "The model holds the best weights seen before.",
+            epoch,
+            self.history,
+            self.model.get_weights(),
+        )
+
+
+def checked_shuffle(shuffle: Any) -> bool | str:
+    """Return what ``fit`` was given for ``shuffle``, or say what it may be."""
+    if shuffle in (True, False) or shuffle == "replacement":
+        return shuffle if isinstance(shuffle, str) else bool(shuffle)
+    raise ValueError(f"shuffle must be True, False or 'replacement'; got {shuffle!r}.")
+
+
+def checked_callbacks(callbacks: Any) -> list[Callback]:
+    """Return a list of callbacks from one or several, or say what they should be."""
+    if isinstance(callbacks, Callback):
+        callbacks = [callbacks]
+    if not isinstance(callbacks, Sequence):
+        raise TypeError(f"callbacks must be a list of Callback objects; got {callbacks!r}.")
+    for callback in callbacks:
+        if not isinstance(callback, Callback):
+            raise TypeError(f"callbacks must be Callback objects; got {callback!r}. Subclass tinynet.Callback.")
+    return list(callbacks)
