@@ -63,17 +63,12 @@ from tinynet.losses import (
 from tinynet.models.sequential import Sequential
 from tinynet.optimizers import SGD, Adam, AdamW, Optimizer, RMSprop
 from tinynet.schedules import CosineDecay, ExponentialDecay, Schedule, StepDecay, Warmup
-from tinynet.training.callbacks import (
-    Callback,
-    Checkpoint,
-    CSVLogger,
-    EarlyStopping,
-    LambdaCallback,
-    ProgressBar,
-    ReduceLROnPlateau,
-)
+from tinynet.training.callbacks import Callback, LambdaCallback
 from tinynet.training.gradcheck import GradientCheck, gradient_check
 from tinynet.training.history import EnsembleHistory, History
+from tinynet.training.monitors import EarlyStopping, ReduceLROnPlateau
+from tinynet.training.progress import ProgressBar
+from tinynet.training.saving import Checkpoint
 
 if TYPE_CHECKING:
     from tinynet.exchange.sklearn import from_sklearn
@@ -83,12 +78,13 @@ if TYPE_CHECKING:
     from tinynet.sweeps.result import SweepResult
     from tinynet.sweeps.sweep import sweep
     from tinynet.training.live import LivePlot
-    from tinynet.training.loggers import JSONLogger, LambdaSink, TensorBoardLogger
+    from tinynet.training.loggers import CSVLogger, JSONLogger, LambdaSink, TensorBoardLogger
     from tinynet.training.pruning import OptunaPruning
 
 __version__ = "0.1.0"
 
 _ON_FIRST_USE = {
+    "CSVLogger": "tinynet.training.loggers",
     "Choice": "tinynet.sweeps.distributions",
     "IntUniform": "tinynet.sweeps.distributions",
     "JSONLogger": "tinynet.training.loggers",

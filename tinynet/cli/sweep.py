@@ -39,7 +39,7 @@ from tinynet.schedules import CosineDecay
 from tinynet.sweeps.files import HEAD
 from tinynet.sweeps.result import SweepResult, Table, text_of
 from tinynet.sweeps.sweep import sweep
-from tinynet.training.callbacks import EarlyStopping
+from tinynet.training.monitors import EarlyStopping
 
 OUT = "tinynet-sweep"
 MODEL, RUNS, SETTINGS, PLOTS = "best.npz", "runs.csv", "settings.csv", ("parallel.png", "losses.png")

@@ -23,8 +23,10 @@ from tinynet.models.sequential import Sequential
 from tinynet.optimizers import Optimizer, get_optimizer
 from tinynet.plotting.plots import check_plot, plot_loss
 from tinynet.schedules import CosineDecay
-from tinynet.training.callbacks import Callback, Checkpoint, EarlyStopping
+from tinynet.training.callbacks import Callback
 from tinynet.training.logs import Logs
+from tinynet.training.monitors import EarlyStopping
+from tinynet.training.saving import Checkpoint
 
 OUT, PLOT = "tinynet-model.npz", "tinynet-loss.png"
 

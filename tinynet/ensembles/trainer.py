@@ -16,10 +16,13 @@ from tinynet.ensembles.watch import Plateau, Stopping, Watch
 from tinynet.losses import Loss
 from tinynet.optimizers import Optimizer
 from tinynet.schedules import Schedule, is_own, rates
-from tinynet.training.callbacks import Callback, Checkpoint, EarlyStopping, ProgressBar, ReduceLROnPlateau
+from tinynet.training.callbacks import Callback
 from tinynet.training.data import Data
 from tinynet.training.history import EnsembleHistory
 from tinynet.training.metrics import Metric
+from tinynet.training.monitors import EarlyStopping, ReduceLROnPlateau
+from tinynet.training.progress import ProgressBar
+from tinynet.training.saving import Checkpoint
 from tinynet.training.trainer import CHUNK_BYTES, CHUNK_SECONDS, checked_callbacks, checked_shuffle
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinynet.training.callbacks import EarlyStopping, ReduceLROnPlateau
+from tinynet.training.monitors import EarlyStopping, ReduceLROnPlateau
 
 if TYPE_CHECKING:
     from tinynet.ensembles.trainer import EnsembleTrainer

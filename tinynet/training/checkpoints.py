@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tinynet.base.errors import ModelFileError
 from tinynet.exchange.archive import Path_, read_archive, write_archive
 from tinynet.exchange.modelfile import describe_model, trained_values
-from tinynet.training.callbacks import Callback, split_state
+from tinynet.training.callbacks import Callback
 
 if TYPE_CHECKING:
     from tinynet.training.trainer import Trainer
@@ -176,7 +176,7 @@ def kept_states(callbacks: list[Callback]) -> tuple[list[dict[str, Any]], dict[s
     entries: list[dict[str, Any]] = []
     arrays: dict[str, NDArray[Any]] = {}
     for position, callback in enumerate(with_state(callbacks)):
-        values, held = split_state(callback.state())
+        values, held = _split(callback.state())
         entries.append({"class": type(callback).__name__, "values": values, "arrays": sorted(held)})
         arrays |= {f"callback{position}.{name}": array for name, array in held.items()}
     return entries, arrays
@@ -194,6 +194,12 @@ def states_from(
         held = {name: arrays[f"callback{position}.{name}"] for name in entry["arrays"]}
         found.append((callback, {**entry["values"], **held}))
     return found
+
+
+def _split(state: dict[str, Any]) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """Split a callback's state into what JSON holds and its arrays."""
+    arrays = {name: value for name, value in state.items() if isinstance(value, np.ndarray)}
+    return {name: value for name, value in state.items() if name not in arrays}, arrays
 
 
 def _describe(op: Any) -> str:

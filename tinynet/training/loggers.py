@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import math
 import os
@@ -15,7 +16,47 @@ from tinynet.base.checks import whole
 from tinynet.base.errors import requires
 from tinynet.exchange.archive import atomic_open
 from tinynet.training.callbacks import Callback
-from tinynet.training.logs import Logs, as_finite_numbers
+from tinynet.training.logs import Logs, as_finite_numbers, as_numbers
+
+
+class CSVLogger(Callback):
+    """Write a row of figures for each epoch to a CSV file.
+
+    Of an ensemble each figure has a column for every model, "loss/0", "loss/1" and so on; with more than 32 models,
+    three: "loss/min", "loss/median" and "loss/max" over those that are still trained. ``JSONLogger`` writes all.
+
+    Parameters
+    ----------
+    path : path
+    append : bool
+        Go on with an existing file.
+    """
+
+    looks_every = None
+
+    def __init__(self, path: str | os.PathLike[str], append: bool = False) -> None:
+        self.path, self.append = Path(path), append
+        self._columns: list[str] | None = None
+
+    def on_train_begin(self, logs: Logs) -> None:
+        """Open the file."""
+        self._columns = None
+        if self.append and self.path.exists() and self.path.stat().st_size:
+            with self.path.open(newline="") as file:
+                self._columns = next(csv.reader(file))
+        else:
+            self.path.write_text("")
+
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        """Append the row; it is on its way to the disk when the hook returns."""
+        figures = as_numbers(logs)
+        with self.path.open("a", newline="") as file:
+            writer = csv.writer(file)
+            if self._columns is None:
+                self._columns = ["epoch", *figures]
+                writer.writerow(self._columns)
+            row = {"epoch": epoch, **figures}
+            writer.writerow([row.get(name, "") for name in self._columns])
 
 
 class JSONLogger(Callback):

@@ -17,10 +17,12 @@ from tinynet.losses import Loss
 from tinynet.optimizers import Optimizer
 from tinynet.program import Specialize
 from tinynet.schedules import Schedule, rates
-from tinynet.training.callbacks import Callback, Checkpoint, ProgressBar
+from tinynet.training.callbacks import Callback
 from tinynet.training.data import Data
 from tinynet.training.history import History
 from tinynet.training.metrics import Metric
+from tinynet.training.progress import ProgressBar
+from tinynet.training.saving import Checkpoint
 
 if TYPE_CHECKING:
     from tinynet.models.sequential import Sequential

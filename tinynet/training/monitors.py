@@ -1,0 +1,155 @@
+"""Callbacks that watch one figure: stop when it no longer improves, or lower the learning rate."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from numpy.typing import NDArray
+
+from tinynet.base.checks import member, number, whole
+from tinynet.training.callbacks import Callback
+from tinynet.training.logs import Logs
+from tinynet.training.metrics import rises
+
+
+class Monitor(Callback):
+    """Watches one figure for improvement."""
+
+    def __init__(self, monitor: str, min_delta: float, mode: str) -> None:
+        self.monitor = monitor
+        self.min_delta = number("min_delta", min_delta, at_least=0.0)
+        self.mode = member("mode", mode, ("auto", "min", "max"))
+        if self.mode == "auto":
+            self.mode = "max" if rises(monitor) else "min"
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget what was seen."""
+        self.best = math.inf if self.mode == "min" else -math.inf
+        self.best_epoch = -1
+        self.wait = 0
+
+    def on_train_begin(self, logs: Logs) -> None:
+        """Start afresh."""
+        self.reset()
+
+    def improved(self, epoch: int, logs: Logs) -> bool:
+        """Note the figure of an epoch; tell whether it is the best so far."""
+        if self.monitor not in logs:
+            raise ValueError(
+                f"{type(self).__name__} monitors {self.monitor!r}; this training reports {', '.join(logs)}. "
+                "Pass validation_data for figures that start with val_, or monitor another."
+            )
+        value = float(logs[self.monitor])
+        better = value < self.best - self.min_delta if self.mode == "min" else value > self.best + self.min_delta
+        if better:
+            self.best, self.best_epoch, self.wait = value, epoch, 0
+        else:
+            self.wait += 1
+        return better
+
+    def state(self) -> dict[str, Any]:
+        """Return the best figure and how long ago it was."""
+        return {"best": self.best, "best_epoch": self.best_epoch, "wait": self.wait}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take up what a checkpoint kept."""
+        self.best, self.best_epoch, self.wait = float(state["best"]), int(state["best_epoch"]), int(state["wait"])
+
+
+class EarlyStopping(Monitor):
+    """Stop when a figure has not improved for ``patience`` epochs (Prechelt 1998, criterion UP).
+
+    Parameters
+    ----------
+    monitor : str
+        "val_loss", "loss", or a metric's name.
+    patience : int
+        Epochs without improvement that are waited for.
+    min_delta : float
+        What counts as an improvement must exceed this.
+    mode : {"auto", "min", "max"}
+        "auto": accuracy and r2 should grow, all else should fall.
+    restore_best : bool
+        Leave the model with the weights of its best epoch.
+    """
+
+    def __init__(
+        self,
+        monitor: str = "val_loss",
+        patience: int = 10,
+        min_delta: float = 0.0,
+        mode: str = "auto",
+        restore_best: bool = True,
+    ) -> None:
+        super().__init__(monitor, min_delta, mode)
+        self.patience = whole("patience", patience, at_least=0)
+        self.restore_best = bool(restore_best)
+        self.best_parameters: NDArray[Any] | None = None
+
+    def reset(self) -> None:
+        """Forget what was seen."""
+        super().reset()
+        self.best_parameters = None
+
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        """Compare, and stop when patience is at its end."""
+        if self.improved(epoch, logs):
+            self.best_parameters = self.model.flat_parameters() if self.restore_best else None
+        elif self.wait > self.patience:
+            self.model.stop_training = True
+            self.trainer.history.stop_reason = f"{self.monitor} has not improved since epoch {self.best_epoch}"
+
+    def on_train_end(self, logs: Logs) -> None:
+        """Restore the best weights."""
+        if self.best_parameters is not None:
+            self.model.set_flat_parameters(self.best_parameters)
+
+    def state(self) -> dict[str, Any]:
+        """Return the best figure and the best weights."""
+        kept = super().state()
+        return kept if self.best_parameters is None else {**kept, "best_parameters": self.best_parameters}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take up what a checkpoint kept."""
+        super().load_state(state)
+        best = state.get("best_parameters")
+        if best is not None and best.shape != (self.model.n_parameters,):
+            raise ValueError(f"the best weights have shape {best.shape}; expected {(self.model.n_parameters,)}")
+        self.best_parameters = best
+
+
+class ReduceLROnPlateau(Monitor):
+    """Multiply the learning rate by ``factor`` when a figure has not improved for ``patience`` epochs.
+
+    Parameters
+    ----------
+    monitor, patience, min_delta, mode
+        As for ``EarlyStopping``.
+    factor : float
+        In (0, 1).
+    min_learning_rate : float
+        The rate is not reduced below this.
+    """
+
+    def __init__(
+        self,
+        monitor: str = "val_loss",
+        factor: float = 0.1,
+        patience: int = 10,
+        min_delta: float = 1e-4,
+        mode: str = "auto",
+        min_learning_rate: float = 0.0,
+    ) -> None:
+        super().__init__(monitor, min_delta, mode)
+        self.factor = number("factor", factor, above=0.0, below=1.0)
+        self.patience = whole("patience", patience, at_least=1)
+        self.min_learning_rate = number("min_learning_rate", min_learning_rate, at_least=0.0)
+
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        """Compare, and reduce when patience is at its end."""
+        if not self.improved(epoch, logs) and self.wait >= self.patience:
+            self.wait = 0
+            rate = logs["learning_rate"]
+            self.trainer.rate_factor *= max(self.factor, min(1.0, self.min_learning_rate / rate))

@@ -1,0 +1,66 @@
+"""The progress of a training: a bar of the package rich, or lines."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from typing import Any
+
+from tinynet.training.callbacks import Callback
+from tinynet.training.logs import Logs, as_text
+
+
+class ProgressBar(Callback):
+    """Show progress: a bar if ``rich`` is installed and the output is a terminal, else a line now and then.
+
+    Of an ensemble it tells how many models are still trained, and the lowest, the median and the highest figure.
+
+    Parameters
+    ----------
+    every_epoch : bool
+        Print one line for every epoch instead (``verbose=2``).
+    """
+
+    looks_every = None
+    refresh_seconds = 1.0
+
+    def __init__(self, every_epoch: bool = False) -> None:
+        self.every_epoch = every_epoch
+
+    def on_train_begin(self, logs: Logs) -> None:
+        """Start the display."""
+        self._bar: Any = None
+        self._last = -math.inf
+        self._width = len(str(self.trainer.epochs))
+        if not self.every_epoch and sys.stdout.isatty():
+            self._bar = rich_bar()
+        if self._bar is not None:
+            self._bar.start()
+            self._task = self._bar.add_task("training", total=self.trainer.epochs, completed=self.trainer.epoch)
+
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        """Show the figures of the epoch."""
+        figures = as_text(logs)
+        if self._bar is not None:
+            self._bar.update(self._task, completed=epoch + 1, description=figures)
+            return
+        now = time.monotonic()
+        if self.every_epoch or now - self._last >= self.refresh_seconds or epoch + 1 == self.trainer.epochs:
+            self._last = now
+            print(f"epoch {epoch + 1:{self._width}d}/{self.trainer.epochs}  {figures}", flush=True)
+
+    def on_train_end(self, logs: Logs) -> None:
+        """End the display."""
+        if self._bar is not None:
+            self._bar.stop()
+
+
+def rich_bar() -> Any:
+    """Return a bar of the package rich, or None where it is not installed."""
+    try:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    except ImportError:
+        return None
+    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
+    return Progress(*columns, refresh_per_second=8)
