@@ -1,4 +1,4 @@
-"""Sequential: layers in a row, with their parameters in one flat vector, and fit and predict."""
+"""Sequential: layers in a row, with their parameters in one flat vector, and how they are trained."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, DTypeLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike
 
 from tinynet.backends import get_backend
 from tinynet.backends.base import Array, Backend, Granularity, Plan, State, on_backend
-from tinynet.base.arrays import numpy_namespace
 from tinynet.base.config import chosen_threads, use_threads
 from tinynet.layers.layer import Layer
 from tinynet.losses import Loss, get_loss
 from tinynet.models.assembly import checked_dtype, checked_layers, checked_precision, values_of, widths
 from tinynet.models.exports import Exports
+from tinynet.models.inference import Inference
 from tinynet.models.manual import ManualLoop
 from tinynet.models.summary import as_html, as_text
 from tinynet.optimizers import Optimizer, get_optimizer
 from tinynet.program import Precision, Program, Specialize
 from tinynet.schedules import is_own
 from tinynet.training.callbacks import Callback
-from tinynet.training.data import Data, checked_data, with_validation
+from tinynet.training.data import with_validation
 from tinynet.training.history import History
 from tinynet.training.metrics import Metric, get_metrics
 from tinynet.training.trainer import Trainer
 
 
-class Sequential(ManualLoop, Exports):
+class Sequential(ManualLoop, Inference, Exports):
     """A network: layers applied one after the other.
 
     Parameters
@@ -105,8 +105,8 @@ class Sequential(ManualLoop, Exports):
         self.state = state
         self._forget_plans()
         self._loop = None
-        self._predict_plan: Plan | None = None
-        self._quick: Callable[[Any], Array | None] | None = None
+        self._predict_plan = None
+        self._quick = None
         first, first_buffer = 0, 0
         for layer, op in zip(self.layers, self.program.ops, strict=True):
             n = sum(math.prod(shape) for shape in op.shapes)
@@ -232,84 +232,6 @@ class Sequential(ManualLoop, Exports):
         with use_threads(threads), self.backend.using_threads(chosen_threads()):
             return trainer.run(resume_from)
 
-    @on_backend
-    def evaluate(
-        self,
-        x: Any,
-        y: Any,
-        *,
-        loss: str | Loss | None = None,
-        metrics: str | Metric | Iterable[str | Metric] = (),
-        sample_weight: Any = None,
-    ) -> dict[str, float]:
-        """Return the loss and metrics over data, by name; dropout is off.
-
-        Parameters
-        ----------
-        x, y, sample_weight
-            As for ``fit``.
-        loss : str or Loss, optional
-            By default that of the last ``fit``.
-        metrics : str, callable or list of them
-
-        Raises
-        ------
-        ValueError
-            If no loss is given and the model was never trained.
-        """
-        chosen = self._loss_for(loss)
-        data = self._data(chosen, x, y, sample_weight)
-        program = replace(self.program, loss=self._loss_spec(chosen, data.y))
-        plan = self._plan(program, "epoch", data.streamed)
-        figures = {"loss": plan.evaluate(self.state, data.x, data.y, data.weight)}
-        named = get_metrics(metrics)
-        if named:
-            prediction = self.predict_on_host(data.x)
-            figures |= {name: float(metric(prediction, data.y_host)) for name, metric in named.items()}
-        return figures
-
-    def predict(self, x: Any) -> Array:
-        """Return the output for ``x``; dropout is off.
-
-        Parameters
-        ----------
-        x : (n_samples, n_in) array-like
-
-        Returns
-        -------
-        y : (n_samples, n_out) array
-            In the model's dtype; CuPy's if ``x`` lies on a GPU, else NumPy's.
-        """
-        out = (self._quick or self._make_quick())(x)
-        return self._predict(x) if out is None else out
-
-    @on_backend
-    def _predict(self, x: Any) -> Array:
-        """Return the output for whatever must be converted, or refused."""
-        samples = self._samples(x)
-        out = numpy_namespace(samples).empty((len(samples), self.program.n_out), self.dtype)
-        self._predictor().predict(self.state, samples, out)
-        return out
-
-    __call__ = predict
-
-    def _make_quick(self) -> Callable[[Any], Array | None]:
-        """Return the short way for samples that need no conversion; it gives None for all others."""
-        self._require_adapted()
-        self._quick = self._predictor().predictor(self.state)
-        return self._quick
-
-    def _predictor(self) -> Plan:
-        if self._predict_plan is None:
-            self._predict_plan = self._plan(self.program, "epoch")
-        return self._predict_plan
-
-    def predict_on_host(self, x: Array) -> NDArray[Any]:
-        """Return the output, in host memory, for samples that were checked before."""
-        out = numpy_namespace(x).empty((len(x), self.program.n_out), self.dtype)
-        self._predictor().predict(self.state, x, out)
-        return self.backend.to_numpy(out)
-
     # -- places and copies -------------------------------------------------------------------------------------------
 
     @property
@@ -392,15 +314,3 @@ class Sequential(ManualLoop, Exports):
                 "Pass one, or train many models at once with tn.Ensemble."
             )
         return self._plan(program, granularity, streamed)
-
-    def _data(
-        self,
-        loss: Loss,
-        x: Any,
-        y: Any,
-        sample_weight: Any = None,
-        class_weight: Mapping[int, float] | str | None = None,
-    ) -> Data:
-        """Return checked data where the backend reads them."""
-        n_out, dtype = self.program.n_out, self.dtype
-        return checked_data(self._samples(x), y, loss, n_out, dtype, self.backend, sample_weight, class_weight)

@@ -1,0 +1,113 @@
+"""Inference: what a model gives for data, and how well."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from numpy.typing import NDArray
+
+from tinynet.backends.base import Array, Plan, on_backend
+from tinynet.base.arrays import numpy_namespace
+from tinynet.losses import Loss
+from tinynet.models.network import Network
+from tinynet.training.data import Data, checked_data
+from tinynet.training.metrics import Metric, get_metrics
+
+
+class Inference(Network):
+    """One model that predicts, and that is evaluated."""
+
+    _predict_plan: Plan | None = None
+    _quick: Callable[[Any], Array | None] | None = None
+
+    @on_backend
+    def evaluate(
+        self,
+        x: Any,
+        y: Any,
+        *,
+        loss: str | Loss | None = None,
+        metrics: str | Metric | Iterable[str | Metric] = (),
+        sample_weight: Any = None,
+    ) -> dict[str, float]:
+        """Return the loss and metrics over data, by name; dropout is off.
+
+        Parameters
+        ----------
+        x, y, sample_weight
+            As for ``fit``.
+        loss : str or Loss, optional
+            By default that of the last ``fit``.
+        metrics : str, callable or list of them
+
+        Raises
+        ------
+        ValueError
+            If no loss is given and the model was never trained.
+        """
+        chosen = self._loss_for(loss)
+        data = self._data(chosen, x, y, sample_weight)
+        program = replace(self.program, loss=self._loss_spec(chosen, data.y))
+        plan = self._plan(program, "epoch", data.streamed)
+        figures = {"loss": plan.evaluate(self.state, data.x, data.y, data.weight)}
+        named = get_metrics(metrics)
+        if named:
+            prediction = self.predict_on_host(data.x)
+            figures |= {name: float(metric(prediction, data.y_host)) for name, metric in named.items()}
+        return figures
+
+    def predict(self, x: Any) -> Array:
+        """Return the output for ``x``; dropout is off.
+
+        Parameters
+        ----------
+        x : (n_samples, n_in) array-like
+
+        Returns
+        -------
+        y : (n_samples, n_out) array
+            In the model's dtype; CuPy's if ``x`` lies on a GPU, else NumPy's.
+        """
+        out = (self._quick or self._make_quick())(x)
+        return self._predict(x) if out is None else out
+
+    @on_backend
+    def _predict(self, x: Any) -> Array:
+        """Return the output for whatever must be converted, or refused."""
+        samples = self._samples(x)
+        out = numpy_namespace(samples).empty((len(samples), self.program.n_out), self.dtype)
+        self._predictor().predict(self.state, samples, out)
+        return out
+
+    __call__ = predict
+
+    def _make_quick(self) -> Callable[[Any], Array | None]:
+        """Return the short way for samples that need no conversion; it gives None for all others."""
+        self._require_adapted()
+        self._quick = self._predictor().predictor(self.state)
+        return self._quick
+
+    def _predictor(self) -> Plan:
+        if self._predict_plan is None:
+            self._predict_plan = self._plan(self.program, "epoch")
+        return self._predict_plan
+
+    def predict_on_host(self, x: Array) -> NDArray[Any]:
+        """Return the output, in host memory, for samples that were checked before."""
+        out = numpy_namespace(x).empty((len(x), self.program.n_out), self.dtype)
+        self._predictor().predict(self.state, x, out)
+        return self.backend.to_numpy(out)
+
+    def _data(
+        self,
+        loss: Loss,
+        x: Any,
+        y: Any,
+        sample_weight: Any = None,
+        class_weight: Mapping[int, float] | str | None = None,
+    ) -> Data:
+        """Return checked data where the backend reads them."""
+        n_out, dtype = self.program.n_out, self.dtype
+        return checked_data(self._samples(x), y, loss, n_out, dtype, self.backend, sample_weight, class_weight)
