@@ -21,8 +21,8 @@ from tinynet.base.errors import (
     ModelFileError,
     TinynetError,
 )
+from tinynet.base.version import __version__ as __version__
 from tinynet.ensembles.ensemble import Ensemble
-from tinynet.exchange.modelfile import load_model as load
 from tinynet.layers import (
     ELU,
     GELU,
@@ -60,6 +60,7 @@ from tinynet.losses import (
     MeanSquaredError,
     PoissonLoss,
 )
+from tinynet.models.loading import load
 from tinynet.models.sequential import Sequential
 from tinynet.optimizers import SGD, Adam, AdamW, Optimizer, RMSprop
 from tinynet.schedules import CosineDecay, ExponentialDecay, Schedule, StepDecay, Warmup
@@ -71,17 +72,14 @@ from tinynet.training.progress import ProgressBar
 from tinynet.training.saving import Checkpoint
 
 if TYPE_CHECKING:
-    from tinynet.exchange.sklearn import from_sklearn
-    from tinynet.exchange.torch import from_torch
-    from tinynet.plotting.plots import plot_weights
+    from tinynet.models.taken_over import from_sklearn, from_torch
+    from tinynet.plotting.weights import plot_weights
     from tinynet.sweeps.distributions import Choice, IntUniform, LogUniform
     from tinynet.sweeps.result import SweepResult
     from tinynet.sweeps.sweep import sweep
     from tinynet.training.live import LivePlot
     from tinynet.training.loggers import CSVLogger, JSONLogger, LambdaSink, TensorBoardLogger
     from tinynet.training.pruning import OptunaPruning
-
-__version__ = "0.1.0"
 
 _ON_FIRST_USE = {
     "CSVLogger": "tinynet.training.loggers",
@@ -94,9 +92,9 @@ _ON_FIRST_USE = {
     "OptunaPruning": "tinynet.training.pruning",
     "SweepResult": "tinynet.sweeps.result",
     "TensorBoardLogger": "tinynet.training.loggers",
-    "from_sklearn": "tinynet.exchange.sklearn",
-    "from_torch": "tinynet.exchange.torch",
-    "plot_weights": "tinynet.plotting.plots",
+    "from_sklearn": "tinynet.models.taken_over",
+    "from_torch": "tinynet.models.taken_over",
+    "plot_weights": "tinynet.plotting.weights",
     "sweep": "tinynet.sweeps.sweep",
 }
 """Names whose modules are imported when they are first used: few programs need them, all pay for an import."""

@@ -6,7 +6,7 @@ The formulas and defaults are PyTorch's; ``weight_decay`` applies to all paramet
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,12 +15,15 @@ from tinynet.base.checks import member, setting
 from tinynet.program import OptimizerSpec, Setting
 from tinynet.schedules import Schedule
 
-if TYPE_CHECKING:
-    from tinynet.models.sequential import Sequential
-
-
 Numbers = float | Sequence[float] | NDArray[np.floating[Any]]
 """A setting as users write it: a number, or one for each model of an ensemble."""
+
+
+class Steppable(Protocol):
+    """What ``Optimizer.step`` asks of a model."""
+
+    def _apply(self, optimizer: Optimizer) -> None:
+        """Make one update from the gradients that the model holds."""
 
 
 class Optimizer:
@@ -72,7 +75,7 @@ class Optimizer:
             clip_value=self.clip_value,
         )
 
-    def step(self, model: Sequential) -> None:
+    def step(self, model: Steppable) -> None:
         """Make one update of ``model`` from its gradients, for those who write their own loop.
 
         A schedule needs to know how long an epoch is, so it works in ``fit`` only.

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from tinynet.training.history import History
-
 
 class TinynetError(Exception):
     """Base class of the errors that are particular to tinynet."""
@@ -43,13 +41,13 @@ class DivergenceError(TinynetError, ArithmeticError):
     ----------
     epoch : int
         The epoch (counted from 0) in which it happened.
-    history : History or None
+    history : History, EnsembleHistory or None
         What was recorded up to then.
     best_weights : list of arrays
         The weights that the model holds now, as ``get_weights`` returns them.
     """
 
-    def __init__(self, message: str, epoch: int, history: History | None, best_weights: list[NDArray[Any]]) -> None:
+    def __init__(self, message: str, epoch: int, history: Any, best_weights: list[NDArray[Any]]) -> None:
         super().__init__(message)
         self.epoch = epoch
         self.history = history

@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
-import tinynet
 from tinynet.backends import available, get_backend
 from tinynet.backends.cupy.environment import conflict, cupy_distributions
 from tinynet.base.config import threads, usable_cores
 from tinynet.base.errors import BackendUnavailableError
+from tinynet.base.version import __version__
 
 PACKAGES = (
     *("numpy", "scipy", "numba"),
@@ -43,7 +43,7 @@ def installed(package: str) -> str | None:
 
 
 def _versions() -> Iterator[tuple[str, str]]:
-    yield "tinynet", tinynet.__version__
+    yield "tinynet", __version__
     yield "python", f"{platform.python_version()} ({sys.executable})"
     for package in PACKAGES:
         yield package, installed(package) or f"not installed; get it by: pip install {package}"

@@ -10,10 +10,10 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-import tinynet
 from tinynet.backends import NAMES, parsed
 from tinynet.base.checks import member, number, whole
 from tinynet.base.errors import TinynetError
+from tinynet.base.version import __version__
 from tinynet.cli import config, predict, sweep, train
 from tinynet.cli.info import report
 from tinynet.cli.ranges import values
@@ -91,7 +91,7 @@ class Parser(argparse.ArgumentParser):
 def make_parser() -> Parser:
     """Return the parser of all arguments."""
     parser = Parser(prog="tinynet", description="Train small and medium dense networks, quickly.", allow_abbrev=False)
-    parser.add_argument("--version", action="version", version=f"tinynet {tinynet.__version__}")
+    parser.add_argument("--version", action="version", version=f"tinynet {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, fill, text in COMMANDS:
         command = commands.add_parser(name, help=text, description=text, allow_abbrev=False)

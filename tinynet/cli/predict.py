@@ -16,7 +16,7 @@ from tinynet.cli.places import require_place
 from tinynet.datasets import Dataset, read_known
 from tinynet.datasets.targets import encode
 from tinynet.exchange.archive import atomic_open
-from tinynet.exchange.modelfile import load_model
+from tinynet.models.loading import load
 from tinynet.models.sequential import Sequential
 
 
@@ -48,7 +48,7 @@ def evaluate(args: argparse.Namespace) -> int:
 
 
 def _model_and_data(args: argparse.Namespace, with_targets: bool) -> tuple[Sequential, Notes, Dataset]:
-    net = load_model(args.model, backend=args.backend)
+    net = load(args.model, backend=args.backend)
     notes = notes_of(net, args.model)
     target = args.target if with_targets else ()
     return net, notes, read_known(args.data, notes.features, notes.targets, with_targets=with_targets, target=target)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from tinynet.backends import get_backend, use_backend
 from tinynet.base.errors import DependencyError
+from tinynet.base.text import text_of
 from tinynet.cli.networks import Head, build, head_for, normalizer
 from tinynet.cli.problem import Problem, Say, read_problem
 from tinynet.cli.train import (
@@ -37,7 +38,7 @@ from tinynet.models.sequential import Sequential
 from tinynet.optimizers import OPTIMIZERS, Optimizer
 from tinynet.schedules import CosineDecay
 from tinynet.sweeps.files import HEAD
-from tinynet.sweeps.result import SweepResult, Table, text_of
+from tinynet.sweeps.result import SweepResult, Table
 from tinynet.sweeps.sweep import sweep
 from tinynet.training.monitors import EarlyStopping
 

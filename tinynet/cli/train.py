@@ -21,7 +21,8 @@ from tinynet.layers import Normalize
 from tinynet.losses import Loss
 from tinynet.models.sequential import Sequential
 from tinynet.optimizers import Optimizer, get_optimizer
-from tinynet.plotting.plots import check_plot, plot_loss
+from tinynet.plotting.figures import check_plot
+from tinynet.plotting.history import plot_loss
 from tinynet.schedules import CosineDecay
 from tinynet.training.callbacks import Callback
 from tinynet.training.logs import Logs

@@ -15,6 +15,7 @@ from tinynet.backends import get_backend
 from tinynet.backends.base import Backend, Plan, State, on_backend
 from tinynet.base.checks import member, whole
 from tinynet.base.config import chosen_threads, use_threads
+from tinynet.ensembles.files import Stored, read_ensemble, save_ensemble
 from tinynet.ensembles.models import joined, model_of, selected
 from tinynet.ensembles.predictions import Predictions
 from tinynet.ensembles.settings import check_program, generators_of
@@ -299,16 +300,12 @@ class Ensemble(Predictions):
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the ensemble to a ``.npz`` file that ``Ensemble.load`` reads; see ``Sequential.save``."""
-        from tinynet.ensembles.files import save_ensemble
-
         save_ensemble(self, path)
 
     @staticmethod
     def load(path: str | os.PathLike[str], *, backend: str | None = None) -> Ensemble:
         """Read an ensemble that ``save`` wrote; see ``tinynet.load``."""
-        from tinynet.ensembles.files import load_ensemble
-
-        return load_ensemble(path, backend=backend)
+        return built(read_ensemble(path, backend=backend))
 
     def __repr__(self) -> str:
         layers = ", ".join(repr(layer) for layer in self.layers)
@@ -337,3 +334,10 @@ class Ensemble(Predictions):
         weights = [as_weights(own, len(data), self.dtype, f"sample_weight[{i}]") for i, own in enumerate(sample_weight)]
         data.weight = self.backend.asarray(np.stack(weights))
         return data
+
+
+def built(stored: Stored) -> Ensemble:
+    """Return the ensemble that a file held."""
+    models = Ensemble._of(stored.layers, stored.program, stored.state, stored.backend, stored.seeds, stored.generators)
+    models.scores, models.metadata, models.loss = stored.scores, stored.metadata, stored.loss
+    return models

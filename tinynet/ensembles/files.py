@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinynet.backends import get_backend
+from tinynet.backends.base import Backend, State
 from tinynet.base.checks import whole
 from tinynet.base.errors import ModelFileError
 from tinynet.exchange.archive import Path_, listing, read_archive, write_archive
@@ -69,8 +70,23 @@ class Description:
     metadata: dict[str, Any]
 
 
-def load_ensemble(path: Path_, *, backend: str | None = None) -> Ensemble:
-    """Read an ensemble that ``save_ensemble`` wrote.
+@dataclass(frozen=True)
+class Stored:
+    """An ensemble as a file held it, with its state on a backend; ``ensemble.built`` makes the object of it."""
+
+    layers: list[Layer]
+    program: Program
+    state: State
+    backend: Backend
+    seeds: list[int]
+    generators: list[np.random.Generator]
+    scores: dict[str, NDArray[Any]]
+    loss: Loss | None
+    metadata: dict[str, Any]
+
+
+def read_ensemble(path: Path_, *, backend: str | None = None) -> Stored:
+    """Read what ``save_ensemble`` wrote.
 
     Raises
     ------
@@ -88,10 +104,10 @@ def load_ensemble(path: Path_, *, backend: str | None = None) -> Ensemble:
     return _made(found[0], arrays, name, backend)
 
 
-def ensemble_from(
+def stored_from(
     header: dict[str, Any], arrays: dict[str, NDArray[Any]], *, name: str, backend: str | None = None
-) -> Ensemble:
-    """Return the ensemble that ``describe_ensemble`` described; ``name`` is the file's, for errors."""
+) -> Stored:
+    """Return what ``describe_ensemble`` described; ``name`` is the file's, for errors."""
     return _made(_described(header, listing(arrays), name), arrays, name, backend)
 
 
@@ -158,10 +174,8 @@ def check_arrays(listed: Any, wanted: dict[str, tuple[list[Any], str]]) -> None:
             raise ValueError(f"its array {name!r} is {listed.get(name)}; expected {expected}")
 
 
-def _made(found: Description, arrays: dict[str, NDArray[Any]], name: str, backend: str | None) -> Ensemble:
+def _made(found: Description, arrays: dict[str, NDArray[Any]], name: str, backend: str | None) -> Stored:
     """Return the ensemble of a description and of arrays that fit it."""
-    from tinynet.ensembles.ensemble import Ensemble
-
     try:
         generators = unpacked(arrays["generators"])
         for counter in ("draws", "dropout_seed"):
@@ -182,10 +196,18 @@ def _made(found: Description, arrays: dict[str, NDArray[Any]], name: str, backen
         if values:
             layer.build(found.program.dtype, backend=place)
             layer.load_buffers(values)
-    models = Ensemble._of(found.layers, found.program, state, place, found.seeds, generators)
-    models.scores = {key[6:]: values for key, values in arrays.items() if key.startswith("score.")}
-    models.metadata, models.loss = dict(found.metadata), found.loss
-    return models
+    scores = {key[6:]: values for key, values in arrays.items() if key.startswith("score.")}
+    return Stored(
+        found.layers,
+        found.program,
+        state,
+        place,
+        found.seeds,
+        generators,
+        scores,
+        found.loss,
+        dict(found.metadata),
+    )
 
 
 def packed(generators: list[np.random.Generator]) -> NDArray[np.uint64]:

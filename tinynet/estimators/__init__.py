@@ -15,7 +15,7 @@ except ImportError as error:
     ) from error
 
 from tinynet.estimators.classifier import MLPClassifier
-from tinynet.estimators.onnx import register_onnx_converters, to_onnx
+from tinynet.estimators.pipelines import register_onnx_converters, to_onnx
 from tinynet.estimators.regressor import MLPRegressor
 
 __all__ = ["MLPClassifier", "MLPRegressor", "register_onnx_converters", "to_onnx"]

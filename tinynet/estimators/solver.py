@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from tinynet.estimators.fit_callbacks import FitTask
 from tinynet.estimators.objective import Objective
-from tinynet.models.sequential import Sequential
 from tinynet.optimizers import SGD, Adam, Optimizer
 from tinynet.program import Specialize
 from tinynet.training.data import Data
+from tinynet.training.trainable import Trainable
 from tinynet.training.trainer import Trainer
 
 if TYPE_CHECKING:
@@ -78,14 +78,14 @@ class SolverState:
             return self.learning_rate
         return self.initial_rate / float((n_seen + 1) ** self.power)
 
-    def put(self, network: Sequential) -> None:
+    def put(self, network: Trainable) -> None:
         """Give a network what the optimizer remembers."""
         network.prepare_optimizer(self.optimizer)
         if self.moments is not None:
             network.state.moments[...] = network.backend.asarray(self.moments, network.dtype)
             network.state.step = self.step
 
-    def take(self, network: Sequential) -> None:
+    def take(self, network: Trainable) -> None:
         """Take back what the optimizer remembers."""
         self.moments = np.array(network.backend.to_numpy(network.state.moments))
         self.step = network.state.step
@@ -124,7 +124,7 @@ class StochasticTrainer(Trainer):
     ----------
     estimator : BaseMultilayerPerceptron
         Gets what scikit-learn's estimators record: ``n_iter_``, ``loss_``, ``loss_curve_``, ``t_``, ...
-    network : Sequential
+    network : Trainable
     data : Data
         ``SparseData`` where the rows of a sparse matrix are too many to be dense at once.
     validation : Data or None
@@ -137,7 +137,7 @@ class StochasticTrainer(Trainer):
     def __init__(
         self,
         estimator: BaseMultilayerPerceptron,
-        network: Sequential,
+        network: Trainable,
         data: Data,
         validation: Data | None,
         *,

@@ -5,18 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
+from tinynet.base.version import __version__
 from tinynet.exchange.archive import Path_, atomic_open
+from tinynet.exchange.parts import Parts
 from tinynet.exchange.steps import Step, prediction_steps
-from tinynet.models.assembly import checked_dtype
-from tinynet.program import ActivationOp, LinearOp
-
-if TYPE_CHECKING:
-    from tinynet.models.sequential import Sequential
+from tinynet.program import ActivationOp, LinearOp, Program
 
 IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 LINE = 116
@@ -45,27 +43,25 @@ class Real:
 REALS = {"float32": Real("float32", "float", "f"), "float64": Real("float64", "double", "")}
 
 
-def export_c(model: Sequential, path: Path_ | None = None, name: str = "net", dtype: DTypeLike | None = None) -> str:
+def export_c(program: Program, parts: Parts, path: Path_ | None, name: str, dtype: str) -> str:
     """Return a network as C source, and write it to ``path`` if there is one; see ``Sequential.to_c``."""
     if not isinstance(name, str) or not IDENTIFIER.fullmatch(name):
         raise ValueError(
             f"to_c expects a name that C identifiers can start with: a letter, then letters, digits and underscores; "
             f"got {name!r}."
         )
-    real = REALS[checked_dtype(model.dtype if dtype is None else dtype)]
-    text = "\n".join(_header(model, name, real, prediction_steps(model, "C source")))
+    real = REALS[dtype]
+    text = "\n".join(_header(program, name, real, prediction_steps(program, parts, "C source")))
     if path is not None:
         with atomic_open(path) as file:
             file.write(text.encode("ascii"))
     return text
 
 
-def _header(model: Sequential, name: str, real: Real, steps: list[Step]) -> Iterator[str]:
-    import tinynet
-
-    n_in, n_out, upper = model.program.n_in, model.program.n_out, name.upper()
+def _header(program: Program, name: str, real: Real, steps: list[Step]) -> Iterator[str]:
+    n_in, n_out, upper = program.n_in, program.n_out, name.upper()
     stack = f"{_scratch_bytes(steps, real):,} bytes"
-    yield f"/* {name}: a network of {n_in} inputs and {n_out} outputs, written by tinynet {tinynet.__version__}."
+    yield f"/* {name}: a network of {n_in} inputs and {n_out} outputs, written by tinynet {__version__}."
     yield " *"
     yield from (f" *   {step.label}" for step in steps)
     yield " *"

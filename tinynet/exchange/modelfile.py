@@ -5,43 +5,39 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tinynet.base.errors import ModelFileError
 from tinynet.exchange.archive import Path_, read_archive, write_archive
+from tinynet.exchange.parts import Parts, flat_values
 from tinynet.layers import LAYERS
 from tinynet.layers.layer import Layer
 from tinynet.losses import LOSSES, Loss
 
-if TYPE_CHECKING:
-    from tinynet.models.sequential import Sequential
-
 _LOSS_CLASSES = {cls.__name__: cls for cls in LOSSES.values()}
 
 
-def describe_model(model: Sequential, *, portable: bool = True) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    """Return a model as a header and arrays.
+def describe(parts: Parts, *, portable: bool = True) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """Return a network as a header and arrays.
 
     ``portable=False`` describes custom layers by name only: enough for a checkpoint, which is loaded into a model.
     """
-    layers, arrays = [], {}
-    for position, layer in enumerate(model.layers):
+    layers = []
+    for layer in parts.layers:
         builtin = LAYERS.get(type(layer).__name__) is type(layer)
-        config = layer.config() if portable or builtin else {}
-        layers.append({"kind": type(layer).__name__, "config": config})
-        for name in layer.parameter_names:
-            arrays[f"layer{position}.{name}"] = model.backend.to_numpy(getattr(layer, name))
-    loss = model.loss
+        layers.append({"kind": type(layer).__name__, "config": layer.config() if portable or builtin else {}})
+    arrays = {f"layer{i}.{name}": array for i, held in enumerate(parts.arrays) for name, array in held.items()}
+    loss = parts.loss
     known = loss is not None and not loss.is_custom
     header = {
         "kind": "model",
-        "dtype": model.dtype,
+        "dtype": parts.dtype,
         "layers": layers,
         "loss": {"kind": type(loss).__name__, "config": loss.config()} if loss is not None and known else None,
-        "metadata": model.metadata,
+        "metadata": parts.metadata,
     }
     return header, arrays
 
@@ -50,10 +46,10 @@ OTHER_FORMATS = {".onnx": "net.to_onnx(path)", ".h": "net.to_c(path)"}
 """What to call for endings that say that somebody expects something else than a model file."""
 
 
-def save_model(model: Sequential, path: Path_) -> None:
-    """Write a model to a file, atomically; see ``Sequential.save``."""
+def write_model(parts: Parts, path: Path_) -> None:
+    """Write a network to a file, atomically; see ``Sequential.save``."""
     check_name(path)
-    header, arrays = describe_model(model)
+    header, arrays = describe(parts)
     if is_safetensors(path):
         from tinynet.exchange.safetensors import write_safetensors
 
@@ -63,7 +59,7 @@ def save_model(model: Sequential, path: Path_) -> None:
 
 
 def check_name(path: Path_) -> None:
-    """Raise now what ``save_model`` would raise after a long training because of the ending of ``path``.
+    """Raise now what ``write_model`` would raise after a long training because of the ending of ``path``.
 
     Raises
     ------
@@ -98,39 +94,8 @@ def _reader(path: Path_) -> Callable[..., tuple[dict[str, Any], dict[str, NDArra
     return read_archive
 
 
-def load_model(
-    path: Path_, *, backend: str | None = None, custom: Mapping[str, type[Layer]] | None = None
-) -> Sequential:
-    """Read a model that ``net.save`` or a ``Checkpoint`` wrote.
-
-    Parameters
-    ----------
-    path : path
-        One that ends in ``.safetensors`` is read as such (needs the package safetensors), any other as ``.npz``.
-    backend : str, optional
-        As for ``get_backend``; a model saved on one backend loads on any.
-    custom : dict of str to Layer class, optional
-        The classes of your own layers by name. No class is ever imported by a name from a file.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ModelFileError
-        If it is not a model file, damaged, of a newer version, or has a layer that is not known.
-    DependencyError
-        If it is a ``.safetensors`` file and safetensors is not installed.
-
-    Examples
-    --------
-    >>> import tempfile, tinynet as tn
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     tn.Sequential(tn.Linear(2, 1)).save(f"{folder}/net.npz")
-    ...     tn.load(f"{folder}/net.npz")
-    Sequential(Linear(2, 1), dtype='float32', backend='numba')
-    """
-    from tinynet.models.sequential import Sequential
-
+def read_model(path: Path_, custom: Mapping[str, type[Layer]] | None = None) -> Parts:
+    """Read what ``write_model`` or a ``Checkpoint`` wrote; see ``tinynet.load``."""
     layers: list[Layer] = []
     known = {**LAYERS, **(custom or {})}
 
@@ -159,22 +124,18 @@ def load_model(
             raise ModelFileError(f"{os.fspath(path)!r} does not describe a network: {error}.") from error
 
     header, arrays = _reader(path)(path, check)
-    values = trained_values(layers, arrays)
-    try:
-        model = Sequential(*layers, dtype=header["dtype"], backend=backend, initial_values=values)
-    except ValueError as error:
-        raise ModelFileError(f"{os.fspath(path)!r} does not describe a network: {error}") from error
-    for position, layer in enumerate(model.layers):
-        layer.load_buffers({n: arrays[f"layer{position}.{n}"] for n in layer.buffer_names})
-    model.loss = _loss(header.get("loss"), path)
-    model.metadata = header["metadata"]
-    return model
+    own = tuple(
+        {name: arrays[f"layer{position}.{name}"] for name in layer.parameter_names}
+        for position, layer in enumerate(layers)
+    )
+    return Parts(tuple(layers), header["dtype"], own, _loss(header.get("loss"), path), header["metadata"])
 
 
 def trained_values(layers: Sequence[Layer], arrays: dict[str, NDArray[Any]]) -> NDArray[Any]:
-    """Return the trained arrays of a file as one flat vector, in the order of the model's."""
-    named = [(position, name) for position, layer in enumerate(layers) for name in layer.trainable_names]
-    return np.concatenate([arrays[f"layer{position}.{name}"].ravel() for position, name in named] or [np.empty(0)])
+    """Return the trained arrays of a file as one flat vector, in the order of a model's."""
+    return flat_values(
+        layers, [{n: arrays[f"layer{i}.{n}"] for n in layer.trainable_names} for i, layer in enumerate(layers)]
+    )
 
 
 def _layer(entry: Any, known: Mapping[str, type[Layer]], path: Path_) -> Layer:

@@ -14,14 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinynet.base.errors import requires
+from tinynet.base.version import __version__
 from tinynet.exchange.archive import Path_, atomic_open
+from tinynet.exchange.parts import Parts
 from tinynet.exchange.steps import Step, prediction_steps
-from tinynet.program import ActivationOp, LinearOp
+from tinynet.program import ActivationOp, LinearOp, Program
 
 if TYPE_CHECKING:
     from onnx import ModelProto
-
-    from tinynet.models.sequential import Sequential
 
 OPSET = 17
 """The oldest set of operators that has all that is used; the older, the more programs read it."""
@@ -30,15 +30,15 @@ LARGEST = 2**31 - 2**20
 """Bytes: Protocol Buffers hold 2 GiB."""
 
 
-def export_onnx(model: Sequential, path: Path_ | None = None) -> ModelProto:
+def export_onnx(program: Program, parts: Parts, path: Path_ | None) -> ModelProto:
     """Return a network as an ONNX model, and write it to ``path`` if there is one; see ``Sequential.to_onnx``."""
-    graph = new_graph(model)
-    result = add_network(graph, model, "input")
-    outputs = {result: Output("output", model.program.n_out)}
-    return finished(graph.model({"input": model.program.n_in}, outputs), path)
+    graph = new_graph(program)
+    result = add_network(graph, program, parts, "input")
+    outputs = {result: Output("output", program.n_out)}
+    return finished(graph.model({"input": program.n_in}, outputs), path)
 
 
-def new_graph(model: Sequential) -> Graph:
+def new_graph(program: Program) -> Graph:
     """Return an empty graph for a network, in the network's dtype.
 
     Raises
@@ -49,10 +49,10 @@ def new_graph(model: Sequential) -> Graph:
         If the network is too large for a file.
     """
     check_installed()
-    size = (model.program.n_parameters + model.program.n_buffers) * np.dtype(model.dtype).itemsize
+    size = (program.n_parameters + program.n_buffers) * np.dtype(program.dtype).itemsize
     if size > LARGEST:
         raise ValueError(f"an ONNX file holds at most 2 GiB; this network has {size:,} bytes of weights.")
-    return Graph(model.dtype)
+    return Graph(program.dtype)
 
 
 def check_installed() -> None:
@@ -144,8 +144,6 @@ class Graph:
         """
         from onnx import numpy_helper
 
-        import tinynet
-
         for node in self.nodes:
             for names in (node.input, node.output):
                 for i, name in enumerate(names):
@@ -164,7 +162,7 @@ class Graph:
             opset_imports=opsets,
             ir_version=self._helper.find_min_ir_version_for(opsets),
             producer_name="tinynet",
-            producer_version=tinynet.__version__,
+            producer_version=__version__,
         )
 
     def _info(self, value: Output) -> Any:
@@ -174,9 +172,9 @@ class Graph:
         return self._helper.make_tensor_value_info(value.name, kind, shape)
 
 
-def add_network(graph: Graph, model: Sequential, x: str) -> str:
+def add_network(graph: Graph, program: Program, parts: Parts, x: str) -> str:
     """Add the layers of a network, which reads the value named ``x``; return the name of its output."""
-    for step in prediction_steps(model, "ONNX"):
+    for step in prediction_steps(program, parts, "ONNX"):
         graph.at(f"layer{step.position}")
         x = _add_step(graph, step, x)
     return x

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tinynet.program import ActivationOp, CustomOp, DropoutOp, LinearOp, NormalizeOp
-
-if TYPE_CHECKING:
-    from tinynet.models.sequential import Sequential
+from tinynet.exchange.parts import Parts
+from tinynet.program import ActivationOp, CustomOp, DropoutOp, LinearOp, NormalizeOp, Program
 
 
 @dataclass(frozen=True)
@@ -35,12 +33,14 @@ class Step:
     label: str
 
 
-def prediction_steps(model: Sequential, target: str) -> list[Step]:
+def prediction_steps(program: Program, parts: Parts, target: str) -> list[Step]:
     """Return the layers that change what passes through them; dropout and identity do not.
 
     Parameters
     ----------
-    model : Sequential
+    program : Program
+    parts : Parts
+        Of the network of this program.
     target : str
         What is written, for the messages: "ONNX".
 
@@ -49,18 +49,17 @@ def prediction_steps(model: Sequential, target: str) -> list[Step]:
     NotImplementedError
         If a layer is written in Python.
     ValueError
-        If a ``Normalize`` layer has seen no data, or an array holds a number that is not finite.
+        If an array holds a number that is not finite.
 
     Examples
     --------
     >>> import tinynet as tn
     >>> net = tn.Sequential(tn.Linear(2, 3), tn.Tanh(), tn.Dropout(0.1), tn.Linear(3, 1))
-    >>> [step.label for step in prediction_steps(net, "ONNX")]
+    >>> [step.label for step in prediction_steps(net.program, net.parts(), "ONNX")]
     ['Linear(2, 3)', 'Tanh()', 'Linear(3, 1)']
     """
-    model._require_adapted()
     steps = []
-    for position, (layer, op) in enumerate(zip(model.layers, model.program.ops, strict=True)):
+    for position, (layer, op) in enumerate(zip(parts.layers, program.ops, strict=True)):
         if isinstance(op, CustomOp):
             raise NotImplementedError(
                 f"layer {position}, {layer!r}, is written in Python; {target} can hold only the layers of tinynet. "
@@ -68,7 +67,7 @@ def prediction_steps(model: Sequential, target: str) -> list[Step]:
             )
         if isinstance(op, DropoutOp) or (isinstance(op, ActivationOp) and op.kind == "identity"):
             continue
-        arrays = {name: np.array(model.backend.to_numpy(getattr(layer, name))) for name in layer.parameter_names}
+        arrays = parts.arrays[position]
         for name, array in arrays.items():
             if not np.isfinite(array).all():
                 raise ValueError(

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import numpy as np
+from numpy.typing import NDArray
 
 from tinynet.base.errors import requires
+from tinynet.exchange.parts import Parts
 from tinynet.layers import ELU, GELU, Dropout, Identity, LeakyReLU, Linear, ReLU, Sigmoid, SiLU, Softmax, Softplus, Tanh
 from tinynet.layers.layer import Layer
-from tinynet.models.sequential import Sequential
 
 Problem = str
 """Why a module cannot be taken over."""
@@ -58,38 +58,8 @@ MODULES: dict[str, Callable[[Any], Layer | Problem]] = {
 """For each module of ``torch.nn`` that is known: the layer that does the same, or why there is none."""
 
 
-def from_torch(module: Any, *, backend: str | None = None) -> Sequential:
-    """Return an ``nn.Sequential`` of PyTorch as a network with the same weights.
-
-    Parameters
-    ----------
-    module : torch.nn.Sequential
-        Of Linear, activations, Dropout, Identity, Flatten and other Sequentials. The network has its dtype.
-    backend : str, optional
-        As for ``Sequential``.
-
-    Returns
-    -------
-    net : Sequential
-        Predicts what ``module.eval()`` does. (Where PyTorch's ``Softplus`` takes a shortcut above its threshold of 20,
-        they differ by up to 2e-9.)
-
-    Raises
-    ------
-    DependencyError
-        If PyTorch is not installed.
-    TypeError
-        If it is not an ``nn.Sequential``.
-    ValueError
-        If it has modules that tinynet does not know, all of which are named, or weights that are neither float32 nor
-        float64.
-
-    Examples
-    --------
-    >>> from torch import nn  # doctest: +SKIP
-    >>> from_torch(nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 3)))  # doctest: +SKIP
-    Sequential(Linear(4, 5), Tanh(), Linear(5, 3), dtype='float32', backend='numba')
-    """
+def taken_apart(module: Any) -> Parts:
+    """Return the parts of an ``nn.Sequential``; see ``tinynet.from_torch``."""
     try:
         from torch import nn
     except ImportError as error:
@@ -108,18 +78,20 @@ def from_torch(module: Any, *, backend: str | None = None) -> Sequential:
         raise ValueError(
             f"from_torch cannot take over {'; '.join(problems)}. It knows {', '.join(MODULES)} and Sequential."
         )
-    values, dtypes = [], set()
+    arrays: list[dict[str, NDArray[Any]]] = []
+    dtypes = set()
     for _, child in _flat(module, nn):
+        arrays.append({})
         if isinstance(child, nn.Linear):
             dtypes |= {str(parameter.dtype).removeprefix("torch.") for parameter in child.parameters()}
-            arrays = [child.weight.T] if child.bias is None else [child.weight.T, child.bias]
-            values += [array.detach().cpu().double().numpy().ravel() for array in arrays]
+            tensors = {"weight": child.weight.T} | ({} if child.bias is None else {"bias": child.bias})
+            arrays[-1] = {name: tensor.detach().cpu().double().numpy() for name, tensor in tensors.items()}
     if len(dtypes) != 1 or not dtypes <= {"float32", "float64"}:
         raise ValueError(
             f"from_torch expects Linear modules of one dtype, float32 or float64; got {sorted(dtypes) or 'none'}. "
             "Convert with module.float() or module.double()."
         )
-    return Sequential(layers, dtype=dtypes.pop(), backend=backend, initial_values=np.concatenate(values))
+    return Parts(tuple(layers), dtypes.pop(), tuple(arrays))
 
 
 def _flat(module: Any, nn: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:

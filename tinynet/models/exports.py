@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
+import numpy as np
 from numpy.typing import DTypeLike
 
+from tinynet.exchange.modelfile import write_model
+from tinynet.exchange.parts import Parts
+from tinynet.models.assembly import checked_dtype
 from tinynet.models.network import Network
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-    from tinynet.models.sequential import Sequential
-
 
 class Exports(Network):
     """A ``Sequential`` that can be written to files."""
+
+    def parts(self) -> Parts:
+        """Return the model taken apart, as files and formats know it: layers, and copies of their arrays."""
+        to_numpy = self.backend.to_numpy
+        arrays = tuple(
+            {name: np.array(to_numpy(getattr(layer, name))) for name in layer.parameter_names} for layer in self.layers
+        )
+        return Parts(self.layers, self.dtype, arrays, self.loss, self.metadata)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model to a file that ``tinynet.load`` reads; a file that is there is replaced atomically.
@@ -38,9 +48,7 @@ class Exports(Network):
         ValueError
             If the path ends in ``.onnx`` or ``.h``: ``to_onnx`` and ``to_c`` write those.
         """
-        from tinynet.exchange.modelfile import save_model
-
-        save_model(cast("Sequential", self), path)
+        write_model(self.parts(), path)
 
     def to_onnx(self, path: str | os.PathLike[str] | None = None) -> ModelProto:
         """Return the model as ONNX, for onnxruntime and others that run it; write it to ``path`` if one is given.
@@ -76,7 +84,8 @@ class Exports(Network):
         """
         from tinynet.exchange.onnx import export_onnx
 
-        return export_onnx(cast("Sequential", self), path)
+        self._require_adapted()
+        return export_onnx(self.program, self.parts(), path)
 
     def to_c(
         self, path: str | os.PathLike[str] | None = None, name: str = "net", dtype: DTypeLike | None = None
@@ -116,4 +125,6 @@ class Exports(Network):
         """
         from tinynet.exchange.c import export_c
 
-        return export_c(cast("Sequential", self), path, name, dtype)
+        self._require_adapted()
+        chosen = checked_dtype(self.dtype if dtype is None else dtype)
+        return export_c(self.program, self.parts(), path, name, chosen)

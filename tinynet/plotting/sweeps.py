@@ -2,21 +2,44 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tinynet.base.text import text_of
 from tinynet.exchange.archive import Path_
-from tinynet.plotting.plots import check_plot, empty_figure, written_figure
+from tinynet.plotting.figures import check_plot, empty_figure, written_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from tinynet.sweeps.result import SweepResult
-
 Values = NDArray[np.float64]
+
+
+class Swept(Protocol):
+    """What a plot reads of the result of a sweep; see ``SweepResult``."""
+
+    seeds: list[int]
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """The column of each setting."""
+
+    @property
+    def table(self) -> dict[str, NDArray[Any]]:
+        """A row for each run."""
+
+    def summary(self, by: str | None = ...) -> dict[str, NDArray[Any]]:
+        """Return a row for each setting."""
+
+    def varied(self, table: dict[str, NDArray[Any]]) -> list[str]:
+        """Return the columns of the settings that are not the same in all rows of a table."""
+
+    def losses(self, name: str = ...) -> Values:
+        """Return the losses of each run over the epochs."""
+
 
 CROWDED = 0.05
 """Labels of an axis that would come nearer than this share of its height are left out."""
@@ -25,10 +48,8 @@ DECADES = 1.5
 """Positive numbers that span more than this many powers of ten get a logarithmic axis."""
 
 
-def plot_parallel(result: SweepResult, path: Path_ | None, by: str) -> Figure:
+def plot_parallel(result: Swept, path: Path_ | None, by: str) -> Figure:
     """Draw the settings of a sweep in parallel coordinates; see ``SweepResult.plot_parallel``."""
-    from tinynet.sweeps.result import text_of
-
     check_plot(path)
     from matplotlib.collections import LineCollection
 
@@ -87,10 +108,8 @@ class _Scale:
                 self.ticks.append((float(height), text_of(float(f"{value:.3g}"))))
 
 
-def plot_losses(result: SweepResult, path: Path_ | None, name: str, n_settings: int) -> Figure:
+def plot_losses(result: Swept, path: Path_ | None, name: str, n_settings: int) -> Figure:
     """Draw the losses of a sweep by setting; see ``SweepResult.plot_losses``."""
-    from tinynet.sweeps.result import text_of
-
     check_plot(path)
     curves, table, runs = result.losses(name), result.summary(), result.table
     figure = empty_figure(9.0, 4.0)

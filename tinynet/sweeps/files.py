@@ -88,11 +88,12 @@ class Group:
 
 
 def _models(contents: Contents, path: Path_ | None, backend: str | None) -> Callable[[], Ensemble]:
-    from tinynet.ensembles.files import ensemble_from, load_ensemble
+    from tinynet.ensembles.ensemble import Ensemble, built
+    from tinynet.ensembles.files import stored_from
 
     if path is not None:
-        return lambda: load_ensemble(path, backend=backend)
-    return lambda: ensemble_from(*contents, name="the group", backend=backend)
+        return lambda: Ensemble.load(path, backend=backend)
+    return lambda: built(stored_from(*contents, name="the group", backend=backend))
 
 
 class SweepFolder:
@@ -196,22 +197,3 @@ def _short(value: Any) -> str:
 def _tuples(value: Any) -> Any:
     """Return lists of JSON as the tuples that they were."""
     return tuple(map(_tuples, value)) if isinstance(value, list) else value
-
-
-def plain(value: Any) -> Any:
-    """Return a value of a setting as JSON holds it: functions and classes by name, other objects by their repr.
-
-    Examples
-    --------
-    >>> plain((8, 8)), plain(np.float64(0.5)), plain(np.tanh)
-    ([8, 8], 0.5, 'tanh')
-    """
-    if isinstance(value, np.generic):  # First: float64 is a float, too.
-        return value.item()
-    if value is None or isinstance(value, str | bool | int | float):
-        return value
-    if isinstance(value, list | tuple):
-        return [plain(entry) for entry in value]
-    if isinstance(value, dict):
-        return {str(name): plain(entry) for name, entry in value.items()}
-    return getattr(value, "__qualname__", None) or getattr(value, "__name__", None) or repr(value)

@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from tinynet.base.checks import whole
 from tinynet.base.errors import requires
+from tinynet.base.text import plain, text_of
 from tinynet.ensembles.ensemble import Ensemble
 from tinynet.exchange.archive import Path_
 from tinynet.models.sequential import Sequential
-from tinynet.sweeps.files import Group, plain, read_folder
+from tinynet.sweeps.files import Group, read_folder
 from tinynet.sweeps.space import Settings
 from tinynet.training.metrics import rises
 
@@ -296,22 +297,6 @@ class SweepResult:
             known = ", ".join(map(repr, self._figures)) or "none"
             raise ValueError(f"by expects the name of a figure of this sweep, {known}; got {by!r}.")
         return by
-
-
-def text_of(value: Any) -> str:
-    """Return a value of a setting as a table shows it.
-
-    Examples
-    --------
-    >>> text_of(0.00012345678), text_of((32, 16)), text_of(None)
-    ('0.00012346', '32,16', '-')
-    """
-    value = plain(value)
-    if isinstance(value, float):
-        return f"{value:.5g}"
-    if isinstance(value, list):
-        return ",".join(map(text_of, value)) or "none"
-    return "-" if value is None else str(value)
 
 
 def _column(values: list[Any]) -> NDArray[Any]:

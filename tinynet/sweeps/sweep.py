@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 
 from tinynet.base.checks import whole
+from tinynet.base.text import plain
 from tinynet.exchange.archive import Path_
 from tinynet.losses import Loss
 from tinynet.models.sequential import Sequential
 from tinynet.optimizers import Optimizer
-from tinynet.sweeps.files import Group, SweepFolder, plain
+from tinynet.sweeps.files import Group, SweepFolder
 from tinynet.sweeps.result import SweepResult
 from tinynet.sweeps.runs import Recipe, grouped
 from tinynet.sweeps.space import Settings, Space, settings_of

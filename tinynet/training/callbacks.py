@@ -9,7 +9,7 @@ from tinynet.base.checks import member
 from tinynet.training.logs import Logs
 
 if TYPE_CHECKING:
-    from tinynet.models.sequential import Sequential
+    from tinynet.training.trainable import Trainable
     from tinynet.training.trainer import Trainer
 
 
@@ -28,7 +28,7 @@ class Callback:
     """
 
     looks_every: int | None = 1
-    model: Sequential
+    model: Trainable
     trainer: Trainer
 
     def on_train_begin(self, logs: Logs) -> None:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from tinynet.base.errors import ModelFileError
 from tinynet.exchange.archive import Path_, read_archive, write_archive
-from tinynet.exchange.modelfile import describe_model, trained_values
+from tinynet.exchange.modelfile import describe, trained_values
 from tinynet.training.callbacks import Callback
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ def save_checkpoint(trainer: Trainer, path: Path_) -> None:
     """Write the model, the optimizer's memory, the random state, the position and the callbacks' states."""
     model, state = trainer.model, trainer.model.state
     to_numpy = model.backend.to_numpy
-    header, arrays = describe_model(model, portable=False)
+    header, arrays = describe(model.parts(), portable=False)
     arrays["training.moments"] = to_numpy(state.moments)
     arrays["training.best_parameters"] = to_numpy(trainer.best_parameters)
     if trainer.order is not None:

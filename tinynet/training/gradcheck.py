@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,9 +11,7 @@ from numpy.typing import NDArray
 from tinynet.backends.loop import LoopPlan
 from tinynet.losses import Loss, get_loss
 from tinynet.program import Program
-
-if TYPE_CHECKING:
-    from tinynet.models.sequential import Sequential
+from tinynet.training.trainable import Trainable
 
 STEP = float(np.finfo(np.float64).eps ** 0.2)
 """Balances the truncation error h**4 of the five-point stencil against rounding, eps / h."""
@@ -70,7 +68,7 @@ class GradientCheck:
 
 
 def gradient_check(
-    model: Sequential, x: Any, y: Any, *, loss: str | Loss = "mse", sample_weight: Any = None
+    model: Trainable, x: Any, y: Any, *, loss: str | Loss = "mse", sample_weight: Any = None
 ) -> GradientCheck:
     """Compare analytic gradients with central differences, in float64, for all parameters and the inputs.
 
@@ -100,7 +98,7 @@ def gradient_check(
         return _checked(model.clone(dtype="float64", precision="float32"), x, y, get_loss(loss), sample_weight)
 
 
-def _checked(copy: Sequential, x: Any, y: Any, chosen: Loss, sample_weight: Any) -> GradientCheck:
+def _checked(copy: Trainable, x: Any, y: Any, chosen: Loss, sample_weight: Any) -> GradientCheck:
     """Check a float64 model that nobody needs afterwards."""
     data = copy._data(chosen, x, y, sample_weight)
     spec = copy._loss_spec(chosen, data.y)
@@ -135,7 +133,7 @@ def _differences(flat: Any, value: Any) -> NDArray[np.float64]:
     return result
 
 
-def _names(model: Sequential, shape: tuple[int, ...]) -> tuple[list[str], list[int]]:
+def _names(model: Trainable, shape: tuple[int, ...]) -> tuple[list[str], list[int]]:
     """Return the name of every element, and the number of elements of every array."""
     named = [
         (f"layer{position}.{name}", layer.parameter_shape(name))

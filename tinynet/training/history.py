@@ -72,7 +72,7 @@ class History:
         >>> history.plot().axes[0].get_xlabel()
         'epoch'
         """
-        from tinynet.plotting.plots import plot_loss
+        from tinynet.plotting.history import plot_loss
 
         return plot_loss(self, path)
 
@@ -149,7 +149,7 @@ class EnsembleHistory:
         path : path, optional
             As for ``History.plot``, also what is returned and raised.
         """
-        from tinynet.plotting.plots import plot_loss
+        from tinynet.plotting.history import plot_loss
 
         return plot_loss(self, path)
 

@@ -9,7 +9,8 @@ import warnings
 from typing import Any
 
 from tinynet.base.checks import number
-from tinynet.plotting.plots import check_plot, plot_loss
+from tinynet.plotting.figures import check_plot
+from tinynet.plotting.history import plot_loss
 from tinynet.training.callbacks import Callback
 from tinynet.training.logs import Logs
 

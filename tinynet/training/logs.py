@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tinynet.base.statistics import spread
+
 Logs = dict[str, Any]
 """Figures by name: a float of one model; of an ensemble a (n_models,) array, NaN for models that have stopped."""
 
@@ -62,15 +64,3 @@ def as_text(logs: Logs) -> str:
         shown = [value] if np.ndim(value) == 0 else dict.fromkeys(float(v) for v in spread(value))
         parts.append(f"{name} " + " / ".join(f"{number:.6g}" for number in shown))
     return "  ".join(parts)
-
-
-def spread(values: Values) -> tuple[Values, Values, Values]:
-    """Return the lowest, the median and the highest finite value along the last axis; NaN where there is none."""
-    rows = np.where(np.isfinite(values), values, np.nan).reshape(-1, values.shape[-1])
-    some = ~np.isnan(rows).all(axis=1)  # NumPy warns of rows without a number.
-    found = np.full((3, len(rows)), np.nan)
-    found[0, some] = np.nanmin(rows[some], axis=1)
-    found[1, some] = np.nanmedian(rows[some], axis=1)
-    found[2, some] = np.nanmax(rows[some], axis=1)
-    low, middle, high = found.reshape(3, *values.shape[:-1])
-    return low, middle, high

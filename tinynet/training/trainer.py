@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,9 +23,7 @@ from tinynet.training.history import History
 from tinynet.training.metrics import Metric
 from tinynet.training.progress import ProgressBar
 from tinynet.training.saving import Checkpoint
-
-if TYPE_CHECKING:
-    from tinynet.models.sequential import Sequential
+from tinynet.training.trainable import Trainable
 
 CHUNK_SECONDS = 0.1
 """How long one call into the backend should take: long enough that the call costs nothing, short enough for Ctrl-C."""
@@ -54,7 +52,7 @@ class Trainer:
 
     def __init__(
         self,
-        model: Sequential,
+        model: Trainable,
         data: Data,
         validation: Data | None,
         *,

@@ -1,0 +1,47 @@
+"""Parts: a network as files and formats know it. Models take themselves apart, and are built of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinynet.layers import Layer
+from tinynet.losses import Loss
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A network taken apart.
+
+    Attributes
+    ----------
+    layers : tuple of Layer
+    dtype : {"float32", "float64"}
+    arrays : tuple of dict of str to array
+        Of each layer its stored arrays by name, in host memory.
+    loss : Loss or None
+        Of the last ``fit``.
+    metadata : dict
+        Notes that JSON can hold.
+    """
+
+    layers: tuple[Layer, ...]
+    dtype: str
+    arrays: tuple[dict[str, NDArray[Any]], ...]
+    loss: Loss | None = None
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+    def trained(self) -> NDArray[Any]:
+        """Return the trained arrays as one flat vector, in the order of a model's."""
+        return flat_values(self.layers, self.arrays)
+
+
+def flat_values(layers: Sequence[Layer], arrays: Sequence[dict[str, NDArray[Any]]]) -> NDArray[Any]:
+    """Return the trained arrays of layers as one flat vector, in the order of a model's."""
+    pairs = zip(layers, arrays, strict=True)
+    named = [held[name].ravel() for layer, held in pairs for name in layer.trainable_names]
+    return np.concatenate(named or [np.empty(0)])
