@@ -25,7 +25,7 @@ from sklearn.preprocessing import StandardScaler
 
 import tinynet as tn
 from tinynet import estimators as ours
-from tinynet.estimators import MLPClassifier, MLPRegressor, base, solver
+from tinynet.estimators import MLPClassifier, MLPRegressor, courses, fitted, solver
 from tinynet.estimators.threads import modest_threads
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -277,8 +277,8 @@ def test_a_sparse_matrix_too_large_to_be_dense_trains_in_pieces(monkeypatch: pyt
     weights = np.random.default_rng(0).uniform(0.5, 2.0, 150)
     settings: dict[str, Any] = {"hidden_layer_sizes": (6,), "random_state": 0, "max_iter": 8, "batch_size": 16}
     dense = MLPClassifier(**settings).fit(rows.toarray(), Y, weights)
-    monkeypatch.setattr(base, "DENSE_BYTES", 0)
-    monkeypatch.setattr(base, "PREDICT_BYTES", 4000)
+    monkeypatch.setattr(courses, "DENSE_BYTES", 0)
+    monkeypatch.setattr(fitted, "PREDICT_BYTES", 4000)
     monkeypatch.setattr(solver, "PIECE_BYTES", 12_000)
     pieces = MLPClassifier(**settings).fit(rows, Y, weights)
     np.testing.assert_allclose(pieces.predict_proba(rows), dense.predict_proba(rows.toarray()), rtol=1e-9)

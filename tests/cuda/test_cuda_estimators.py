@@ -12,7 +12,7 @@ pytest.importorskip("sklearn", reason="scikit-learn is not installed: pip instal
 
 from scipy import sparse
 
-from tinynet.estimators import MLPClassifier, MLPRegressor, base, solver
+from tinynet.estimators import MLPClassifier, MLPRegressor, courses, solver
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -51,7 +51,7 @@ def test_sparse_rows_go_to_the_gpu_in_pieces(gpu: str, monkeypatch: pytest.Monke
     rows = sparse.csr_matrix(np.where(RNG.random((45, 12)) < 0.2, 1.0, 0.0))
     settings: dict[str, Any] = {"hidden_layer_sizes": (5,), "max_iter": 3, "batch_size": 10, "random_state": 1}
     want = MLPClassifier(backend="numpy", **settings).fit(rows, LABELS, WEIGHTS)
-    monkeypatch.setattr(base, "DENSE_BYTES", 0)
+    monkeypatch.setattr(courses, "DENSE_BYTES", 0)
     monkeypatch.setattr(solver, "PIECE_BYTES", 2000)
     fit = MLPClassifier(backend=gpu, **settings).fit(rows, LABELS, WEIGHTS)
     np.testing.assert_allclose(fit.predict_proba(rows), want.predict_proba(rows), rtol=1e-9)

@@ -19,6 +19,7 @@ from tinynet.estimators import networks, objective, scores
 from tinynet.estimators.base import BaseMultilayerPerceptron
 from tinynet.estimators.fit_callbacks import with_callbacks
 from tinynet.estimators.inputs import beside
+from tinynet.estimators.samples import given_set
 from tinynet.training.callbacks import Callback
 
 
@@ -202,7 +203,7 @@ class MLPRegressor(RegressorMixin, BaseMultilayerPerceptron):  # type: ignore[mi
         -------
         self
         """
-        validation = self._given(X_val, y_val, sample_weight_val)
+        validation = given_set(X_val, y_val, sample_weight_val)
         return self._fit(X, y, sample_weight, validation=validation)
 
     @available_if(lambda estimator: estimator._check_solver())  # type: ignore[untyped-decorator]
