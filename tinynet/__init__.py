@@ -21,6 +21,7 @@ from tinynet.base.errors import (
     ModelFileError,
     TinynetError,
 )
+from tinynet.base.hints import did_you_mean
 from tinynet.base.version import __version__ as __version__
 from tinynet.ensembles.ensemble import Ensemble
 from tinynet.layers import (
@@ -183,7 +184,8 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name not in _ON_FIRST_USE:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        hint = "" if name.startswith("_") else did_you_mean(name, __all__)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}.{hint}".removesuffix("."))
     value = globals()[name] = getattr(import_module(_ON_FIRST_USE[name]), name)
     return value
 

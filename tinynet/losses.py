@@ -16,12 +16,13 @@ from tinynet.backends import home_of
 from tinynet.backends.base import Array
 from tinynet.base.arrays import as_real_array_anywhere, as_samples, check_finite, convert, numpy_namespace, read
 from tinynet.base.checks import member, setting
+from tinynet.base.hints import Hinting
 from tinynet.program import ActivationOp, LossSpec, Op, Setting
 
 Reduction = Literal["mean", "sum"]
 
 
-class Loss:
+class Loss(Hinting):
     """Base class of all losses.
 
     A subclass of yours writes ``forward(prediction, target)``, which returns the loss of a batch as a number, and

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinynet.base.checks import member, setting
+from tinynet.base.hints import Hinting
 from tinynet.program import OptimizerSpec, Setting
 from tinynet.schedules import Schedule
 
@@ -26,7 +27,7 @@ class Steppable(Protocol):
         """Make one update from the gradients that the model holds."""
 
 
-class Optimizer:
+class Optimizer(Hinting):
     """What all optimizers share. Every number may be a sequence, with one for each model of an ``Ensemble``.
 
     Parameters

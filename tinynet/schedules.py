@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinynet.base.checks import setting
+from tinynet.base.hints import hints_names
 from tinynet.program import Setting
 
 Float64 = NDArray[np.float64]
@@ -28,6 +29,7 @@ class Schedule(ABC):
         """Return the learning rate at each of ``epochs``, a float64 array of any shape."""
 
 
+@hints_names
 @dataclass(frozen=True)
 class StepDecay(Schedule):
     """Multiply by ``factor`` every ``every`` epochs: ``r0 * factor ** floor(t / every)``.
@@ -53,6 +55,7 @@ class StepDecay(Schedule):
         return rate
 
 
+@hints_names
 @dataclass(frozen=True)
 class ExponentialDecay(Schedule):
     """Multiply by ``factor`` each epoch, smoothly: ``r0 * factor ** t``.
@@ -74,6 +77,7 @@ class ExponentialDecay(Schedule):
         return np.asarray(self.initial) * np.asarray(self.factor) ** epochs
 
 
+@hints_names
 @dataclass(frozen=True)
 class CosineDecay(Schedule):
     """Half a cosine from ``initial`` to ``final`` over ``epochs`` epochs, constant afterwards.
@@ -102,6 +106,7 @@ class CosineDecay(Schedule):
         return rate
 
 
+@hints_names
 @dataclass(frozen=True)
 class Warmup(Schedule):
     """Rise linearly from 0 over ``epochs`` epochs, then follow another schedule or stay constant.

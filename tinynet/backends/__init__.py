@@ -14,6 +14,7 @@ from tinynet.backends.base import Array, Backend
 from tinynet.base.arrays import is_cupy
 from tinynet.base.checks import member, whole
 from tinynet.base.errors import BackendUnavailableError
+from tinynet.base.hints import hints_names
 
 NAMES = {"numpy": "numpy", "numba": "numba", "cpu": "numba", "cupy": "cupy", "gpu": "cupy"}
 """What a user may write, and the module that it stands for. ``auto`` is resolved below."""
@@ -126,6 +127,7 @@ def available() -> dict[str, str | None]:
     return found
 
 
+@hints_names
 class use_backend:
     """Make a backend the default, for good or for a ``with`` block.
 

@@ -6,6 +6,8 @@ import math
 import operator
 from typing import Any
 
+from tinynet.base.hints import did_you_mean
+
 
 def number(
     name: str, value: Any, *, above: float = -math.inf, at_least: float = -math.inf, below: float = math.inf
@@ -104,4 +106,5 @@ def member(what: str, value: object, valid: Any) -> Any:
     if isinstance(value, str) and value in valid:
         return value
     names = ", ".join(sorted(repr(name) for name in valid))
-    raise ValueError(f"{what} must be one of {names}; got {value!r}.")
+    hint = did_you_mean(value, valid) if isinstance(value, str) else ""
+    raise ValueError(f"{what} must be one of {names}; got {value!r}.{hint}")

@@ -15,6 +15,7 @@ from tinynet.backends import get_backend
 from tinynet.backends.base import Backend, Plan, State, on_backend
 from tinynet.base.checks import member, whole
 from tinynet.base.config import chosen_threads, use_threads
+from tinynet.base.hints import hints_arguments
 from tinynet.ensembles.files import Stored, read_ensemble, save_ensemble
 from tinynet.ensembles.models import joined, model_of, selected
 from tinynet.ensembles.predictions import Predictions
@@ -109,6 +110,7 @@ class Ensemble(Predictions):
     # -- training ----------------------------------------------------------------------------------------------------
 
     @on_backend
+    @hints_arguments
     def fit(
         self,
         x: Any,
@@ -213,6 +215,7 @@ class Ensemble(Predictions):
         return counts
 
     @on_backend
+    @hints_arguments
     def evaluate(
         self,
         x: Any,
@@ -245,6 +248,7 @@ class Ensemble(Predictions):
             return model_of(self, range(len(self))[int(which)])
         return selected(self, np.arange(len(self))[which])
 
+    @hints_arguments
     def best(self, n: int = 1, by: str = "val_loss", mode: str = "auto") -> Ensemble:
         """Return the ``n`` models with the best figure, best first.
 

@@ -31,6 +31,7 @@ from tinynet.backends.base import Array, Backend, State, views
 from tinynet.backends.loop import LoopPlan
 from tinynet.base.arrays import as_real_array_anywhere, as_samples
 from tinynet.base.checks import whole
+from tinynet.base.hints import Hinting
 from tinynet.layers.initializers import get_initializer
 from tinynet.program import CustomOp, Op, Program, Shape
 
@@ -47,7 +48,7 @@ class Parameter:
     trainable: bool = True
 
 
-class Layer:
+class Layer(Hinting):
     """Base class of all layers.
 
     A layer used by itself (``Linear(4, 3).forward(x)``) holds its own arrays, on the default backend, in float32 unless

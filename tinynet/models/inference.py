@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from tinynet.backends.base import Array, Plan, on_backend
 from tinynet.base.arrays import numpy_namespace
+from tinynet.base.hints import hints_arguments
 from tinynet.losses import Loss
 from tinynet.models.network import Network
 from tinynet.training.data import Data, checked_data
@@ -23,6 +24,7 @@ class Inference(Network):
     _quick: Callable[[Any], Array | None] | None = None
 
     @on_backend
+    @hints_arguments
     def evaluate(
         self,
         x: Any,

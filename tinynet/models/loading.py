@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from tinynet.backends.base import Backend
 from tinynet.base.errors import ModelFileError
+from tinynet.base.hints import hints_arguments
 from tinynet.exchange.archive import Path_
 from tinynet.exchange.modelfile import read_model
 from tinynet.exchange.parts import Parts
@@ -29,6 +30,7 @@ def built(parts: Parts, backend: str | Backend | None = None) -> Sequential:
     return model
 
 
+@hints_arguments
 def load(path: Path_, *, backend: str | None = None, custom: Mapping[str, type[Layer]] | None = None) -> Sequential:
     """Read a model that ``net.save`` or a ``Checkpoint`` wrote.
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from tinynet.backends.base import Array, Backend, Granularity, Plan, State
 from tinynet.base.arrays import as_samples
+from tinynet.base.hints import Hinting
 from tinynet.layers import Normalize
 from tinynet.layers.layer import Layer
 from tinynet.losses import Loss, get_loss
@@ -17,7 +18,7 @@ KEPT_PLANS = 8
 """Plans a model keeps; each holds scratch for one batch size."""
 
 
-class Network:
+class Network(Hinting):
     """Layers with their program, and the state that is trained; ``Sequential`` has that of one model.
 
     Attributes

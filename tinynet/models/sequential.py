@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, DTypeLike
 from tinynet.backends import get_backend
 from tinynet.backends.base import Array, Backend, Granularity, Plan, State, on_backend
 from tinynet.base.config import chosen_threads, use_threads
+from tinynet.base.hints import hints_arguments
 from tinynet.layers.layer import Layer
 from tinynet.losses import Loss, get_loss
 from tinynet.models.assembly import checked_dtype, checked_layers, checked_precision, values_of, widths
@@ -125,6 +126,7 @@ class Sequential(ManualLoop, Inference, Exports):
     # -- training ----------------------------------------------------------------------------------------------------
 
     @on_backend
+    @hints_arguments
     def fit(
         self,
         x: Any,

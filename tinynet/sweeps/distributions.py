@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinynet.base.checks import number, whole
+from tinynet.base.hints import hints_names
 
 
 class Distribution(ABC):
@@ -24,6 +25,7 @@ class Distribution(ABC):
         """Return independent values, an array of this shape."""
 
 
+@hints_names
 @dataclass(frozen=True)
 class LogUniform(Distribution):
     """Numbers in ``[low, high)`` whose logarithm is uniform: for learning rates and other scales.
@@ -52,6 +54,7 @@ class LogUniform(Distribution):
         return np.clip(drawn, self.low, np.nextafter(self.high, self.low))  # The exponential may round out of it.
 
 
+@hints_names
 @dataclass(frozen=True)
 class IntUniform(Distribution):
     """Whole numbers from ``low`` to ``high``, both included.
@@ -73,6 +76,7 @@ class IntUniform(Distribution):
         return np.asarray(rng.integers(self.low, self.high, shape, endpoint=True))
 
 
+@hints_names
 @dataclass(frozen=True)
 class Choice(Distribution):
     """One of some values, each with its probability.

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from tinynet.base.checks import whole
+from tinynet.base.hints import hints_arguments
 from tinynet.base.text import plain
 from tinynet.exchange.archive import Path_
 from tinynet.losses import Loss
@@ -31,6 +32,7 @@ from tinynet.training.trainer import checked_callbacks
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 
 
+@hints_arguments
 def sweep(
     build: Callable[..., Sequential],
     space: Space,

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from tinynet.base.checks import member
+from tinynet.base.hints import Hinting
 from tinynet.training.logs import Logs
 
 if TYPE_CHECKING:
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from tinynet.training.trainer import Trainer
 
 
-class Callback:
+class Callback(Hinting):
     """Base class. Override the hooks that you need.
 
     Attributes

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinynet.backends.loop import LoopPlan
+from tinynet.base.hints import hints_arguments
 from tinynet.losses import Loss, get_loss
 from tinynet.program import Program
 from tinynet.training.trainable import Trainable
@@ -67,6 +68,7 @@ class GradientCheck:
         return "\n".join([*lines, total])
 
 
+@hints_arguments
 def gradient_check(
     model: Trainable, x: Any, y: Any, *, loss: str | Loss = "mse", sample_weight: Any = None
 ) -> GradientCheck:

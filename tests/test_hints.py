@@ -1,0 +1,130 @@
+"""Did you mean: a name that there is not is answered with the one that was meant."""
+
+from __future__ import annotations
+
+import inspect
+import pickle
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import tinynet as tn
+
+
+def net() -> tn.Sequential:
+    return tn.Sequential(tn.Linear(1, 1), backend="numpy", seed=0)
+
+
+ARGUMENTS: dict[str, tuple[Callable[[], Any], str]] = {
+    "fit(epoch)": (lambda: net().fit([[0.0]], [0.0], epoch=3), r"fit\(\) has no argument 'epoch'.*mean 'epochs'\?"),
+    "fit(lr)": (lambda: net().fit([[0.0]], [0.0], lr=3), r"fit\(\) has no argument 'lr'\. It has x, y, loss, opti"),
+    "fit(batch)": (lambda: net().fit([[0.0]], [0.0], batch=3), "mean 'batch_size'"),
+    "evaluate(weight)": (lambda: net().evaluate([[0.0]], [0.0], weight=[1.0]), "mean 'sample_weight'"),
+    "Sequential(random_state)": (lambda: tn.Sequential(tn.Linear(1, 1), random_state=0), "mean 'seed'"),
+    "Ensemble(n_estimators)": (lambda: tn.Ensemble(net(), n_estimators=2), "mean 'n_models'"),
+    "Ensemble.fit(epoch)": (lambda: tn.Ensemble(net(), 2).fit([[0.0]], [0.0], epoch=1), "mean 'epochs'"),
+    "Ensemble.best(direction)": (lambda: tn.Ensemble(net(), 2).best(direction="max"), "mean 'mode'"),
+    "sweep(epoch)": (lambda: tn.sweep(net, {}, [[0.0]], [0.0], epoch=1), "mean 'epochs'"),
+    "load(backends)": (lambda: tn.load("x.npz", backends="numpy"), "mean 'backend'"),
+    "gradient_check(criterion)": (lambda: tn.gradient_check(net(), [[0.0]], [0.0], criterion="mse"), "mean 'loss'"),
+    "SGD(lr)": (lambda: tn.SGD(lr=0.1), r"SGD\(\) has no argument 'lr'\. Did you mean 'learning_rate'\?"),
+    "Adam(beta_1)": (lambda: tn.Adam(beta_1=0.5), "mean 'beta1'"),
+    "Linear(units)": (lambda: tn.Linear(3, units=4), "mean 'n_out'"),
+    "Linear(activation)": (lambda: tn.Linear(3, 4, activation="relu"), "It has n_in, n_out, bias"),
+    "Dropout(p)": (lambda: tn.Dropout(p=0.5), "mean 'rate'"),
+    "Huber(deltas)": (lambda: tn.Huber(deltas=0.5), "mean 'delta'"),
+    "StepDecay(gamma)": (lambda: tn.StepDecay(0.1, 2, gamma=0.5), "mean 'factor'"),
+    "LogUniform(lo)": (lambda: tn.LogUniform(lo=1e-3, high=1.0), "mean 'low'"),
+    "Normal(sd)": (lambda: tn.Normal(sd=0.5), "mean 'std'"),
+    "EarlyStopping": (lambda: tn.EarlyStopping(restore_best_weights=True), "mean 'restore_best'"),
+    "ReduceLROnPlateau": (lambda: tn.ReduceLROnPlateau(min_lr=0.1), "mean 'min_learning_rate'"),
+    "Checkpoint": (lambda: tn.Checkpoint("x", period=2), "mean 'every'"),
+}
+
+
+@pytest.mark.parametrize(("call", "message"), ARGUMENTS.values(), ids=ARGUMENTS.keys())
+def test_a_wrong_argument_is_answered_with_the_right_one(call: Callable[[], Any], message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        call()
+
+
+def constructors() -> dict[str, tuple[Any, str]]:
+    """Every public class that is made with arguments, and the name of its first one."""
+    found = {}
+    for name in tn.__all__:
+        made = getattr(tn, name)
+        if not inspect.isclass(made) or issubclass(made, BaseException):
+            continue
+        named = [p.name for p in inspect.signature(made).parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD]
+        if named:
+            found[name] = made, named[0]
+    return found
+
+
+NOT_MADE_BY_USERS = {"GradientCheck", "EnsembleHistory", "SweepResult"}
+
+
+@pytest.mark.parametrize("name", sorted(constructors().keys() - NOT_MADE_BY_USERS))
+def test_every_public_class_hints(name: str) -> None:
+    made, first = constructors()[name]
+    with pytest.raises(TypeError, match=f"has no argument '{first.upper()}'. Did you mean '{first}'"):
+        made(**{first.upper(): 1})
+
+
+NAMES = {"Relu": "ReLU", "MSE": "MeanSquaredError", "Dense": "Linear", "sequential": "Sequential", "EarlyStop": None}
+NAMES |= {"BCEWithLogitsLoss": "BinaryCrossEntropy", "CrossEntropyLoss": "CrossEntropy", "load_model": "load"}
+
+
+@pytest.mark.parametrize(("given", "meant"), NAMES.items())
+def test_a_name_that_is_not_in_tinynet(given: str, meant: str | None) -> None:
+    with pytest.raises(AttributeError, match=f"no attribute '{given}'. Did you mean '{meant or 'EarlyStopping'}'"):
+        getattr(tn, given)
+
+
+def test_a_name_that_is_like_no_other_gets_no_hint() -> None:
+    with pytest.raises(AttributeError, match=r"has no attribute 'transformer'$"):
+        _ = tn.transformer
+    assert not hasattr(tn, "_private")
+
+
+VALUES: dict[str, tuple[dict[str, Any], str]] = {
+    "loss": ({"loss": "categorical_crossentropy"}, "mean 'cross_entropy'"),
+    "loss in capitals": ({"loss": "MSE"}, "mean 'mse'"),
+    "optimizer": ({"optimizer": "Adam"}, "mean 'adam'"),
+    "metric": ({"metrics": "acc"}, "mean 'accuracy'"),
+}
+
+
+@pytest.mark.parametrize(("options", "message"), VALUES.values(), ids=VALUES.keys())
+def test_a_value_that_other_libraries_have(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        net().fit([[0.0]], [0.0], **options)
+
+
+class Scaled(tn.Layer):
+    """A layer of the user's."""
+
+    def __init__(self, factor: float = 1.0) -> None:
+        super().__init__()
+        self.factor = factor
+
+
+class Anything(tn.Callback):
+    """A callback of the user's that takes any name."""
+
+    def __init__(self, **given: Any) -> None:
+        self.given = given
+
+
+def test_classes_of_the_users_hint_too() -> None:
+    with pytest.raises(TypeError, match=r"Scaled\(\) has no argument 'facto'. Did you mean 'factor'"):
+        Scaled(facto=2.0)
+    assert Anything(whatever=1).given == {"whatever": 1}
+
+
+def test_signatures_and_pickles_are_as_without_hints() -> None:
+    assert list(inspect.signature(tn.StepDecay).parameters) == ["initial", "every", "factor"]
+    assert list(inspect.signature(tn.SGD).parameters)[:2] == ["learning_rate", "momentum"]
+    assert "epochs" in inspect.signature(tn.Sequential.fit).parameters
+    assert pickle.loads(pickle.dumps(tn.StepDecay(0.1, 2))) == tn.StepDecay(0.1, 2)

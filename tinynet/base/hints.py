@@ -1,0 +1,187 @@
+"""Did you mean: the name that was meant, where one is given that there is not.
+
+Some names are nearly right (``epoch``, ``Relu``), others are those of other libraries (``lr``, ``Dense``,
+``"categorical_crossentropy"``).
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable
+from functools import wraps
+from types import FunctionType
+from typing import Any, ParamSpec, TypeVar
+
+_Arguments = ParamSpec("_Arguments")
+_Result = TypeVar("_Result")
+_Class = TypeVar("_Class", bound=type)
+
+CLOSE = 0.7
+"""How alike two names must be, from 0 to 1, for the one to be taken for the other misspelt."""
+
+_OURS: dict[str, str] = {
+    # Arguments.
+    "learning_rate": "lr eta rate stepsize learning_rate_init",
+    "learning_rate_init": "lr eta learning_rate",
+    "epochs": "epoch n_epochs num_epochs nb_epoch n_iter iterations max_iter",
+    "max_iter": "epochs n_epochs iterations",
+    "batch_size": "batch bs minibatch minibatch_size",
+    "validation_data": "validation val_data eval_set valid",
+    "validation_split": "val_split validation_fraction",
+    "validation_fraction": "val_split validation_split",
+    "sample_weight": "weights weight sample_weights",
+    "class_weight": "class_weights",
+    "optimizer": "optim solver",
+    "loss": "criterion objective loss_fn",
+    "seed": "random_state random_seed rng",
+    "random_state": "seed random_seed",
+    "hidden_layer_sizes": "hidden layers hidden_layers units widths",
+    "verbose": "verbosity progress",
+    "n_models": "n_estimators size",
+    "n_in": "input_dim input_size in_features n_inputs fan_in",
+    "n_out": "units output_dim output_size out_features n_outputs fan_out",
+    "bias": "use_bias",
+    "weight_init": "kernel_initializer weight_initializer init",
+    "bias_init": "bias_initializer",
+    "rate": "p prob dropout",
+    "alpha": "l2 weight_decay",
+    "weight_decay": "l2 alpha decay",
+    "momentum": "mu",
+    "beta1": "beta_1 betas",
+    "beta2": "beta_2",
+    "epsilon": "eps",
+    "clip_norm": "clipnorm max_norm grad_clip clip",
+    "clip_value": "clipvalue",
+    "factor": "gamma",
+    "every": "step_size every_n_epochs period",
+    "restore_best": "restore_best_weights",
+    "min_learning_rate": "min_lr",
+    "min_delta": "threshold",
+    "monitor": "metric figure",
+    "mode": "direction",
+    "path": "file filename filepath",
+    "space": "params param_grid",
+    "n_samples": "n_iter n_trials",
+    "build": "model net build_fn",
+    "threads": "n_threads num_threads",
+    "negative_slope": "alpha slope",
+    # What stands in tinynet's own namespace.
+    "Sequential": "model net network module",
+    "Linear": "dense fullyconnected layerdense",
+    "SiLU": "swish",
+    "Exp": "exponential",
+    "Dropout": "alphadropout",
+    "Normalize": "normalization standardscaler standardize batchnorm",
+    "MeanSquaredError": "mse mseloss meansquareerror",
+    "MeanAbsoluteError": "mae l1 l1loss absoluteerror",
+    "Huber": "huberloss smoothl1loss",
+    "BinaryCrossEntropy": "bce bceloss bcewithlogitsloss binarycrossentropyloss",
+    "CrossEntropy": "crossentropyloss categoricalcrossentropy sparsecategoricalcrossentropy nllloss logloss",
+    "PoissonLoss": "poisson poissonnllloss",
+    "StepDecay": "steplr",
+    "ExponentialDecay": "exponentiallr",
+    "CosineDecay": "cosineannealing cosineannealinglr",
+    "ReduceLROnPlateau": "plateau",
+    "Checkpoint": "modelcheckpoint",
+    "TensorBoardLogger": "tensorboard",
+    "load": "load_model from_file",
+    # Names of losses, metrics, activations, initializers and backends.
+    "mse": "mean_squared_error squared_error l2",
+    "rmse": "root_mean_squared_error",
+    "mae": "mean_absolute_error absolute_error l1",
+    "mape": "mean_absolute_percentage_error",
+    "r2": "r2_score r_squared",
+    "huber": "smooth_l1 huber_loss",
+    "bce": "binary_crossentropy binary_cross_entropy_with_logits bce_with_logits",
+    "cross_entropy": "categorical_crossentropy sparse_categorical_crossentropy crossentropy nll log_loss softmax",
+    "log_loss": "cross_entropy crossentropy nll",
+    "poisson": "poisson_nll",
+    "accuracy": "acc accuracy_score binary_accuracy categorical_accuracy",
+    "auc": "roc_auc roc_auc_score auroc",
+    "f1": "f1_score f_score",
+    "top_k": "top_k_accuracy top_k_categorical_accuracy topk",
+    "sigmoid": "logistic",
+    "logistic": "sigmoid",
+    "silu": "swish",
+    "identity": "linear none",
+    "exponential": "exp",
+    "glorot": "xavier xavier_uniform",
+    "he": "kaiming kaiming_uniform",
+    "gpu": "cuda",
+}
+"""For names of ours, what others call the same."""
+
+
+def did_you_mean(name: str, valid: Iterable[str]) -> str:
+    """Return a sentence that names the one of ``valid`` that was meant, with a blank before it; or nothing.
+
+    Examples
+    --------
+    >>> did_you_mean("lr", ["learning_rate", "momentum"]), did_you_mean("Relu", ["ELU", "ReLU"])
+    (" Did you mean 'learning_rate'?", " Did you mean 'ReLU'?")
+    >>> did_you_mean("xyz", ["learning_rate"])
+    ''
+    """
+    plain = {_plain(entry): entry for entry in valid}
+    given = _plain(name)
+    found = plain.get(given)
+    if found is None:
+        meant = (_plain(ours) for ours, others in _OURS.items() if given in map(_plain, others.split()))
+        found = next((plain[ours] for ours in meant if ours in plain), None)
+    if found is None:
+        from difflib import get_close_matches  # Only a name that is wrong pays for the import.
+
+        found = next((plain[entry] for entry in get_close_matches(given, plain, 1, CLOSE)), None)
+    return "" if found is None else f" Did you mean {found!r}?"
+
+
+def _plain(name: str) -> str:
+    return name.replace("_", "").replace("-", "").lower()
+
+
+def hints_arguments(function: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Result]:
+    """Let a function tell which argument was meant, where one is passed by a name that it has not.
+
+    Examples
+    --------
+    >>> @hints_arguments
+    ... def fit(epochs=1):
+    ...     return epochs
+    >>> fit(epoch=3)
+    Traceback (most recent call last):
+        ...
+    TypeError: fit() has no argument 'epoch'. Did you mean 'epochs'?
+    """
+    inner = inspect.unwrap(function)
+    assert isinstance(inner, FunctionType)
+    code = inner.__code__
+    names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+    if code.co_flags & inspect.CO_VARKEYWORDS:  # It takes any name.
+        return function
+    owner = inner.__qualname__.removesuffix(".__init__").rpartition(".")[2]
+
+    @wraps(function)
+    def hinting(*args: _Arguments.args, **given: _Arguments.kwargs) -> _Result:
+        for name in given:
+            if name not in names:
+                public = [known for known in names if known != "self" and not known.startswith("_")]
+                hint = did_you_mean(name, public) or f" It has {', '.join(public) or 'none'}."
+                raise TypeError(f"{owner}() has no argument {name!r}.{hint}")
+        return function(*args, **given)
+
+    return hinting
+
+
+def hints_names(cls: _Class) -> _Class:
+    """Let the constructor of a class, with ``__init__`` of its own, tell which argument was meant."""
+    if isinstance(vars(cls).get("__init__"), FunctionType):
+        cls.__init__ = hints_arguments(cls.__init__)  # type: ignore[misc]
+    return cls
+
+
+class Hinting:
+    """Base class of those whose subclasses, the user's too, tell which argument of the constructor was meant."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        hints_names(cls)
