@@ -255,3 +255,86 @@ def test_a_custom_layer_without_config_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(NotImplementedError, match=r"Define config\(\)"):
         tn.Sequential(tn.Linear(3, 2), Nameless()).save(tmp_path / "net.npz")
     assert os.listdir(tmp_path) == []
+
+
+def test_metadata_with_numbers_of_numpy_come_back(tmp_path: Path) -> None:
+    net = network()
+    kept = {"mean": np.array([1.5, -2.0]), "n": np.int64(40), "scale": np.float32(0.5), "names": np.array(["a", "b"])}
+    net.metadata = kept | {"flag": np.bool_(True), "nested": [{"pair": (1, np.uint8(2))}], "none": None}
+    net.save(tmp_path / "net.npz")
+    assert tn.load(tmp_path / "net.npz", backend="numpy").metadata == {
+        "mean": [1.5, -2.0],
+        "n": 40,
+        "scale": 0.5,
+        "names": ["a", "b"],
+        "flag": True,
+        "nested": [{"pair": [1, 2]}],
+        "none": None,
+    }
+    assert net.metadata["mean"] is kept["mean"]
+
+
+METADATA: dict[str, tuple[dict[Any, Any], str]] = {
+    "dates": (
+        {"when": np.datetime64("2020-01-01")},
+        r"metadata\['when'\] must be something that JSON holds.*datetime64",
+    ),
+    "complex": ({"a": [1, 2j]}, r"metadata\['a'\]\[1\] must be.*got complex"),
+    "objects": ({"a": np.array([print], object)}, r"metadata\['a'\]\[0\].*builtin_function"),
+    "masked": ({"a": np.ma.masked_array([1, 2], [True, False])}, "MaskedArray|array of int64"),
+    "long double": ({"a": np.longdouble(1)}, "longdouble"),
+    "a key that is no text": ({"classes": {0: "cat"}}, r"metadata\['classes'\] must have texts as keys.*got 0"),
+    "itself": ({"a": (loop := [])} | {"b": loop.append(loop)}, "must not hold themselves"),
+}
+
+
+@pytest.mark.parametrize(("metadata", "message"), METADATA.values(), ids=METADATA.keys())
+@pytest.mark.parametrize("many", [False, True], ids=["model", "ensemble"])
+def test_metadata_that_would_not_come_back_are_named(
+    metadata: dict[Any, Any], message: str, many: bool, tmp_path: Path
+) -> None:
+    net = tn.Ensemble(network(), 2) if many else network()
+    net.metadata = metadata
+    with pytest.raises(TypeError, match=message):
+        net.save(tmp_path / "net.npz")
+    assert not list(tmp_path.iterdir())
+
+
+class Sized(tn.Identity):
+    """A layer of the user's, whose arguments NumPy computed."""
+
+    def __init__(self, n: int) -> None:
+        super().__init__()
+        self.n = n
+
+    def config(self) -> dict[str, Any]:
+        return {"n": self.n}
+
+
+def test_arguments_of_layers_that_numpy_computed_come_back(tmp_path: Path) -> None:
+    net = tn.Sequential(tn.Linear(np.int64(3), 2), Sized(np.int32(5)), backend="numpy")
+    net.save(tmp_path / "net.npz")
+    back = tn.load(tmp_path / "net.npz", backend="numpy", custom={"Sized": Sized})
+    assert vars(back.layers[1])["n"] == 5
+
+
+@pytest.mark.parametrize("name", ["net.npz", "net.safetensors"])
+def test_a_folder_that_is_not_there_is_named(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "missing" / name
+    with pytest.raises(
+        FileNotFoundError, match=r"missing/net\.\w+' expects an existing folder; got .*missing'.*Create"
+    ):
+        network().save(path)
+    with pytest.raises(FileNotFoundError, match="expects an existing folder"):
+        network().to_c(path.with_suffix(".h"))
+
+
+def test_a_folder_that_cannot_be_written_is_told_by_the_users_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(**options: Any) -> None:
+        raise PermissionError(13, "Permission denied", f"{tmp_path}/.net.npz.x.tmp")
+
+    monkeypatch.setattr("tempfile.mkstemp", refuse)
+    with pytest.raises(PermissionError, match=r"Permission denied: '.*/net\.npz'$"):
+        network().save(tmp_path / "net.npz")

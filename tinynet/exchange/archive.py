@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinynet.base.errors import ModelFileError
+from tinynet.exchange.plain import as_json
 
 FORMAT = "tinynet"
 VERSION = 1
@@ -58,7 +59,7 @@ def atomic_open(path: Path_) -> Iterator[IO[bytes]]:
         mode = stat.S_IMODE(mode)
     except FileNotFoundError:
         mode = 0o666 & ~_umask()
-    handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
+    handle, temporary = _temporary_beside(target, path)
     try:
         with os.fdopen(handle, "wb") as file:
             yield file
@@ -70,6 +71,19 @@ def atomic_open(path: Path_) -> Iterator[IO[bytes]]:
         os.unlink(temporary)
         raise
     _sync_folder(target.parent)
+
+
+def _temporary_beside(target: Path, path: Path_) -> tuple[int, str]:
+    """Open a temporary file in the folder of ``target``; errors are about ``path``, which the user knows."""
+    if not target.parent.is_dir():
+        raise FileNotFoundError(
+            f"{os.fspath(path)!r} expects an existing folder; got {str(target.parent)!r}, which is not there. "
+            "Create it first."
+        )
+    try:
+        return tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, os.fspath(path)) from None
 
 
 def _umask() -> int:
@@ -102,9 +116,18 @@ def listing(arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
 
 
 def write_header(header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> str:
-    """Return the JSON text of a header, with the shape and the dtype of each array."""
-    head = {"format": FORMAT, "version": VERSION, **header, "arrays": listing(arrays)}
-    return json.dumps(head, allow_nan=True)
+    """Return the JSON text of a header, with the shape and the dtype of each array.
+
+    Raises
+    ------
+    TypeError
+        If it has something that JSON cannot hold, as a user's metadata may; the message tells where.
+    """
+    try:
+        kept = {name: as_json(value, name) for name, value in header.items()}
+    except RecursionError:
+        raise TypeError("metadata must not hold themselves; got some that do, or nest without an end.") from None
+    return json.dumps({"format": FORMAT, "version": VERSION, **kept, "arrays": listing(arrays)}, allow_nan=True)
 
 
 def write_archive(path: Path_, header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> None:

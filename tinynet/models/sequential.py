@@ -63,7 +63,7 @@ class Sequential(ManualLoop, Inference, Exports):
     loss : Loss or None
         Of the last ``fit``.
     metadata : dict
-        Notes that are saved with the model; JSON must be able to hold them.
+        Notes that are saved with the model: what JSON holds. NumPy's numbers and arrays come back as numbers and lists.
     stop_training : bool
         A callback sets it to end training.
 
