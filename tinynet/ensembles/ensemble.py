@@ -59,7 +59,7 @@ class Ensemble(Predictions):
         The figures of the weights that each model holds, by name: "loss", with validation data "val_loss", and the
         metrics of the last ``fit``, as in its history.
     metadata : dict
-        Notes that are saved with the ensemble: what JSON holds. NumPy's numbers and arrays come back as numbers and lists.
+        Notes that are saved with the ensemble: what JSON holds. NumPy's numbers and arrays become numbers and lists.
 
     Examples
     --------
