@@ -9,7 +9,7 @@ from benchmarks.growth import SWEEPS
 from benchmarks.peers import PEERS
 from benchmarks.records import Results, Spread
 from tinynet.base.errors import requires
-from tinynet.exchange.archive import atomic_open
+from tinynet.exchange.atomic import atomic_open
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -15,7 +15,7 @@ from benchmarks.workloads import Workload
 from tinynet.backends.base import Backend
 from tinynet.base.config import usable_cores
 from tinynet.cli.info import installed, processor
-from tinynet.exchange.archive import atomic_open
+from tinynet.exchange.atomic import atomic_open
 
 FORMAT = 1
 PACKAGES = ("numpy", "scipy", "numba", "scikit-learn", "torch", "jax", "onnxruntime", "cupy-cuda12x", "cupy-cuda13x")

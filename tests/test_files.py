@@ -15,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tinynet as tn
-from tinynet.exchange.archive import atomic_open
+from tinynet.exchange import atomic
+from tinynet.exchange.atomic import atomic_open
 from tinynet.layers import LAYERS
 
 X = np.random.default_rng(0).normal(size=(7, 3))
@@ -102,6 +103,78 @@ def test_a_failed_write_leaves_what_was_there(tmp_path: Path) -> None:
         write()
     assert path.read_text() == "old"
     assert os.listdir(tmp_path) == ["net.npz"]
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="this user opens every folder")
+def test_a_folder_that_cannot_be_opened_is_written_to(tmp_path: Path) -> None:
+    tmp_path.chmod(0o300)
+    try:
+        network().save(tmp_path / "net.npz")
+    finally:
+        tmp_path.chmod(0o700)
+    assert os.listdir(tmp_path) == ["net.npz"]
+
+
+def test_a_file_that_is_replaced_is_no_error_where_its_folder_cannot_be_synced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = os.open
+
+    def refusing(path: Any, flags: int, *args: Any, **kwargs: Any) -> int:
+        if Path(path) == tmp_path:
+            raise PermissionError(13, "Permission denied", os.fspath(path))
+        return opened(path, flags, *args, **kwargs)
+
+    monkeypatch.setattr(os, "open", refusing)
+    net = network()
+    net.save(tmp_path / "net.npz")
+    assert tn.load(tmp_path / "net.npz", backend="numpy").predict(X).tobytes() == net.predict(X).tobytes()
+
+
+@pytest.mark.parametrize("length", [245, 250, 255])
+@pytest.mark.parametrize("ending", [".npz", ".safetensors", ".h", ".svg"])
+def test_names_may_be_as_long_as_the_file_system_allows(length: int, ending: str, tmp_path: Path) -> None:
+    path = tmp_path / ("n" * (length - len(ending)) + ending)
+    net = network()
+    write = {".h": net.to_c, ".svg": lambda path: tn.plot_weights(net, path)}.get(ending, net.save)
+    for _ in range(2):  # The second time there is a file to be replaced.
+        write(path)
+    assert os.listdir(tmp_path) == [path.name]
+
+
+def test_on_windows_a_file_that_another_process_holds_open_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replace, waited = os.replace, []
+
+    def in_use(source: str, target: Path) -> None:
+        if len(waited) < 3:
+            raise PermissionError(13, "The process cannot access the file", os.fspath(target))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", in_use)
+    monkeypatch.setattr(atomic.time, "sleep", waited.append)
+    path = tmp_path / "net.npz"
+    path.write_text("old")
+    with pytest.raises(PermissionError):  # Elsewhere it means what it says.
+        network().save(path)
+    assert (path.read_text(), waited, os.listdir(tmp_path)) == ("old", [], ["net.npz"])
+    monkeypatch.setattr(atomic, "WINDOWS", True)
+    network().save(path)
+    assert tn.load(path).n_parameters == network().n_parameters
+    assert 0 < sum(waited) < 1
+
+
+def test_on_windows_waiting_for_others_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def in_use(source: str, target: Path) -> None:
+        raise PermissionError(13, "The process cannot access the file", os.fspath(target))
+
+    monkeypatch.setattr(os, "replace", in_use)
+    monkeypatch.setattr(atomic.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(atomic, "WINDOWS", True)
+    with pytest.raises(PermissionError, match="cannot access"):
+        network().save(tmp_path / "net.npz")
+    assert os.listdir(tmp_path) == []
 
 
 def test_a_missing_folder_is_an_error_and_the_model_goes_on(tmp_path: Path) -> None:

@@ -161,6 +161,11 @@ def test_a_folder_of_other_files_is_refused(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
+def test_a_sweep_that_was_killed_while_it_wrote_its_head_begins_again(tmp_path: Path) -> None:
+    (tmp_path / ".tinynet-0_a1b2c3.tmp").write_text('{"format": "tiny')
+    assert len(run(tmp_path)) == 12
+
+
 def test_settings_that_cannot_be_told_apart_later_are_refused(tmp_path: Path) -> None:
     class Odd(tn.Schedule):
         def __call__(self, epochs: Any) -> Any:

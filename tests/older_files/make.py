@@ -1,7 +1,7 @@
 """Made the files beside it, with tinynet as of commit 0f24ad4; every later version reads them.
 
-    git worktree add /tmp/older 0f24ad4 && cp tests/older_files/make.py /tmp/older && cd /tmp/older
-    PYTHONPATH=.:kernels TINYNET_BACKEND=numpy python make.py
+git worktree add /tmp/older 0f24ad4 && cp tests/older_files/make.py /tmp/older && cd /tmp/older
+PYTHONPATH=.:kernels TINYNET_BACKEND=numpy python make.py
 """
 
 from __future__ import annotations
@@ -58,6 +58,9 @@ if __name__ == "__main__":
     shutil.rmtree("sweep", ignore_errors=True)
     result = sweep("sweep")
     known["sweep"] = {name: column.tolist() for name, column in result.table.items()}
-    known["best of the sweep"] = {"settings": result.best_settings, "predictions": result.best_model.predict(X).tolist()}
+    known["best of the sweep"] = {
+        "settings": result.best_settings,
+        "predictions": result.best_model.predict(X).tolist(),
+    }
     with open("known.json", "w") as file:
         json.dump(known, file)

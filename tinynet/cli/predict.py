@@ -12,10 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinynet.cli.notes import Notes, notes_of
-from tinynet.cli.places import require_place
 from tinynet.datasets import Dataset, read_known
 from tinynet.datasets.targets import encode
-from tinynet.exchange.archive import atomic_open
+from tinynet.exchange.atomic import atomic_open, require_place
 from tinynet.models.loading import load
 from tinynet.models.sequential import Sequential
 

@@ -32,7 +32,7 @@ from tinynet.cli.train import (
     say_line,
     say_nothing,
 )
-from tinynet.exchange.archive import atomic_open
+from tinynet.exchange.atomic import atomic_open
 from tinynet.layers import Normalize
 from tinynet.models.sequential import Sequential
 from tinynet.optimizers import OPTIMIZERS, Optimizer

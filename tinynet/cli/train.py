@@ -14,8 +14,8 @@ import numpy as np
 from tinynet.base.errors import DependencyError, DivergenceError
 from tinynet.cli.networks import build, head_for, normalizer
 from tinynet.cli.notes import Notes
-from tinynet.cli.places import require_place
 from tinynet.cli.problem import Problem, Say, read_problem
+from tinynet.exchange.atomic import require_place
 from tinynet.exchange.modelfile import check_name
 from tinynet.layers import Normalize
 from tinynet.losses import Loss

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from tinynet.base.checks import whole
 from tinynet.base.errors import ModelFileError
 from tinynet.ensembles.files import check_arrays, describe_ensemble, unpacked
-from tinynet.exchange.archive import Path_, read_archive, write_archive
+from tinynet.exchange.archive import read_archive, write_archive
+from tinynet.exchange.atomic import Path_
 from tinynet.training.checkpoints import check_fingerprint, kept_states, states_from, with_state
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ from tinynet.backends import get_backend
 from tinynet.backends.base import Backend, State
 from tinynet.base.checks import whole
 from tinynet.base.errors import ModelFileError
-from tinynet.exchange.archive import Path_, listing, read_archive, write_archive
+from tinynet.exchange.archive import listing, read_archive, write_archive
+from tinynet.exchange.atomic import Path_
 from tinynet.layers import LAYERS
 from tinynet.layers.layer import Layer
 from tinynet.losses import LOSSES, Loss

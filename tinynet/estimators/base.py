@@ -21,7 +21,7 @@ from tinynet.estimators.objective import Objective
 from tinynet.estimators.parameters import CONSTRAINTS
 from tinynet.estimators.record import Record
 from tinynet.estimators.samples import validated_set
-from tinynet.exchange.archive import Path_
+from tinynet.exchange.atomic import Path_
 
 if TYPE_CHECKING:
     from onnx import ModelProto

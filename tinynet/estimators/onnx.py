@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
-from tinynet.exchange.archive import Path_
+from tinynet.exchange.atomic import Path_
 from tinynet.exchange.onnx import Graph, Output, add_network, finished, new_graph
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from tinynet.base.errors import requires
 from tinynet.estimators.classifier import MLPClassifier
 from tinynet.estimators.onnx import add_estimator, element_type, outputs_of
 from tinynet.estimators.regressor import MLPRegressor
-from tinynet.exchange.archive import Path_
+from tinynet.exchange.atomic import Path_
 from tinynet.exchange.onnx import OPSET, Graph, finished
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Files: models and checkpoints as ``.npz``, written atomically, read without trust.
+"""Archives: models and checkpoints as ``.npz``, written atomically, read without trust.
 
 A file is a ZIP archive of ``.npy`` arrays, which ``numpy.load`` opens, and ``header.json``: what the arrays are and how
 the network is built. Nothing is unpickled and no class is imported by a name from a file.
@@ -11,19 +11,17 @@ import io
 import json
 import math
 import os
-import stat
 import struct
-import tempfile
 import zipfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tinynet.base.errors import ModelFileError
+from tinynet.exchange.atomic import Path_, atomic_open
 from tinynet.exchange.plain import as_json
 
 FORMAT = "tinynet"
@@ -36,72 +34,10 @@ NPY = b"\x93NUMPY\x01\x00"
 MAX_ARRAY_HEADER = 10_000
 """Bytes; NumPy's own limit for what it parses."""
 
-Path_ = str | os.PathLike[str]
-
 DTYPES = {
     dtype.str: dtype for code in "?bBhHiIlLqQefdg" for dtype in (np.dtype(code), np.dtype(code).newbyteorder("S"))
 }
 """What arrays may be made of. NumPy's own reading of a dtype evaluates parts of its text."""
-
-
-@contextmanager
-def atomic_open(path: Path_) -> Iterator[IO[bytes]]:
-    """Open a file that replaces ``path`` only once it is written whole and has reached the disk.
-
-    The mode of an existing file is kept; a symbolic link is written through. On any error, the file that was there
-    stays as it was.
-    """
-    target = Path(os.path.realpath(path))
-    try:
-        mode = target.stat().st_mode
-        if not stat.S_ISREG(mode):
-            raise FileExistsError(f"{os.fspath(path)!r} is there and is no regular file; choose another path.")
-        mode = stat.S_IMODE(mode)
-    except FileNotFoundError:
-        mode = 0o666 & ~_umask()
-    handle, temporary = _temporary_beside(target, path)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, mode)
-        os.replace(temporary, target)
-    except BaseException:
-        os.unlink(temporary)
-        raise
-    _sync_folder(target.parent)
-
-
-def _temporary_beside(target: Path, path: Path_) -> tuple[int, str]:
-    """Open a temporary file in the folder of ``target``; errors are about ``path``, which the user knows."""
-    if not target.parent.is_dir():
-        raise FileNotFoundError(
-            f"{os.fspath(path)!r} expects an existing folder; got {str(target.parent)!r}, which is not there. "
-            "Create it first."
-        )
-    try:
-        return tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, os.fspath(path)) from None
-
-
-def _umask() -> int:
-    # The mask can only be read by setting it.
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return mask
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename durable; folders cannot be opened on Windows, where the rename is durable by itself."""
-    if os.name == "nt":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def listing(arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinynet.base.errors import ModelFileError
-from tinynet.exchange.archive import Path_, read_archive, write_archive
+from tinynet.exchange.archive import read_archive, write_archive
+from tinynet.exchange.atomic import Path_
 from tinynet.exchange.parts import Parts, flat_values
 from tinynet.layers import LAYERS
 from tinynet.layers.layer import Layer

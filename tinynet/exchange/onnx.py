@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from tinynet.base.errors import requires
 from tinynet.base.version import __version__
-from tinynet.exchange.archive import Path_, atomic_open
+from tinynet.exchange.atomic import Path_, atomic_open
 from tinynet.exchange.parts import Parts
 from tinynet.exchange.steps import Step, prediction_steps
 from tinynet.program import ActivationOp, LinearOp, Program

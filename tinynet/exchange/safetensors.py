@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinynet.base.errors import ModelFileError, requires
-from tinynet.exchange.archive import FORMAT, Path_, atomic_open, read_header, write_header
+from tinynet.exchange.archive import FORMAT, read_header, write_header
+from tinynet.exchange.atomic import Path_, atomic_open
 
 DTYPES = {"F32": np.dtype(np.float32).str, "F64": np.dtype(np.float64).str}
 """What a tensor may be, by the format's names."""

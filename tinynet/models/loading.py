@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from tinynet.backends.base import Backend
 from tinynet.base.errors import ModelFileError
 from tinynet.base.hints import hints_arguments
-from tinynet.exchange.archive import Path_
+from tinynet.exchange.atomic import Path_
 from tinynet.exchange.modelfile import read_model
 from tinynet.exchange.parts import Parts
 from tinynet.layers.layer import Layer

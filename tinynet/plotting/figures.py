@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tinynet.base.checks import member
 from tinynet.base.errors import requires
-from tinynet.exchange.archive import atomic_open
+from tinynet.exchange.atomic import atomic_open
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

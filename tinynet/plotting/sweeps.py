@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinynet.base.text import text_of
-from tinynet.exchange.archive import Path_
+from tinynet.exchange.atomic import Path_
 from tinynet.plotting.figures import check_plot, empty_figure, written_figure
 
 if TYPE_CHECKING:

@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinynet.base.errors import ModelFileError
-from tinynet.exchange.archive import Path_, atomic_open, read_archive, write_archive
+from tinynet.exchange.archive import read_archive, write_archive
+from tinynet.exchange.atomic import Path_, atomic_open, is_temporary
 from tinynet.sweeps.space import Settings
 
 if TYPE_CHECKING:
@@ -117,7 +118,8 @@ class SweepFolder:
         if (self.path / HEAD).exists():
             _compare(_read_head(self.path)["identity"], expected, self.path)
             return
-        if self.path.is_dir() and any(self.path.iterdir()):
+        # What a process leaves that is killed while it writes the head is nobody's.
+        if self.path.is_dir() and not all(map(is_temporary, self.path.iterdir())):
             raise ValueError(
                 f"folder expects a new or empty folder, or that of an earlier sweep; {os.fspath(path)!r} has "
                 f"other files and no {HEAD}. Give another name."

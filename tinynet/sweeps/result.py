@@ -12,7 +12,7 @@ from tinynet.base.checks import whole
 from tinynet.base.errors import requires
 from tinynet.base.text import plain, text_of
 from tinynet.ensembles.ensemble import Ensemble
-from tinynet.exchange.archive import Path_
+from tinynet.exchange.atomic import Path_
 from tinynet.models.sequential import Sequential
 from tinynet.sweeps.files import Group, read_folder
 from tinynet.sweeps.space import Settings

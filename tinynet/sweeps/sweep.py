@@ -14,7 +14,7 @@ import numpy as np
 from tinynet.base.checks import whole
 from tinynet.base.hints import hints_arguments
 from tinynet.base.text import plain
-from tinynet.exchange.archive import Path_
+from tinynet.exchange.atomic import Path_
 from tinynet.losses import Loss
 from tinynet.models.sequential import Sequential
 from tinynet.optimizers import Optimizer

@@ -14,7 +14,7 @@ import numpy as np
 
 from tinynet.base.checks import whole
 from tinynet.base.errors import requires
-from tinynet.exchange.archive import atomic_open
+from tinynet.exchange.atomic import atomic_open
 from tinynet.training.callbacks import Callback
 from tinynet.training.logs import Logs, as_finite_numbers, as_numbers
 
