@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
+import importlib
 import io
 import re
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
+import formula_table
 import numpy as np
 import pytest
 from scipy.special import erfc
@@ -23,19 +23,7 @@ DOCS = Path(__file__).resolve().parent.parent / "docs"
 RNG = np.random.default_rng(3)
 NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
 FENCE = re.compile(r"^```(python|text)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-
-
-def extension(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, DOCS / "_extensions" / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-FORMULAS = extension("formula_table")
-TABLE: dict[str, dict[str, Any]] = FORMULAS.table()
+TABLE: dict[str, dict[str, Any]] = formula_table.table()
 
 
 # -- names
@@ -60,7 +48,7 @@ def test_every_public_name_of_a_module_is_in_the_api_reference(module: str) -> N
 
 
 def test_every_layer_loss_optimizer_schedule_and_initializer_has_its_maths() -> None:
-    assert FORMULAS.differences() == []
+    assert formula_table.differences() == []
 
 
 # -- formulas

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from house_plan import KERNELS, PACKAGE, ROOT, floors, imports, modules, room_of
 
 import tinynet as tn
 from tinynet.backends import get_backend
@@ -17,78 +18,29 @@ from tinynet.layers import ACTIVATIONS, LAYERS
 from tinynet.losses import LOSSES
 from tinynet.optimizers import OPTIMIZERS
 
-ROOT = Path(__file__).resolve().parent.parent
-PACKAGE = ROOT / "tinynet"
-
-FLOORS = [
-    ["__main__"],
-    ["cli"],
-    ["estimators", "notebook"],
-    ["sweeps"],
-    ["ensembles"],
-    ["models"],
-    ["training"],
-    ["plotting"],
-    ["exchange"],
-    ["datasets", "layers", "losses", "optimizers"],
-    ["schedules"],
-    ["backends"],
-    ["program"],
-    ["errors"],
-    ["base"],
-]
-"""The rooms of the house from the top floor down. A room imports from rooms further down, and from itself; the face,
-``tinynet/__init__.py``, from all of them."""
+FLOORS = floors()
+"""The rooms of the house from the top floor down, as ``docs/house.toml`` lists them. A room imports from rooms further
+down, and from itself; the face, ``tinynet/__init__.py``, from all of them."""
 
 EXCHANGE = {"safetensors", "onnx", "torch", "sklearn", "skl2onnx"}
 OPTIONAL = {"tensorboardX", "IPython", "optuna", "joblib", "dask", *EXCHANGE}
 HEAVY = {"numba", "scipy", "cupy", "tinynet_kernels", "rich", "matplotlib", "pandas", "llvmlite", *OPTIONAL}
 
 
-def modules() -> list[Path]:
-    return sorted(PACKAGE.rglob("*.py"))
-
-
-def imports(path: Path, *, types: bool = False) -> list[str]:
-    """Full names of what a file imports, also inside functions; ``types``: also what only type checkers import."""
-    tree = ast.parse(path.read_text())
-    typing_only = {
-        node
-        for block in ast.walk(tree)
-        if isinstance(block, ast.If) and "TYPE_CHECKING" in ast.dump(block.test)
-        for statement in block.body
-        for node in ast.walk(statement)
-    }
-    found = []
-    for node in ast.walk(tree):
-        if node in typing_only and not types:
-            continue
-        if isinstance(node, ast.Import):
-            found += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: imports are absolute"
-            module = node.module or ""
-            # ``from tinynet.base import checks`` imports a file, ``from tinynet.base.checks import whole`` a name.
-            found += [
-                f"{module}.{alias.name}" if is_module(f"{module}.{alias.name}") else module for alias in node.names
-            ]
-    return list(dict.fromkeys(found))
-
-
-def is_module(name: str) -> bool:
-    path = ROOT.joinpath(*name.split("."))
-    return path.with_suffix(".py").exists() or (path / "__init__.py").exists()
-
-
 def floor_of(room: str) -> int:
     for floor, rooms in enumerate(FLOORS):
         if room in rooms:
             return floor
-    pytest.fail(f"tinynet.{room} has no place in the house: add it to FLOORS")
+    pytest.fail(f"tinynet.{room} has no place in the house: add it to docs/house.toml")
+
+
+def test_every_room_has_one_place_in_the_house() -> None:
+    listed = [room for floor in FLOORS for room in floor]
+    assert sorted(listed) == sorted({room_of(path) for path in modules()} - {"__init__"})
 
 
 def imports_that_go_up(path: Path) -> list[str]:
-    room = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    room = room_of(path)
     rooms = {name: name.split(".")[1] for name in imports(path, types=True) if name.startswith("tinynet.")}
     return [
         name
@@ -111,7 +63,7 @@ def test_the_files_of_a_room_form_no_circle(room: str) -> None:
     own = {
         ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
         for path in modules()
-        if path.relative_to(PACKAGE).parts[0].removesuffix(".py") == room
+        if room_of(path) == room
     }
     below = {name: [other for other in imports(path) if other in own and other != name] for name, path in own.items()}
     while free := [name for name, others in below.items() if not others]:
@@ -127,7 +79,7 @@ def test_only_backends_import_kernels_and_compilers(path: Path) -> None:
 
 
 def test_kernels_never_import_tinynet() -> None:
-    files = sorted((ROOT / "kernels" / "tinynet_kernels").rglob("*.py"))
+    files = modules(KERNELS)
     assert files
     for path in files:
         assert not {name.split(".")[0] for name in imports(path)} & {"tinynet"}, path
