@@ -126,6 +126,16 @@ def test_pipelines_and_cross_validation_run_through(place: Place) -> None:
             np.testing.assert_allclose(scores, cross_val_score(model, X, Y, cv=3), atol=1e-6)
 
 
+@pytest.mark.parametrize("dispatch", [True, False])
+def test_a_torch_tensor_that_keeps_its_sign_as_a_bit_is_read_with_it(dispatch: bool) -> None:
+    torch = importlib.import_module("torch")
+    lazy = torch.complex(torch.zeros(X.shape, dtype=torch.float64), torch.from_numpy(-X)).conj().imag
+    assert lazy.is_neg()
+    with sklearn.config_context(array_api_dispatch=dispatch):
+        got = regressor().fit(lazy, lazy[:, 0])
+        np.testing.assert_array_equal(np.asarray(got.predict(lazy)), regressor().fit(X, X[:, 0]).predict(X))
+
+
 def test_without_dispatch_numpy_comes_out(place: Place) -> None:
     if place.xp.__name__ == "array_api_strict" and str(place.device) != "array_api_strict.Device('CPU_DEVICE')":
         with pytest.raises((RuntimeError, ValueError)):  # NumPy does not reach its other devices.

@@ -72,6 +72,123 @@ def test_torch_tensors_are_accepted() -> None:
         net.predict(torch.from_numpy(X).requires_grad_())
 
 
+def lazy_negative(torch: Any, x: np.ndarray) -> Any:
+    """``x`` as a view of memory that holds ``-x``: PyTorch keeps the sign as a bit of the tensor."""
+    tensor = torch.complex(torch.zeros(x.shape, dtype=torch.float64), torch.from_numpy(-x)).conj().imag
+    assert tensor.is_neg()
+    return tensor
+
+
+def lazy_zero(torch: Any, x: np.ndarray) -> Any:
+    """Zeros that have no memory."""
+    return torch._efficientzerotensor(x.shape, dtype=torch.float64)
+
+
+LAZY = {"negative": (lazy_negative, X), "zero": (lazy_zero, np.zeros_like(X))}
+USES: dict[str, Callable[[tn.Sequential, Any], Any]] = {
+    "x of predict": lambda net, x: net.predict(x),
+    "x of fit": lambda net, x: (net.fit(x, X, shuffle=False), net.flat_parameters())[1],
+    "y": lambda net, x: (net.fit(X, x, loss="mse", shuffle=False), net.flat_parameters())[1],
+    "evaluate": lambda net, x: net.evaluate(X, x, loss="mse")["loss"],
+    "sample_weight": lambda net, x: (
+        net.fit(X, X, sample_weight=abs(x)[:, 0] + 1, shuffle=False),
+        net.flat_parameters(),
+    )[1],
+    "set_weights": lambda net, x: (net.set_weights([x[:3], x[0]]), net.flat_parameters())[1],
+    "set_flat_parameters": lambda net, x: (net.set_flat_parameters(x.flatten()[:12]), net.flat_parameters())[1],
+    "a layer's weight": lambda net, x: (setattr(net.layers[0], "weight", x[:3]), net.flat_parameters())[1],
+    "forward": lambda net, x: net.forward(x),
+    "backward": lambda net, x: (net.forward(X), net.backward(x))[1],
+    "a loss": lambda net, x: tn.MeanSquaredError().forward(x, X),
+    "adapt": lambda net, x: tn.Normalize(3).adapt(x).mean,
+    "an ensemble": lambda net, x: tn.Ensemble(net, 2, seeds=[0, 1]).predict(x),
+}
+
+
+@pytest.mark.parametrize("use", USES.values(), ids=USES.keys())
+@pytest.mark.parametrize("kind", LAZY)
+def test_what_a_torch_tensor_says_is_read_not_its_memory(kind: str, use: Callable[..., Any]) -> None:
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install torch (the extra `peers`)")
+    make, values = LAZY[kind]
+    nets = [tn.Sequential(tn.Linear(3, 3), seed=0, backend="numpy") for _ in range(2)]
+    given, plain = make(torch, values), torch.from_numpy(values)
+    np.testing.assert_array_equal(np.asarray(use(nets[0], given)), np.asarray(use(nets[1], plain)))
+
+
+def test_a_conjugate_of_torch_is_complex_and_refused() -> None:
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install torch (the extra `peers`)")
+    z = torch.complex(torch.from_numpy(X), torch.from_numpy(X)).conj()
+    assert z.is_conj()
+    with pytest.raises(TypeError, match="x must hold real numbers; got complex numbers"):
+        tn.Sequential(tn.Linear(3, 1), backend="numpy").predict(z)
+    assert np.array_equal(
+        tn.Sequential(tn.Linear(3, 1), seed=0, backend="numpy").predict(z.real),
+        tn.Sequential(tn.Linear(3, 1), seed=0, backend="numpy").predict(X),
+    )
+
+
+class OnlyDLPack:
+    """An array of a library that knows no other way to NumPy."""
+
+    def __init__(self, array: np.ndarray, device: int = 1) -> None:
+        self.array, self.device = array, device
+
+    def __dlpack__(self, **options: Any) -> Any:
+        return self.array.__dlpack__(**options)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return self.device, 0
+
+
+@pytest.mark.parametrize("device", [1, 3], ids=["memory", "pinned memory"])
+def test_dlpack_alone_is_enough(device: int) -> None:
+    net = tn.Sequential(tn.Linear(3, 1), backend="numpy")
+    assert np.array_equal(net.predict(OnlyDLPack(X, device)), net.predict(X))
+
+
+UNREADABLE: dict[str, tuple[Callable[[Any], Any], str]] = {
+    "bfloat16": (lambda torch: torch.ones(2, 3, dtype=torch.bfloat16), "NumPy can read; got Tensor.*BFloat16"),
+    "sparse": (lambda torch: torch.eye(3).to_sparse(), "NumPy can read; got Tensor.*to_dense"),
+    "rows that record": (lambda torch: [torch.ones(3, requires_grad=True)] * 2, "NumPy can read; got list.*detach"),
+    "of no device": (lambda torch: torch.ones(2, 3, device="meta"), "in host memory.*on another device"),
+}
+
+
+@pytest.mark.parametrize(("make", "message"), UNREADABLE.values(), ids=UNREADABLE.keys())
+def test_tensors_that_numpy_cannot_read_say_why(make: Callable[[Any], Any], message: str) -> None:
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install torch (the extra `peers`)")
+    with pytest.raises(TypeError, match=f"x must be.*{message}"):
+        tn.Sequential(tn.Linear(3, 1), backend="numpy").predict(make(torch))
+
+
+def test_numbers_that_numpy_lacks_are_named() -> None:
+    ml_dtypes = pytest.importorskip("ml_dtypes", reason="ml_dtypes is not installed (it comes with JAX)")
+    with pytest.raises(TypeError, match="numbers that NumPy has; got bfloat16. Convert them to float32 first"):
+        tn.Sequential(tn.Linear(3, 1), backend="numpy").predict(X.astype(ml_dtypes.bfloat16))
+
+
+@pytest.mark.parametrize("set_it", ["weight", "flat"])
+@pytest.mark.parametrize(
+    ("value", "error", "message"),
+    [
+        (np.ma.masked_array(X[:3], X[:3] > 0), TypeError, "masked array"),
+        (X[:3] + 1j, TypeError, "complex numbers"),
+        (X[:3].astype(str), TypeError, "strings"),
+        (X[:2], ValueError, r"shape \(.*\); got \("),
+    ],
+    ids=["masked", "complex", "strings", "shape"],
+)
+def test_weights_are_read_as_data_are(set_it: str, value: Any, error: type[Exception], message: str) -> None:
+    net = tn.Sequential(tn.Linear(3, 3, bias=False), seed=0, backend="numpy")
+    before = net.flat_parameters()
+    with pytest.raises(error, match=message):
+        if set_it == "weight":
+            net.layers[0].weight = value
+        else:
+            net.set_flat_parameters(value.ravel())
+    assert net.flat_parameters().tobytes() == before.tobytes()
+
+
 REFUSED: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "pandas text": (
         lambda: pd.DataFrame({"a": [1.0], "b": ["x"], "c": [2.0]}),

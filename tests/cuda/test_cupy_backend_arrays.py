@@ -92,6 +92,13 @@ def test_a_tensor_that_requires_gradients_is_refused(gpu: str, cp: ModuleType) -
         network().predict(Producer(cp.asarray(X), "dlpack", requires_grad=True))
 
 
+def test_the_sign_that_a_tensor_keeps_beside_its_memory_is_read(gpu: str, cp: ModuleType) -> None:
+    lazy = Producer(cp.asarray(X), "dlpack")
+    type(lazy).resolve_neg = lambda self: Producer(-self._array, "dlpack")
+    net = network()
+    np.testing.assert_array_equal(net.predict(lazy).get(), net.predict(cp.asarray(-X)).get())
+
+
 # -- what fits, what is converted, what is refused ---------------------------------------------------------------------
 
 

@@ -16,6 +16,9 @@ from numpy.typing import NDArray
 CHECK_ROWS = 1 << 16
 """Rows that are checked at a time, so that a file larger than memory can be checked."""
 
+HOST_MEMORY = (1, 3, 11)
+"""DLPack's device types that the processor reads: its own memory, and what CUDA or ROCm pins there."""
+
 _KINDS = {
     "O": "Python objects",
     "U": "strings",
@@ -102,25 +105,55 @@ def as_real_array_anywhere(data: Any, name: str) -> Any:
     return _real(data, name) if is_cupy(data) else as_real_array(data, name)
 
 
+def resolved(data: Any) -> Any:
+    """Return an array whose memory holds what the array says.
+
+    PyTorch keeps "negative", "conjugate" and "all zero" as bits of a tensor beside its memory (``z.conj().imag``), and
+    DLPack carries the memory alone.
+    """
+    if getattr(data, "_is_zerotensor", bool)():
+        data = data.clone()
+    for resolve in ("resolve_conj", "resolve_neg"):
+        data = getattr(data, resolve, lambda data=data: data)()
+    return data
+
+
+def dlpack_device(data: Any) -> int | None:
+    """Return DLPack's type of the device that an array lies on; None where it cannot say, or knows no DLPack."""
+    try:
+        return int(data.__dlpack_device__()[0]) if hasattr(data, "__dlpack_device__") else None
+    except (BufferError, RuntimeError, TypeError, ValueError):
+        return None  # PyTorch's of devices that DLPack has no number for.
+
+
+def refuse_gradients(data: Any, name: str) -> None:
+    """Raise TypeError for a tensor that records what is done with it: PyTorch does not give its memory away."""
+    if getattr(data, "requires_grad", False):
+        raise TypeError(f"{name} must not require gradients; got a tensor that does. Call {name}.detach() first.")
+
+
 def _from_any(data: Any, name: str) -> NDArray[Any]:
     if isinstance(data, np.ndarray):
         return np.asarray(data)
     if hasattr(data, "__dlpack_device__") and not hasattr(data, "__array_interface__"):
-        if int(data.__dlpack_device__()[0]) != 1:
+        if dlpack_device(data) not in HOST_MEMORY:
             raise TypeError(
                 f"{name} must be in host memory for this backend; got {type(data).__name__} on another device. "
                 "Copy it to the host first, or use backend='gpu'."
             )
-        if getattr(data, "requires_grad", False):
-            raise TypeError(f"{name} must not require gradients; got a tensor that does. Call {name}.detach() first.")
-        try:
-            return np.from_dlpack(data)
-        except (BufferError, RuntimeError, TypeError):
-            return np.asarray(data)  # Not every dtype crosses DLPack (bool does not in older versions).
+        refuse_gradients(data, name)
+    data = resolved(data)
+    # A library's own way to NumPy comes first: it knows of what DLPack does not carry.
+    take = np.asarray if hasattr(data, "__array__") or not hasattr(data, "__dlpack__") else np.from_dlpack
     try:
-        return np.asarray(data)
+        return take(data)
     except ValueError as error:
         raise ValueError(f"{name} must be a rectangular array; got rows of different lengths ({error}).") from None
+    except (BufferError, RuntimeError, TypeError) as error:
+        raise TypeError(
+            f"{name} must be an array that NumPy can read; got {type(data).__name__}, of which it says: {error}. "
+            "Convert it first, for instance to a dense array of float32."
+        ) from error
 
 
 def _from_frame(frame: Any, name: str) -> NDArray[Any]:
@@ -172,6 +205,8 @@ def _real(array: NDArray[Any], name: str) -> NDArray[Any]:
 
 def wrong_kind(array: NDArray[Any], name: str) -> TypeError:
     """Word the error for an array that is not made of real numbers."""
+    if array.dtype.kind == "V" and array.dtype.type is not np.void:
+        return TypeError(f"{name} must hold numbers that NumPy has; got {array.dtype}. Convert them to float32 first.")
     kind = "U" if has_text(array) else array.dtype.kind
     remedy = _REMEDIES.get(kind, "Encode it as numbers first.")
     return TypeError(f"{name} must hold real numbers; got {_KINDS.get(kind, kind)} (dtype {array.dtype}). {remedy}")

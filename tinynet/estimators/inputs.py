@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils._array_api import _convert_to_numpy, _is_numpy_namespace, get_namespace, get_namespace_and_device
 
-from tinynet.base.arrays import has_text, refuse_column, refuse_masked, wrong_kind
+from tinynet.base.arrays import has_text, refuse_column, refuse_masked, resolved, wrong_kind
 
 
 def admitted(X: Any) -> Any:
@@ -54,6 +54,7 @@ def on_host(array: Any, name: str) -> Any:
     array([1., 1.])
     """
     refuse_masked(array, name)
+    array = resolved(array)
     xp, dispatched = get_namespace(array)
     return _convert_to_numpy(array, xp) if dispatched and not _is_numpy_namespace(xp) else array
 

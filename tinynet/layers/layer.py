@@ -265,12 +265,12 @@ class Layer(Hinting):
         view = getattr(self, name)
         if value is view:
             return
-        shape = value.shape if hasattr(value, "shape") else np.shape(value)
-        if shape != view.shape and shape != ():
-            raise ValueError(f"{type(self).__name__}.{name} expects shape {view.shape}; got {shape}.")
         assert self._backend is not None
         with self._backend.active():
-            view[...] = self._backend.asarray(self._backend.admit(value, name), view.dtype)
+            array = as_real_array_anywhere(self._backend.admit(value, name), name)
+            if array.shape not in (view.shape, ()):
+                raise ValueError(f"{type(self).__name__}.{name} expects shape {view.shape}; got {array.shape}.")
+            view[...] = self._backend.asarray(array, view.dtype)
 
     def fresh_copy(self) -> Layer:
         """Return a copy with the same settings that belongs to no model and holds no arrays."""

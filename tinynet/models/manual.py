@@ -110,5 +110,16 @@ class ManualLoop(Network):
 
     @on_backend
     def set_flat_parameters(self, values: Array) -> None:
-        """Set all trained parameters from (n_parameters,) values, in host memory or of the backend."""
-        self.state.parameters[...] = self.backend.asarray(values, self.dtype)
+        """Set all trained parameters from (n_parameters,) values, in host memory or of the backend.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If they are no real numbers, or another number of them.
+        """
+        array = as_real_array_anywhere(self.backend.admit(values, "values"), "values")
+        if array.shape != self.state.parameters.shape:
+            raise ValueError(
+                f"set_flat_parameters expects values of shape {self.state.parameters.shape}; got {array.shape}."
+            )
+        self.state.parameters[...] = self.backend.asarray(array, self.dtype)

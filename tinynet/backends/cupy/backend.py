@@ -22,7 +22,7 @@ from tinynet.backends.cupy.memory import in_units, storable
 from tinynet.backends.cupy.slices import SlicedPlan, bytes_of_state, hosted
 from tinynet.backends.members import MembersPlan
 from tinynet.backends.numpy import slow_reason
-from tinynet.base.arrays import is_cupy
+from tinynet.base.arrays import dlpack_device, is_cupy, refuse_gradients, resolved
 from tinynet.base.checks import whole
 from tinynet.base.errors import DeviceMemoryError
 from tinynet.program import Precision, Program, Shape
@@ -94,13 +94,10 @@ class CuPyBackend(Backend):
         """Return what lies in the memory of this device as a CuPy array, without a copy; all else as it is."""
         if is_cupy(data):
             array = data
-        elif hasattr(data, "__dlpack_device__") and int(data.__dlpack_device__()[0]) in CUDA_MEMORY:
-            if getattr(data, "requires_grad", False):
-                raise TypeError(
-                    f"{name} must not require gradients; got a tensor that does. Call {name}.detach() first."
-                )
+        elif dlpack_device(data) in CUDA_MEMORY:
+            refuse_gradients(data, name)
             with self._device_of(data.__dlpack_device__()[1], name):
-                array = self.namespace.from_dlpack(data)
+                array = self.namespace.from_dlpack(resolved(data))
         elif hasattr(data, "__cuda_array_interface__"):
             with self.active():
                 array = self.namespace.asarray(data)
