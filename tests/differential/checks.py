@@ -1,0 +1,232 @@
+"""One case on one backend: the library's training beside the oracle's, and how far they may lie apart."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import math
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import tinynet as tn
+
+from . import oracle
+from .cases import Case, data_of
+
+ROUNDINGS = 300
+"""How many times farther than a training whose first weights were rounded otherwise may the library's lie."""
+
+LOSSES: dict[str, Callable[..., tn.Loss]] = {
+    "mse": lambda p, reduction: tn.MeanSquaredError(reduction),
+    "mae": lambda p, reduction: tn.MeanAbsoluteError(reduction),
+    "huber": lambda p, reduction: tn.Huber(p, reduction),
+    "bce": lambda p, reduction: tn.BinaryCrossEntropy(False, reduction),
+    "bce_logits": lambda p, reduction: tn.BinaryCrossEntropy(True, reduction),
+    "cross_entropy": lambda p, reduction: tn.CrossEntropy(True, reduction),
+    "cross_entropy_probabilities": lambda p, reduction: tn.CrossEntropy(False, reduction),
+    "poisson": lambda p, reduction: tn.PoissonLoss(reduction),
+}
+
+
+class Mismatch(AssertionError):
+    """The library and the oracle disagree by more than rounding can explain."""
+
+
+@dataclass
+class Trained:
+    """A model after the oracle's training, and the loss of each epoch."""
+
+    net: oracle.Net
+    losses: list[float]
+
+
+def check(case: Case, backend: str) -> str:
+    """Train a case both ways; return the name of the plan that ran.
+
+    Raises
+    ------
+    Mismatch
+        With what differs, and by how much.
+    """
+    data = data_of(case)
+    if case.way in ("ensemble", "slices"):
+        return _check_ensemble(case, backend, data)
+    net = build(case, backend, data[0])
+    expected = _expected(case, net_of(case, net), net.rng, data)
+    optimizer, losses = optimizer_of(case), []
+    for _ in range(2 if case.way == "twice" else 1):
+        losses += fit(case, net, optimizer, data)["loss"]
+    _compare(case, "loss", losses, [one.losses for one in expected])
+    _compare(case, "weights", net.get_weights(), [one.net.weights for one in expected])
+    _check_figures(case, net, expected, data)
+    if case.way == "resume" and case.epochs > 1:
+        _check_resume(case, backend, data, net)
+    assert net.history is not None
+    return net.history.plan
+
+
+def build(case: Case, backend: str, x: Any) -> tn.Sequential:
+    """Return the network of a case, with the weights of its seed."""
+    made = [getattr(tn, kind)(*settings) for kind, *settings in case.layers]
+    if case.normalize:
+        made[0].adapt(x)
+    return tn.Sequential(*made, dtype=case.dtype, seed=case.seed, backend=backend)
+
+
+def optimizer_of(case: Case, learning_rate: Any = None) -> tn.Optimizer:
+    """Return the optimizer of a case, new."""
+    kind, settings = case.optimizer
+    own = dict(settings)
+    if case.schedule is not None:
+        own["learning_rate"] = getattr(tn, case.schedule[0])(**case.schedule[1])
+    if learning_rate is not None:
+        own["learning_rate"] = learning_rate
+    made: tn.Optimizer = getattr(tn, kind)(**own)
+    return made
+
+
+def fit(case: Case, net: Any, optimizer: tn.Optimizer, data: tuple[Any, ...], **more: Any) -> Any:
+    """Train a network, or an ensemble, as a case says."""
+    kind, parameter, reduction = case.loss
+    settings = {"epochs": case.epochs, **more}
+    return net.fit(
+        data[0],
+        data[1],
+        loss=LOSSES[kind](parameter, reduction),
+        optimizer=optimizer,
+        batch_size=case.batch_size,
+        shuffle=case.shuffle,
+        drop_last=case.drop_last,
+        sample_weight=data[2],
+        **settings,
+    )
+
+
+def net_of(case: Case, net: tn.Sequential) -> oracle.Net:
+    """Return a network as the oracle has it, in float64."""
+    layers: list[tuple[str, Any]] = []
+    for layer, (kind, *settings) in zip(net.layers, case.layers, strict=True):
+        if kind == "Normalize":
+            layers.append((kind, [np.asarray(net.backend.to_numpy(v), np.float64) for v in (layer.mean, layer.scale)]))
+        else:
+            layers.append((kind, settings[-1] if settings else 0.0))
+    weights = [np.asarray(w, np.float64) for w in net.get_weights()]
+    return oracle.Net(layers, weights, int(net.state.dropout_seed), int(net.state.draws))
+
+
+def _expected(
+    case: Case, net: oracle.Net, generator: np.random.Generator, data: tuple[Any, ...], faster: float = 1.0
+) -> list[Trained]:
+    """Train a model as it is, and three more whose first weights are rounded otherwise: how far those get tells how far
+    roundings on the way may lead. ``faster`` multiplies the learning rate.
+    """
+    rng, epsilon = np.random.default_rng(case.seed), float(np.finfo(case.dtype).eps)
+    wide = tuple(a if a is None or a.dtype.kind == "i" else np.asarray(a, np.float64) for a in data)
+    size = min(case.batch_size, case.n_samples)
+    visits = case.n_samples - case.n_samples % size * case.drop_last
+    order_rng = copy.deepcopy(generator)
+    order = [
+        list(oracle.orders(order_rng, case.n_samples, visits, case.shuffle, case.epochs))
+        for _ in range(2 if case.way == "twice" else 1)
+    ]
+    settings = dict(case.optimizer[1])
+    rate = settings.pop("learning_rate") * faster
+    found = []
+    for variant in range(4):
+        own = copy.deepcopy(net)
+        if variant:
+            own.weights = [w * (1 + epsilon * rng.standard_normal(w.shape)) for w in own.weights]
+        optimizer, losses = oracle.Optimizer(case.optimizer[0], settings), []
+        for epochs in order:
+            losses += oracle.train(own, optimizer, case.loss, wide, epochs, size, _rates(case, rate))
+        found.append(Trained(own, losses))
+    return found
+
+
+def _rates(case: Case, rate: float) -> Callable[[float], float]:
+    """Return the learning rate as a function of the epochs done."""
+    if case.schedule is None:
+        return lambda t: rate
+    kind, s = case.schedule
+    first = s["initial"]
+    return {
+        "CosineDecay": lambda t: first * (1 + math.cos(math.pi * min(1.0, t / s["epochs"]))) / 2,
+        "ExponentialDecay": lambda t: first * s["factor"] ** t,
+        "StepDecay": lambda t: first * s["factor"] ** math.floor(t / s["every"]),
+    }[kind]
+
+
+def _compare(case: Case, what: str, got: Any, expected: list[Any]) -> None:
+    """Hold numbers against the oracle's, given for the model as it is and for those that were rounded otherwise."""
+    right, *others = (_flat(one) for one in expected)
+    if not np.isfinite(right).all():
+        return  # The oracle itself left the numbers: there is nothing to compare with.
+    scale = max(1.0, float(np.abs(right).max(initial=0.0)))
+    moved = max(float(np.abs(one - right).max(initial=0.0)) for one in others)
+    allowed = ROUNDINGS * (moved + float(np.finfo(case.dtype).eps) * scale)
+    numbers = _flat(got)
+    off = float(np.abs(numbers - right).max(initial=0.0)) if numbers.shape == right.shape else math.inf
+    if not off <= allowed:
+        raise Mismatch(f"{what} differ by {off:.3g}; rounding explains {allowed:.3g}")
+
+
+def _flat(value: Any) -> Any:
+    """Return a number, an array or a list of them as one float64 vector."""
+    values = value if isinstance(value, list) else [value]
+    return np.concatenate([np.ravel(np.asarray(a, np.float64)) for a in values] or [np.empty(0)])
+
+
+def _check_figures(case: Case, net: tn.Sequential, expected: list[Trained], data: tuple[Any, ...]) -> None:
+    """Predictions and the loss over all samples, with the weights that training ended with."""
+    x, y, weight = (a if a is None or a.dtype.kind == "i" else np.asarray(a, np.float64) for a in data)
+    _compare(case, "predictions", net.predict(data[0]), [one.net.forward(x)[0] for one in expected])
+    values = [oracle.loss_and_gradient(case.loss, one.net, x, y, weight, masks=False)[0] for one in expected]
+    _compare(case, "evaluate", net.evaluate(data[0], data[1], sample_weight=data[2])["loss"], values)
+
+
+class _Killed(Exception):
+    """What ends a training in the middle."""
+
+
+def _check_resume(case: Case, backend: str, data: tuple[Any, ...], straight: tn.Sequential) -> None:
+    """A run that was cut off after an epoch and resumed ends with the same bits as one that was not."""
+
+    def die(epoch: int, logs: Any) -> None:
+        if epoch == 1:
+            raise _Killed
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "checkpoint.npz"
+        with contextlib.suppress(_Killed):
+            callbacks = [tn.Checkpoint(path), tn.LambdaCallback(on_epoch_begin=die)]
+            fit(case, build(case, backend, data[0]), optimizer_of(case), data, callbacks=callbacks)
+        resumed = build(case, backend, data[0])
+        fit(case, resumed, optimizer_of(case), data, callbacks=[tn.Checkpoint(path)], resume_from=path)
+    for a, b in zip(straight.get_weights(), resumed.get_weights(), strict=True):
+        if not np.array_equal(a, b):
+            raise Mismatch(f"a resumed run ends with other bits: weights differ by {np.abs(a - b).max():.3g}")
+
+
+def _check_ensemble(case: Case, backend: str, data: tuple[Any, ...]) -> str:
+    """Each model of an ensemble, or of a part of one, ends where the oracle gets with it alone."""
+    models = tn.Ensemble(build(case, backend, data[0]), case.n_models)
+    if case.way == "slices" and case.n_models > 2:
+        models = models[1:]
+    factors = [1 + i / 8 for i in range(len(models))]
+    alone = [models[i] for i in range(len(models))]
+    expected = [
+        _expected(case, net_of(case, net), net.rng, data, faster) for net, faster in zip(alone, factors, strict=True)
+    ]
+    rate = case.optimizer[1]["learning_rate"]
+    history = fit(case, models, optimizer_of(case, [rate * faster for faster in factors]), data)
+    predictions, x = np.asarray(models.predict(data[0])), np.asarray(data[0], np.float64)
+    for i, variants in enumerate(expected):
+        _compare(case, f"losses of model {i}", history["loss"][:, i], [one.losses for one in variants])
+        _compare(case, f"weights of model {i}", models[i].get_weights(), [one.net.weights for one in variants])
+        _compare(case, f"predictions of model {i}", predictions[i], [one.net.forward(x)[0] for one in variants])
+    return str(history.plan)
