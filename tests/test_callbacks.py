@@ -75,6 +75,23 @@ def test_the_learning_rate_falls_on_a_plateau(backend: str) -> None:
     assert history["learning_rate"] == pytest.approx([0.1, 0.1, 0.1, 0.05, 0.05, 0.025, 0.025, 0.02])
 
 
+@pytest.mark.parametrize("rate", [tn.CosineDecay(0.1, epochs=3), tn.Warmup(0.1, epochs=3)], ids=["cosine", "warmup"])
+@pytest.mark.parametrize("lowest", [0.0, 0.01])
+def test_a_rate_of_zero_is_not_reduced(rate: tn.schedules.Schedule, lowest: float) -> None:
+    reduce = tn.ReduceLROnPlateau("loss", factor=0.5, patience=1, min_delta=1e9, min_learning_rate=lowest)
+    settings: dict[str, Any] = {"optimizer": tn.SGD(rate), "epochs": 5, "batch_size": 30, "callbacks": reduce}
+    got = network().fit(X, Y, **settings)["learning_rate"]
+    want, factor = [], 1.0
+    for epoch in range(5):
+        want.append(factor * float(rate(np.array(float(epoch)))))
+        if epoch > 0 and want[-1] > lowest:  # The first loss is better than none.
+            factor *= max(0.5, lowest / want[-1])
+    assert 0.0 in want
+    assert got == pytest.approx(want)
+    models = tn.Ensemble(network(), 2)
+    assert models.fit(X, Y, **settings)["learning_rate"].tolist() == [[value, value] for value in got]
+
+
 def test_a_callback_ends_training_through_the_model() -> None:
     def stop(epoch: int, logs: dict[str, float]) -> None:
         net.stop_training = epoch == 2

@@ -35,6 +35,12 @@ SETTINGS: dict[str, tuple[str, Any, dict[str, Any]]] = {
     "linear": ("MLPClassifier", IRIS, {"activation": "identity", "shuffle": False, "batch_size": 40}),
     "alpha": ("MLPClassifier", IRIS, {"alpha": 3.0, "batch_size": 17}),
     "adam's settings": ("MLPClassifier", IRIS, {"beta_1": 0.7, "beta_2": 0.9, "epsilon": 1e-2}),
+    "no hidden layer": ("MLPClassifier", BINARY, {"hidden_layer_sizes": ()}),
+    "no hidden layer, logistic": ("MLPClassifier", IRIS, {"hidden_layer_sizes": (), "activation": "logistic"}),
+    "no hidden layer, labels": ("MLPClassifier", LABELS, {"hidden_layer_sizes": (), "activation": "tanh"}),
+    "no hidden layer, values": ("MLPRegressor", SEVERAL, {"hidden_layer_sizes": (), "activation": "logistic"}),
+    "no hidden layer, poisson": ("MLPRegressor", COUNTS, {"hidden_layer_sizes": [], "loss": "poisson"}),
+    "no hidden layer, lbfgs": ("MLPRegressor", VALUES, {"hidden_layer_sizes": (), "solver": "lbfgs"}),
     "sgd": ("MLPClassifier", IRIS, {"solver": "sgd", "learning_rate_init": 0.01, "batch_size": 25}),
     "plain momentum": ("MLPRegressor", VALUES, {"solver": "sgd", "nesterovs_momentum": False}),
     "no momentum": ("MLPRegressor", VALUES, {"solver": "sgd", "momentum": 0.0, "learning_rate": "invscaling"}),
@@ -124,6 +130,21 @@ def test_partial_fits_and_warm_starts_go_on_as_scikit_learns(case: str) -> None:
         estimator.set_params(max_iter=7).fit(*data)
         estimator.partial_fit(*data)
     assert_equal_fits(a, b, data)
+
+
+@pytest.mark.parametrize("solver", ["adam", "sgd"])
+@pytest.mark.parametrize("case", ["early stopping", "early stopping, labels", "early stopping, values"])
+def test_warm_starts_with_early_stopping_keep_scikit_learns_weights(case: str, solver: str) -> None:
+    name, data, settings = SETTINGS[case]
+    more = {"solver": solver, "max_iter": 6, "n_iter_no_change": 2, "learning_rate_init": 0.05, "warm_start": True}
+    kept = []
+    for seed in range(3):
+        a, b = pair(name, {**settings, **more, "random_state": seed}, backend="numpy")
+        for _ in range(5):
+            best = getattr(b, "best_validation_score_", None)
+            assert_equal_fits(a.fit(*data), b.fit(*data), data)
+            kept.append(best == b.best_validation_score_)
+    assert any(kept)  # Else no fit here ends without a better score than those before it had.
 
 
 def test_a_shared_random_state_is_left_as_scikit_learn_leaves_it() -> None:

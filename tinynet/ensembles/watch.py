@@ -122,6 +122,5 @@ class Plateau(Watch):
         self.compare(trainer, logs)
         late: Members = trainer.live[self.wait[trainer.live] >= self.callback.patience]
         self.wait[late] = 0
-        floor = np.minimum(1.0, self.callback.min_learning_rate / logs["learning_rate"][late])
-        trainer.rate_factor[late] *= np.maximum(self.callback.factor, floor)
+        trainer.rate_factor[late] *= self.callback.reduction(logs["learning_rate"][late])
         return np.empty(0, np.int64)

@@ -114,8 +114,9 @@ class BaseMultilayerPerceptron(FittedNetwork, Record, CallbackSupportMixin, Base
         """Draw parameters, and forget what was recorded."""
         self.n_layers_ = len(sizes)
         self.out_activation_ = self._output_activation()
-        activations = self._activations()
-        self.coefs_, self.intercepts_ = networks.draw(sizes, activations, self._random_state, dtype)
+        # scikit-learn's bound on the weights is that of ``activation``, also where no layer has it.
+        hidden = self._activations()[:-1] or [str(self.activation)]
+        self.coefs_, self.intercepts_ = networks.draw(sizes, hidden, self._random_state, dtype)
         # scikit-learn's estimators draw no such number: without dropout the draws that follow are theirs.
         self._dropout_seed = int(self._random_state.randint(2**31)) if np.any(np.asarray(self.dropout) != 0) else 0
         self._network = None

@@ -46,7 +46,7 @@ def fit_stochastic(
         warnings.warn(
             "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped", stacklevel=3
         )
-    network = estimator.network_
+    network, warm = estimator.network_, estimator.t_ > 0
     estimator._show()
     task = None if incremental else FitTask(estimator, given, lambda: _copies(network))
     estimator.n_iter_ = 0
@@ -74,7 +74,9 @@ def fit_stochastic(
             )
     finally:
         _release(estimator.callbacks)
-        if estimator.early_stopping:
+        # What scikit-learn's later fits go on from are their best weights themselves, not copies: where no score is
+        # better than those of the fits before, the last weights stay.
+        if estimator.early_stopping and (trainer.has_improved or not warm):
             network.set_flat_parameters(trainer.best_parameters)
         estimator._show()
     if task is not None:

@@ -79,16 +79,23 @@ def flat(coefs: Arrays, intercepts: Arrays) -> NDArray[Any]:
 
 
 def draw(
-    sizes: Sequence[int], activations: Sequence[str], random: np.random.RandomState, dtype: Any
+    sizes: Sequence[int], hidden: Sequence[str], random: np.random.RandomState, dtype: Any
 ) -> tuple[Arrays, Arrays]:
     """Draw initial weights and biases as scikit-learn does: the same numbers from the same state.
 
     Uniform within ``sqrt(6 / (n_in + n_out))`` (Glorot and Bengio 2010, eq. 16), or ``sqrt(2 / ...)`` for logistic
     layers. The output layer takes the bound of the last hidden one.
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        From the input to the output.
+    hidden : sequence of str
+        The activation of each hidden layer; without any, what the estimator would give one.
     """
     coefs, intercepts = [], []
     for i, (n_in, n_out) in enumerate(pairwise(sizes)):
-        kind = activations[min(i, len(activations) - 2)]
+        kind = hidden[min(i, len(hidden) - 1)]
         bound = np.sqrt((2.0 if kind == "logistic" else 6.0) / (n_in + n_out))
         coefs.append(random.uniform(-bound, bound, (n_in, n_out)).astype(dtype, copy=False))
         intercepts.append(random.uniform(-bound, bound, n_out).astype(dtype, copy=False))

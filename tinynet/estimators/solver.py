@@ -161,7 +161,7 @@ class StochasticTrainer(Trainer):
             verbose=0,
         )
         self.estimator, self.solver, self.task = estimator, estimator._optimizer, task
-        self.converged = False
+        self.converged = self.has_improved = False
         self._visits = np.arange(len(data))
 
     def run(self, resume_from: Any = None) -> Any:
@@ -272,7 +272,7 @@ class StochasticTrainer(Trainer):
         improved = estimator.record_improvement()
         self.solver.learning_rate = self.solver.rate_after(int(estimator.t_))
         if improved and estimator.early_stopping:
-            self.best_parameters = self.model.flat_parameters()
+            self.has_improved, self.best_parameters = True, self.model.flat_parameters()
         if estimator._no_improvement_count > estimator.n_iter_no_change:
             if self.solver.give_up(estimator.stopping_message(), estimator.verbose):
                 self.converged = self.model.stop_training = True

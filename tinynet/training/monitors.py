@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from tinynet.base.checks import member, number, whole
@@ -151,5 +152,17 @@ class ReduceLROnPlateau(Monitor):
         """Compare, and reduce when patience is at its end."""
         if not self.improved(epoch, logs) and self.wait >= self.patience:
             self.wait = 0
-            rate = logs["learning_rate"]
-            self.trainer.rate_factor *= max(self.factor, min(1.0, self.min_learning_rate / rate))
+            self.trainer.rate_factor *= float(self.reduction(logs["learning_rate"]))
+
+    def reduction(self, rate: Any) -> NDArray[np.float64]:
+        """Return what to multiply a rate by, or those of many models: 1 for one that is not above the lowest, or is 0.
+
+        Examples
+        --------
+        >>> ReduceLROnPlateau(factor=0.1, min_learning_rate=0.05).reduction([1.0, 0.1, 0.02]).tolist()
+        [0.1, 0.5, 1.0]
+        """
+        rates = np.asarray(rate, np.float64)
+        above = rates > self.min_learning_rate
+        floor = np.divide(self.min_learning_rate, rates, out=np.ones_like(rates), where=above)
+        return np.maximum(self.factor, floor)
