@@ -150,9 +150,9 @@ def test_models_that_have_stopped_are_left_alone_and_cost_nothing(monkeypatch: p
     from tinynet.backends.cupy import batched
 
     sizes = []
-    of = batched.Team.of.__func__  # type: ignore[attr-defined]
+    of = batched.Cohort.of.__func__  # type: ignore[attr-defined]
     monkeypatch.setattr(
-        batched.Team,
+        batched.Cohort,
         "of",
         classmethod(lambda *given, **settings: sizes.append(len(given[4])) or of(*given, **settings)),
     )

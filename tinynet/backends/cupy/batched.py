@@ -14,7 +14,7 @@ from tinynet_kernels.cuda.optimizers import numbers_of_models, step_of_models
 
 from tinynet.backends.base import Array, FloatArray, Members, State, on_backend, own_steps
 from tinynet.backends.chain import Bound, Chain, backward, forward
-from tinynet.backends.cupy.cohort import Team, counters, of_members
+from tinynet.backends.cupy.cohort import Cohort, counters, of_members
 from tinynet.backends.cupy.tiers import BATCHED, described
 from tinynet.backends.members import MembersPlan
 from tinynet.backends.stages import DropoutStage, Scratch
@@ -88,11 +88,11 @@ class BatchedPlan(MembersPlan):
         n_visits = len(x) if order is None else order.shape[-1]
         batch = min(self.program.batch_size or n_visits, n_visits)
         for part in self._parts(len(chosen), batch, training=True):
-            team = Team.of(self.backend, self.program, state, chosen[part], sample_weight, trains=True)
+            cohort = Cohort.of(self.backend, self.program, state, chosen[part], sample_weight, trains=True)
             own_order, rates = own_steps(order, learning_rates, part)
             rates = rates if rates.ndim == 3 else rates[..., np.newaxis]
-            losses[:, part] = self._train(team, x, y, own_order, rates, batch)
-            team.put_back(state)
+            losses[:, part] = self._train(cohort, x, y, own_order, rates, batch)
+            cohort.put_back(state)
         n_updates = len(learning_rates) * -(-n_visits // batch)
         state.step[chosen] += n_updates
         state.draws[chosen] += n_updates
@@ -106,11 +106,11 @@ class BatchedPlan(MembersPlan):
         finite: Any = True
         chosen = state.chosen(members)
         for part in self._parts(len(chosen), min(len(x), PREDICT_ROWS), training=False):
-            team = Team.of(self.backend, self.program, state, chosen[part])
-            bound = self._chain.bind(team.state)
+            cohort = Cohort.of(self.backend, self.program, state, chosen[part])
+            bound = self._chain.bind(cohort.state)
             for start in range(0, len(x), PREDICT_ROWS):
                 rows = slice(start, min(start + PREDICT_ROWS, len(x)))
-                samples = self._samples(x, None, rows, len(team))
+                samples = self._samples(x, None, rows, len(cohort))
                 if part.start == 0:
                     # Not a bool yet: the device is waited for only when somebody asks.
                     finite = self.backend.namespace.isfinite(samples).all() & finite
@@ -124,11 +124,11 @@ class BatchedPlan(MembersPlan):
             return super().gradient(state, x, y, sample_weight)
         values, losses = self.backend.empty((len(state.parameters),), "float64"), np.empty(len(state.parameters))
         for part in self._parts(len(state.parameters), len(x), training=True):
-            team = Team.of(self.backend, self.program, state, np.arange(part.start, part.stop), sample_weight)
-            team.state.draws = counters(self.backend, state.draws[part])
-            self._set_rates(team)
-            batch = self._batch(team, x, y, None, slice(0, len(x)))
-            self._forward_backward(self._training.bind(team.state), team, batch, values[part])
+            cohort = Cohort.of(self.backend, self.program, state, np.arange(part.start, part.stop), sample_weight)
+            cohort.state.draws = counters(self.backend, state.draws[part])
+            self._set_rates(cohort)
+            batch = self._batch(cohort, x, y, None, slice(0, len(x)))
+            self._forward_backward(self._training.bind(cohort.state), cohort, batch, values[part])
         losses[:] = self.backend.to_numpy(values)
         return losses
 
@@ -142,35 +142,35 @@ class BatchedPlan(MembersPlan):
         chosen, cuts = state.chosen(members), _cut(len(x), PREDICT_ROWS)
         losses = np.empty(len(chosen))
         for part in self._parts(len(chosen), cuts[0].stop, training=False):
-            team = Team.of(self.backend, self.program, state, chosen[part], sample_weight)
-            bound, values = self._training.bind(team.state), self.backend.empty((len(cuts), len(team)), "float64")
+            cohort = Cohort.of(self.backend, self.program, state, chosen[part], sample_weight)
+            bound, values = self._training.bind(cohort.state), self.backend.empty((len(cuts), len(cohort)), "float64")
             for rows, value in zip(cuts, values, strict=True):
-                batch = self._batch(team, x, y, None, rows)
-                self._loss(forward(bound, batch.x, None), team, batch, value)
+                batch = self._batch(cohort, x, y, None, rows)
+                self._loss(forward(bound, batch.x, None), cohort, batch, value)
             losses[part] = self._value(values, cuts)
         return losses
 
     # -- training ----------------------------------------------------------------------------------------------------
 
     def _train(
-        self, team: Team, x: Array, y: Array, order: Array | None, rates: FloatArray, batch: int
+        self, cohort: Cohort, x: Array, y: Array, order: Array | None, rates: FloatArray, batch: int
     ) -> NDArray[np.float64]:
-        """Train a team; ``rates`` are (n_epochs, n_rates, n), or n is 1."""
+        """Train a cohort; ``rates`` are (n_epochs, n_rates, n), or n is 1."""
         n_visits = len(x) if order is None else order.shape[-1]
         cuts = _cut(n_visits, batch)
-        losses = np.empty((len(rates), len(team)))
-        step, draws = team.state.step, team.state.draws
-        self._set_rates(team)
-        bound = self._training.bind(team.state)
+        losses = np.empty((len(rates), len(cohort)))
+        step, draws = cohort.state.step, cohort.state.draws
+        self._set_rates(cohort)
+        bound = self._training.bind(cohort.state)
         for epoch, of_epoch in enumerate(rates):
             index = None if order is None else order[epoch]
-            values = self.backend.empty((len(cuts), len(team)), "float64")
+            values = self.backend.empty((len(cuts), len(cohort)), "float64")
             passed = epoch * len(cuts)
-            updates = self._updates(team.settings, step + passed, draws + passed, of_epoch, len(cuts))
+            updates = self._updates(cohort.settings, step + passed, draws + passed, of_epoch, len(cuts))
             for rows, value, (numbers, draw) in zip(cuts, values, updates, strict=True):
-                team.state.draws = draw
-                self._forward_backward(bound, team, self._batch(team, x, y, index, rows), value)
-                self._update(team, numbers)
+                cohort.state.draws = draw
+                self._forward_backward(bound, cohort, self._batch(cohort, x, y, index, rows), value)
+                self._update(cohort, numbers)
             losses[epoch] = self._value(values, cuts)
         return losses
 
@@ -191,29 +191,29 @@ class BatchedPlan(MembersPlan):
             places = self.backend.asarray(numbers, self.program.dtype), counters(self.backend, draws + passed)
             yield from zip(*places, strict=True)
 
-    def _forward_backward(self, bound: Bound, team: Team, batch: Batch, value: Array) -> None:
+    def _forward_backward(self, bound: Bound, cohort: Cohort, batch: Batch, value: Array) -> None:
         """Fill the gradients; write the losses to ``value``, an (n,) float64 array."""
-        backward(bound, self._loss(forward(bound, batch.x, team.state), team, batch, value), need_dx=False)
+        backward(bound, self._loss(forward(bound, batch.x, cohort.state), cohort, batch, value), need_dx=False)
 
-    def _loss(self, prediction: Array, team: Team, batch: Batch, value: Array) -> Array:
+    def _loss(self, prediction: Array, cohort: Cohort, batch: Batch, value: Array) -> Array:
         """Write the losses of a batch to ``value``; return their gradients by the predictions (or the logits)."""
         loss = self._spec
         d_prediction = self._scratch("d_prediction", prediction.shape, self.program.dtype)
         rows, columns = prediction.shape[-2:]
         self.backend.kernels.loss_forward_backward(
             *(loss.kind, prediction, batch.y, batch.weight, d_prediction),
-            *(loss.scale(rows, columns), team.parameter, value),
+            *(loss.scale(rows, columns), cohort.parameter, value),
         )
         return d_prediction
 
-    def _update(self, team: Team, numbers: Array) -> None:
-        optimizer, kernels, state = self.program.optimizer, self.backend.kernels, team.state
+    def _update(self, cohort: Cohort, numbers: Array) -> None:
+        optimizer, kernels, state = self.program.optimizer, self.backend.kernels, cohort.state
         assert optimizer is not None
         if optimizer.clip_value is not None:
-            kernels.clip_by_value(state.gradients, team.clip_value)
+            kernels.clip_by_value(state.gradients, cohort.clip_value)
         if optimizer.clip_norm is not None:
-            norm = self._scratch("norm", (len(team),), "float64")
-            kernels.clip_by_norm(state.gradients, team.clip_norm, norm)
+            norm = self._scratch("norm", (len(cohort),), "float64")
+            kernels.clip_by_norm(state.gradients, cohort.clip_norm, norm)
         velocities = optimizer.kind == "rmsprop" and bool(np.any(dict(optimizer.settings)["momentum"]))
         step_of_models(optimizer.kind, state.parameters, state.gradients, state.moments, numbers, velocities)
 
@@ -227,9 +227,9 @@ class BatchedPlan(MembersPlan):
 
     # -- rows --------------------------------------------------------------------------------------------------------
 
-    def _batch(self, team: Team, x: Array, y: Array, index: Array | None, rows: slice) -> Batch:
+    def _batch(self, cohort: Cohort, x: Array, y: Array, index: Array | None, rows: slice) -> Batch:
         """Return rows of the data; ``index`` is (n_visits,), or (n, n_visits) where each model has its own order."""
-        n, weight = len(team), team.weight
+        n, weight = len(cohort), cohort.weight
         place = None if index is None else index[..., rows]
         target_dtype = "int64" if self._spec.index_target else self.program.dtype
         lead = (n,) if place is not None and place.ndim == 2 else ()
@@ -268,11 +268,11 @@ class BatchedPlan(MembersPlan):
 
     # -- models ------------------------------------------------------------------------------------------------------
 
-    def _set_rates(self, team: Team) -> None:
-        """Give dropout the rates of the models of a team."""
+    def _set_rates(self, cohort: Cohort) -> None:
+        """Give dropout the rates of the models of a cohort."""
         for stage in self._training.stages:
             if isinstance(stage, DropoutStage):
-                rates = np.broadcast_to(of_members(stage.op.rate, team.numbers), len(team))
+                rates = np.broadcast_to(of_members(stage.op.rate, cohort.numbers), len(cohort))
                 stage.rate = self.backend.asarray(np.array(rates, np.float64))
 
     @property

@@ -1,4 +1,4 @@
-"""Team: models of an ensemble that are worked on together on a GPU, and the numbers that each has of its own."""
+"""Cohort: models of an ensemble that are worked on together on a GPU, and the numbers that each has of its own."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Team:
+class Cohort:
     """Some models, brought together.
 
     Attributes
@@ -58,7 +58,7 @@ class Team:
         weight: Array | None = None,
         *,
         trains: bool = False,
-    ) -> Team:
+    ) -> Cohort:
         """Bring models together; what the optimizer remembers only if it is needed."""
         loss, optimizer, index, numbers = program.loss, program.optimizer, None, state.numbers(members)
         where = rows_of(members)
