@@ -93,142 +93,105 @@ def numbers_of(network: Network, n_models: int) -> list[list[float]]:
 
 def prelude(network: Network, shape: Shape) -> Prelude:
     """Write the text for a network."""
-    places = _Places(shape.padded, REALS[network.dtype][1])
-    layers = network.layers
-    linear = [i for i, layer in enumerate(layers) if layer.kind == "linear"]
-    first_linear = linear[0] if linear else len(layers)
-    slots = row_slots(shape.rows)
-    stages = []
-    flat = held = dropouts = copy = memory = 0
-    n_before_rates = len(_settings(network)) - sum(layer.kind == "dropout" for layer in layers)
-    for i, layer in enumerate(layers):
-        fields: dict[str, object] = {"n_in": layer.n_in, "n_out": layer.n_out, "bias": layer.bias}
-        softmax = layer.activation == "softmax"
-        kind = "identity" if softmax else layer.activation
-        above = layers[i + 1] if i + 1 < len(layers) else None
-        reads_z = ACTIVATIONS[kind].reads_z
-        keeps_y = (
-            softmax
-            or (above is not None and above.kind == "linear")
-            or (kind != "identity" and not reads_z)
-            or (above is None and not LOSSES[network.loss.kind].elementwise)
-        )
-        keeps_z = reads_z or layer.kind == "dropout"
-        keeps_d = layer.kind == "linear" or softmax or above is None
-        fields |= {"softmax": softmax, "is_identity": kind == "identity", "keeps_y": keeps_y}
-        if layer.kind == "linear":
-            ld = layer.n_out | 1 if shape.padded else layer.n_out
-            fields |= {"weight_at": flat, "bias_at": flat + layer.n_in * layer.n_out}
-            fields |= {"w": copy, "ld": ld, "b": copy + layer.n_in * ld}
-            flat += layer.n_in * layer.n_out + layer.bias * layer.n_out
-            copy += layer.n_in * ld + layer.bias * layer.n_out
-        else:
-            fields |= {"weight_at": 0, "bias_at": 0, "w": 0, "ld": 1, "b": 0}
-        fields |= {"held": held, "dropout": dropouts, "place": layer.place}
-        if layer.kind == "normalize":
-            held += 2 * layer.n_out
-        dropouts += layer.kind == "dropout"
-        stride = places.stride(layer.n_out)
-        fields["stride"] = stride
-        for name, kept in (("y", keeps_y), ("z", keeps_z), ("d", keeps_d)):
-            fields[name] = memory
-            memory += kept * slots * stride
-        alpha = layer.alpha if layer.kind != "dropout" else 0.0
-        stages.append(_stage(i, layer.kind, kind, float(alpha if isinstance(alpha, float | int) else 0.0), fields))
-
-    optimizer, loss = network.optimizer, network.loss
-    traits = _Traits(network)
-    n_settings = len(optimizer.settings)
-    label = LOSSES[loss.kind].index_target
-    real, size = REALS[network.dtype]
-    n_targets = 1 if label else layers[-1].n_out
-    t_size = places.aligned(-(-slots * n_targets * (_LABEL_BYTES if label else size) // size))
-    x_stride = places.stride(layers[0].n_in)
-    direct = shape.rows >= shape.batch and optimizer.clip_norm is None and not shape.summed
-    sizes = {
-        "parameters": copy,
-        "gradients": 0 if direct else copy,
-        "moments": traits.n_moments * copy if shape.moments_shared else 0,
-        "held": held,
-        "memory": memory,
-        "x": 2 * slots * x_stride,
-        "weight": 2 * places.aligned(slots) if network.weighted else 0,
-        "t": 2 * t_size,
-    }
-    constants: dict[str, object] = {
-        "n_stages": len(layers),
-        "first_linear": first_linear,
-        "n_in": layers[0].n_in,
-        "n_out": layers[-1].n_out,
-        "n_targets": n_targets,
-        "n_parameters": flat,
-        "n_held": held,
-        "n_dropouts": dropouts,
-        "n_moments": traits.n_moments,
-        "n_settings": n_settings,
-        "clip_norm": n_settings,
-        "clip_value": n_settings + (optimizer.clip_norm is not None),
-        "parameter": n_before_rates - 1,
-        "first_rate": n_before_rates,
-        "n_numbers": len(_settings(network)),
-        "rows": shape.rows,
-        "threads": shape.threads,
-        "batch": shape.batch,
-        "staged": shape.staged,
-        "blocks": shape.blocks,
-        "models": shape.models,
-        "copy_size": copy,
-        "memory_size": max(1, memory),
-        "x_stride": x_stride,
-        "x_size": slots * x_stride,
-        "t_size": t_size,
-        "weight_size": places.aligned(slots),
-        "clips_norm": optimizer.clip_norm is not None,
-        "clips_value": optimizer.clip_value is not None,
-        "uses_momentum": traits.momentum,
-        "nesterov": traits.nesterov,
-        "centered": traits.centered,
-        "decays": traits.decays,
-        "weighted": network.weighted,
-        "mean": loss.mean,
-        "elementwise_loss": LOSSES[loss.kind].elementwise,
-        "scale": float(loss.scale),
-        "direct": direct,
-        "moments_shared": shape.moments_shared,
-    }
-    place = 0
-    for name, count in sizes.items():
-        constants[f"at_{name}"] = place
-        place += places.aligned(count)
-    constants["shared_size"] = place
-    activations = sorted({"identity", *(layer.activation for layer in layers)} - {"softmax"})
-    text = "\n".join(
-        [
-            "namespace tinynet {",
-            "namespace activation {",
-            *(f"struct {kind};" for kind in activations),
-            "}",
-            f"namespace loss {{ struct {loss.kind}; }}",
-            *stages,
-            "namespace net {",
-            f"using Real = {real};",
-            f"using Target = {'long long' if label else real};",
-            f"using Loss = loss::{loss.kind};",
-            f"using Team = {'Warp' if shape.warps else 'Block'};",
-            f"constexpr Optimizer optimizer = Optimizer::{optimizer.kind};",
-            *(_constant(name, value) for name, value in constants.items()),
-            "}",
-            "}  // namespace tinynet",
-            "",
-        ]
+    layout, traits = _Layout(network, shape), _Traits(network)
+    shared, places = _shared_memory(network, shape, layout, traits)
+    constants = _constants(network, shape, layout, traits) | places
+    return Prelude(
+        text=_text(network, shape, layout.stages, constants),
+        shared_bytes=shape.models * shared * REALS[network.dtype][1],
+        n_state=(2 + traits.n_moments) * layout.parameters,
+        n_memory=layout.memory,
+        n_parameters=layout.parameters,
+        row_slots=layout.slots,
+        x_stride=layout.x_stride,
     )
-    return Prelude(text, shape.models * place * size, (2 + traits.n_moments) * flat, memory, flat, slots, x_stride)
 
 
 def row_slots(rows: int) -> int:
     """Return for how many rows there is room: threads read whole tiles, of 8 rows or the next smaller power of two."""
     unit = 1 << min(3, rows.bit_length() - 1)
     return -(-rows // unit) * unit
+
+
+class _Layout:
+    """Where everything lies, counted in numbers of the network's dtype.
+
+    Attributes
+    ----------
+    stages : list of str
+        The specialisations of Stage.
+    parameters, held : int
+        Sizes of the flat vectors of parameters and of buffers.
+    copy : int
+        Of the kernel's own copy of the parameters.
+    dropouts : int
+    slots, memory : int
+        Rows that there is room for, and what lies between the layers, for so many.
+    x_stride, n_targets, t_size : int
+        The step from one row of samples to the next, targets of a sample, and room for those of all rows.
+    """
+
+    def __init__(self, network: Network, shape: Shape) -> None:
+        size = REALS[network.dtype][1]
+        self._network, self._padded = network, shape.padded
+        self._unit = _ALIGNMENT // size if shape.padded else 1
+        self.slots = row_slots(shape.rows)
+        self.parameters = self.held = self.copy = self.dropouts = self.memory = 0
+        self.stages = [self._stage(i, layer) for i, layer in enumerate(network.layers)]
+        self.x_stride = self.aligned(network.layers[0].n_in)
+        label = LOSSES[network.loss.kind].index_target
+        self.n_targets = 1 if label else network.layers[-1].n_out
+        self.t_size = self.aligned(-(-self.slots * self.n_targets * (_LABEL_BYTES if label else size) // size))
+
+    def aligned(self, count: int) -> int:
+        """Return where something may begin after so many numbers."""
+        return -(-count // self._unit) * self._unit
+
+    def _stage(self, i: int, layer: Layer) -> str:
+        """Write a stage after those before it."""
+        softmax = layer.activation == "softmax"
+        kind = "identity" if softmax else layer.activation
+        keeps = _kept(self._network, i)
+        fields: dict[str, object] = {"n_in": layer.n_in, "n_out": layer.n_out, "bias": layer.bias}
+        fields |= {"softmax": softmax, "is_identity": kind == "identity", "keeps_y": keeps["y"]}
+        fields |= self._weights(layer)
+        fields |= {"held": self.held, "dropout": self.dropouts, "place": layer.place}
+        self.held += 2 * layer.n_out if layer.kind == "normalize" else 0
+        self.dropouts += layer.kind == "dropout"
+        fields["stride"] = stride = self.aligned(layer.n_out)
+        for name, kept in keeps.items():
+            fields[name] = self.memory
+            self.memory += kept * self.slots * stride
+        alpha = layer.alpha if layer.kind != "dropout" else 0.0
+        return _stage(i, layer.kind, kind, float(alpha if isinstance(alpha, float | int) else 0.0), fields)
+
+    def _weights(self, layer: Layer) -> dict[str, object]:
+        """Return where a layer's weight and bias are in the flat vector and in the copy."""
+        if layer.kind != "linear":
+            return {"weight_at": 0, "bias_at": 0, "w": 0, "ld": 1, "b": 0}
+        n_weights, n_biases = layer.n_in * layer.n_out, layer.bias * layer.n_out
+        ld = layer.n_out | 1 if self._padded else layer.n_out
+        flat, copy = self.parameters, self.copy
+        self.parameters += n_weights + n_biases
+        self.copy += layer.n_in * ld + n_biases
+        return {"weight_at": flat, "bias_at": flat + n_weights, "w": copy, "ld": ld, "b": copy + layer.n_in * ld}
+
+
+def _kept(network: Network, i: int) -> dict[str, bool]:
+    """Return what a stage keeps for the way back: its output, what its derivative needs beside, its gradient."""
+    layer = network.layers[i]
+    above = network.layers[i + 1] if i + 1 < len(network.layers) else None
+    softmax = layer.activation == "softmax"
+    kind = "identity" if softmax else layer.activation
+    reads_z = ACTIVATIONS[kind].reads_z
+    return {
+        "y": softmax
+        or (above is not None and above.kind == "linear")
+        or (kind != "identity" and not reads_z)
+        or (above is None and not LOSSES[network.loss.kind].elementwise),
+        "z": reads_z or layer.kind == "dropout",
+        "d": layer.kind == "linear" or softmax or above is None,
+    }
 
 
 class _Traits:
@@ -252,17 +215,77 @@ class _Traits:
         self.decays = _any(decay)
 
 
-class _Places:
-    """Where arrays begin, in numbers of the network's dtype."""
+def _direct(network: Network, shape: Shape) -> bool:
+    """Whether a gradient goes into the update as it is summed: a batch is one tile, and nothing looks at all of it."""
+    return shape.rows >= shape.batch and network.optimizer.clip_norm is None and not shape.summed
 
-    def __init__(self, padded: bool, size: int) -> None:
-        self._unit = _ALIGNMENT // size if padded else 1
 
-    def aligned(self, count: int) -> int:
-        return -(-count // self._unit) * self._unit
+def _shared_memory(network: Network, shape: Shape, layout: _Layout, traits: _Traits) -> tuple[int, dict[str, object]]:
+    """Return how many numbers of shared memory a model takes, and where in them its arrays begin."""
+    sizes = {
+        "parameters": layout.copy,
+        "gradients": 0 if _direct(network, shape) else layout.copy,
+        "moments": traits.n_moments * layout.copy if shape.moments_shared else 0,
+        "held": layout.held,
+        "memory": layout.memory,
+        "x": 2 * layout.slots * layout.x_stride,
+        "weight": 2 * layout.aligned(layout.slots) if network.weighted else 0,
+        "t": 2 * layout.t_size,
+    }
+    places: dict[str, object] = {}
+    place = 0
+    for name, count in sizes.items():
+        places[f"at_{name}"] = place
+        place += layout.aligned(count)
+    return place, places | {"shared_size": place}
 
-    def stride(self, columns: int) -> int:
-        return self.aligned(columns)
+
+def _constants(network: Network, shape: Shape, layout: _Layout, traits: _Traits) -> dict[str, object]:
+    """Return what the text says of the whole network, but not where its arrays are in shared memory."""
+    layers, optimizer, loss = network.layers, network.optimizer, network.loss
+    n_settings, n_numbers = len(optimizer.settings), len(_settings(network))
+    first_rate = n_numbers - layout.dropouts
+    return {
+        "n_stages": len(layers),
+        "first_linear": next((i for i, layer in enumerate(layers) if layer.kind == "linear"), len(layers)),
+        "n_in": layers[0].n_in,
+        "n_out": layers[-1].n_out,
+        "n_targets": layout.n_targets,
+        "n_parameters": layout.parameters,
+        "n_held": layout.held,
+        "n_dropouts": layout.dropouts,
+        "n_moments": traits.n_moments,
+        "n_settings": n_settings,
+        "clip_norm": n_settings,
+        "clip_value": n_settings + (optimizer.clip_norm is not None),
+        "parameter": first_rate - 1,
+        "first_rate": first_rate,
+        "n_numbers": n_numbers,
+        "rows": shape.rows,
+        "threads": shape.threads,
+        "batch": shape.batch,
+        "staged": shape.staged,
+        "blocks": shape.blocks,
+        "models": shape.models,
+        "copy_size": layout.copy,
+        "memory_size": max(1, layout.memory),
+        "x_stride": layout.x_stride,
+        "x_size": layout.slots * layout.x_stride,
+        "t_size": layout.t_size,
+        "weight_size": layout.aligned(layout.slots),
+        "clips_norm": optimizer.clip_norm is not None,
+        "clips_value": optimizer.clip_value is not None,
+        "uses_momentum": traits.momentum,
+        "nesterov": traits.nesterov,
+        "centered": traits.centered,
+        "decays": traits.decays,
+        "weighted": network.weighted,
+        "mean": loss.mean,
+        "elementwise_loss": LOSSES[loss.kind].elementwise,
+        "scale": float(loss.scale),
+        "direct": _direct(network, shape),
+        "moments_shared": shape.moments_shared,
+    }
 
 
 def _settings(network: Network) -> list[Setting]:
@@ -278,6 +301,31 @@ def _member(setting: Setting, model: int) -> float:
 
 def _any(setting: Setting) -> bool:
     return any(setting) if isinstance(setting, tuple) else bool(setting)
+
+
+def _text(network: Network, shape: Shape, stages: list[str], constants: dict[str, object]) -> str:
+    real, loss = REALS[network.dtype][0], network.loss.kind
+    activations = sorted({"identity", *(layer.activation for layer in network.layers)} - {"softmax"})
+    return "\n".join(
+        [
+            "namespace tinynet {",
+            "namespace activation {",
+            *(f"struct {kind};" for kind in activations),
+            "}",
+            f"namespace loss {{ struct {loss}; }}",
+            *stages,
+            "namespace net {",
+            f"using Real = {real};",
+            f"using Target = {'long long' if LOSSES[loss].index_target else real};",
+            f"using Loss = loss::{loss};",
+            f"using Team = {'Warp' if shape.warps else 'Block'};",
+            f"constexpr Optimizer optimizer = Optimizer::{network.optimizer.kind};",
+            *(_constant(name, value) for name, value in constants.items()),
+            "}",
+            "}  // namespace tinynet",
+            "",
+        ]
+    )
 
 
 def _stage(i: int, op: str, activation: str, alpha: float, fields: dict[str, object]) -> str:
