@@ -136,6 +136,36 @@ def sweep(
     threads = None if threads is None else whole("threads", threads)
     options = Options(specs, _watches(callbacks), bool(bootstrap), threads, max(0, verbose - 1))
     size = whole("group_size", group_size)
+    keys, backends, descriptions = _cases(recipe, settings, data, described=folder is not None)
+    groups = grouped(keys, len(chosen), size)
+    _check_by(by, data, list(get_metrics(specs)))
+    _check_monitors(options.callbacks, data, list(get_metrics(specs)))
+    place = None
+    if folder is not None:
+        identity = {"settings": plain(settings), "seeds": chosen, "groups": groups, "data": data.digest}
+        identity |= {"cases": _stable(descriptions), **options.identity}
+        place = SweepFolder(folder, identity)
+    tasks = [
+        Task(position, runs, _members(runs, settings, chosen), backends[runs[0] // len(chosen)])
+        for position, runs in enumerate(groups)
+    ]
+    done = {} if place is None else _finished(place, tasks)
+    with progress.started(done.values()):
+        left = [task for task in tasks if task.position not in done]
+        for task, contents in run_tasks(left, recipe, data, options, n_jobs):
+            if place is None:
+                group = Group.of(contents, backend=task.backend)
+            else:
+                group = place.write(task.position, contents, task.backend)
+            done[task.position] = group
+            progress.finished(group)
+    return SweepResult(settings, chosen, [done[position] for position in sorted(done)], by)
+
+
+def _cases(
+    recipe: Recipe, settings: list[Settings], data: Data, *, described: bool
+) -> tuple[list[Hashable], list[str], list[str]]:
+    """Return for each setting what its network can be trained together with, its backend, and its description."""
     keys: list[Hashable] = []
     seen: set[Hashable] = set()
     backends, descriptions = [], []
@@ -146,34 +176,14 @@ def sweep(
             seen.add(case.key)
         keys.append(case.key)
         backends.append(case.net.backend.name)
-        descriptions.append(case.description if folder is not None else "")
-    groups = grouped(keys, len(chosen), size)
-    _check_by(by, data, list(get_metrics(specs)))
-    _check_monitors(options.callbacks, data, list(get_metrics(specs)))
-    place = None
-    if folder is not None:
-        identity = {"settings": plain(settings), "seeds": chosen, "groups": groups, "data": data.digest}
-        identity |= {"cases": _stable(descriptions), **options.identity}
-        place = SweepFolder(folder, identity)
-    done = {}
-    for position, runs in enumerate(groups):
-        found = None if place is None else place.finished(position, runs, backends[runs[0] // len(chosen)])
-        if found is not None:
-            done[position] = found
-    tasks = [
-        Task(position, runs, _members(runs, settings, chosen), backends[runs[0] // len(chosen)])
-        for position, runs in enumerate(groups)
-        if position not in done
-    ]
-    with progress.started(done.values()):
-        for task, contents in run_tasks(tasks, recipe, data, options, n_jobs):
-            if place is None:
-                group = Group.of(contents, backend=task.backend)
-            else:
-                group = place.write(task.position, contents, task.backend)
-            done[task.position] = group
-            progress.finished(group)
-    return SweepResult(settings, chosen, [done[position] for position in sorted(done)], by)
+        descriptions.append(case.description if described else "")
+    return keys, backends, descriptions
+
+
+def _finished(place: SweepFolder, tasks: list[Task]) -> dict[int, Group]:
+    """Return the groups that an earlier call finished, by their position."""
+    found = {task.position: place.finished(task.position, task.runs, task.backend) for task in tasks}
+    return {position: group for position, group in found.items() if group is not None}
 
 
 def _members(runs: list[int], settings: list[Settings], seeds: list[int]) -> list[tuple[Settings, list[int]]]:
