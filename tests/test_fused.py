@@ -279,7 +279,7 @@ def test_random_programs(
     flags: tuple[bool, bool],
     dtype: str,
 ) -> None:
-    if LOSSES[loss][0].takes_labels:
+    if LOSSES[loss][0].targets == "classes":
         widths[-1] = max(widths[-1], 2)
 
     def layers() -> list[tn.Layer]:

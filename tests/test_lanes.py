@@ -288,7 +288,7 @@ def test_models_equal_those_of_the_same_backend_to_the_last_digits(optimizer: st
 )
 def test_random_programs(widths: list[int], loss: str, optimizer: str, **options: Any) -> None:
     chosen, y = LOSSES[loss]
-    widths[-1] += chosen.takes_labels
+    widths[-1] += chosen.targets == "classes"
 
     def layers() -> list[tn.Layer]:
         pairs = [(tn.Linear(a, b), tn.Tanh()) for a, b in itertools.pairwise(widths)]

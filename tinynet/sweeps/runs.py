@@ -170,7 +170,8 @@ def _check(case: Case) -> None:
     for layer in case.net.layers:
         if isinstance(layer, Normalize) and not layer.adapted:
             raise ValueError(f"{layer!r} has seen no data yet. Call its adapt(x) in build.")
-    program = Program(case.net.program.ops, case.loss.lower(), case.optimizer.lower())
+    ops = case.net.program.ops
+    program = Program(ops, case.loss.lower(ops), case.optimizer.lower())
     whole("epochs", case.fit["epochs"])
     whole("batch_size", case.fit["batch_size"])
     checked_shuffle(case.fit["shuffle"])

@@ -1,0 +1,53 @@
+"""Losses: what is minimised, and which targets it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from tinynet.base.checks import member
+from tinynet.losses.entropies import BinaryCrossEntropy, CrossEntropy
+from tinynet.losses.loss import Loss, Reduction
+from tinynet.losses.meaning import Meaning
+from tinynet.losses.numbers import Huber, MeanAbsoluteError, MeanSquaredError, PoissonLoss
+from tinynet.losses.targets import as_weights
+
+__all__ = [
+    "LOSSES",
+    "BinaryCrossEntropy",
+    "CrossEntropy",
+    "Huber",
+    "Loss",
+    "MeanAbsoluteError",
+    "MeanSquaredError",
+    "Meaning",
+    "PoissonLoss",
+    "Reduction",
+    "as_weights",
+    "get_loss",
+]
+
+LOSSES: dict[str, Callable[..., Loss]] = {
+    "mse": MeanSquaredError,
+    "mae": MeanAbsoluteError,
+    "huber": Huber,
+    "binary_cross_entropy": BinaryCrossEntropy,
+    "bce": BinaryCrossEntropy,
+    "cross_entropy": CrossEntropy,
+    "poisson": PoissonLoss,
+}
+
+
+def get_loss(spec: str | Loss, **config: Any) -> Loss:
+    """Return the loss that a name stands for, or the loss itself.
+
+    Examples
+    --------
+    >>> get_loss("huber", delta=2.0)
+    Huber(delta=2.0, reduction='mean')
+    """
+    if isinstance(spec, Loss):
+        return spec
+    if isinstance(spec, type) and issubclass(spec, Loss):
+        return spec(**config)
+    return LOSSES[member("loss", spec, LOSSES)](**config)
