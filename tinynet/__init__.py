@@ -11,6 +11,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from tinynet import errors as errors
 from tinynet.backends import available, get_backend, use_backend
 from tinynet.base.arrays import numpy_namespace
 from tinynet.base.errors import (

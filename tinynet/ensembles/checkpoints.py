@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +14,9 @@ from tinynet.base.errors import ModelFileError
 from tinynet.ensembles.files import check_arrays, describe_ensemble, unpacked
 from tinynet.exchange.archive import read_archive, write_archive
 from tinynet.exchange.atomic import Path_
-from tinynet.training.checkpoints import check_fingerprint, kept_states, states_from, with_state
+from tinynet.training.callbacks import Callback
+from tinynet.training.checkpoints import DAMAGE
+from tinynet.training.remembered import checked_columns, checked_identity, kept_states, tried_states, with_state
 
 if TYPE_CHECKING:
     from tinynet.ensembles.trainer import EnsembleTrainer
@@ -24,10 +28,10 @@ def save_checkpoint(trainer: EnsembleTrainer, path: Path_) -> None:
     """Write the models, the optimizer's memory, the random state, the position and what the watches know."""
     header, arrays = describe_ensemble(trainer.model)
     history = trainer.history
-    callbacks, remembered = kept_states(trainer.callbacks)
+    callbacks, remembered = kept_states(with_state(trainer.callbacks))
     header["kind"] = "ensemble checkpoint"
     header["training"] = {
-        "fingerprint": _fingerprint(trainer),
+        "fingerprint": trainer.identity,
         "epoch": trainer.epoch,
         "epochs": history.epoch,
         "diverged": history.diverged,
@@ -50,17 +54,55 @@ def save_checkpoint(trainer: EnsembleTrainer, path: Path_) -> None:
     write_archive(path, header, arrays)
 
 
-def load_checkpoint(trainer: EnsembleTrainer, path: Path_) -> None:
-    """Put a trainer and its models where a checkpoint left them.
+@dataclass(frozen=True)
+class Resumption:
+    """Where a checkpoint left the training of many models; all of it has been checked, and changes nothing yet."""
+
+    training: dict[str, Any]
+    arrays: Arrays
+    seeds: list[int]
+    generators: list[np.random.Generator]
+    states: list[tuple[Callback, dict[str, Any]]]
+
+    def place(self, trainer: EnsembleTrainer) -> None:
+        """Put a trainer where the checkpoint left it; its models stay as they are."""
+        training, arrays = self.training, self.arrays
+        trainer.epoch, trainer.live = training["epoch"], arrays["training.live"]
+        trainer.rate_factor, trainer.best_loss = arrays["training.rate_factor"], arrays["training.best_loss"]
+        trainer.best_epoch = arrays["training.best_epoch"]
+        trainer.best_parameters[...] = trainer.model.backend.asarray(arrays["training.best_parameters"])
+        histories = {name[8:]: values for name, values in arrays.items() if name.startswith("history.")}
+        trainer.history.load(training["epochs"], histories)
+        trainer.history.stopped, trainer.history.diverged = arrays["training.stopped"], list(training["diverged"])
+        for i, watch in enumerate(trainer.watches):
+            watch.load({name: arrays[f"watch{i}.{name}"] for name in training["watches"][i]})
+
+    def restore(self, trainer: EnsembleTrainer) -> None:
+        """Put the models of a trainer, and what its callbacks remember, where the checkpoint left them."""
+        models, arrays, asarray = trainer.model, self.arrays, trainer.model.backend.asarray
+        models.prepare_optimizer(trainer.optimizer)
+        state = models.state
+        state.parameters[...] = asarray(arrays["parameters"])
+        state.buffers[...] = asarray(arrays["buffers"])
+        state.moments[...] = asarray(arrays["training.moments"])
+        state.step[...], state.draws[...] = arrays["training.step"], arrays["draws"]
+        state.dropout_seed[...] = arrays["dropout_seed"]
+        models.generators, models.seeds = self.generators, self.seeds
+        for callback, kept in self.states:
+            callback.load_state(kept)
+
+
+def read_checkpoint(trainer: EnsembleTrainer, path: Path_, changes: Iterable[str]) -> Resumption:
+    """Return where a checkpoint left the training of many models, if it is that of a trainer; nothing is changed.
 
     Raises
     ------
     ModelFileError
         If the file is not a checkpoint of an ensemble, or damaged.
     ValueError
-        If it was written by another training. The models are untouched then.
+        If it was written by another training: of other data, settings or figures. The message names what differs.
     """
-    expected = _fingerprint(trainer)
+    changed: set[str] = set()
 
     def check(header: dict[str, Any]) -> None:
         training = header.get("training")
@@ -68,23 +110,32 @@ def load_checkpoint(trainer: EnsembleTrainer, path: Path_) -> None:
             raise ModelFileError(
                 f"{str(path)!r} is a {header.get('kind')!r} file; resume_from expects a checkpoint of an ensemble."
             )
-        check_fingerprint(training, expected, path)
+        try:
+            _check_epochs(training)
+        except DAMAGE as error:
+            raise _damaged(path, error) from error
+        changed.update(checked_identity(training, trainer, changes, path))
         try:
             _check_training(trainer, training)
             check_arrays(header["arrays"], _wanted(trainer, training, header["arrays"]))
-        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        except DAMAGE as error:
             raise _damaged(path, error) from error
 
     header, arrays = read_archive(path, check)
+    training = header["training"]
     try:
         generators = unpacked(arrays["generators"])
-        _check_values(trainer, header["training"], arrays)
-        states = states_from(header["training"]["callbacks"], arrays, trainer.callbacks)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        seeds = [whole("seeds", seed, at_least=0) for seed in header["seeds"]]
+        if len(seeds) != len(generators):
+            raise ValueError(f"it has {len(seeds)} seeds for {len(generators)} models")
+        _check_values(trainer, training, arrays)
+        states = tried_states(training["callbacks"], arrays, with_state(trainer.callbacks), trainer.model, trainer)
+    except DAMAGE as error:
         raise _damaged(path, error) from error
-    _restore(trainer, header["training"], arrays, generators)
-    for callback, remembered in states:
-        callback.load_state(remembered)
+    checked_columns(trainer.model, arrays["buffers"], path)
+    if "learning_rate" in changed:  # The new one is taken as it is given.
+        arrays["training.rate_factor"] = np.ones(len(generators))
+    return Resumption(training, arrays, seeds, generators, states)
 
 
 def _damaged(path: Path_, error: Exception) -> ModelFileError:
@@ -94,11 +145,16 @@ def _damaged(path: Path_, error: Exception) -> ModelFileError:
 # -- what is checked before anything is changed ----------------------------------------------------------------------
 
 
-def _check_training(trainer: EnsembleTrainer, training: dict[str, Any]) -> None:
+def _check_epochs(training: dict[str, Any]) -> None:
     """Check what the header tells of the position."""
-    epoch, epochs, diverged = whole("epoch", training["epoch"]), training["epochs"], training["diverged"]
+    epoch, epochs = whole("epoch", training["epoch"]), training["epochs"]
     if len(epochs) != epoch or epochs != list(range(epoch)):
         raise ValueError(f"it has not recorded the epochs 0 to {epoch - 1}")
+
+
+def _check_training(trainer: EnsembleTrainer, training: dict[str, Any]) -> None:
+    """Check what the header tells of the models and of the callbacks that watch them."""
+    diverged = training["diverged"]
     models = [whole("diverged", i, at_least=0) for i in diverged]
     if len(set(models)) != len(models) or any(i >= len(trainer.model) for i in models):
         raise ValueError(f"these of {len(trainer.model)} models have diverged: {diverged}")
@@ -122,6 +178,7 @@ def _wanted(
     wanted = {name: ([n], kind) for kind, names in each.items() for name in names}
     wanted |= {
         "parameters": ([n, n_parameters], dtype),
+        "buffers": ([n, models.program.n_buffers], dtype),
         "training.best_parameters": ([n, n_parameters], dtype),
         "training.moments": ([trainer.optimizer.n_moments, n, n_parameters], dtype),
         "generators": ([n, 6], "uint64"),
@@ -137,6 +194,11 @@ def _wanted(
 
 def _check_values(trainer: EnsembleTrainer, training: dict[str, Any], arrays: Arrays) -> None:
     """Check the numbers that others are found by."""
+    held = np.ones(len(trainer.model), bool)
+    held[training["diverged"]] = False  # These get their best weights back in the end.
+    for name, rows in (("parameters", held), ("buffers", ...), ("training.best_parameters", ...)):
+        if not np.isfinite(arrays[name][rows]).all():
+            raise ValueError(f"its array {name!r} has numbers that are not finite")
     for name in ("draws", "dropout_seed", "training.step"):
         _check_bounds(arrays, name, 0, 2**63 - 1)
     epochs = [name for name in arrays if name.endswith((".best_epoch", ".stopped"))]
@@ -153,46 +215,3 @@ def _check_values(trainer: EnsembleTrainer, training: dict[str, Any], arrays: Ar
 def _check_bounds(arrays: Arrays, name: str, low: float, high: float) -> None:
     if not ((arrays[name] >= low) & (arrays[name] <= high)).all():
         raise ValueError(f"its array {name!r} has numbers that are not from {low} to {high}")
-
-
-def _restore(
-    trainer: EnsembleTrainer, training: dict[str, Any], arrays: Arrays, generators: list[np.random.Generator]
-) -> None:
-    """Put everything where the checkpoint left it; all of it has been checked."""
-    models, asarray = trainer.model, trainer.model.backend.asarray
-    models.prepare_optimizer(trainer.optimizer)
-    state = models.state
-    state.parameters[...] = asarray(arrays["parameters"])
-    state.moments[...] = asarray(arrays["training.moments"])
-    state.step[...], state.draws[...] = arrays["training.step"], arrays["draws"]
-    state.dropout_seed[...] = arrays["dropout_seed"]
-    models.generators = generators
-    trainer.epoch, trainer.live = training["epoch"], arrays["training.live"]
-    trainer.rate_factor, trainer.best_loss = arrays["training.rate_factor"], arrays["training.best_loss"]
-    trainer.best_epoch = arrays["training.best_epoch"]
-    trainer.best_parameters[...] = asarray(arrays["training.best_parameters"])
-    histories = {name[8:]: values for name, values in arrays.items() if name.startswith("history.")}
-    trainer.history.load(training["epochs"], histories)
-    trainer.history.stopped, trainer.history.diverged = arrays["training.stopped"], list(training["diverged"])
-    for i, watch in enumerate(trainer.watches):
-        watch.load({name: arrays[f"watch{i}.{name}"] for name in training["watches"][i]})
-
-
-def _fingerprint(trainer: EnsembleTrainer) -> dict[str, Any]:
-    """Return what must be equal for a resumed run to be the same run, as JSON keeps it."""
-    program = trainer.plan.program
-    return {
-        "network": [repr(op) for op in program.ops],
-        "loss": repr(program.loss),
-        "optimizer": repr(program.optimizer),
-        "dtype": program.dtype,
-        "seeds": trainer.model.seeds,
-        "batch size": trainer.batch_size,
-        "shuffle": trainer.shuffle,
-        "shared_order": trainer.shared_order,
-        "drop_last": trainer.drop_last,
-        "number of samples": len(trainer.data),
-        "figures": trainer.figures,
-        "watches": [type(watch.callback).__name__ for watch in trainer.watches],
-        "callbacks": [type(callback).__name__ for callback in with_state(trainer.callbacks)],
-    }

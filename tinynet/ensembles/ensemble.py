@@ -30,6 +30,7 @@ from tinynet.program import Program
 from tinynet.training.callbacks import Callback
 from tinynet.training.data import Data, checked_data, with_validation
 from tinynet.training.history import EnsembleHistory
+from tinynet.training.identity import checked_changes
 from tinynet.training.metrics import Metric, get_metrics, rises
 
 _BOOTSTRAP = 0xB0075
@@ -53,6 +54,8 @@ class Ensemble(Predictions):
     Attributes
     ----------
     seeds : list of int
+    seeds_drawn : bool
+        Whether nobody gave them. They are then no hindrance to a resumed training, which takes those of its checkpoint.
     history : EnsembleHistory or None
         Of the last ``fit``, also when it was interrupted.
     scores : dict of str to (n_models,) array
@@ -72,7 +75,7 @@ class Ensemble(Predictions):
     """
 
     def __init__(self, net: Sequential, n_models: int, seeds: Sequence[int] | None = None) -> None:
-        n_models = whole("n_models", n_models)
+        n_models, drawn = whole("n_models", n_models), seeds is None and net.seed is None
         layers = [layer.fresh_copy() for layer in net.layers]
         generators, seeds = generators_of(n_models, seeds, net.seed)
         values = np.empty((n_models, net.program.n_parameters), net.dtype)
@@ -85,6 +88,7 @@ class Ensemble(Predictions):
         state = net.backend.new_state(program, values, dropout_seeds)
         state.buffers[...] = net.state.buffers
         self._hold(layers, program, state, net.backend, seeds, generators)
+        self.seeds_drawn = drawn
 
     def _hold(
         self,
@@ -97,6 +101,7 @@ class Ensemble(Predictions):
     ) -> None:
         self.layers, self.program, self.state, self.backend = tuple(layers), program, state, backend
         self.seeds, self.generators, self.dtype = seeds, generators, program.dtype
+        self.seeds_drawn = False
         self._begin()
         self.scores: dict[str, NDArray[np.float64]] = {}
         self.history: EnsembleHistory | None = None
@@ -131,14 +136,17 @@ class Ensemble(Predictions):
         callbacks: Callback | Sequence[Callback] = (),
         verbose: int = 0,
         resume_from: str | os.PathLike[str] | None = None,
+        resume_changes: str | Iterable[str] = (),
         threads: int | None = None,
     ) -> EnsembleHistory:
         """Train all models.
 
         Parameters
         ----------
-        x, y, loss, epochs, batch_size, shuffle, drop_last, validation_data, validation_split, resume_from, threads
-            As for ``Sequential.fit``. What models get does not depend on the number of threads.
+        x, y, loss, epochs, batch_size, shuffle, drop_last, validation_data, validation_split, resume_from, \
+        resume_changes, threads
+            As for ``Sequential.fit``. What models get does not depend on the number of threads. A model that has
+            stopped does not go on, whatever changes.
         optimizer : str or Optimizer
             Every number in it, of its schedule, of the loss and the rates of dropout may be a sequence with one for
             each model.
@@ -192,9 +200,8 @@ class Ensemble(Predictions):
             callbacks=callbacks,
             verbose=verbose,
         )
-        self.loss = chosen
         with use_threads(threads), self.backend.using_threads(chosen_threads()):
-            return trainer.run(resume_from)
+            return trainer.run(resume_from, checked_changes(resume_changes))
 
     def bootstrap_weights(self, n_samples: int) -> NDArray[np.int64]:
         """Return how often each sample is in each model's bootstrap sample; 0: it is out of the bag.

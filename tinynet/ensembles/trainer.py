@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,12 +17,14 @@ from tinynet.ensembles.watch import Plateau, Stopping, Watch
 from tinynet.losses import Loss
 from tinynet.optimizers import Optimizer
 from tinynet.schedules import Schedule, is_own, rates
-from tinynet.training.callbacks import Callback
+from tinynet.training.callbacks import Callback, acting
 from tinynet.training.data import Data
 from tinynet.training.history import EnsembleHistory
-from tinynet.training.metrics import Metric
+from tinynet.training.identity import identity_of
+from tinynet.training.metrics import Metric, figures_of
 from tinynet.training.monitors import EarlyStopping, ReduceLROnPlateau
 from tinynet.training.progress import ProgressBar
+from tinynet.training.remembered import with_state
 from tinynet.training.saving import Checkpoint
 from tinynet.training.trainer import CHUNK_BYTES, CHUNK_SECONDS, checked_callbacks, checked_shuffle
 
@@ -78,6 +81,7 @@ class EnsembleTrainer:
         self.plan = models.plan(loss, optimizer, data.y, self.batch_size)
         self.history = EnsembleHistory(len(models))
         self.history.plan = self.plan.description
+        self.resumed = False
         self.epoch = 0
         self.live = np.arange(len(models))
         self.rate_factor = np.ones(len(models))
@@ -89,27 +93,30 @@ class EnsembleTrainer:
 
     # -- the loop ----------------------------------------------------------------------------------------------------
 
-    def run(self, resume_from: Any = None) -> EnsembleHistory:
-        """Train to the last epoch, or until no model is left."""
-        models = self.model
-        models.stop_training = False
-        models.history = self.history
-        for callback in self.callbacks:
-            callback.model, callback.trainer = models, self  # type: ignore[assignment]
-            callback.on_train_begin({})
-        for checkpoint in self.checkpoints:
-            checkpoint.on_train_begin({})
-        if resume_from is not None:
-            from tinynet.ensembles.checkpoints import load_checkpoint
+    def run(self, resume_from: Any = None, resume_changes: Iterable[str] = ()) -> EnsembleHistory:
+        """Train to the last epoch, or until no model is left.
 
-            load_checkpoint(self, resume_from)
-        else:
-            models.prepare_optimizer(self.optimizer)
-        try:
-            while self.epoch < self.epochs and len(self.live) and not models.stop_training:
-                self._run_chunk(self._chunk_epochs())
-        finally:
-            self._finish()
+        Nothing happens before a checkpoint is accepted, and nothing to the models before every callback has begun.
+        """
+        from tinynet.ensembles.checkpoints import read_checkpoint
+
+        models = self.model
+        found = None if resume_from is None else read_checkpoint(self, resume_from, resume_changes)
+        models.stop_training = False
+        if found is not None:
+            found.place(self)
+            self.resumed = True
+        with acting([*self.callbacks, *self.checkpoints], models, self):
+            if found is None:
+                models.prepare_optimizer(self.optimizer)
+            else:
+                found.restore(self)
+            models.loss, models.history = self.loss, self.history
+            try:
+                while self.epoch < self.epochs and len(self.live) and not models.stop_training:
+                    self._run_chunk(self._chunk_epochs())
+            finally:
+                self._finish()
         return self.history
 
     def _run_chunk(self, n: int) -> None:
@@ -195,8 +202,6 @@ class EnsembleTrainer:
             self.model.scores = {
                 name: np.where(known, history[name][held, every], np.nan) for name in history if name != "learning_rate"
             }
-        for callback in [*self.callbacks, *self.checkpoints]:
-            callback.on_train_end({})
 
     def save_checkpoint(self, path: Any) -> None:
         """Write everything that ``resume_from`` needs."""
@@ -209,8 +214,27 @@ class EnsembleTrainer:
     @property
     def figures(self) -> list[str]:
         """Names of the figures of an epoch."""
-        validated = ["val_loss", *(f"val_{name}" for name in self.metrics)] if self.validation is not None else []
-        return ["loss", *self.metrics, *validated, "learning_rate"]
+        return figures_of(self.metrics, self.validation is not None)
+
+    @property
+    def remembering(self) -> list[Callback]:
+        """The callbacks whose states a checkpoint keeps."""
+        return [*(watch.callback for watch in self.watches), *with_state(self.callbacks)]
+
+    @property
+    def own_identity(self) -> dict[str, Any]:
+        """What only the training of many models has."""
+        return {"seeds": self.model.seeds, "shared_order": self.shared_order}
+
+    @property
+    def drawn(self) -> set[str]:
+        """What of its identity was drawn at random: the seeds, where nobody gave any."""
+        return {"seeds"} if self.model.seeds_drawn else set()
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """What makes this training. A checkpoint asks for it at the start: callbacks may change the data later."""
+        return identity_of(self)
 
     def _chunk_epochs(self) -> int:
         """Return how many epochs to run before somebody has to look."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -164,13 +165,17 @@ class StochasticTrainer(Trainer):
         self.converged = self.has_improved = False
         self._visits = np.arange(len(data))
 
-    def run(self, resume_from: Any = None) -> Any:
+    def run(self, resume_from: Any = None, resume_changes: Iterable[str] = ()) -> Any:
         """Train; the solver's memory is that of the estimator."""
         self.solver.put(self.model)
         try:
-            return super().run(resume_from)
+            return super().run(resume_from, resume_changes)
         finally:
             self.solver.take(self.model)
+
+    def _take_over(self) -> None:
+        """Leave the network without a loss: what an estimator minimises is no loss that a file could name."""
+        self.model.history = self.history
 
     # -- what scikit-learn does otherwise ----------------------------------------------------------------------------
 

@@ -139,6 +139,12 @@ def trained_values(layers: Sequence[Layer], arrays: dict[str, NDArray[Any]]) -> 
     )
 
 
+def stored_values(layers: Sequence[Layer], arrays: dict[str, NDArray[Any]]) -> NDArray[Any]:
+    """Return the arrays of a file that are stored and not trained as one flat vector, in the order of a model's."""
+    named = [arrays[f"layer{i}.{n}"].ravel() for i, layer in enumerate(layers) for n in layer.buffer_names]
+    return np.concatenate(named or [np.empty(0)])
+
+
 def _layer(entry: Any, known: Mapping[str, type[Layer]], path: Path_) -> Layer:
     kind, config = entry["kind"], entry["config"]
     if not isinstance(kind, str) or kind not in known:

@@ -29,6 +29,7 @@ from tinynet.schedules import is_own
 from tinynet.training.callbacks import Callback
 from tinynet.training.data import with_validation
 from tinynet.training.history import History
+from tinynet.training.identity import checked_changes
 from tinynet.training.metrics import Metric, get_metrics
 from tinynet.training.trainer import Trainer
 
@@ -146,6 +147,7 @@ class Sequential(ManualLoop, Inference, Exports):
         callbacks: Callback | Sequence[Callback] = (),
         verbose: int = 0,
         resume_from: str | os.PathLike[str] | None = None,
+        resume_changes: str | Iterable[str] = (),
         threads: int | None = None,
     ) -> History:
         """Train the model.
@@ -184,7 +186,12 @@ class Sequential(ManualLoop, Inference, Exports):
             Nothing; progress; a line for each epoch.
         resume_from : path, optional
             A file that ``Checkpoint`` wrote: training goes on where it stood, and ends bit for bit as if it had never
-            stopped. Give the same arguments as in the interrupted call.
+            stopped. Give the same arguments as in the interrupted call: a checkpoint of other data, settings or
+            figures is refused, and the message names what differs. More epochs are no difference.
+        resume_changes : str or list of str
+            What may differ all the same: "learning_rate" (the new one is taken as it is given, whatever
+            ``ReduceLROnPlateau`` has made of the old one), "epochs" (fewer than are done: the model is that of the
+            checkpoint), "callbacks" (their settings).
         threads : int, optional
             By default ``TINYNET_THREADS``, else up to 4 for large batches of small networks, and as many as the BLAS
             library takes for the matrix products of large ones. For small networks the result is the same to the last
@@ -230,9 +237,8 @@ class Sequential(ManualLoop, Inference, Exports):
             callbacks=callbacks,
             verbose=verbose,
         )
-        self.loss = chosen
         with use_threads(threads), self.backend.using_threads(chosen_threads()):
-            return trainer.run(resume_from)
+            return trainer.run(resume_from, checked_changes(resume_changes))
 
     # -- places and copies -------------------------------------------------------------------------------------------
 

@@ -98,13 +98,8 @@ class Options:
     @property
     def identity(self) -> dict[str, Any]:
         """What tells one sweep from another."""
-        watches = [{"kind": type(callback).__name__, **_config(callback)} for callback in self.callbacks]
+        watches = [{"kind": type(callback).__name__, **callback.settings()} for callback in self.callbacks]
         return {"metrics": list(get_metrics(self.metrics)), "callbacks": watches, "bootstrap": self.bootstrap}
-
-
-def _config(callback: Callback) -> dict[str, Any]:
-    names = ("monitor", "mode", "min_delta", "patience", "restore_best", "factor", "min_learning_rate")
-    return {name: getattr(callback, name) for name in names if hasattr(callback, name)}
 
 
 @dataclass(frozen=True)

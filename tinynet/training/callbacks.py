@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from tinynet.base.checks import member
@@ -50,18 +51,43 @@ class Callback(Hinting):
     def on_train_batch_end(self, batch: int, logs: Logs) -> None:
         """Run after an update with its loss. Overriding this makes training run one update at a time."""
 
+    def settings(self) -> dict[str, Any]:
+        """Return what makes a training with this callback another one than with others of its class, as JSON holds it.
+
+        A checkpoint keeps the settings of callbacks that have a ``state``, and is refused where they differ.
+        """
+        return {}
+
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint must keep: numbers, strings, lists and NumPy arrays by name."""
         return {}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Take up what a checkpoint kept."""
+        """Take up what a checkpoint kept, after ``on_train_begin``; raise ValueError if it cannot be taken.
+
+        It is tried on a copy of the callback before anything is changed.
+        """
 
     @property
     def wants_batches(self) -> bool:
         """Whether a hook on single updates is overridden."""
         hooks = ("on_train_batch_begin", "on_train_batch_end")
         return any(getattr(type(self), hook) is not getattr(Callback, hook) for hook in hooks)
+
+
+@contextmanager
+def acting(callbacks: Iterable[Callback], model: Any, trainer: Any) -> Iterator[None]:
+    """Let callbacks begin, and in the end, whatever happens, let those end that have begun."""
+    begun = []
+    try:
+        for callback in callbacks:
+            callback.model, callback.trainer = model, trainer
+            callback.on_train_begin({})
+            begun.append(callback)
+        yield
+    finally:
+        for callback in begun:
+            callback.on_train_end({})
 
 
 class LambdaCallback(Callback):

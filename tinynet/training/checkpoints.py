@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,11 +13,22 @@ from numpy.typing import NDArray
 from tinynet.base.errors import ModelFileError
 from tinynet.exchange.archive import read_archive, write_archive
 from tinynet.exchange.atomic import Path_
-from tinynet.exchange.modelfile import describe, trained_values
+from tinynet.exchange.modelfile import describe, stored_values, trained_values
 from tinynet.training.callbacks import Callback
+from tinynet.training.history import History
+from tinynet.training.remembered import checked_columns, checked_identity, kept_states, tried_states
 
 if TYPE_CHECKING:
     from tinynet.training.trainer import Trainer
+
+Arrays = dict[str, NDArray[Any]]
+
+COUNTERS = ("epoch", "visit", "updates")
+COUNTS = ("step", "draws", "dropout_seed")
+"""What the trainer counts, and what the model's state does."""
+
+DAMAGE = (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError)
+"""What reading a damaged checkpoint may end in."""
 
 
 def save_checkpoint(trainer: Trainer, path: Path_) -> None:
@@ -26,18 +40,14 @@ def save_checkpoint(trainer: Trainer, path: Path_) -> None:
     arrays["training.best_parameters"] = to_numpy(trainer.best_parameters)
     if trainer.order is not None:
         arrays["training.order"] = trainer.order
-    callbacks, remembered = kept_states(trainer.callbacks)
+    callbacks, remembered = kept_states(trainer.remembering)
     arrays |= remembered
     header["kind"] = "checkpoint"
     header["training"] = {
-        "fingerprint": _fingerprint(trainer),
-        "step": state.step,
-        "draws": state.draws,
-        "dropout_seed": state.dropout_seed,
+        "fingerprint": trainer.identity,
+        **{name: getattr(state, name) for name in COUNTS},
+        **{name: getattr(trainer, name) for name in COUNTERS},
         "rng": _plain(model.rng.bit_generator.state),
-        "epoch": trainer.epoch,
-        "visit": trainer.visit,
-        "updates": trainer.updates,
         "partial_loss": trainer.partial_loss,
         "rate_factor": trainer.rate_factor,
         "best_loss": trainer.best_loss,
@@ -49,18 +59,58 @@ def save_checkpoint(trainer: Trainer, path: Path_) -> None:
     write_archive(path, header, arrays)
 
 
-def load_checkpoint(trainer: Trainer, path: Path_) -> None:
-    """Put a trainer and its model where a checkpoint left them.
+@dataclass(frozen=True)
+class Resumption:
+    """Where a checkpoint left a training. All of it has been checked, and nothing is changed by it yet."""
+
+    counters: dict[str, int]
+    counts: dict[str, int]
+    floats: dict[str, float]
+    history: History
+    parameters: NDArray[Any]
+    buffers: NDArray[Any]
+    moments: NDArray[Any]
+    best_parameters: NDArray[Any]
+    order: NDArray[np.int64] | None
+    rng: np.random.Generator
+    stopped: bool
+    states: list[tuple[Callback, dict[str, Any]]]
+
+    def place(self, trainer: Trainer) -> None:
+        """Put a trainer where the checkpoint left it; its model stays as it is."""
+        for name, value in (self.counters | self.floats).items():
+            setattr(trainer, name, value)
+        trainer.history.take(self.history)
+        trainer.order = self.order
+        asarray = trainer.model.backend.asarray
+        trainer.best_parameters[...] = asarray(self.best_parameters)
+        trainer.last_parameters[...] = asarray(self.parameters)
+
+    def restore(self, trainer: Trainer) -> None:
+        """Put the model of a trainer, and what its callbacks remember, where the checkpoint left them."""
+        model, state, asarray = trainer.model, trainer.model.state, trainer.model.backend.asarray
+        model.prepare_optimizer(trainer.optimizer)
+        model.set_flat_parameters(self.parameters)
+        state.buffers[...] = asarray(self.buffers)
+        state.moments[...] = asarray(self.moments)
+        model.rng, model.stop_training = self.rng, model.stop_training or self.stopped
+        for name, value in self.counts.items():
+            setattr(state, name, value)
+        for callback, kept in self.states:
+            callback.load_state(kept)
+
+
+def read_checkpoint(trainer: Trainer, path: Path_, changes: Iterable[str]) -> Resumption:
+    """Return where a checkpoint left a training, if it is that of a trainer; nothing is changed.
 
     Raises
     ------
     ModelFileError
         If the file is not a checkpoint, or damaged.
     ValueError
-        If it was written by another training: another network, loss, optimizer, batch size, number of samples or set of
-        callbacks. The model is untouched then.
+        If it was written by another training: of other data, settings or figures. The message names what differs.
     """
-    expected = _fingerprint(trainer)
+    changed: set[str] = set()
 
     def check(header: dict[str, Any]) -> None:
         training = header.get("training")
@@ -69,55 +119,55 @@ def load_checkpoint(trainer: Trainer, path: Path_) -> None:
                 f"{str(path)!r} is a {header.get('kind')!r} file; resume_from expects a checkpoint. "
                 "Write one with callbacks=[tn.Checkpoint(path)], or use tinynet.load for a model."
             )
-        check_fingerprint(training, expected, path)
+        changed.update(checked_identity(training, trainer, changes, path))
 
     header, arrays = read_archive(path, check)
     try:
-        _restore(trainer, header["training"], arrays)
+        found = _checked(trainer, header["training"], arrays, changed)
     except ModelFileError:
         raise
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
+    except DAMAGE as error:
         raise ModelFileError(f"{str(path)!r} is not a whole checkpoint: {error!r} is missing or damaged.") from error
+    checked_columns(trainer.model, found.buffers, path)
+    return found
 
 
-def _restore(trainer: Trainer, training: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> None:
-    """Check everything first, then change the trainer and its callbacks, and last the model."""
-    model, state = trainer.model, trainer.model.state
-    parameters = trained_values(model.layers, arrays)
+def _checked(trainer: Trainer, training: dict[str, Any], arrays: Arrays, changed: set[str]) -> Resumption:
+    """Return what a checkpoint holds if it is sound and fits the trainer and its model."""
+    model = trainer.model
+    parameters, buffers = trained_values(model.layers, arrays), stored_values(model.layers, arrays)
     best, moments = arrays["training.best_parameters"], arrays["training.moments"]
     n, n_moments = model.program.n_parameters, trainer.optimizer.n_moments
     for name, array, shape in (
         ("parameters", parameters, (n,)),
+        ("buffers", buffers, (model.program.n_buffers,)),
         ("best_parameters", best, (n,)),
         ("moments", moments, (n_moments, n)),
     ):
-        if array.shape != shape or array.dtype != model.dtype:
+        if array.shape != shape or (array.size and array.dtype != model.dtype):
             raise ModelFileError(f"checkpoint array {name} has shape {array.shape}, {array.dtype}; expected {shape}.")
-    counters = {name: _counter(training, name) for name in ("epoch", "visit", "updates")}
-    floats = {name: float(training[name]) for name in ("partial_loss", "rate_factor", "best_loss")}
-    counts = {name: _counter(training, name) for name in ("step", "draws", "dropout_seed")}
-    order = _checked_order(trainer, arrays.get("training.order"), counters["visit"])
-    rng = np.random.default_rng()
-    rng.bit_generator.state = training["rng"]
+        if name != "moments" and not np.isfinite(array).all():  # A second moment may overflow; its step is then 0.
+            raise ModelFileError(f"checkpoint array {name} has numbers that are not finite.")
+    counters = {name: _counter(training, name) for name in COUNTERS}
     stop_reason = training["stop_reason"]
     if not isinstance(stop_reason, str | None):
         raise TypeError(f"stop_reason {stop_reason!r}")
-    states = states_from(training["callbacks"], arrays, trainer.callbacks)
-
-    trainer.history.load_state(training["history"])
-    for callback, kept in states:
-        callback.load_state(kept)
-    model.prepare_optimizer(trainer.optimizer)
-    model.set_flat_parameters(parameters)
-    state.moments[...] = model.backend.asarray(moments)
-    model.rng = rng
-    for target, values in ((state, counts), (trainer, counters), (trainer, floats)):
-        for name, value in values.items():
-            setattr(target, name, value)
-    trainer.order = order
-    trainer.best_parameters[...] = model.backend.asarray(best)
-    trainer.history.stop_reason = stop_reason
-    model.stop_training = bool(training["stopped"])
+    rng = np.random.default_rng()
+    rng.bit_generator.state = training["rng"]
+    return Resumption(
+        counters=counters,
+        counts={name: _counter(training, name) for name in COUNTS},
+        floats=_floats(training, changed),
+        history=_history(trainer, training["history"], counters["epoch"], stop_reason),
+        parameters=parameters,
+        buffers=buffers,
+        moments=moments,
+        best_parameters=best,
+        order=_checked_order(trainer, arrays.get("training.order"), counters["visit"]),
+        rng=rng,
+        stopped=bool(training["stopped"]),
+        states=tried_states(training["callbacks"], arrays, trainer.remembering, model, trainer),
+    )
 
 
 def _counter(training: dict[str, Any], name: str) -> int:
@@ -125,6 +175,27 @@ def _counter(training: dict[str, Any], name: str) -> int:
     if not isinstance(value, int) or not 0 <= value < 2**63:
         raise ModelFileError(f"the checkpoint's {name} must be a whole number from 0 to 2**63 - 1; got {value!r}.")
     return value
+
+
+def _floats(training: dict[str, Any], changed: set[str]) -> dict[str, float]:
+    """Return the numbers of a trainer; a learning rate that is a new one is taken as it is given."""
+    floats = {name: float(training[name]) for name in ("partial_loss", "rate_factor", "best_loss")}
+    if not (math.isfinite(floats["partial_loss"]) and 0.0 <= floats["rate_factor"] <= 1.0):
+        raise ModelFileError(f"the checkpoint has impossible numbers: {floats}.")
+    if math.isnan(floats["best_loss"]):
+        raise ModelFileError("the checkpoint's best loss is not a number.")
+    return floats | ({"rate_factor": 1.0} if "learning_rate" in changed else {})
+
+
+def _history(trainer: Trainer, kept: dict[str, Any], epoch: int, stop_reason: str | None) -> History:
+    history = History()
+    history.load_state(kept)
+    history.stop_reason = stop_reason
+    if history.epoch != list(range(epoch)) or any(len(values) != epoch for values in history.history.values()):
+        raise ModelFileError(f"the checkpoint has not recorded each figure of the epochs 0 to {epoch - 1}.")
+    if epoch and set(history) != set(trainer.figures):
+        raise ModelFileError(f"the checkpoint has recorded {list(history)}; this training records {trainer.figures}.")
+    return history
 
 
 def _checked_order(trainer: Trainer, order: NDArray[Any] | None, visit: int) -> NDArray[Any] | None:
@@ -136,76 +207,6 @@ def _checked_order(trainer: Trainer, order: NDArray[Any] | None, visit: int) -> 
     if not fits:
         raise ModelFileError("the sample order in the checkpoint does not fit the data.")
     return order
-
-
-def _fingerprint(trainer: Trainer) -> dict[str, Any]:
-    """Return what must be equal for a resumed run to be the same run, as JSON keeps it."""
-    program = trainer.plan.program
-    return {
-        "network": [_describe(op) for op in program.ops],
-        "loss": [program.loss.kind, program.loss.parameter, program.loss.reduction] if program.loss else None,
-        "optimizer": [trainer.optimizer.kind, [list(pair) for pair in trainer.optimizer.lower().settings]],
-        "dtype": program.dtype,
-        "batch size": trainer.batch_size,
-        "shuffle": trainer.shuffle,
-        "drop_last": trainer.drop_last,
-        "number of samples": len(trainer.data),
-        "callbacks": [type(callback).__name__ for callback in with_state(trainer.callbacks)],
-    }
-
-
-def check_fingerprint(training: dict[str, Any], expected: dict[str, Any], path: Path_) -> None:
-    """Raise ValueError if a checkpoint was written by another training, ModelFileError if it does not tell."""
-    found = training.get("fingerprint")
-    if not isinstance(found, dict):
-        raise ModelFileError(f"{str(path)!r} is not a whole checkpoint: it does not tell of which training.")
-    for name, value in expected.items():
-        if found.get(name) != value:
-            raise ValueError(
-                f"resume_from expects a checkpoint of the same training; its {name} is {found.get(name)!r}, "
-                f"this fit has {value!r}. Call fit with the arguments of the interrupted run."
-            )
-
-
-def with_state(callbacks: list[Callback]) -> list[Callback]:
-    """Return the callbacks that remember something; a progress bar may come and go."""
-    return [callback for callback in callbacks if type(callback).state is not Callback.state]
-
-
-def kept_states(callbacks: list[Callback]) -> tuple[list[dict[str, Any]], dict[str, NDArray[Any]]]:
-    """Return what callbacks remember, as what a header holds, and as arrays."""
-    entries: list[dict[str, Any]] = []
-    arrays: dict[str, NDArray[Any]] = {}
-    for position, callback in enumerate(with_state(callbacks)):
-        values, held = _split(callback.state())
-        entries.append({"class": type(callback).__name__, "values": values, "arrays": sorted(held)})
-        arrays |= {f"callback{position}.{name}": array for name, array in held.items()}
-    return entries, arrays
-
-
-def states_from(
-    entries: list[dict[str, Any]], arrays: dict[str, NDArray[Any]], callbacks: list[Callback]
-) -> list[tuple[Callback, dict[str, Any]]]:
-    """Return each callback that remembers something, with what ``kept_states`` found of it."""
-    owners = with_state(callbacks)
-    if len(entries) != len(owners):
-        raise ModelFileError(f"the checkpoint holds the states of {len(entries)} callbacks; expected {len(owners)}.")
-    found = []
-    for position, (callback, entry) in enumerate(zip(owners, entries, strict=True)):
-        held = {name: arrays[f"callback{position}.{name}"] for name in entry["arrays"]}
-        found.append((callback, {**entry["values"], **held}))
-    return found
-
-
-def _split(state: dict[str, Any]) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    """Split a callback's state into what JSON holds and its arrays."""
-    arrays = {name: value for name, value in state.items() if isinstance(value, np.ndarray)}
-    return {name: value for name, value in state.items() if name not in arrays}, arrays
-
-
-def _describe(op: Any) -> str:
-    layer = getattr(op, "layer", None)
-    return repr(op) if layer is None else f"{type(layer).__name__}({op.n_in}, {op.n_out}, {op.shapes})"
 
 
 def _plain(value: Any) -> Any:

@@ -97,6 +97,14 @@ class History:
         self.history = {name: [float(value) for value in values] for name, values in state["history"].items()}
         self.epoch = [int(epoch) for epoch in state["epoch"]]
 
+    def take(self, other: History) -> None:
+        """Be the record of a training that goes on, on the plan of this one."""
+        self.history, self.epoch, self.stop_reason = other.history, other.epoch, other.stop_reason
+
+    def at(self, epoch: int) -> dict[str, float]:
+        """Return the figures of an epoch, by name."""
+        return {name: values[epoch] for name, values in self.history.items()}
+
     def __repr__(self) -> str:
         if not self.epoch:
             return "History(no epochs)"
@@ -164,6 +172,10 @@ class EnsembleHistory:
 
     def __len__(self) -> int:
         return len(self.epoch)
+
+    def at(self, epoch: int) -> dict[str, NDArray[np.float64]]:
+        """Return the figures of an epoch, by name."""
+        return {name: rows[epoch] for name, rows in self._rows.items()}
 
     def load(self, epoch: list[int], history: dict[str, NDArray[np.float64]]) -> None:
         """Take up what a checkpoint kept."""

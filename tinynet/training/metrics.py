@@ -103,3 +103,15 @@ def get_metrics(specs: str | Metric | Iterable[str | Metric]) -> dict[str, Metri
         else:
             found[spec] = METRICS[member("metric", spec, METRICS)]
     return found
+
+
+def figures_of(metrics: Iterable[str], validated: bool) -> list[str]:
+    """Return the names of the figures of an epoch, in their order.
+
+    Examples
+    --------
+    >>> figures_of(["r2"], True)
+    ['loss', 'r2', 'val_loss', 'val_r2', 'learning_rate']
+    """
+    names = ["loss", *metrics]
+    return [*names, *(f"val_{name}" for name in names if validated), "learning_rate"]

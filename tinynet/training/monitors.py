@@ -50,6 +50,10 @@ class Monitor(Callback):
             self.wait += 1
         return better
 
+    def settings(self) -> dict[str, Any]:
+        """Return what decides when a figure has improved, and what follows."""
+        return {"monitor": self.monitor, "mode": self.mode, "min_delta": self.min_delta}
+
     def state(self) -> dict[str, Any]:
         """Return the best figure and how long ago it was."""
         return {"best": self.best, "best_epoch": self.best_epoch, "wait": self.wait}
@@ -106,6 +110,10 @@ class EarlyStopping(Monitor):
         """Restore the best weights."""
         if self.best_parameters is not None:
             self.model.set_flat_parameters(self.best_parameters)
+
+    def settings(self) -> dict[str, Any]:
+        """Return what decides when a figure has improved, and what follows."""
+        return super().settings() | {"patience": self.patience, "restore_best": self.restore_best}
 
     def state(self) -> dict[str, Any]:
         """Return the best figure and the best weights."""
@@ -166,3 +174,8 @@ class ReduceLROnPlateau(Monitor):
         above = rates > self.min_learning_rate
         floor = np.divide(self.min_learning_rate, rates, out=np.ones_like(rates), where=above)
         return np.maximum(self.factor, floor)
+
+    def settings(self) -> dict[str, Any]:
+        """Return what decides when a figure has improved, and what follows."""
+        own = {"patience": self.patience, "factor": self.factor, "min_learning_rate": self.min_learning_rate}
+        return super().settings() | own

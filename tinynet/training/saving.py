@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tinynet.base.checks import member, whole
+from tinynet.exchange.atomic import require_place
 from tinynet.training.callbacks import Callback
 from tinynet.training.logs import Logs
 from tinynet.training.monitors import Monitor
@@ -55,11 +56,9 @@ class Checkpoint(Callback):
             )
         if self.best_path is not None:
             check_name(self.best_path)
-        paths = [self.path] if self.best_path is None else [self.path, Path(self.best_path)]
-        for path in paths:
-            folder = path.resolve().parent
-            if not folder.is_dir():
-                raise FileNotFoundError(f"Checkpoint expects an existing folder; got {str(folder)!r}. Create it first.")
+        for path in [self.path] if self.best_path is None else [self.path, Path(self.best_path)]:
+            require_place("Checkpoint", path)
+        _ = self.trainer.identity  # It is found now: callbacks may change the data while they train.
         self._watch.reset()
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,11 +18,13 @@ from tinynet.losses import Loss
 from tinynet.optimizers import Optimizer
 from tinynet.program import Specialize
 from tinynet.schedules import Schedule, rates
-from tinynet.training.callbacks import Callback
+from tinynet.training.callbacks import Callback, acting
 from tinynet.training.data import Data
 from tinynet.training.history import History
-from tinynet.training.metrics import Metric
+from tinynet.training.identity import identity_of
+from tinynet.training.metrics import Metric, figures_of
 from tinynet.training.progress import ProgressBar
+from tinynet.training.remembered import with_state
 from tinynet.training.saving import Checkpoint
 from tinynet.training.trainable import Trainable
 
@@ -81,6 +84,7 @@ class Trainer:
         # Checkpoints come last, so that they keep what the other callbacks made of an epoch.
         self.callbacks.sort(key=lambda callback: isinstance(callback, Checkpoint))
         self.history = History()
+        self.resumed = False
         self.epoch = 0
         self.visit = 0
         self.updates = 0
@@ -89,7 +93,7 @@ class Trainer:
         self.order: NDArray[np.int64] | None = None
         self.best_loss = math.inf
         self.best_parameters = model.state.parameters.copy()
-        self._last_parameters = model.state.parameters.copy()
+        self.last_parameters = model.state.parameters.copy()
         self._seconds_per_epoch = 0.0
         self._stepwise = any(callback.wants_batches for callback in self.callbacks)
         granularity: Granularity = "step" if self._stepwise else "epoch"
@@ -98,37 +102,43 @@ class Trainer:
 
     # -- the loop ----------------------------------------------------------------------------------------------------
 
-    def run(self, resume_from: Any = None) -> History:
-        """Train to the last epoch, or until a callback stops it."""
-        model, state = self.model, self.model.state
-        model.stop_training = False
-        model.history = self.history
-        for callback in self.callbacks:
-            callback.model, callback.trainer = model, self
-            callback.on_train_begin({})
-        if resume_from is not None:
-            from tinynet.training.checkpoints import load_checkpoint
+    def run(self, resume_from: Any = None, resume_changes: Iterable[str] = ()) -> History:
+        """Train to the last epoch, or until a callback stops it.
 
-            load_checkpoint(self, resume_from)
-        else:
-            model.prepare_optimizer(self.optimizer)
-        try:
-            while self.epoch < self.epochs and not model.stop_training:
-                if self._segmented():
-                    self._run_one_epoch(state)
-                else:
-                    self._run_chunk(state)
-        except MemoryError:
-            self._restore_last_epoch()
-            raise
-        finally:
-            for callback in self.callbacks:
-                callback.on_train_end({})
+        Nothing happens before a checkpoint is accepted, and nothing to the model before every callback has begun.
+        """
+        from tinynet.training.checkpoints import read_checkpoint
+
+        model, state = self.model, self.model.state
+        found = None if resume_from is None else read_checkpoint(self, resume_from, resume_changes)
+        model.stop_training = False
+        if found is not None:
+            found.place(self)
+            self.resumed = True
+        with acting(self.callbacks, model, self):
+            if found is None:
+                model.prepare_optimizer(self.optimizer)
+            else:
+                found.restore(self)
+            self._take_over()
+            try:
+                while self.epoch < self.epochs and not model.stop_training:
+                    if self._segmented():
+                        self._run_one_epoch(state)
+                    else:
+                        self._run_chunk(state)
+            except MemoryError:
+                self._restore_last_epoch()
+                raise
         return self.history
+
+    def _take_over(self) -> None:
+        """Let the model be that of this training."""
+        self.model.loss, self.model.history = self.loss, self.history
 
     def _restore_last_epoch(self) -> None:
         """Give the model the weights of the last complete epoch, where the next one found no room."""
-        self.model.set_flat_parameters(self._last_parameters)
+        self.model.set_flat_parameters(self.last_parameters)
         self.model.forget_optimizer()
         self.history.stop_reason = "out of memory"
 
@@ -206,7 +216,7 @@ class Trainer:
         """Record an epoch; ``last`` tells whether the model is in the state in which the epoch left it."""
         epoch = self.epoch
         if last:
-            self._last_parameters[...] = self.model.state.parameters
+            self.last_parameters[...] = self.model.state.parameters
         if last and loss < self.best_loss:
             self.best_loss = loss
             self.best_parameters[...] = self.model.state.parameters
@@ -237,6 +247,31 @@ class Trainer:
             getattr(callback, name)(index, {} if logs is None else logs)
 
     # -- parts -------------------------------------------------------------------------------------------------------
+
+    @property
+    def figures(self) -> list[str]:
+        """Names of the figures of an epoch."""
+        return figures_of(self.metrics, self.validation is not None)
+
+    @property
+    def remembering(self) -> list[Callback]:
+        """The callbacks whose states a checkpoint keeps."""
+        return with_state(self.callbacks)
+
+    @property
+    def own_identity(self) -> dict[str, Any]:
+        """What only this kind of training has: nothing."""
+        return {}
+
+    @property
+    def drawn(self) -> set[str]:
+        """What of its identity was drawn at random: nothing, as a seed is no part of it."""
+        return set()
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """What makes this training. A checkpoint asks for it at the start: callbacks may change the data later."""
+        return identity_of(self)
 
     def _specialize(self) -> Specialize:
         """Return what is worth compiling: the function that trains quickest, which stays for the trainings to come."""
