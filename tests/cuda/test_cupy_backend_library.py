@@ -15,7 +15,7 @@ import test_custom
 import test_files
 import test_fit
 import test_gradients
-import test_notebook_api
+import test_notebook_exercises
 import test_resume
 import test_settings
 from test_gradients import LOSSES, N_OUT, TARGETS, network
@@ -39,7 +39,7 @@ ELSEWHERE = {
     "test_a_native_fit_makes_the_same_steps": "long, and nothing but fit",
 }
 MODULES = (
-    *(test_arrays, test_callbacks, test_custom, test_files, test_fit, test_gradients, test_notebook_api),
+    *(test_arrays, test_callbacks, test_custom, test_files, test_fit, test_gradients, test_notebook_exercises),
     *(test_resume, test_settings),
 )
 for module in MODULES:
