@@ -163,7 +163,7 @@ def test_tensors_that_numpy_cannot_read_say_why(make: Callable[[Any], Any], mess
 
 def test_numbers_that_numpy_lacks_are_named() -> None:
     ml_dtypes = pytest.importorskip("ml_dtypes", reason="ml_dtypes is not installed (it comes with JAX)")
-    with pytest.raises(TypeError, match="numbers that NumPy has; got bfloat16. Convert them to float32 first"):
+    with pytest.raises(TypeError, match=r"numbers that NumPy has; got bfloat16\. Convert them to float32 first"):
         tn.Sequential(tn.Linear(3, 1), backend="numpy").predict(X.astype(ml_dtypes.bfloat16))
 
 
@@ -182,10 +182,7 @@ def test_weights_are_read_as_data_are(set_it: str, value: Any, error: type[Excep
     net = tn.Sequential(tn.Linear(3, 3, bias=False), seed=0, backend="numpy")
     before = net.flat_parameters()
     with pytest.raises(error, match=message):
-        if set_it == "weight":
-            net.layers[0].weight = value
-        else:
-            net.set_flat_parameters(value.ravel())
+        setattr(net.layers[0], "weight", value) if set_it == "weight" else net.set_flat_parameters(value.ravel())
     assert net.flat_parameters().tobytes() == before.tobytes()
 
 
