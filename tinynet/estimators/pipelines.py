@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from sklearn.base import is_classifier
 from sklearn.utils.validation import check_is_fitted
 
 from tinynet.base.errors import requires
 from tinynet.estimators.classifier import MLPClassifier
 from tinynet.estimators.onnx import add_estimator, element_type, outputs_of
+from tinynet.estimators.onnx_inputs import computed_in, declared, inputs_of, is_joined, join_exactly, take_as_given
 from tinynet.estimators.regressor import MLPRegressor
 from tinynet.exchange.atomic import Path_
 from tinynet.exchange.onnx import OPSET, Graph, finished
@@ -33,9 +33,9 @@ def to_onnx(model: Any, X: Any, path: Path_ | None = None) -> ModelProto:
     ----------
     model : estimator of scikit-learn
         Fitted: a ``Pipeline``, a search, or one of tinynet's estimators.
-    X : (n_samples, n_features) array or DataFrame
-        A sample, of which the types count: the graph takes what it is made of, and computes in float64 if that is
-        float64, else in float32.
+    X : (n_samples, n_features) array, or DataFrame of pandas or polars
+        A sample, of which the types count: the graph takes what it is made of, and computes, as scikit-learn does, in
+        float32 if all numbers are float32, else in float64.
     path : path, optional
         A file that is there is replaced atomically.
 
@@ -49,11 +49,16 @@ def to_onnx(model: Any, X: Any, path: Path_ | None = None) -> ModelProto:
     ------
     DependencyError
         If skl2onnx is not installed.
+    TypeError
+        If X holds neither numbers nor strings.
+    ValueError
+        If X has other columns than ``fit`` was given.
     RuntimeError
         skl2onnx's, which names the step that it cannot convert.
 
     Examples
     --------
+    >>> import numpy as np
     >>> from sklearn.pipeline import make_pipeline
     >>> from sklearn.preprocessing import StandardScaler
     >>> from tinynet.estimators import MLPRegressor
@@ -65,24 +70,26 @@ def to_onnx(model: Any, X: Any, path: Path_ | None = None) -> ModelProto:
     """
     register_onnx_converters()
     import skl2onnx
-    from skl2onnx.algebra.type_helper import guess_initial_types
 
     check_is_fitted(model)
-    is_frame = hasattr(X, "columns")
-    samples = X[:1] if is_frame else np.asarray(X)[:1]
-    if samples.ndim != 2:
-        raise ValueError(f"to_onnx expects X of shape (n_samples, n_features), as fit does; got {np.shape(X)}.")
-    inputs = guess_initial_types(samples)
-    classifies = is_classifier(model)
+    classifies, ends = is_classifier(model), _ends(model)
+    outputs = ("label", "probabilities") if classifies else ("output",)
+    inputs = inputs_of(model, X, outputs)
+    dtype, joined = computed_in(inputs), is_joined(model, inputs)
+    # Probabilities as one array, not as a dictionary for each sample.
+    options: dict[int, dict[str, Any]] = {id(end): {"zipmap": False} if classifies else {} for end in ends}
+    if isinstance(ends[-1], MLPClassifier | MLPRegressor):
+        options[id(ends[-1])]["dtype"] = dtype
     proto = skl2onnx.to_onnx(
         model,
         name="tinynet",
-        initial_types=inputs if is_frame else [("input", inputs[0][1])],
-        final_types=[(name, None) for name in (("label", "probabilities") if classifies else ("output",))],
-        # Probabilities as one array, not as a dictionary for each sample.
-        options={id(end): {"zipmap": False} for end in _ends(model)} if classifies else None,
+        initial_types=declared(inputs, dtype, joined),
+        final_types=[(name, None) for name in outputs],
+        options={key: settings for key, settings in options.items() if settings},
         target_opset=OPSET,
     )
+    join_exactly(proto.graph)
+    take_as_given(proto.graph, inputs, dtype, joined)
     return finished(proto, path)
 
 
@@ -104,8 +111,8 @@ def _ends(model: Any) -> list[Any]:
 def register_onnx_converters() -> None:
     """Let skl2onnx convert tinynet's estimators, for those who call it themselves.
 
-    Converted classifiers have skl2onnx's options ``zipmap`` and ``output_class_labels``. Calling it again does nothing
-    more.
+    Converted classifiers have skl2onnx's options ``zipmap`` and ``output_class_labels``, and all an option ``dtype``,
+    what they compute in (by default float64 where their input is float64). Calling it again does nothing more.
 
     Raises
     ------
@@ -121,8 +128,9 @@ def register_onnx_converters() -> None:
     except ImportError as error:
         raise requires("skl2onnx", "converting pipelines to ONNX", "pip install skl2onnx") from error
     # skl2onnx asks every classifier for "nocl": numbers in the place of labels, which nobody needs who has the labels.
-    options = {"zipmap": [True, False, "columns"], "output_class_labels": [False, True], "nocl": [False]}
-    for kind, settings in ((MLPClassifier, options), (MLPRegressor, None)):
+    number: dict[str, list[Any]] = {"dtype": ["float32", "float64"]}
+    options = {"zipmap": [True, False, "columns"], "output_class_labels": [False, True], "nocl": [False], **number}
+    for kind, settings in ((MLPClassifier, options), (MLPRegressor, number)):
         skl2onnx.update_registered_converter(kind, f"Tinynet{kind.__name__}", _declare, _convert, options=settings)
 
 
@@ -138,10 +146,13 @@ def _declare(operator: Any) -> None:
 
 
 def _dtype(operator: Any) -> str:
-    """Return the dtype of an operator's graph: float64 where its input is, as of skl2onnx's own converters."""
+    """Return the dtype of an operator's graph: what is asked for, else that of its input, as of skl2onnx's own."""
     from skl2onnx.common.data_types import DoubleTensorType
 
-    return "float64" if isinstance(operator.inputs[0].type, DoubleTensorType) else "float32"
+    asked = operator.scope_inst.get_options(operator.raw_operator, {"dtype": None}, fail=False) or {}
+    if asked.get("dtype"):
+        return str(asked["dtype"])
+    return "float64" if any(isinstance(value.type, DoubleTensorType) for value in operator.inputs) else "float32"
 
 
 def _convert(scope: Any, operator: Any, container: Any) -> None:
@@ -150,9 +161,13 @@ def _convert(scope: Any, operator: Any, container: Any) -> None:
 
     graph = Graph(_dtype(operator))
     graph.at("input")
-    x = operator.inputs[0].full_name
-    values = add_estimator(graph, operator.raw_operator, graph.add("Cast", x, to=element_type(graph.dtype)))
-    names = {x: x} | {value: variable.full_name for value, variable in zip(values, operator.outputs, strict=True)}
+    given = [value.full_name for value in operator.inputs]  # One, or the columns of a frame.
+    parts = [graph.add("Cast", name, to=element_type(graph.dtype)) for name in given]
+    x = graph.add("Concat", *parts, axis=1) if len(parts) > 1 else parts[0]
+    values = add_estimator(graph, operator.raw_operator, x)
+    names = {name: name for name in given} | {
+        value: variable.full_name for value, variable in zip(values, operator.outputs, strict=True)
+    }
     for value in (*graph.constants, *(name for node in graph.nodes for name in node.output)):
         if value not in names:
             names[value] = scope.get_unique_variable_name(value)
