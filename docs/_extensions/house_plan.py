@@ -17,7 +17,7 @@ TABLE = ROOT / "docs" / "house.toml"
 PACKAGE = ROOT / "tinynet"
 KERNELS = ROOT / "kernels" / "tinynet_kernels"
 
-FACE, GROUND = "tinynet", "tinynet_kernels"
+FACE, GROUND = PACKAGE.name, KERNELS.name
 """What stands above the floors, ``tinynet/__init__.py``, and what they stand on."""
 
 Ties = Counter[tuple[str, str]]
@@ -31,30 +31,24 @@ class Room:
     Attributes
     ----------
     name : str
-    files : tuple of Path
     folder : bool
         Whether it has files in it, or is one.
+    n_files, n_lines : int
+        How large it is.
+    words : str
+        The first paragraph of its docstring.
     """
 
     name: str
-    files: tuple[Path, ...]
     folder: bool
+    n_files: int
+    n_lines: int
+    words: str
 
     @property
     def label(self) -> str:
         """What it is called on the disk."""
         return f"{self.name}/" if self.folder else f"{self.name}.py"
-
-    @property
-    def n_lines(self) -> int:
-        """Lines of its Python files."""
-        return sum(len(path.read_text(encoding="utf-8").splitlines()) for path in self.files)
-
-    @property
-    def words(self) -> str:
-        """What its docstring says first: the first paragraph, on one line."""
-        docstring = ast.get_docstring(ast.parse(self.files[0].read_text(encoding="utf-8"))) or ""
-        return " ".join(docstring.partition("\n\n")[0].split())
 
 
 def floors() -> list[list[str]]:
@@ -69,16 +63,18 @@ def room_of(path: Path, package: Path = PACKAGE) -> str:
 
 
 def modules(package: Path = PACKAGE) -> list[Path]:
-    """Return the files of a package."""
+    """Return the files of a package; the ``__init__.py`` of a folder comes before the others in it."""
     return sorted(package.rglob("*.py"))
 
 
 def room(name: str, package: Path = PACKAGE) -> Room:
-    """Return a room by its name; its ``__init__.py`` comes first among its files."""
-    files = tuple(path for path in modules(package) if room_of(path, package) == name)
-    if not files:
+    """Return a room by its name."""
+    texts = [path.read_text(encoding="utf-8") for path in modules(package) if room_of(path, package) == name]
+    if not texts:
         raise ValueError(f"{TABLE.name} lists the room {name!r}: there is no such folder or file in {package}.")
-    return Room(name, files, (package / name).is_dir())
+    first_paragraph = (ast.get_docstring(ast.parse(texts[0])) or "").partition("\n\n")[0]
+    n_lines = sum(len(text.splitlines()) for text in texts)
+    return Room(name, (package / name).is_dir(), len(texts), n_lines, " ".join(first_paragraph.split()))
 
 
 def imports(path: Path, *, types: bool = False, root: Path = ROOT) -> list[str]:
@@ -122,12 +118,13 @@ def _is_module(name: str, root: Path) -> bool:
 
 def ties(package: Path = PACKAGE) -> Ties:
     """Return who imports whom: rooms of the package, its face, and the kernels it stands on."""
+    face, ground = package.name, f"{package.name}_kernels"
     counts: Ties = Counter()
     for path in modules(package):
-        here = FACE if path == package / "__init__.py" else room_of(path, package)
+        here = face if path == package / "__init__.py" else room_of(path, package)
         for name in imports(path, types=True, root=package.parent):
             top, *inner = name.split(".")
-            there = top if not inner or top == GROUND else inner[0]
-            if top in (FACE, GROUND) and there != here:
+            there = top if not inner or top == ground else inner[0]
+            if top in (face, ground) and there != here:
                 counts[here, there] += 1
     return counts

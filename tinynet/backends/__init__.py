@@ -1,7 +1,8 @@
-"""Choosing a backend: by argument, by ``use_backend``, by ``TINYNET_BACKEND``, or automatically.
+"""What computes: backends, the plans that they make for programs, and the choice of one.
 
-A backend is a module of this package with a function ``create()``, or ``create(device)`` where there can be several
-devices; it is imported when it is first used.
+It alone uses ``tinynet_kernels``, Numba and CuPy; of tinynet, ``program`` and ``base``. A backend is chosen by an
+argument, by ``use_backend``, by ``TINYNET_BACKEND``, or automatically. It is a module of this package with a function
+``create()``, or ``create(device)`` where there can be several devices, and is imported when it is first used.
 """
 
 from __future__ import annotations
