@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import io
+import pkgutil
 import re
 import textwrap
 from collections.abc import Callable
@@ -45,6 +46,13 @@ def test_every_public_name_is_in_the_api_reference() -> None:
 def test_every_public_name_of_a_module_is_in_the_api_reference(module: str) -> None:
     names = importlib.import_module(f"tinynet.{module}").__all__
     assert {f"{module}.{name}" for name in names} - reference() == set()
+
+
+@pytest.mark.parametrize("name", sorted(reference()))
+def test_every_name_of_the_api_reference_is_there(name: str) -> None:
+    if name.startswith("estimators."):
+        pytest.importorskip("sklearn")
+    assert pkgutil.resolve_name(f"tinynet.{name}") is not None
 
 
 def test_every_layer_loss_optimizer_schedule_and_initializer_has_its_maths() -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fnmatch
+import pkgutil
 import re
 import subprocess
 import sys
 import tomllib
 import zipfile
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -75,6 +78,36 @@ def texts() -> list[Path]:
 def test_no_text_sends_users_to_the_other_tinynet(path: Path) -> None:
     # `tinynet` on PyPI is somebody else's package.
     assert not re.search(r"pip install (-U |--upgrade )?[\"']?tinynet(?!-accel)\b", path.read_text())
+
+
+NAMED = re.compile(r"(?<![\w./*-])((?:[\w*-]+/)*[\w*-]+\.(?:py|cuh?|toml|md|rst))(?![\w(])")
+"""A file of the repository as texts name it: its name, or the end of its path, where a star stands for anything."""
+
+
+@cache
+def ends_of_paths() -> frozenset[str]:
+    """The ends of the paths of all files, from the name up to the whole path."""
+    folders = ("tinynet", "kernels", "tests", "examples", "benchmarks", "docs")
+    inside = [path.relative_to(ROOT).parts for folder in folders for path in (ROOT / folder).rglob("*.*")]
+    parts = [*inside, *((path.name,) for path in ROOT.glob("*.*"))]
+    return frozenset("/".join(path[start:]) for path in parts for start in range(len(path)))
+
+
+@pytest.mark.parametrize("path", texts(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_file_that_a_text_names_exists(path: Path) -> None:
+    named = set(NAMED.findall(path.read_text())) - ends_of_paths()
+    assert not {name for name in named if not ("*" in name and fnmatch.filter(ends_of_paths(), name))}
+
+
+MODULE = re.compile(r"(?<![\w./@])tinynet(?:\.\w+)+")
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in texts() if path.suffix == ".md"], ids=lambda path: str(path.relative_to(ROOT))
+)
+def test_every_name_of_the_package_that_a_page_gives_is_there(path: Path) -> None:
+    for name in set(MODULE.findall(path.read_text())):
+        pkgutil.resolve_name(name)
 
 
 def commands() -> list[str]:
