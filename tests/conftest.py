@@ -54,6 +54,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if item not in left_out]
 
 
-def pytest_report_header(config: pytest.Config) -> str:
-    """Say whether the tests on a GPU run."""
-    return "gpu: its tests run" if _has_gpu() else "gpu: none that CuPy finds, so its tests are left out; see -m gpu"
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    """Say which tinynet is tested, and whether the tests on a GPU run."""
+    spec = importlib.util.find_spec("tinynet")
+    gpu = "its tests run" if _has_gpu() else "none that CuPy finds, so its tests are left out; see -m gpu"
+    return [f"tinynet: {spec.origin if spec else 'not installed'}", f"gpu: {gpu}"]

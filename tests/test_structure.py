@@ -88,7 +88,7 @@ def test_kernels_never_import_tinynet() -> None:
 @pytest.mark.parametrize("module", ["tinynet", "tinynet.cli.main"])
 def test_import_loads_numpy_and_nothing_heavier(module: str) -> None:
     code = f"import sys, {module}; print(sorted({HEAVY!r} & {{name.split('.')[0] for name in sys.modules}}))"
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
 
 
