@@ -1,4 +1,4 @@
-"""tn.sweep: every run is what the network is that is trained alone, and the result tells the truth about them."""
+"""sweep: each run is that of the network trained alone, and the figures of the result."""
 
 from __future__ import annotations
 
@@ -7,36 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sweep_runs import HELD, TRAIN, X, Y, build, quick
 
 import tinynet as tn
 from tinynet.base.errors import DependencyError
 from tinynet.sweeps import training as sweep_training
 from tinynet.sweeps.runs import grouped, joined
-
-RNG = np.random.default_rng(0)
-X = RNG.normal(size=(40, 3))
-Y = np.sin(X.sum(axis=1, keepdims=True)) + 0.1 * RNG.normal(size=(40, 1))
-TRAIN, HELD = (X[:30], Y[:30]), (X[30:], Y[30:])
-
-
-def build(width: int = 4, dropout: float = 0.0, activation: str = "tanh", seed: int | None = None) -> tn.Sequential:
-    layer = {"tanh": tn.Tanh, "relu": tn.ReLU}[activation]
-    return tn.Sequential(
-        tn.Normalize(3).adapt(TRAIN[0]),
-        tn.Linear(3, width),
-        layer(),
-        tn.Dropout(dropout),
-        tn.Linear(width, 1),
-        dtype="float64",
-        backend="numpy",
-        seed=seed,
-    )
-
-
-def quick(space: Any, **options: Any) -> tn.SweepResult:
-    chosen: dict[str, Any] = {"optimizer": tn.SGD(0.05), "epochs": 3, "batch_size": 8, "validation_data": HELD}
-    return tn.sweep(options.pop("build", build), space, *TRAIN, **chosen | options)
-
 
 # -- each run is that of the network trained alone -------------------------------------------------------------------
 
@@ -302,148 +278,3 @@ def test_sample_weights_and_bootstrap_reach_the_runs() -> None:
     bagged.fit(*TRAIN, optimizer=tn.SGD(0.05), epochs=2, batch_size=8, validation_data=HELD, bootstrap=True)
     found = quick({}, bootstrap=True, epochs=2, seeds=2).table["val_loss"]
     np.testing.assert_allclose(found, bagged.scores["val_loss"], rtol=1e-12)
-
-
-# -- to look at ------------------------------------------------------------------------------------------------------
-
-
-def test_the_report_shows_what_differs_best_first() -> None:
-    text = repr(quick({"learning_rate": [0.001, 0.1], "width": [4], "activation": ["tanh", "relu"]}, seeds=2))
-    head, names, *rows = text.splitlines()
-    assert head == "SweepResult: 4 settings x 2 seeds, 8 runs"
-    assert names.split()[:3] == ["learning_rate", "activation", "val_loss"]
-    assert [row.split()[0] for row in rows] == ["0.1", "0.1", "0.001", "0.001"]
-
-
-def test_plots_draw_each_setting(tmp_path: Any) -> None:
-    pytest.importorskip("matplotlib", reason="plots need matplotlib: pip install matplotlib")
-    result = quick({"learning_rate": [1e-3, 1e-2, 0.1, 1e200], "activation": ["tanh", "relu"]}, seeds=2)
-    parallel = result.plot_parallel(tmp_path / "parallel.png")
-    (lines,) = parallel.axes[0].collections
-    assert len(lines.get_segments()) == 6  # Two settings diverged.
-    heights = np.array(lines.get_segments())[:, -1, 1]
-    means = result.summary()["val_loss_mean"][:6][::-1]
-    assert (np.argsort(heights) == np.argsort(means)).all()
-    assert [label.get_text() for label in parallel.axes[0].get_xticklabels()] == [
-        "learning_rate",
-        "activation",
-        "val_loss (mean)",
-    ]
-    losses = result.plot_losses(tmp_path / "losses.svg", n_settings=2)
-    best = losses.axes[0].get_lines()[-1]
-    setting = result.summary()["setting"][0]
-    expected = np.median(result.losses("val_loss")[:, result.table["setting"] == setting], axis=1)
-    np.testing.assert_allclose(best.get_ydata(), expected)
-    assert (tmp_path / "parallel.png").read_bytes().startswith(b"\x89PNG")
-    assert (tmp_path / "losses.svg").read_text().startswith("<?xml")
-
-
-def test_progress_is_a_line_for_each_group(capsys: pytest.CaptureFixture[str]) -> None:
-    result = quick({"width": [4, 6]}, seeds=2, verbose=1)
-    lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[1] for line in lines] == ["2/4", "4/4"]
-    assert f"best val_loss {result.table['val_loss'].min():.6g}" in lines[-1]
-    quick({}, verbose=0)
-    assert capsys.readouterr().out == ""
-
-
-# -- errors ----------------------------------------------------------------------------------------------------------
-
-
-class Double(tn.Layer):
-    def forward(self, x: Any, training: bool = False) -> Any:
-        return 2 * x
-
-    def backward(self, dy: Any) -> Any:
-        return 2 * dy
-
-
-def anything(**settings: Any) -> tn.Sequential:
-    return build(**settings)
-
-
-def needs(width: int) -> tn.Sequential:
-    return build(width)
-
-
-ERRORS: dict[str, tuple[Any, dict[str, Any], type[Exception], str]] = {
-    "unknown name": ({"widht": [3]}, {}, ValueError, "got 'widht'. build takes 'width', 'dropout'.*'learning_rate'"),
-    "not of the optimizer": ({"beta1": [0.9]}, {"optimizer": "sgd"}, ValueError, "got 'beta1'"),
-    "unknown optimizer": ({"optimizer": ["sdg"]}, {}, ValueError, "optimizer must be one of"),
-    "bad value": ({"learning_rate": [-1.0]}, {}, ValueError, "learning_rate must be a finite number > 0"),
-    "bad epochs": ({"epochs": [0]}, {}, ValueError, "epochs must be a whole number >= 1"),
-    "bad shuffle": ({"shuffle": ["no"]}, {}, ValueError, "shuffle must be True, False or 'replacement'"),
-    "schedule replaced": (
-        {"learning_rate": [0.1]},
-        {"optimizer": tn.SGD(tn.CosineDecay(0.1, 3))},
-        ValueError,
-        "would replace the schedule.*Give a function",
-    ),
-    "one for each model": ({}, {"optimizer": tn.SGD([0.1, 0.2])}, ValueError, "one number for the learning_rate"),
-    "missing": ({}, {"build": needs}, TypeError, "build cannot be called with nothing.*'width'"),
-    "no network": ({}, {"build": lambda: 3}, TypeError, "build must return Sequential; got 3"),
-    "no function": ({}, {"build": 3}, TypeError, "expects a function build"),
-    "no optimizer": ({}, {"optimizer": lambda: 3}, TypeError, "optimizer must return Optimizer; got 3"),
-    "custom layer": (
-        {},
-        {"build": lambda: tn.Sequential(tn.Linear(3, 1), Double(), backend="numpy")},
-        TypeError,
-        "built-in layers; got Double",
-    ),
-    "not adapted": (
-        {},
-        {"build": lambda: tn.Sequential(tn.Normalize(3), tn.Linear(3, 1), backend="numpy")},
-        ValueError,
-        "has seen no data yet",
-    ),
-    "wrong width": (
-        {},
-        {"build": lambda: tn.Sequential(tn.Linear(2, 1), backend="numpy")},
-        ValueError,
-        r"Linear\(2, 1\) expects x of shape",
-    ),
-    "seeds": ({}, {"seeds": [1, 1]}, ValueError, "at least one, all different"),
-    "seeds 0": ({}, {"seeds": 0}, ValueError, "seeds must be a whole number >= 1"),
-    "callbacks": ({}, {"callbacks": [tn.CSVLogger("a.csv")]}, TypeError, "EarlyStopping and ReduceLROnPlateau"),
-    "by": ({}, {"by": "val_r2"}, ValueError, "by expects a figure of this sweep, 'loss', 'val_loss'; got 'val_r2'"),
-    "both": ({}, {"validation_split": 0.2}, ValueError, "validation_data or validation_split, not both"),
-    "verbose": ({}, {"verbose": 3}, ValueError, "verbose must be 0, 1 or 2"),
-    "threads": ({}, {"threads": 0}, ValueError, "threads must be a whole number >= 1"),
-    "group_size": ({}, {"group_size": 0}, ValueError, "group_size must be a whole number >= 1"),
-}
-
-
-@pytest.mark.parametrize("case", ERRORS)
-def test_what_does_not_fit_is_an_error_before_anything_is_trained(case: str, tmp_path: Any) -> None:
-    space, options, error, message = ERRORS[case]
-    with pytest.raises(error, match=message):
-        quick(space, folder=tmp_path / "sweep", **options)
-    assert not (tmp_path / "sweep").exists()
-
-
-def test_a_build_that_takes_any_name_gets_what_nobody_else_knows() -> None:
-    result = quick({"width": [4, 6], "learning_rate": [0.1]}, build=anything)
-    assert {result.model(run).program.ops[1].n_out for run in range(2)} == {4, 6}
-
-
-@pytest.mark.parametrize("name", ["model", "losses", "ensemble", "summary"])
-def test_asking_for_what_is_not_there_is_an_error(name: str) -> None:
-    result = quick({})
-    wrong: dict[str, Any] = {"model": 7, "losses": "accuracy", "ensemble": 3, "summary": "val_r2"}
-    with pytest.raises(ValueError, match=f"expects .*{wrong[name]!r}"):
-        getattr(result, name)(wrong[name])
-
-
-def test_on_a_terminal_progress_is_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = []
-
-    class Bar:
-        def __getattr__(self, name: str) -> Any:
-            return lambda *args, **kwargs: calls.append((name, kwargs))
-
-    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
-    monkeypatch.setattr("tinynet.sweeps.sweep.rich_bar", Bar)
-    quick({"width": [4, 6]}, seeds=3, verbose=1)
-    assert [name for name, _ in calls] == ["start", "add_task", "update", "update", "stop"]
-    assert [kwargs.get("completed") for _, kwargs in calls[1:4]] == [0, 3, 6]
-    assert calls[1][1]["total"] == 6
