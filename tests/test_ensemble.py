@@ -1,4 +1,4 @@
-"""Ensembles: every model is what it would be alone, and what comes after training: choosing, joining, keeping."""
+"""Ensemble: each model is trained as it would be alone, with numbers of its own if it has any."""
 
 from __future__ import annotations
 
@@ -8,30 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from ensemble_nets import MOMENTA, XV, YV, E, N, X, Y, assert_is, models, net
 
 import tinynet as tn
 from tinynet.ensembles import predictions as ensemble_predictions
 from tinynet.ensembles import trainer as ensemble_trainer
-
-N, E = 19, 9
-RNG = np.random.default_rng(3)
-X = RNG.normal(size=(N, 2))
-Y = np.sin(X[:, :1]) + 0.1 * RNG.normal(size=(N, 1))
-XV, YV = RNG.normal(size=(7, 2)), RNG.normal(size=(7, 1))
-
-
-def net(backend: str = "numba", rate: Any = None, seed: int | None = 0) -> tn.Sequential:
-    dropout = [] if rate is None else [tn.Dropout(rate)]
-    layers = [tn.Linear(2, 3), tn.Tanh(), *dropout, tn.Linear(3, 1)]
-    return tn.Sequential(*layers, dtype="float64", seed=seed, backend=backend)
-
-
-def models(backend: str = "numba", rate: Any = None) -> tn.Ensemble:
-    return tn.Ensemble(net(backend, rate), E, seeds=range(10, 10 + E))
-
-
-def assert_is(model: tn.Sequential, other: tn.Sequential) -> None:
-    np.testing.assert_allclose(model.flat_parameters(), other.flat_parameters(), rtol=1e-12, atol=1e-13)
 
 
 def test_initial_weights_are_those_of_the_seed() -> None:
@@ -57,7 +38,7 @@ def test_each_model_ends_as_it_does_alone(backend: str) -> None:
 
 
 RATES = np.linspace(0.01, 0.1, E)
-MOMENTA = np.linspace(0.0, 0.9, E)
+
 SETTINGS: dict[str, tuple[Callable[[Any], tn.Optimizer], Callable[[Any], tn.Loss]]] = {
     "momentum": (
         lambda of: tn.SGD(of(RATES), momentum=of(MOMENTA), weight_decay=of(RATES)),
@@ -166,26 +147,6 @@ def test_memory_threads_and_callbacks_change_nothing(monkeypatch: pytest.MonkeyP
     assert len(outcomes) == 1
 
 
-def test_predictions_and_their_statistics(monkeypatch: pytest.MonkeyPatch) -> None:
-    together = models()
-    y = together.predict(XV)
-    for i, model in enumerate(together):
-        np.testing.assert_allclose(y[i], model.predict(XV), rtol=1e-12)
-    monkeypatch.setattr(ensemble_predictions, "PREDICT_BYTES", 2 * 8 * E)
-    np.testing.assert_allclose(together.mean(XV), y.mean(axis=0), rtol=1e-12)
-    np.testing.assert_allclose(together.std(XV, ddof=1), y.std(axis=0, ddof=1), rtol=1e-12)
-    np.testing.assert_allclose(together.quantile(XV, 0.5), np.median(y, axis=0), rtol=1e-12)
-    np.testing.assert_allclose(together.quantile(XV, [0.1, 0.9]), np.quantile(y, [0.1, 0.9], axis=0), rtol=1e-12)
-
-
-def test_evaluation_has_a_figure_for_each_model() -> None:
-    together = models()
-    figures = together.evaluate(XV, YV, loss="mse", metrics="mae")
-    for i, model in enumerate(together):
-        own = model.evaluate(XV, YV, loss="mse", metrics="mae")
-        np.testing.assert_allclose([figures["loss"][i], figures["mae"][i]], [own["loss"], own["mae"]], rtol=1e-12)
-
-
 def largest_error(prediction: Any, target: Any) -> float:
     return float(np.abs(prediction - target).max())
 
@@ -211,20 +172,6 @@ def test_metrics_of_each_epoch_are_those_of_each_model_alone(
                 assert together.scores[name][i] == history[name][-1, i]
 
 
-def test_the_best_models_have_the_highest_accuracy() -> None:
-    labels = (X[:, 0] > 0).astype(int)
-    builder = tn.Sequential(tn.Linear(2, 2), dtype="float64", seed=0)
-    together = tn.Ensemble(builder, E)
-    together.fit(X, labels, loss="cross_entropy", epochs=2, metrics="accuracy", validation_data=(XV, np.arange(7) % 2))
-    shares = [np.mean(y.argmax(axis=1) == labels) for y in together.predict(X)]
-    np.testing.assert_array_equal(together.scores["accuracy"], shares)
-    assert len(set(shares)) > 2
-    best = together.best(2, by="accuracy")
-    assert best.seeds == [together.seeds[i] for i in np.argsort(-np.array(shares), kind="stable")[:2]]
-    assert together.best(by="accuracy", mode="min").scores["accuracy"] == min(shares)
-    assert together.best(by="val_loss", mode="max").scores["val_loss"] == max(together.scores["val_loss"])
-
-
 def test_early_stopping_watches_a_metric_of_each_model() -> None:
     callbacks = [tn.EarlyStopping("val_r2", patience=1)]
     options: dict[str, Any] = {"epochs": 25, "batch_size": 4, "validation_data": (XV, YV), "metrics": "r2"}
@@ -238,78 +185,6 @@ def test_early_stopping_watches_a_metric_of_each_model() -> None:
         assert np.isnan(history["val_r2"][len(own) :, i]).all()
         np.testing.assert_allclose(together.scores["val_r2"][i], max(own["val_r2"]), rtol=1e-10)
         assert_is(together[i], alone)
-
-
-def test_choosing_and_joining() -> None:
-    together = models(rate=MOMENTA / 2)
-    together.fit(X, Y, epochs=2, optimizer="sgd")
-    order = np.argsort(together.scores["loss"])
-    best = together.best(3, by="loss")
-    assert best.seeds == [10 + i for i in order[:3]]
-    mask = np.arange(E) % 2 == 0
-    joined = tn.Ensemble.concatenate([together[mask], together[[7]]])
-    wanted = [*np.flatnonzero(mask), 7]
-    np.testing.assert_array_equal(joined.predict(XV), together.predict(XV)[wanted])
-    assert joined.program.ops[2] == tn.Ensemble(net(rate=(MOMENTA / 2)[wanted]), len(wanted)).program.ops[2]
-    # They go on as they would have.
-    for part in (together, joined):
-        part.fit(X, Y, epochs=2, optimizer="sgd")
-    np.testing.assert_allclose(joined.state.parameters, together.state.parameters[wanted], rtol=1e-12)
-    with pytest.raises(ValueError, match="same layers"):
-        tn.Ensemble.concatenate([together, models()])
-
-
-def test_one_model_is_an_ensemble_too(backend: str) -> None:
-    together = tn.Ensemble(net(backend), 1)
-    assert together.fit(X, Y, epochs=2)["loss"].shape == (2, 1)
-    alone = net(backend)
-    alone.fit(X, Y, epochs=2)
-    assert_is(together[0], alone)
-
-
-def test_models_move_to_another_backend() -> None:
-    together = models()
-    expected = together.predict(XV)
-    together.fit(X, Y, epochs=1)
-    moved = together[:].to("numpy")
-    np.testing.assert_allclose(moved.predict(XV), together.predict(XV), rtol=1e-12)
-    assert not np.array_equal(expected, together.predict(XV))
-    for part in (together, moved):
-        part.fit(X, Y, epochs=1, optimizer="sgd")
-    np.testing.assert_allclose(moved.state.parameters, together.state.parameters, rtol=1e-11)
-
-
-def test_save_and_load(tmp_path: Path) -> None:
-    together = models(rate=MOMENTA / 2)
-    together.metadata["note"] = "kept"
-    together.fit(X, Y, epochs=2, optimizer="sgd")
-    together.save(tmp_path / "models.npz")
-    loaded = tn.Ensemble.load(tmp_path / "models.npz", backend="numba")
-    assert (loaded.seeds, loaded.metadata, loaded.program) == (together.seeds, together.metadata, together.program)
-    np.testing.assert_array_equal(loaded.predict(XV), together.predict(XV))
-    np.testing.assert_array_equal(loaded.scores["loss"], together.scores["loss"])
-    for part in (together, loaded):
-        part.fit(X, Y, epochs=2, optimizer=tn.SGD())
-    np.testing.assert_array_equal(loaded.state.parameters, together.state.parameters)
-
-
-def test_a_normalizer_is_saved(tmp_path: Path) -> None:
-    layer = tn.Normalize(2).adapt(X)
-    together = tn.Ensemble(tn.Sequential(layer, tn.Linear(2, 1), seed=0), 3)
-    together.save(tmp_path / "models.npz")
-    loaded = tn.Ensemble.load(tmp_path / "models.npz")
-    np.testing.assert_array_equal(loaded.predict(XV), together.predict(XV))
-
-
-def test_files_of_another_kind_are_refused(tmp_path: Path) -> None:
-    net().save(tmp_path / "net.npz")
-    models().save(tmp_path / "models.npz")
-    with pytest.raises(tn.ModelFileError, match="expects an ensemble"):
-        tn.Ensemble.load(tmp_path / "net.npz")
-    with pytest.raises(tn.ModelFileError):
-        tn.load(tmp_path / "models.npz")
-    with pytest.raises(tn.ModelFileError, match="checkpoint of an ensemble"):
-        models().fit(X, Y, resume_from=tmp_path / "models.npz")
 
 
 def test_a_resumed_run_ends_as_one_that_was_never_stopped(tmp_path: Path) -> None:
@@ -335,53 +210,6 @@ def test_a_resumed_run_ends_as_one_that_was_never_stopped(tmp_path: Path) -> Non
         models(rate=0.2).fit(X, Y, optimizer=tn.Adam(0.05), resume_from=path)
 
 
-class Double(tn.Layer):
-    def forward(self, x: Any) -> Any:
-        return 2 * x
-
-    def backward(self, grad: Any) -> Any:
-        return 2 * grad
-
-
-BAD: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
-    "settings": (
-        lambda: models().fit(X, Y, optimizer=tn.SGD(0.1, momentum=[0.1, 0.2])),
-        ValueError,
-        "momentum .* 9 models",
-    ),
-    "rates": (lambda: models().fit(X, Y, optimizer=tn.SGD([0.1, 0.2])), ValueError, "learning_rate .* 9 models; got 2"),
-    "dropout": (lambda: models(rate=[0.1, 0.2]), ValueError, "dropout rate of layer 2 .* 9 models; got 2"),
-    "seeds": (lambda: tn.Ensemble(net(), 3, seeds=[1, 2]), ValueError, "one for each model, 3; got 2"),
-    "no models": (lambda: tn.Ensemble(net(), 0), ValueError, "n_models must be a whole number >= 1"),
-    "layer": (
-        lambda: tn.Ensemble(tn.Sequential(tn.Linear(2, 2), Double()), 3),
-        TypeError,
-        "built-in layers; got Double",
-    ),
-    "weights": (lambda: models().fit(X, Y, sample_weight=np.ones((2, N))), ValueError, "sample_weight"),
-    "best": (lambda: models().best(), ValueError, "never trained"),
-    "alone": (lambda: net().fit(X, Y, optimizer=tn.SGD(0.1, momentum=[0.1, 0.2])), ValueError, "one model expects"),
-    "alone, rates": (lambda: net().fit(X, Y, optimizer=tn.SGD([0.1, 0.2])), ValueError, "learning rate"),
-    "setting": (lambda: tn.SGD([0.1, -0.2]), ValueError, r"learning_rate\[1\] must be"),
-    "monitor": (lambda: models().fit(X, Y, callbacks=[tn.EarlyStopping()]), ValueError, "monitors 'val_loss'"),
-}
-
-
-def test_a_figure_that_nobody_reports_is_told_before_training() -> None:
-    together = models()
-    before = together.state.parameters.copy()
-    with pytest.raises(ValueError, match="'val_r2'; this training reports loss, val_loss, learning_rate"):
-        together.fit(X, Y, validation_data=(XV, YV), callbacks=[tn.EarlyStopping("val_r2")])
-    np.testing.assert_array_equal(together.state.parameters, before)
-
-
-@pytest.mark.parametrize("name", BAD)
-def test_what_does_not_fit_is_refused(name: str) -> None:
-    act, error, message = BAD[name]
-    with pytest.raises(error, match=message):
-        act()
-
-
 def test_models_keep_the_numbers_of_their_loss() -> None:
     x, y = np.arange(6.0)[:, None], np.arange(6.0)[:, None] ** 2
     net = tn.Sequential(tn.Linear(1, 1), dtype="float64", seed=0, backend="numpy")
@@ -389,16 +217,16 @@ def test_models_keep_the_numbers_of_their_loss() -> None:
     first.fit(x, y, loss=tn.Huber([0.1, 2.0]))
     second.fit(x, y, loss=tn.Huber(5.0))
     joined = tn.Ensemble.concatenate([first, second])
-    for models, deltas in ((first, (0.1, 2.0)), (joined, (0.1, 2.0, 5.0)), (joined[[2, 0]], (5.0, 0.1))):
-        expected = [tn.Huber(delta)(own, y) for delta, own in zip(deltas, models.predict(x), strict=True)]
-        np.testing.assert_allclose(models.evaluate(x, y)["loss"], expected, rtol=1e-12)
-        np.testing.assert_allclose([one.evaluate(x, y)["loss"] for one in models], expected, rtol=1e-12)
+    for together, deltas in ((first, (0.1, 2.0)), (joined, (0.1, 2.0, 5.0)), (joined[[2, 0]], (5.0, 0.1))):
+        expected = [tn.Huber(delta)(own, y) for delta, own in zip(deltas, together.predict(x), strict=True)]
+        np.testing.assert_allclose(together.evaluate(x, y)["loss"], expected, rtol=1e-12)
+        np.testing.assert_allclose([one.evaluate(x, y)["loss"] for one in together], expected, rtol=1e-12)
 
 
 def test_models_of_different_losses_have_none_when_they_are_joined() -> None:
     net = tn.Sequential(tn.Linear(1, 1), seed=0, backend="numpy")
     ensembles = [tn.Ensemble(net, 1) for _ in range(2)]
-    for models, loss in zip(ensembles, ("mse", "mae"), strict=True):
-        models.fit([[0.0]], [[1.0]], loss=loss)
+    for together, loss in zip(ensembles, ("mse", "mae"), strict=True):
+        together.fit([[0.0]], [[1.0]], loss=loss)
     with pytest.raises(ValueError, match="evaluate expects a loss"):
         tn.Ensemble.concatenate(ensembles).evaluate([[0.0]], [[1.0]])
