@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import struct
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,7 @@ from tensorboardX.proto.event_pb2 import Event
 
 import tinynet as tn
 
+ROOT = Path(__file__).resolve().parent.parent
 RNG = np.random.default_rng(4)
 X = RNG.normal(size=(30, 2))
 Y = X[:, :1] - X[:, 1:]
@@ -161,6 +165,27 @@ def test_a_sink_may_be_called_now_and_then_and_at_the_end() -> None:
 def test_a_sink_must_be_a_function() -> None:
     with pytest.raises(TypeError, match=r"log\(figures, step\)"):
         tn.LambdaSink("log")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"start\(step\)"):
+        tn.LambdaSink(print, start="log")  # type: ignore[arg-type]
+
+
+def test_a_tracker_learns_where_a_training_starts_and_can_drop_what_is_repeated(tmp_path: Path) -> None:
+    points: list[tuple[int, float]] = []
+    told: list[int] = []
+
+    def start(step: int) -> None:
+        told.append(step)
+        points[:] = [point for point in points if point[0] < step]
+
+    sink = tn.LambdaSink(lambda figures, step: points.append((step, figures["loss"])), start=start)
+    callbacks = [sink, tn.Checkpoint(tmp_path / "c", every=3)]
+    with pytest.raises(RuntimeError, match="crash"):
+        network().fit(X, Y, epochs=6, callbacks=[*callbacks, Crash(4)])
+    with pytest.raises(ValueError, match="batch size"):
+        network().fit(X, Y, epochs=6, callbacks=callbacks, batch_size=7, resume_from=tmp_path / "c")
+    history = network().fit(X, Y, epochs=6, callbacks=callbacks, resume_from=tmp_path / "c")
+    assert told == [0, 3]
+    assert points == list(enumerate(history["loss"]))
 
 
 # -- TensorBoardLogger -----------------------------------------------------------------------------------------------
@@ -206,15 +231,73 @@ def test_tensorboard_gets_histograms_of_the_weights_as_they_are(tmp_path: Path) 
         assert kept["layer0.weight"].sum == pytest.approx(float(trained.layers[0].weight.sum()), rel=1e-5)
 
 
-def test_a_resumed_training_purges_what_it_repeats(tmp_path: Path) -> None:
+def shown(folder: Path, name: str) -> list[tuple[int, float]]:
+    """What TensorBoard shows: where a session starts, what came before of that step and later is dropped."""
+    found: dict[int, float] = {}
+    for event in events(folder):
+        if event.session_log.status == event.session_log.START:
+            found = {step: value for step, value in found.items() if step < event.step}
+        for value in event.summary.value:
+            if value.tag == name:
+                assert event.step not in found
+                found[event.step] = value.simple_value
+    return sorted(found.items())
+
+
+@pytest.mark.parametrize("kind", [tn.Sequential, tn.Ensemble])
+def test_a_resumed_training_purges_what_it_repeats(kind: type, tmp_path: Path) -> None:
+    def fit(crash: int | None, **options: Any) -> Any:
+        net = network() if kind is tn.Sequential else tn.Ensemble(network(), 2)
+        callbacks = [tn.TensorBoardLogger(folder), tn.Checkpoint(checkpoint, every=3)]
+        return net.fit(X, Y, epochs=8, callbacks=[*callbacks, *([] if crash is None else [Crash(crash)])], **options)
+
     folder, checkpoint = tmp_path / "log", tmp_path / "net.ckpt"
-    callbacks = [tn.TensorBoardLogger(folder), tn.Checkpoint(checkpoint, every=3)]
-    with pytest.raises(RuntimeError, match="crash"):
-        network().fit(X, Y, epochs=6, callbacks=[*callbacks, Crash(4)])
-    network().fit(X, Y, epochs=6, callbacks=callbacks, resume_from=checkpoint)
+    for crash, resume in ((4, None), (7, checkpoint)):
+        with pytest.raises(RuntimeError, match="crash"):
+            fit(crash, resume_from=resume)
+    history = fit(None, resume_from=checkpoint)
     starts = [event.step for event in events(folder) if event.session_log.status == event.session_log.START]
-    assert starts == [3]
-    assert [step for step, _ in scalars(folder, "loss")][-3:] == [3, 4, 5]
+    assert starts == [3, 6]
+    name, losses = ("loss", history["loss"]) if kind is tn.Sequential else ("loss/1", history["loss"][:, 1])
+    assert [step for step, _ in shown(folder, name)] == list(range(8))
+    assert [value for _, value in shown(folder, name)] == pytest.approx(list(losses), rel=1e-6)
+
+
+def test_a_resume_within_the_first_epoch_purges_it(tmp_path: Path) -> None:
+    folder, checkpoint = tmp_path / "log", tmp_path / "net.ckpt"
+    callbacks = [tn.TensorBoardLogger(folder), tn.Checkpoint(checkpoint, every=2, unit="update")]
+    with pytest.raises(RuntimeError, match="crash"):
+        network().fit(X, Y, epochs=3, batch_size=10, callbacks=[*callbacks, Crash(0)])
+    network().fit(X, Y, epochs=3, batch_size=10, callbacks=callbacks, resume_from=checkpoint)
+    assert [step for step, _ in shown(folder, "loss")] == [0, 1, 2]
+
+
+def test_trainings_within_a_second_do_not_overwrite_each_other(tmp_path: Path) -> None:
+    for _ in range(3):
+        network().fit(X, Y, epochs=2, callbacks=[tn.TensorBoardLogger(tmp_path)])
+    assert [step for step, _ in scalars(tmp_path, "loss")] == [0, 1, 0, 1, 0, 1]
+
+
+def test_a_process_that_is_killed_has_written_what_it_logged(tmp_path: Path) -> None:
+    code = f"""
+import os, signal, numpy as np, tinynet as tn
+def kill(epoch, logs):
+    if epoch == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+net = tn.Sequential(tn.Linear(2, 1), backend="numpy")
+callbacks = [tn.TensorBoardLogger({str(tmp_path)!r}), tn.LambdaCallback(on_epoch_end=kill)]
+net.fit(np.zeros((4, 2)), np.zeros(4), epochs=9, callbacks=callbacks)
+"""
+    path = os.pathsep.join([str(ROOT), str(ROOT / "kernels")])
+    result = subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": path})
+    assert result.returncode == -signal.SIGKILL
+    assert [step for step, _ in scalars(tmp_path, "loss")] == [0, 1, 2, 3]
+
+
+def test_a_training_that_is_refused_leaves_the_folder_as_it_was(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        network().fit(X, Y, callbacks=[tn.TensorBoardLogger(tmp_path / "log")], resume_from=tmp_path / "no.ckpt")
+    assert not (tmp_path / "log").exists()
 
 
 def test_tensorboard_needs_its_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

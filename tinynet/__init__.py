@@ -80,20 +80,21 @@ if TYPE_CHECKING:
     from tinynet.sweeps.result import SweepResult
     from tinynet.sweeps.sweep import sweep
     from tinynet.training.live import LivePlot
-    from tinynet.training.loggers import CSVLogger, JSONLogger, LambdaSink, TensorBoardLogger
+    from tinynet.training.logfiles import CSVLogger, JSONLogger
     from tinynet.training.pruning import OptunaPruning
+    from tinynet.training.trackers import LambdaSink, TensorBoardLogger
 
 _ON_FIRST_USE = {
-    "CSVLogger": "tinynet.training.loggers",
+    "CSVLogger": "tinynet.training.logfiles",
     "Choice": "tinynet.sweeps.distributions",
     "IntUniform": "tinynet.sweeps.distributions",
-    "JSONLogger": "tinynet.training.loggers",
-    "LambdaSink": "tinynet.training.loggers",
+    "JSONLogger": "tinynet.training.logfiles",
+    "LambdaSink": "tinynet.training.trackers",
     "LivePlot": "tinynet.training.live",
     "LogUniform": "tinynet.sweeps.distributions",
     "OptunaPruning": "tinynet.training.pruning",
     "SweepResult": "tinynet.sweeps.result",
-    "TensorBoardLogger": "tinynet.training.loggers",
+    "TensorBoardLogger": "tinynet.training.trackers",
     "from_sklearn": "tinynet.models.taken_over",
     "from_torch": "tinynet.models.taken_over",
     "plot_weights": "tinynet.plotting.weights",
