@@ -69,7 +69,7 @@ def test_versions_agree() -> None:
 
 def texts() -> list[Path]:
     kinds = ("*.md", "*.py", "*.toml", "*.ipynb")
-    folders = ("tinynet", "kernels", "examples", "benchmarks", "docs")
+    folders = ("tinynet", "kernels", "examples", "benchmarks", "docs", "findings")
     inside = [path for folder in folders for kind in kinds for path in (ROOT / folder).rglob(kind)]
     return [*ROOT.glob("*.md"), *inside]
 
@@ -87,7 +87,7 @@ NAMED = re.compile(r"(?<![\w./*-])((?:[\w*-]+/)*[\w*-]+\.(?:py|cuh?|toml|md|rst)
 @cache
 def ends_of_paths() -> frozenset[str]:
     """The ends of the paths of all files, from the name up to the whole path."""
-    folders = ("tinynet", "kernels", "tests", "examples", "benchmarks", "docs")
+    folders = ("tinynet", "kernels", "tests", "examples", "benchmarks", "docs", "findings")
     inside = [path.relative_to(ROOT).parts for folder in folders for path in (ROOT / folder).rglob("*.*")]
     parts = [*inside, *((path.name,) for path in ROOT.glob("*.*"))]
     return frozenset("/".join(path[start:]) for path in parts for start in range(len(path)))
