@@ -56,7 +56,7 @@ FIT: dict[str, tuple[Any, Any, dict[str, Any], type[Exception], str]] = {
     "verbose": (X, Y, {"verbose": 7}, ValueError, "verbose must be 0, 1 or 2"),
     "loss": (X, Y, {"loss": "msee"}, ValueError, "loss must be one of.*'mse'.*got 'msee'"),
     "optimizer": (X, Y, {"optimizer": "sdg"}, ValueError, "optimizer must be one of.*'sgd'.*got 'sdg'"),
-    "metric": (X, Y, {"metrics": ["acc"]}, ValueError, "metric must be one of 'accuracy', 'mae', 'r2'; got 'acc'"),
+    "metric": (X, Y, {"metrics": ["acc"]}, ValueError, "metric must be one of 'accuracy'.*got 'acc'"),
     "callback": (X, Y, {"callbacks": [print]}, TypeError, "callbacks must be Callback objects"),
     "weights shape": (X, Y, {"sample_weight": np.ones(9)}, ValueError, r"shape \(10,\).*got \(9,\)"),
     "weights negative": (X, Y, {"sample_weight": -np.ones(10)}, ValueError, "not be negative"),
@@ -202,7 +202,7 @@ def test_cross_entropy_on_one_output() -> None:
 def test_a_checkpoint_into_a_missing_folder_fails_before_training(tmp_path: Any) -> None:
     net = tn.Sequential(tn.Linear(4, 3), backend="numpy")
     before = net.flat_parameters().tobytes()
-    with pytest.raises(FileNotFoundError, match="Create it first"):
+    with pytest.raises(FileNotFoundError, match="Create it"):
         net.fit(X, Y, callbacks=[tn.Checkpoint(tmp_path / "missing" / "run.ckpt")])
     assert net.flat_parameters().tobytes() == before
 

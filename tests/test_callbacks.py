@@ -34,7 +34,7 @@ class Script(tn.Callback):
 
 def test_early_stopping_waits_and_restores_the_best(backend: str) -> None:
     script = Script([3.0, 2.0, 2.5, 2.4, 1.9, 2.0, 2.1, 2.2, 2.3, 0.0])
-    stop = tn.EarlyStopping("figure", patience=2)
+    stop = tn.EarlyStopping("figure", patience=2, mode="min")
     net = network(backend)
     history = net.fit(X, Y, epochs=10, callbacks=[script, stop])
     assert len(history) == 8
@@ -45,7 +45,7 @@ def test_early_stopping_waits_and_restores_the_best(backend: str) -> None:
 def test_early_stopping_may_leave_the_last_weights() -> None:
     script = Script([1.0, 2.0, 2.0, 2.0])
     net = network()
-    net.fit(X, Y, epochs=4, callbacks=[script, tn.EarlyStopping("figure", patience=1, restore_best=False)])
+    net.fit(X, Y, epochs=4, callbacks=[script, tn.EarlyStopping("figure", patience=1, mode="min", restore_best=False)])
     assert np.array_equal(net.flat_parameters(), script.weights[-1])
     assert len(script.weights) == 3
 
@@ -59,7 +59,9 @@ def test_early_stopping_knows_which_way_is_better(mode: str, epochs: int) -> Non
 
 def test_an_improvement_below_min_delta_is_none() -> None:
     script = Script([1.0, 0.95, 0.9, 0.85, 0.8])
-    history = network().fit(X, Y, epochs=5, callbacks=[script, tn.EarlyStopping("figure", 1, min_delta=0.5)])
+    history = network().fit(
+        X, Y, epochs=5, callbacks=[script, tn.EarlyStopping("figure", 1, min_delta=0.5, mode="min")]
+    )
     assert len(history) == 3
 
 
@@ -70,7 +72,7 @@ def test_accuracy_should_grow() -> None:
 
 def test_the_learning_rate_falls_on_a_plateau(backend: str) -> None:
     script = Script([1.0] * 8)
-    reduce = tn.ReduceLROnPlateau("figure", factor=0.5, patience=2, min_learning_rate=0.02)
+    reduce = tn.ReduceLROnPlateau("figure", factor=0.5, patience=2, mode="min", min_learning_rate=0.02)
     history = network(backend).fit(X, Y, optimizer=tn.SGD(0.1), epochs=8, callbacks=[script, reduce])
     assert history["learning_rate"] == pytest.approx([0.1, 0.1, 0.1, 0.05, 0.05, 0.025, 0.025, 0.02])
 

@@ -355,3 +355,33 @@ def test_pruning_needs_optuna(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(tn.DependencyError, match="pip install optuna"):
         tn.OptunaPruning(Trial())
+
+
+@pytest.mark.parametrize(
+    ("direction", "monitor", "message"),
+    [
+        ("maximize", "val_loss", "which maximises; got 'val_loss', which should fall.*direction='minimize'"),
+        ("minimize", "val_accuracy", "which minimises; got 'val_accuracy', which should rise"),
+        ("minimize", "val_loss", None),
+        ("maximize", "val_r2", None),
+        ("maximize", "val_of_mine", None),
+    ],
+)
+def test_a_figure_goes_the_way_of_its_study(direction: str, monitor: str, message: str | None) -> None:
+    import optuna
+
+    trial = optuna.create_study(direction=direction).ask()
+    if message is None:
+        tn.OptunaPruning(trial, monitor)
+        return
+    with pytest.raises(ValueError, match=message):
+        tn.OptunaPruning(trial, monitor)
+    tn.OptunaPruning(trial, monitor, mode="max" if direction == "maximize" else "min")
+
+
+def test_a_study_of_several_objectives_is_refused() -> None:
+    import optuna
+
+    trial = optuna.create_study(directions=["minimize", "maximize"]).ask()
+    with pytest.raises(ValueError, match="one objective; got one of 2"):
+        tn.OptunaPruning(trial)

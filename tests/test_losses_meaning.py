@@ -181,3 +181,32 @@ def test_weights_that_round_to_nothing_are_refused() -> None:
     with pytest.raises(ValueError, match=r"sample_weight must not be all zero in float32.*got 1e-60 to 1e-60"):
         net.fit(X, X[:, :1], sample_weight=np.full(12, 1e-60))
     tn.Sequential(tn.Linear(3, 1), dtype="float64", backend="numpy").fit(X, X[:, :1], sample_weight=np.full(12, 1e-60))
+
+
+class Doubled(tn.MeanSquaredError):
+    """Twice the loss that it is a subclass of."""
+
+    def forward(self, prediction: Any, target: Any) -> float:
+        return 2 * super().forward(prediction, target)
+
+
+class DoubledWhole(Doubled):
+    """The same, with the gradient that belongs to it."""
+
+    def backward(self, prediction: Any, target: Any) -> Any:
+        return 2 * super().backward(prediction, target)
+
+
+def test_a_loss_may_be_written_upon_another() -> None:
+    y = X[:, :1]
+    assert network().evaluate(X, y, loss=DoubledWhole())["loss"] == pytest.approx(
+        2 * network().evaluate(X, y, loss="mse")["loss"]
+    )
+    assert tn.gradient_check(network(), X, y, loss=DoubledWhole()).passed
+
+
+def test_a_loss_without_a_gradient_of_its_own_is_refused() -> None:
+    with pytest.raises(
+        NotImplementedError, match=r"Doubled expects a backward\(prediction, target\) beside its forward"
+    ):
+        network().fit(X, X[:, :1], loss=Doubled())

@@ -1,4 +1,4 @@
-"""Initializers, schedules and metrics against their formulas."""
+"""Initializers, schedules and losses against their formulas."""
 
 from __future__ import annotations
 
@@ -7,12 +7,10 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from sklearn import metrics as sk
 
 import tinynet as tn
 from tinynet.layers.initializers import INITIALIZERS, get_initializer
 from tinynet.losses import LOSSES
-from tinynet.training.metrics import METRICS
 
 RNG = np.random.default_rng(8)
 
@@ -92,31 +90,6 @@ def test_a_schedule_acts_on_every_update(
     x, y = np.ones((6, 1)), np.full((6, 1), -1e9)
     net.fit(x, y, loss="mae", optimizer=tn.SGD(schedule), epochs=7, batch_size=2)
     assert net.get_weights()[0][0, 0] == pytest.approx(-sum(formula(k / 3) for k in range(21)), rel=1e-12)
-
-
-def test_accuracy_is_scikit_learns() -> None:
-    prediction, labels = RNG.normal(size=(40, 3)), RNG.integers(0, 3, 40)
-    expected = sk.accuracy_score(labels, prediction.argmax(axis=1))
-    assert METRICS["accuracy"](prediction, labels) == expected
-    assert METRICS["accuracy"](prediction, np.eye(3)[labels]) == expected
-
-
-def test_accuracy_of_one_output_cuts_at_one_half() -> None:
-    prediction, labels = RNG.uniform(size=(40, 1)), RNG.integers(0, 2, (40, 1))
-    assert METRICS["accuracy"](prediction, labels) == sk.accuracy_score(labels, prediction >= 0.5)
-
-
-def test_regression_metrics_are_scikit_learns() -> None:
-    prediction, target = RNG.normal(size=(40, 2)), RNG.normal(size=(40, 2))
-    assert METRICS["r2"](prediction, target) == pytest.approx(sk.r2_score(target, prediction))
-    assert METRICS["mae"](prediction, target) == pytest.approx(sk.mean_absolute_error(target, prediction))
-    constant = np.ones((40, 2))
-    assert METRICS["r2"](prediction, constant) == sk.r2_score(constant, prediction) == 0.0
-
-
-def test_a_metric_on_targets_of_another_shape_says_so() -> None:
-    with pytest.raises(ValueError, match="Class numbers go with 'accuracy'"):
-        METRICS["mae"](np.zeros((4, 3)), np.zeros(4))
 
 
 @pytest.mark.parametrize("name", sorted(LOSSES))

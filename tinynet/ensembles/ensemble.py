@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from tinynet.backends import get_backend
 from tinynet.backends.base import Backend, Plan, State, on_backend
-from tinynet.base.checks import member, whole
+from tinynet.base.checks import whole
 from tinynet.base.config import chosen_threads, use_threads
 from tinynet.base.hints import hints_arguments
 from tinynet.ensembles.files import Stored, read_ensemble, save_ensemble
@@ -28,10 +28,11 @@ from tinynet.models.sequential import Sequential
 from tinynet.optimizers import Optimizer, get_optimizer
 from tinynet.program import Program
 from tinynet.training.callbacks import Callback
-from tinynet.training.data import Data, checked_data, with_validation
+from tinynet.training.class_weights import ClassWeight, with_class_weights
+from tinynet.training.data import Data, check_some_weight, checked_data, with_validation
 from tinynet.training.history import EnsembleHistory
 from tinynet.training.identity import checked_changes
-from tinynet.training.metrics import Metric, get_metrics, rises
+from tinynet.training.metrics import Meter, Metric, direction, get_metrics
 
 _BOOTSTRAP = 0xB0075
 """Makes the generator that draws a bootstrap sample another one than that which draws the order of samples."""
@@ -131,6 +132,7 @@ class Ensemble(Predictions):
         validation_data: tuple[Any, ...] | None = None,
         validation_split: float = 0.0,
         sample_weight: Any = None,
+        class_weight: ClassWeight = None,
         bootstrap: bool = False,
         metrics: str | Metric | Iterable[str | Metric] = (),
         callbacks: Callback | Sequence[Callback] = (),
@@ -143,8 +145,9 @@ class Ensemble(Predictions):
 
         Parameters
         ----------
-        x, y, loss, epochs, batch_size, shuffle, drop_last, validation_data, validation_split, resume_from, \
-        resume_changes, threads
+        x, y, loss, epochs, batch_size, shuffle, drop_last, validation_data, validation_split, class_weight
+            As for ``Sequential.fit``.
+        resume_from, resume_changes, threads
             As for ``Sequential.fit``. What models get does not depend on the number of threads. A model that has
             stopped does not go on, whatever changes.
         optimizer : str or Optimizer
@@ -157,7 +160,7 @@ class Ensemble(Predictions):
             Factor of each sample's loss.
         bootstrap : bool
             Each model is trained on a bootstrap sample of its own (Breiman 1996): ``bootstrap_weights`` are factors
-            of the sample weights.
+            of the sample weights while training.
         metrics : str, callable or list of them
             As for ``Sequential.fit``, of each model: ``history["accuracy"]``, and with validation data
             ``history["val_accuracy"]``, are (n_epochs, n_models), too.
@@ -180,10 +183,12 @@ class Ensemble(Predictions):
         chosen, updater = get_loss(loss), get_optimizer(optimizer)
         data = self._data(chosen, x, y, sample_weight)
         data, validation = with_validation(data, partial(self._data, chosen), validation_data, validation_split)
+        data = with_class_weights(data, class_weight, chosen, self.program)
         if bootstrap:
             drawn = self.bootstrap_weights(len(data)).astype(self.dtype)
             if data.weight is not None:
                 drawn *= self.backend.to_numpy(data.weight)
+                check_some_weight(drawn, "the weight of what bootstrap draws")
             data.weight = self.backend.asarray(drawn)
         trainer = EnsembleTrainer(
             self,
@@ -235,9 +240,10 @@ class Ensemble(Predictions):
         """Return the loss and metrics of each model over data, (n_models,) arrays by name; see ``Sequential``."""
         chosen = self._loss_for(loss)
         data = self._data(chosen, x, y, sample_weight)
+        meter = Meter(get_metrics(metrics), data, chosen, self.program)
         plan = self.plan(chosen, None, data.y, None)
         figures = {"loss": np.asarray(plan.evaluate(self.state, data.x, data.y, data.weight))}
-        return figures | self.measure(get_metrics(metrics), data, np.arange(len(self)))
+        return figures | self.measure(meter, np.arange(len(self)))
 
     # -- models ------------------------------------------------------------------------------------------------------
 
@@ -265,7 +271,13 @@ class Ensemble(Predictions):
         by : str
             A name in ``scores``.
         mode : {"auto", "min", "max"}
-            What is best: the lowest, or the highest. "auto": the highest accuracy and r2, the lowest of all else.
+            What is best: the lowest, or the highest. "auto": the lowest loss, and what is best of a metric of
+            tinynet's. For a metric of yours say which.
+
+        Raises
+        ------
+        ValueError
+            If there is no such figure, not so many models, or mode is "auto" and nobody knows what is best.
 
         Examples
         --------
@@ -280,9 +292,8 @@ class Ensemble(Predictions):
             raise ValueError(f"best expects the name of a figure of the last fit; got {by!r}. There is {known}.")
         if whole("n", n) > len(self):
             raise ValueError(f"best expects at most as many as there are models, {len(self)}; got {n}.")
-        highest = member("mode", mode, ("auto", "min", "max")) == "max" or (mode == "auto" and rises(by))
-        values = self.scores[by]
-        return self[np.argsort(-values if highest else values, kind="stable")[:n]]  # NaN comes last.
+        values = self.scores[by] if direction(by, mode) == "min" else -self.scores[by]
+        return self[np.argsort(values, kind="stable")[:n]]  # NaN comes last.
 
     @classmethod
     def concatenate(cls, ensembles: Sequence[Ensemble]) -> Ensemble:
@@ -343,7 +354,8 @@ class Ensemble(Predictions):
                 f"sample_weight expects shape (n_samples,) or ({len(self)}, n_samples); got {np.shape(sample_weight)}."
             )
         weights = [as_weights(own, len(data), self.dtype, f"sample_weight[{i}]") for i, own in enumerate(sample_weight)]
-        data.weight = self.backend.asarray(np.stack(weights))
+        data.sample_weight = np.stack(weights)
+        data.weight = self.backend.asarray(data.sample_weight)
         return data
 
 

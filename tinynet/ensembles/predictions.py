@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 
 from tinynet.backends.base import Members, on_backend
 from tinynet.models.network import Network
-from tinynet.training.data import Data
-from tinynet.training.metrics import Metric
+from tinynet.training.metrics import Meter
 
 PREDICT_BYTES = 1 << 26
 """Most memory for the predictions of all models that metrics, ``mean``, ``std`` and ``quantile`` hold at a time."""
@@ -79,13 +78,14 @@ class Predictions(Network):
         self._plan(self.program).predict(self.state, self.backend.asarray(samples), out, members)
         return self.backend.to_numpy(out)
 
-    def measure(self, metrics: dict[str, Metric], data: Data, members: Members) -> dict[str, NDArray[np.float64]]:
-        """Return metrics over data, (n_models,) arrays by name; NaN for models that are not among ``members``."""
-        figures = {name: np.full(len(self), np.nan) for name in metrics}
-        size = max(1, PREDICT_BYTES // (8 * len(data) * self.program.n_out))
-        for start in range(0, len(members) if metrics else 0, size):
+    def measure(self, meter: Meter, members: Members) -> dict[str, NDArray[np.float64]]:
+        """Return metrics over a set, (n_models,) arrays by name; NaN for models that are not among ``members``."""
+        figures = {name: np.full(len(self), np.nan) for name in meter.measures}
+        x = meter.data.x
+        size = max(1, PREDICT_BYTES // (8 * len(x) * self.program.n_out))
+        for start in range(0, len(members) if figures else 0, size):
             some = members[start : start + size]
-            for i, prediction in zip(some, self._predict(data.x, some), strict=True):
-                for name, metric in metrics.items():
-                    figures[name][i] = float(metric(prediction, data.y_host))
+            for i, prediction in zip(some, self._predict(x, some), strict=True):
+                for name, value in meter(prediction, i).items():
+                    figures[name][i] = value
         return figures

@@ -21,7 +21,7 @@ from tinynet.training.callbacks import Callback, acting
 from tinynet.training.data import Data
 from tinynet.training.history import EnsembleHistory
 from tinynet.training.identity import identity_of
-from tinynet.training.metrics import Metric, figures_of
+from tinynet.training.metrics import Measure, Meter, figures_of
 from tinynet.training.monitors import EarlyStopping, ReduceLROnPlateau
 from tinynet.training.progress import ProgressBar
 from tinynet.training.remembered import with_state
@@ -59,12 +59,14 @@ class EnsembleTrainer:
         shuffle: bool | str,
         shared_order: bool,
         drop_last: bool,
-        metrics: dict[str, Metric],
+        metrics: dict[str, Measure],
         callbacks: Any,
         verbose: int,
     ) -> None:
         self.model, self.data, self.validation = models, data, validation
         self.loss, self.optimizer, self.metrics = loss, optimizer, metrics
+        self.meter = Meter(metrics, data, loss, models.program)
+        self.val_meter = None if validation is None else Meter(metrics, validation, loss, models.program)
         self.epochs = whole("epochs", epochs)
         self.batch_size = min(whole("batch_size", batch_size), len(data))
         self.shuffle, self.shared_order, self.drop_last = checked_shuffle(shuffle), shared_order, bool(drop_last)
@@ -152,9 +154,9 @@ class EnsembleTrainer:
             better = self.live[losses[self.live] < self.best_loss[self.live]]
             self.best_loss[better], self.best_epoch[better] = losses[better], self.epoch
             self.best_parameters[better] = self.model.state.parameters[better]
-            logs |= self._figures(self.data, "", loss=False)
-            if self.validation is not None:
-                logs |= self._figures(self.validation, "val_", loss=True)
+            logs |= self._figures(self.meter, "", loss=False)
+            if self.val_meter is not None:
+                logs |= self._figures(self.val_meter, "val_", loss=True)
         logs["learning_rate"] = np.broadcast_to(rate, len(losses)).copy()
         self.history.record(self.epoch, logs)
         for watch in self.watches:
@@ -174,15 +176,15 @@ class EnsembleTrainer:
         self.history.stopped[members] = self.epoch
         self.live = np.setdiff1d(self.live, members)
 
-    def _figures(self, data: Data, prefix: str, *, loss: bool) -> dict[str, Values]:
+    def _figures(self, meter: Meter, prefix: str, *, loss: bool) -> dict[str, Values]:
         """Return the loss and the metrics of the models that go on over a set; NaN for the others."""
-        figures = {}
+        figures, data = {}, meter.data
         if loss:
             values = figures[prefix + "loss"] = np.full(len(self.model), np.nan)
             if len(self.live):
                 values[self.live] = self.plan.evaluate(self.model.state, data.x, data.y, data.weight, self.live)
         with np.errstate(over="ignore", invalid="ignore"):  # One that is on its way to infinity will be reported.
-            measured = self.model.measure(self.metrics, data, self.live)
+            measured = self.model.measure(meter, self.live)
         return figures | {prefix + name: values for name, values in measured.items()}
 
     def _finish(self) -> None:

@@ -117,6 +117,11 @@ class Loss(Hinting):
 
     def backward(self, prediction: Any, target: Any, sample_weight: Any = None) -> Array:
         """Return the gradient of ``forward`` with respect to ``prediction``, shaped like it and beside it."""
+        if self.is_custom and type(self).backward is Loss.backward:
+            raise NotImplementedError(
+                f"{type(self).__name__} expects a backward(prediction, target) beside its forward: the gradient of "
+                "what that returns, with respect to prediction."
+            )
         return self._compute(prediction, target, sample_weight)[1]
 
     __call__ = forward
@@ -135,7 +140,9 @@ class Loss(Hinting):
             raise ValueError(
                 f"{type(self).__name__} expects as many targets as predictions; got {len(checked)} and {len(array)}."
             )
-        spec = self.lower(index_target=checked.ndim == 1)
+        spec = self._lower((), checked.ndim == 1)
+        if spec.kind == "custom":
+            raise NotImplementedError(f"{type(self).__name__} expects a forward(prediction, target) of its own.")
         gradient = backend.empty(array.shape, dtype)
         arrays = array, backend.asarray(checked), None if weight is None else backend.asarray(weight), gradient
         with backend.active():

@@ -64,7 +64,7 @@ def as_weights(weights: Any, n_samples: int, dtype: str, name: str = "sample_wei
     if low < 0 or high == 0:
         raise ValueError(f"{name} must not be negative and not all zero; got {low:g} to {high:g}.")
     converted = convert(array, name, dtype)
-    if high < np.finfo(dtype).tiny and read(converted.max()) == [0.0]:
+    if high < float(np.finfo(dtype).tiny) and read(converted.max()) == [0.0]:
         raise ValueError(
             f"{name} must not be all zero in {dtype}, what the model computes in; got {low:g} to {high:g}. "
             "Scale the weights: a mean of 1 leaves the learning rate as it is."

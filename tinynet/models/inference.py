@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +14,7 @@ from tinynet.base.hints import hints_arguments
 from tinynet.losses import Loss
 from tinynet.models.network import Network
 from tinynet.training.data import Data, checked_data
-from tinynet.training.metrics import Metric, get_metrics
+from tinynet.training.metrics import Meter, Metric, get_metrics
 
 
 class Inference(Network):
@@ -43,22 +43,20 @@ class Inference(Network):
         loss : str or Loss, optional
             By default that of the last ``fit``.
         metrics : str, callable or list of them
+            As for ``fit``; weighted by ``sample_weight``.
 
         Raises
         ------
         ValueError
-            If no loss is given and the model was never trained.
+            If no loss is given and the model was never trained, or a metric is not for such targets.
         """
         chosen = self._loss_for(loss)
         data = self._data(chosen, x, y, sample_weight)
         program = replace(self.program, loss=self._loss_spec(chosen, data.y))
+        meter = Meter(get_metrics(metrics), data, chosen, program)
         plan = self._plan(program, "epoch", data.streamed)
         figures = {"loss": plan.evaluate(self.state, data.x, data.y, data.weight)}
-        named = get_metrics(metrics)
-        if named:
-            prediction = self.predict_on_host(data.x)
-            figures |= {name: float(metric(prediction, data.y_host)) for name, metric in named.items()}
-        return figures
+        return figures | (meter(self.predict_on_host(data.x)) if meter.measures else {})
 
     def predict(self, x: Any) -> Array:
         """Return the output for ``x``; dropout is off.
@@ -102,14 +100,6 @@ class Inference(Network):
         self._predictor().predict(self.state, x, out)
         return self.backend.to_numpy(out)
 
-    def _data(
-        self,
-        loss: Loss,
-        x: Any,
-        y: Any,
-        sample_weight: Any = None,
-        class_weight: Mapping[int, float] | str | None = None,
-    ) -> Data:
+    def _data(self, loss: Loss, x: Any, y: Any, sample_weight: Any = None) -> Data:
         """Return checked data where the backend reads them."""
-        n_out, dtype = self.program.n_out, self.dtype
-        return checked_data(self._samples(x), y, loss, n_out, dtype, self.backend, sample_weight, class_weight)
+        return checked_data(self._samples(x), y, loss, self.program.n_out, self.dtype, self.backend, sample_weight)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -27,6 +27,7 @@ from tinynet.optimizers import Optimizer, get_optimizer
 from tinynet.program import Precision, Program, Specialize
 from tinynet.schedules import is_own
 from tinynet.training.callbacks import Callback
+from tinynet.training.class_weights import ClassWeight, with_class_weights
 from tinynet.training.data import with_validation
 from tinynet.training.history import History
 from tinynet.training.identity import checked_changes
@@ -142,7 +143,7 @@ class Sequential(ManualLoop, Inference, Exports):
         validation_data: tuple[Any, ...] | None = None,
         validation_split: float = 0.0,
         sample_weight: Any = None,
-        class_weight: Mapping[int, float] | str | None = None,
+        class_weight: ClassWeight = None,
         metrics: str | Metric | Iterable[str | Metric] = (),
         callbacks: Callback | Sequence[Callback] = (),
         verbose: int = 0,
@@ -175,12 +176,16 @@ class Sequential(ManualLoop, Inference, Exports):
         validation_split : float
             The share of samples, from the end of the data, that is held out; the rest is trained on.
         sample_weight : (n_samples,) array-like, optional
-            Factor of each sample's loss. The mean is taken over samples, not over weights, as in Keras.
+            Factor of each sample's loss, of those held out too, and in tinynet's metrics. The mean of a loss is taken
+            over samples, not over weights, as in Keras.
         class_weight : dict of int to float, or "balanced", optional
-            Factor for each class; "balanced": ``n_samples / (n_classes * count)``, as in scikit-learn.
+            Factor for each class while training: neither ``val_loss`` nor metrics have it. "balanced":
+            ``n_samples / (n_classes * count)``, as in scikit-learn, of the samples that are trained on.
         metrics : str, callable or list of them
-            "accuracy", "mae", "r2", or ``f(prediction, target) -> float`` on NumPy arrays; of the model at the end of
-            each epoch, over all samples.
+            Names of tinynet's ("accuracy", "f1", "auc", "log_loss", "mae", "r2", ...; see the how-to on metrics), or
+            functions ``f(prediction, target) -> float`` on NumPy arrays, which get the weights if they have a third
+            argument ``sample_weight``; of the model at the end of each epoch, over all samples. The loss tells
+            tinynet's metrics what targets and outputs mean.
         callbacks : list of Callback
         verbose : {0, 1, 2}
             Nothing; progress; a line for each epoch.
@@ -221,8 +226,9 @@ class Sequential(ManualLoop, Inference, Exports):
         3
         """
         chosen, updater = get_loss(loss), get_optimizer(optimizer)
-        data = self._data(chosen, x, y, sample_weight, class_weight)
+        data = self._data(chosen, x, y, sample_weight)
         data, validation = with_validation(data, partial(self._data, chosen), validation_data, validation_split)
+        data = with_class_weights(data, class_weight, chosen, self.program)
         trainer = Trainer(
             self,
             data,

@@ -31,7 +31,7 @@ class Swept(Protocol):
     def table(self) -> dict[str, NDArray[Any]]:
         """A row for each run."""
 
-    def summary(self, by: str | None = ...) -> dict[str, NDArray[Any]]:
+    def summary(self, by: str | None = ..., mode: str = ...) -> dict[str, NDArray[Any]]:
         """Return a row for each setting."""
 
     def varied(self, table: dict[str, NDArray[Any]]) -> list[str]:
@@ -48,12 +48,12 @@ DECADES = 1.5
 """Positive numbers that span more than this many powers of ten get a logarithmic axis."""
 
 
-def plot_parallel(result: Swept, path: Path_ | None, by: str) -> Figure:
+def plot_parallel(result: Swept, path: Path_ | None, by: str, mode: str = "auto") -> Figure:
     """Draw the settings of a sweep in parallel coordinates; see ``SweepResult.plot_parallel``."""
     check_plot(path)
     from matplotlib.collections import LineCollection
 
-    table = result.summary(by)
+    table = result.summary(by, mode)
     figures = table[f"{by}_mean"]
     usable = np.flatnonzero(np.isfinite(figures))[::-1]  # The best are drawn last, on top.
     if not usable.size:

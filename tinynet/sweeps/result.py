@@ -16,7 +16,7 @@ from tinynet.exchange.atomic import Path_
 from tinynet.models.sequential import Sequential
 from tinynet.sweeps.files import Group, read_folder
 from tinynet.sweeps.space import Settings
-from tinynet.training.metrics import rises
+from tinynet.training.metrics import direction
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -33,7 +33,9 @@ class SweepResult:
     seeds : list of int
         Each setting was trained with each seed.
     by : str
-        The figure that tells which is best: the lowest, or for accuracy and r2 the highest.
+        The figure that tells which is best.
+    mode : {"min", "max"}
+        Whether the lowest or the highest is.
 
     Examples
     --------
@@ -46,7 +48,12 @@ class SweepResult:
     """
 
     def __init__(
-        self, settings: Sequence[Settings], seeds: Sequence[int], groups: Sequence[Group], by: str | None = None
+        self,
+        settings: Sequence[Settings],
+        seeds: Sequence[int],
+        groups: Sequence[Group],
+        by: str | None = None,
+        mode: str = "auto",
     ) -> None:
         self.settings, self.seeds, self._groups = list(settings), list(seeds), list(groups)
         self._runs = np.concatenate([group.runs for group in groups] or [np.empty(0, np.int64)])
@@ -59,14 +66,15 @@ class SweepResult:
         for values in self._figures.values():
             values[self._diverged] = np.nan
         self.by = self._known(by or default) if names else default
+        self.mode = direction(self.by, mode)
 
     @classmethod
-    def load(cls, folder: Path_, by: str | None = None) -> SweepResult:
+    def load(cls, folder: Path_, by: str | None = None, mode: str = "auto") -> SweepResult:
         """Return what is finished of the sweep in a folder.
 
-        Values of settings that JSON cannot hold are their names.
+        Values of settings that JSON cannot hold are their names. ``by`` and ``mode`` are as for ``sweep``.
         """
-        return cls(*read_folder(folder), by=by)
+        return cls(*read_folder(folder), by=by, mode=mode)
 
     def _gathered(self, parts: list[NDArray[Any]]) -> NDArray[Any]:
         return np.concatenate(parts)[self._order] if parts else np.empty(0)
@@ -107,7 +115,7 @@ class SweepResult:
             "diverged": self._diverged.copy(),
         }
 
-    def summary(self, by: str | None = None) -> Table:
+    def summary(self, by: str | None = None, mode: str = "auto") -> Table:
         """One row for each setting, the best first: mean, spread and extremes of its figures over the seeds.
 
         Settings of which runs diverged come after all others; their figures are those of the other runs.
@@ -116,8 +124,10 @@ class SweepResult:
         ----------
         by : str, optional
             Another figure than ``self.by``.
+        mode : {"auto", "min", "max"}
+            As for ``sweep``.
         """
-        by = self.by if by is None else self._known(by)
+        by, sign = self._ranking(by, mode)
         which = self._runs // len(self.seeds)
         tried = np.unique(which)
         rows: dict[str, list[Any]] = {}
@@ -131,7 +141,7 @@ class SweepResult:
         found = {name: np.array(values) for name, values in rows.items()}
         if not len(tried):
             return {"setting": tried}
-        order = np.lexsort((_sign(by) * found[f"{by}_mean"], found["n_diverged"] > 0))
+        order = np.lexsort((sign * found[f"{by}_mean"], found["n_diverged"] > 0))
         full = {"setting": tried, **self._setting_columns(tried), **found}
         return {name: values[order] for name, values in full.items()}
 
@@ -180,21 +190,22 @@ class SweepResult:
     @property
     def best_settings(self) -> Settings:
         """The setting with the best mean over its seeds."""
-        return dict(self.settings[self._best_setting(self.by)])
+        return dict(self.settings[self._best_setting()])
 
     @property
     def best_model(self) -> Sequential:
         """The best run of the best setting; its ``metadata`` has "settings" and "seed"."""
         return self.model(self.best_run())
 
-    def best_run(self, by: str | None = None) -> int:
-        """Return the number of the best run of the best setting."""
-        by = self.by if by is None else self._known(by)
-        mine = np.flatnonzero(self._runs // len(self.seeds) == self._best_setting(by))
-        return int(self._runs[mine[np.nanargmin(_sign(by) * self._figures[by][mine])]])
+    def best_run(self, by: str | None = None, mode: str = "auto") -> int:
+        """Return the number of the best run of the best setting; ``by`` and ``mode`` are as for ``summary``."""
+        mine = np.flatnonzero(self._runs // len(self.seeds) == self._best_setting(by, mode))
+        by, sign = self._ranking(by, mode)
+        return int(self._runs[mine[np.nanargmin(sign * self._figures[by][mine])]])
 
-    def _best_setting(self, by: str) -> int:
-        table = self.summary(by)
+    def _best_setting(self, by: str | None = None, mode: str = "auto") -> int:
+        table = self.summary(by, mode)
+        by, _ = self._ranking(by, mode)
         usable = np.flatnonzero(np.isfinite(table.get(f"{by}_mean", np.empty(0))))
         if not len(usable):
             why = "all of them diverged; try lower learning rates" if len(self) else "none is finished"
@@ -217,7 +228,7 @@ class SweepResult:
 
         Models that diverged are left out.
         """
-        setting = self._best_setting(self.by) if setting is None else whole("setting", setting, at_least=0)
+        setting = self._best_setting() if setting is None else whole("setting", setting, at_least=0)
         parts = []
         for group in self._groups:
             mine = np.flatnonzero((group.runs // len(self.seeds) == setting) & ~group.diverged)
@@ -230,14 +241,15 @@ class SweepResult:
 
     # -- to look at --------------------------------------------------------------------------------------------------
 
-    def plot_parallel(self, path: Path_ | None = None, by: str | None = None) -> Figure:
+    def plot_parallel(self, path: Path_ | None = None, by: str | None = None, mode: str = "auto") -> Figure:
         """Draw each setting as a line through its values to its mean figure (parallel coordinates; needs matplotlib).
 
         Parameters
         ----------
         path : path, optional
             Where to write it, as .png, .svg or .pdf.
-        by : str, optional
+        by, mode
+            As for ``summary``.
 
         Returns
         -------
@@ -245,7 +257,7 @@ class SweepResult:
         """
         from tinynet.plotting.sweeps import plot_parallel
 
-        return plot_parallel(self, path, self.by if by is None else self._known(by))
+        return plot_parallel(self, path, self._ranking(by, mode)[0], mode)
 
     def plot_losses(self, path: Path_ | None = None, name: str | None = None, n_settings: int = 8) -> Figure:
         """Draw the loss of each epoch, the median over the seeds, and a band from the lowest to the highest.
@@ -292,6 +304,12 @@ class SweepResult:
         """Return the columns of the settings that are not the same in all rows of a table."""
         return [name for name in self.columns.values() if len(set(map(text_of, table[name]))) > 1]
 
+    def _ranking(self, by: str | None, mode: str) -> tuple[str, int]:
+        """Return the figure to rank by, and the sign with which it should be low."""
+        name = self.by if by is None else self._known(by)
+        chosen = self.mode if mode == "auto" and name == self.by else direction(name, mode)
+        return name, -1 if chosen == "max" else 1
+
     def _known(self, by: str) -> str:
         if by not in self._figures:
             known = ", ".join(map(repr, self._figures)) or "none"
@@ -322,8 +340,3 @@ def _statistics(name: str, values: NDArray[np.float64]) -> dict[str, float]:
             f"{name}_min": float(values.min()) if n else nan,
             f"{name}_max": float(values.max()) if n else nan,
         }
-
-
-def _sign(by: str) -> int:
-    """Return -1 for figures that should be high."""
-    return -1 if rises(by) else 1

@@ -24,7 +24,8 @@ from tinynet.sweeps.runs import Recipe, grouped
 from tinynet.sweeps.space import Settings, Space, settings_of
 from tinynet.sweeps.training import Data, Options, Task, run_tasks
 from tinynet.training.callbacks import Callback
-from tinynet.training.metrics import Metric, get_metrics
+from tinynet.training.class_weights import ClassWeight
+from tinynet.training.metrics import Metric, direction, get_metrics
 from tinynet.training.monitors import EarlyStopping, ReduceLROnPlateau
 from tinynet.training.progress import rich_bar
 from tinynet.training.trainer import checked_callbacks
@@ -45,6 +46,7 @@ def sweep(
     n_samples: int | None = None,
     seed: int = 0,
     by: str | None = None,
+    mode: str = "auto",
     loss: str | Loss = "mse",
     optimizer: str | Optimizer | Callable[..., Optimizer] = "adam",
     epochs: int = 1,
@@ -52,6 +54,7 @@ def sweep(
     shuffle: bool | str = True,
     drop_last: bool = False,
     sample_weight: Any = None,
+    class_weight: ClassWeight = None,
     bootstrap: bool = False,
     metrics: str | Metric | Iterable[str | Metric] = (),
     callbacks: Callback | Sequence[Callback] = (),
@@ -75,7 +78,7 @@ def sweep(
         has a parameter of the name; else to ``fit`` ("epochs", "batch_size", "loss", "optimizer", "shuffle",
         "drop_last"), or to the optimizer ("learning_rate", "momentum", ...); else to ``build``, if it takes
         ``**settings``. Several dicts are tried one after the other.
-    x, y, validation_data, validation_split, loss, epochs, batch_size, shuffle, drop_last, sample_weight, bootstrap
+    x, y, validation_data, validation_split, loss, epochs, batch_size, shuffle, drop_last
         As for ``Ensemble.fit``; what the space has too is taken from there.
     seeds : int or sequence of int
         A number: 0, 1, ... Each setting is trained with each seed, so that settings are compared from equal starts.
@@ -86,6 +89,11 @@ def sweep(
         Of the draw of the settings.
     by : str, optional
         The figure that tells which is best; by default "val_loss", or "loss" without validation data.
+    mode : {"auto", "min", "max"}
+        Whether the lowest or the highest is best. "auto": the lowest loss, and what is best of a metric of tinynet's.
+        For a metric of yours say which.
+    sample_weight, class_weight, bootstrap
+        As for ``Ensemble.fit``.
     optimizer : str, Optimizer or callable
         A callable is called with the settings that it has parameters for, and returns an optimizer, as in
         ``lambda learning_rate: tn.SGD(tn.CosineDecay(learning_rate, epochs=100))``.
@@ -134,11 +142,11 @@ def sweep(
     specs = (metrics,) if isinstance(metrics, str) or callable(metrics) else tuple(metrics)
     progress = _Progress(len(settings) * len(chosen), verbose)
     threads = None if threads is None else whole("threads", threads)
-    options = Options(specs, _watches(callbacks), bool(bootstrap), threads, max(0, verbose - 1))
+    options = Options(specs, _watches(callbacks), bool(bootstrap), threads, max(0, verbose - 1), class_weight)
     size = whole("group_size", group_size)
-    keys, backends, descriptions = _cases(recipe, settings, data, described=folder is not None)
+    keys, backends, descriptions = _cases(recipe, settings, data, options, described=folder is not None)
     groups = grouped(keys, len(chosen), size)
-    _check_by(by, data, list(get_metrics(specs)))
+    _check_by(by, mode, data, list(get_metrics(specs)))
     _check_monitors(options.callbacks, data, list(get_metrics(specs)))
     place = None
     if folder is not None:
@@ -159,11 +167,11 @@ def sweep(
                 group = place.write(task.position, contents, task.backend)
             done[task.position] = group
             progress.finished(group)
-    return SweepResult(settings, chosen, [done[position] for position in sorted(done)], by)
+    return SweepResult(settings, chosen, [done[position] for position in sorted(done)], by, mode)
 
 
 def _cases(
-    recipe: Recipe, settings: list[Settings], data: Data, *, described: bool
+    recipe: Recipe, settings: list[Settings], data: Data, options: Options, *, described: bool
 ) -> tuple[list[Hashable], list[str], list[str]]:
     """Return for each setting what its network can be trained together with, its backend, and its description."""
     keys: list[Hashable] = []
@@ -172,7 +180,7 @@ def _cases(
     for one in settings:
         case = recipe.case(one)
         if case.key not in seen:
-            data.check(case)
+            data.check(case, options)
             seen.add(case.key)
         keys.append(case.key)
         backends.append(case.net.backend.name)
@@ -267,7 +275,7 @@ def _watches(callbacks: Any) -> list[Callback]:
     return checked
 
 
-def _check_by(by: str | None, data: Data, metrics: list[str]) -> None:
+def _check_by(by: str | None, mode: str, data: Data, metrics: list[str]) -> None:
     prefix = "" if data.validation is None else "val_"
     known = ["loss", *["val_loss"] * (data.validation is not None), *(prefix + name for name in metrics)]
     if by is not None and by not in known:
@@ -275,6 +283,7 @@ def _check_by(by: str | None, data: Data, metrics: list[str]) -> None:
             f"by expects a figure of this sweep, {', '.join(map(repr, known))}; got {by!r}. "
             "Figures that start with val_ need validation data; others than losses must be in metrics."
         )
+    direction(by or "loss", mode)
 
 
 def _check_monitors(callbacks: list[Callback], data: Data, metrics: list[str]) -> None:

@@ -16,14 +16,17 @@ from tinynet.base.arrays import as_real_array, as_samples
 from tinynet.base.checks import number
 from tinynet.base.config import usable_cores
 from tinynet.base.errors import requires
+from tinynet.base.text import plain
 from tinynet.ensembles.ensemble import Ensemble
 from tinynet.ensembles.files import describe_ensemble
 from tinynet.sweeps.files import Contents
 from tinynet.sweeps.runs import Case, Recipe, joined
 from tinynet.sweeps.space import Settings
 from tinynet.training.callbacks import Callback
+from tinynet.training.class_weights import ClassWeight, with_class_weights
+from tinynet.training.data import Data as Checked
 from tinynet.training.data import checked_data, checked_validation
-from tinynet.training.metrics import Metric, get_metrics
+from tinynet.training.metrics import Meter, Metric, get_metrics
 
 Figures = dict[str, NDArray[np.float64]]
 
@@ -59,14 +62,23 @@ class Data:
         first, held = [part[:n] for part in parts], tuple(part[n:] for part in parts)
         return cls(first[0], first[1], None if weights is None else first[2], held)
 
-    def check(self, case: Case) -> None:
+    def check(self, case: Case, options: Options) -> None:
         """Raise now what ``fit`` would raise of the data, for a network and its loss."""
-        program = case.net.program
-        for x, y, *weights in [(self.x, self.y, self.weight), *([self.validation] if self.validation else [])]:
-            samples = as_samples(x, "x", program.n_in, program.dtype, expects=repr(case.net.layers[0]))
-            host = get_backend("numpy")  # Nothing needs to go to a device to be checked.
-            weight = weights[0] if weights else None
-            checked_data(samples, y, case.loss, program.n_out, program.dtype, host, sample_weight=weight)
+        program, measured = case.net.program, options.metrics
+        if self.validation is not None:
+            self._check_set(case, self.validation, measured)
+            measured = tuple(options.watched)
+        data = self._check_set(case, (self.x, self.y, self.weight), measured)
+        with_class_weights(data, options.class_weight, case.loss, program)
+
+    def _check_set(self, case: Case, given: tuple[Any, ...], metrics: tuple[str | Metric, ...]) -> Checked:
+        """Check samples, targets, and weights if there are any, with what is to be measured of them."""
+        x, y, weight = (*given, None)[:3]
+        program, host = case.net.program, get_backend("numpy")  # Nothing needs to go to a device to be checked.
+        samples = as_samples(x, "x", program.n_in, program.dtype, expects=repr(case.net.layers[0]))
+        data = checked_data(samples, y, case.loss, program.n_out, program.dtype, host, weight)
+        Meter(get_metrics(metrics), data, case.loss, program)
+        return data
 
     @property
     def digest(self) -> str:
@@ -88,6 +100,7 @@ class Options:
     bootstrap: bool
     threads: int | None
     verbose: int
+    class_weight: ClassWeight
 
     @property
     def watched(self) -> list[str | Metric]:
@@ -99,7 +112,8 @@ class Options:
     def identity(self) -> dict[str, Any]:
         """What tells one sweep from another."""
         watches = [{"kind": type(callback).__name__, **callback.settings()} for callback in self.callbacks]
-        return {"metrics": list(get_metrics(self.metrics)), "callbacks": watches, "bootstrap": self.bootstrap}
+        found = {"metrics": list(get_metrics(self.metrics)), "callbacks": watches, "bootstrap": self.bootstrap}
+        return found | {"class_weight": plain(self.class_weight)}
 
 
 @dataclass(frozen=True)
@@ -133,6 +147,7 @@ def train(
         optimizer=joined([case.optimizer for case in each]),
         validation_data=data.validation,
         sample_weight=data.weight,
+        class_weight=options.class_weight,
         bootstrap=options.bootstrap,
         metrics=options.watched,
         callbacks=options.callbacks,
@@ -159,9 +174,10 @@ def _measured(models: Ensemble, data: Data, metrics: tuple[str | Metric, ...]) -
     """Return the metrics of models over the validation data, or else over what they were trained on."""
     if not metrics:
         return {}
-    x, y = (data.x, data.y) if data.validation is None else data.validation[:2]
+    measured = (data.x, data.y, data.weight) if data.validation is None else data.validation
+    x, y, weight = (*measured, None)[:3]
     with np.errstate(over="ignore", invalid="ignore"):  # Runs on their way to infinity are reported, not warned of.
-        found = models.evaluate(x, y, metrics=metrics)
+        found = models.evaluate(x, y, metrics=metrics, sample_weight=weight)
     prefix = "" if data.validation is None else "val_"
     return {prefix + name: found[name] for name in get_metrics(metrics)}
 

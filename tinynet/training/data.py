@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,13 +17,22 @@ from tinynet.losses import Loss, as_weights
 
 @dataclass
 class Data:
-    """Checked samples, with their targets and weights, where ``backend`` reads them."""
+    """Checked samples, with their targets and weights, where ``backend`` reads them.
+
+    Attributes
+    ----------
+    weight : array or None
+        Factor of each sample's loss: while training with those of classes and of bootstrap samples.
+    sample_weight : array or None
+        The factors alone that the user gave for the samples. Metrics go by them.
+    """
 
     backend: Backend
     x: Array
     y: Array
     weight: Array | None = None
     _y_host: NDArray[Any] | None = None
+    sample_weight: Array | None = None
 
     def __len__(self) -> int:
         return len(self.x)
@@ -33,8 +42,9 @@ class Data:
         weight = None if self.weight is None else self.weight[..., start:stop]
         if weight is not None and weight.ndim == 2:
             weight = self.backend.asarray(weight)
+        own = None if self.sample_weight is None else self.sample_weight[..., start:stop]
         y_host = None if self._y_host is None else self._y_host[start:stop]
-        return Data(self.backend, self.x[start:stop], self.y[start:stop], weight, y_host)
+        return Data(self.backend, self.x[start:stop], self.y[start:stop], weight, y_host, own)
 
     @property
     def streamed(self) -> bool:
@@ -48,6 +58,11 @@ class Data:
             self._y_host = self.backend.to_numpy(self.y)
         return self._y_host
 
+    @property
+    def sample_weight_host(self) -> NDArray[Any] | None:
+        """The user's weights in host memory, for metrics."""
+        return None if self.sample_weight is None else self.backend.to_numpy(self.sample_weight)
+
 
 def checked_data(
     samples: Array,
@@ -57,7 +72,6 @@ def checked_data(
     dtype: str,
     backend: Backend,
     sample_weight: Any = None,
-    class_weight: Mapping[int, float] | str | None = None,
 ) -> Data:
     """Return samples with the targets and weights that go with them, where the backend reads them.
 
@@ -75,18 +89,27 @@ def checked_data(
     weight = None
     if sample_weight is not None:
         weight = as_weights(backend.admit(sample_weight, "sample_weight"), len(samples), dtype)
-    y_host = backend.to_numpy(targets) if class_weight is not None or isinstance(targets, np.ndarray) else None
-    if class_weight is not None:
-        assert y_host is not None
-        factors = _class_weights(y_host, class_weight).astype(dtype)
-        weight = factors if weight is None else backend.to_numpy(weight) * factors
-    if weight is not None and loss.is_custom and not loss.takes_sample_weight:
+        refuse_weights(loss)
+    y_host = targets if isinstance(targets, np.ndarray) else None
+    x, y, weight = backend.hold(x=samples, y=targets, sample_weight=weight)
+    return Data(backend, x, y, weight, y_host, weight)
+
+
+def refuse_weights(loss: Loss) -> None:
+    """Raise ValueError for a loss of the user's that takes no weights."""
+    if loss.is_custom and not loss.takes_sample_weight:
         raise ValueError(
             f"{type(loss).__name__} takes no sample weights. Give its forward and backward a third argument "
             "sample_weight, and set takes_sample_weight = True."
         )
-    x, y, weight = backend.hold(x=samples, y=targets, sample_weight=weight)
-    return Data(backend, x, y, weight, y_host)
+
+
+def check_some_weight(weight: NDArray[Any], name: str) -> None:
+    """Raise ValueError if all weights are 0, of one model or of any: nothing would be learned, without a word."""
+    for model, own in enumerate(np.atleast_2d(weight)):
+        if not own.any():
+            whose = f" for model {model}" if weight.ndim == 2 else ""
+            raise ValueError(f"{name} must not be all zero; got 0 for each of {len(own)} samples{whose}. Raise some.")
 
 
 def split_data(data: Data, share: float) -> tuple[Data, Data]:
@@ -94,7 +117,11 @@ def split_data(data: Data, share: float) -> tuple[Data, Data]:
     n = len(data) - max(1, round(len(data) * share))
     if n < 1:
         raise ValueError(f"validation_split={share:g} leaves none of {len(data)} samples to train on. Lower it.")
-    return data.part(0, n), data.part(n, len(data))
+    parts = data.part(0, n), data.part(n, len(data))
+    if data.weight is not None:
+        for part, does in zip(parts, ("trains on", "holds out"), strict=True):
+            check_some_weight(data.backend.to_numpy(part.weight), f"sample_weight of what validation_split {does}")
+    return parts
 
 
 def with_validation(
@@ -125,27 +152,3 @@ def checked_validation(given: Any) -> tuple[Any, ...]:
     if not isinstance(given, tuple | list) or len(given) not in (2, 3):
         raise ValueError(f"validation_data must be (x, y) or (x, y, sample_weight); got {type(given).__name__}.")
     return tuple(given)
-
-
-def _class_weights(targets: NDArray[Any], class_weight: Mapping[int, float] | str) -> NDArray[np.float64]:
-    """Return the weight of each sample's class."""
-    if targets.ndim == 2 and targets.shape[1] > 1:
-        labels = targets.argmax(axis=1)
-    else:
-        labels = targets.reshape(-1).astype(np.int64)
-        if not (labels == targets.reshape(-1)).all():
-            raise ValueError("class_weight expects targets that are classes; got values that are not whole numbers.")
-    if isinstance(class_weight, str):
-        if class_weight != "balanced":
-            raise ValueError(f"class_weight must be a dict or 'balanced'; got {class_weight!r}.")
-        counts = np.bincount(labels)
-        present = np.count_nonzero(counts)
-        balanced: NDArray[np.float64] = len(labels) / (present * counts[labels].astype(np.float64))
-        return balanced
-    factors = np.ones(len(labels))
-    found = set(np.unique(labels).tolist())
-    for label, factor in class_weight.items():
-        if label not in found:
-            raise ValueError(f"class_weight names the class {label!r}; y has {sorted(found)}.")
-        factors[labels == label] = number(f"class_weight[{label!r}]", factor, at_least=0.0)
-    return factors

@@ -8,21 +8,28 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinynet.base.checks import member, number, whole
+from tinynet.base.checks import number, whole
 from tinynet.training.callbacks import Callback
 from tinynet.training.logs import Logs
-from tinynet.training.metrics import rises
+from tinynet.training.metrics import direction
 
 
 class Monitor(Callback):
-    """Watches one figure for improvement."""
+    """Watches one figure for improvement.
 
-    def __init__(self, monitor: str, min_delta: float, mode: str) -> None:
+    Parameters
+    ----------
+    monitor, min_delta, mode
+        As for ``EarlyStopping``.
+    owner : str, optional
+        What messages call it; by default the name of its class.
+    """
+
+    def __init__(self, monitor: str, min_delta: float, mode: str, owner: str | None = None) -> None:
         self.monitor = monitor
         self.min_delta = number("min_delta", min_delta, at_least=0.0)
-        self.mode = member("mode", mode, ("auto", "min", "max"))
-        if self.mode == "auto":
-            self.mode = "max" if rises(monitor) else "min"
+        self.mode: str = direction(monitor, mode)
+        self.owner = type(self).__name__ if owner is None else owner
         self.reset()
 
     def reset(self) -> None:
@@ -39,7 +46,7 @@ class Monitor(Callback):
         """Note the figure of an epoch; tell whether it is the best so far."""
         if self.monitor not in logs:
             raise ValueError(
-                f"{type(self).__name__} monitors {self.monitor!r}; this training reports {', '.join(logs)}. "
+                f"{self.owner} monitors {self.monitor!r}; this training reports {', '.join(logs)}. "
                 "Pass validation_data for figures that start with val_, or monitor another."
             )
         value = float(logs[self.monitor])
@@ -75,9 +82,15 @@ class EarlyStopping(Monitor):
     min_delta : float
         What counts as an improvement must exceed this.
     mode : {"auto", "min", "max"}
-        "auto": accuracy and r2 should grow, all else should fall.
+        Whether the figure should fall or rise. "auto": losses fall, and metrics of tinynet's go their way. For a metric
+        of yours say which.
     restore_best : bool
         Leave the model with the weights of its best epoch.
+
+    Raises
+    ------
+    ValueError
+        If mode is "auto" and nobody knows the direction of the figure.
     """
 
     def __init__(

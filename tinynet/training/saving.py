@@ -28,6 +28,7 @@ class Checkpoint(Callback):
     monitor : str
         Which figure makes an epoch the best, for ``best_path``.
     mode : {"auto", "min", "max"}
+        As for ``EarlyStopping``.
     """
 
     def __init__(
@@ -43,7 +44,7 @@ class Checkpoint(Callback):
         self.every = whole("every", every)
         self.unit = member("unit", unit, ("epoch", "update"))
         self.best_path = best_path
-        self._watch = Monitor(monitor, 0.0, mode)
+        self._watch = Monitor(monitor, 0.0, mode, owner="Checkpoint")
         self.looks_every = 1 if best_path is not None or unit == "update" else self.every
 
     def on_train_begin(self, logs: Logs) -> None:

@@ -22,7 +22,7 @@ from tinynet.training.callbacks import Callback, acting
 from tinynet.training.data import Data
 from tinynet.training.history import History
 from tinynet.training.identity import identity_of
-from tinynet.training.metrics import Metric, figures_of
+from tinynet.training.metrics import Measure, Meter, figures_of
 from tinynet.training.progress import ProgressBar
 from tinynet.training.remembered import with_state
 from tinynet.training.saving import Checkpoint
@@ -48,7 +48,7 @@ class Trainer:
     epochs, batch_size : int
     shuffle : bool or "replacement"
     drop_last : bool
-    metrics : dict of str to callable
+    metrics : dict of str to Measure
     callbacks : sequence of Callback
     verbose : {0, 1, 2}
     """
@@ -65,12 +65,14 @@ class Trainer:
         batch_size: int,
         shuffle: bool | str,
         drop_last: bool,
-        metrics: dict[str, Metric],
+        metrics: dict[str, Measure],
         callbacks: Callback | Iterable[Callback],
         verbose: int,
     ) -> None:
         self.model, self.data, self.validation = model, data, validation
         self.loss, self.optimizer, self.metrics = loss, optimizer, metrics
+        self.meter = Meter(metrics, data, loss, model.program)
+        self.val_meter = None if validation is None else Meter(metrics, validation, loss, model.program)
         self.epochs = whole("epochs", epochs)
         self.batch_size = min(whole("batch_size", batch_size), len(data))
         self.shuffle, self.drop_last = checked_shuffle(shuffle), bool(drop_last)
@@ -222,9 +224,9 @@ class Trainer:
             self.best_parameters[...] = self.model.state.parameters
         logs = {"loss": loss}
         if last:
-            logs |= self._figures(self.data, "", loss=False)
-            if self.validation is not None:
-                logs |= self._figures(self.validation, "val_", loss=True)
+            logs |= self._figures(self.meter, "", loss=False)
+            if self.val_meter is not None:
+                logs |= self._figures(self.val_meter, "val_", loss=True)
         logs["learning_rate"] = rate
         self.history.record(epoch, logs)
         self.epoch += 1
@@ -232,14 +234,14 @@ class Trainer:
             self._hook("on_epoch_begin", epoch)
         self._hook("on_epoch_end", epoch, logs)
 
-    def _figures(self, data: Data, prefix: str, *, loss: bool) -> dict[str, float]:
+    def _figures(self, meter: Meter, prefix: str, *, loss: bool) -> dict[str, float]:
         """Return the loss and the metrics of a set."""
-        figures = {}
+        figures, data = {}, meter.data
         if loss:
             figures[prefix + "loss"] = self.plan.evaluate(self.model.state, data.x, data.y, data.weight)
         if self.metrics:
-            prediction = self.model.predict_on_host(data.x)
-            figures |= {prefix + name: float(metric(prediction, data.y_host)) for name, metric in self.metrics.items()}
+            measured = meter(self.model.predict_on_host(data.x))
+            figures |= {prefix + name: value for name, value in measured.items()}
         return figures
 
     def _hook(self, name: str, index: int, logs: dict[str, float] | None = None) -> None:
