@@ -349,7 +349,7 @@ def test_an_error_in_any_share_reaches_the_caller(broken: int, monkeypatch: pyte
     case = Case(FORMS["unrolled"], n_models=200)
     case.together()
     plan: Any = case.plan
-    ((key, made),) = plan._made.items()
+    ((key, made),) = plan._functions.items()
 
     def run(*arguments: Any) -> None:
         low, high = arguments[-2:]
@@ -357,7 +357,7 @@ def test_an_error_in_any_share_reaches_the_caller(broken: int, monkeypatch: pyte
             raise MemoryError(f"model {broken}")
         made.run(*arguments)
 
-    monkeypatch.setitem(plan._made, key, made._replace(run=run))
+    monkeypatch.setitem(plan._functions, key, made._replace(run=run))
     with config.use_threads(3), pytest.raises(MemoryError, match=f"model {broken}"):
         case.together()
 

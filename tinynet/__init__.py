@@ -20,6 +20,7 @@ from tinynet.base.errors import (
     DeviceMemoryError,
     DivergenceError,
     ModelFileError,
+    ModelInTrainingError,
     TinynetError,
 )
 from tinynet.base.hints import did_you_mean
@@ -147,6 +148,7 @@ __all__ = [
     "MeanAbsoluteError",
     "MeanSquaredError",
     "ModelFileError",
+    "ModelInTrainingError",
     "Normal",
     "Normalize",
     "Ones",

@@ -233,6 +233,12 @@ class Program:
         return sum(math.prod(shape) for op in self.ops for shape in op.buffer_shapes)
 
     @property
+    def user_code(self) -> tuple[Any, ...]:
+        """Layers and losses that users have written in Python: what one thread at a time may work with."""
+        layers = tuple(op.layer for op in self.ops if isinstance(op, CustomOp))
+        return layers if self.loss is None or self.loss.custom is None else (*layers, self.loss.custom)
+
+    @property
     def own_settings(self) -> dict[str, tuple[float, ...]]:
         """Settings that have a number for each model, by what they belong to.
 

@@ -106,7 +106,8 @@ def _create(module: str, device: int = 0) -> Backend:
     made = _created.setdefault(module, {})
     if device not in made:
         create = importlib.import_module(f"tinynet.backends.{module}").create
-        made[device] = create(device) if module in WITH_DEVICES else create()
+        # Of two threads that make it at once, the first one's stays: `setdefault` is atomic.
+        made.setdefault(device, create(device) if module in WITH_DEVICES else create())
     return made[device]
 
 

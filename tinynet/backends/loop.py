@@ -11,8 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinynet.backends.base import Array, Backend, FloatArray, Members, Plan, State, on_backend
-from tinynet.backends.chain import Bound, Chain, backward, forward
+from tinynet.backends.chain import Bound, backward, forward
 from tinynet.backends.stages import LinearStage, Own
+from tinynet.backends.work import Pool, Work
+from tinynet.base.turns import Turns
 from tinynet.program import LossSpec, OptimizerSpec, Program
 
 PREDICT_ROWS = 4096
@@ -23,7 +25,10 @@ Batch = tuple[Array, Array | None, Array | None]
 
 
 class LoopPlan(Plan):
-    """Run a program kernel by kernel.
+    """Run a program kernel by kernel; any number of threads may do so with one plan.
+
+    Layers and losses that users have written keep in themselves what they need on the way back, so each of these works
+    in one thread at a time: for an update, or for what is predicted in a call.
 
     Parameters
     ----------
@@ -42,12 +47,8 @@ class LoopPlan(Plan):
         self.program = program
         self.backend = backend
         self.description = f"loop: {reason}"
-        self._chain = Chain(program, len(program.ops), backend)
-        fused_output = program.loss is not None and program.loss.on_logits
-        self._training = Chain(program, len(program.ops) - 1, backend) if fused_output else self._chain
-        self._batch: dict[str, Array] = {}
-        self._d_prediction: Array | None = None
-        self._norm: Array = backend.empty((1,), "float64")
+        self._works: Pool[Any] = Pool(self._new_work)
+        self._users = Turns(program.user_code)
 
     # -- the contract ------------------------------------------------------------------------------------------------
 
@@ -67,36 +68,39 @@ class LoopPlan(Plan):
         n_visits = len(x) if order is None else order.shape[1]
         cuts = _cut(n_visits, self.program.batch_size or n_visits)
         order = self._placed(order, x)
-        bound = self._training.bind(state)
-        n_squares = len(_linear(bound)) if loss.l2 else 0
         losses = np.zeros((len(learning_rates), 1))
-        for epoch, rates in enumerate(learning_rates):
-            # The losses of an epoch stay where they were computed until its end: a GPU is not waited for before.
-            values = self.backend.empty((len(cuts),), "float64")
-            squares = self.backend.empty((len(cuts), n_squares), "float64")
-            strengths = np.zeros(len(cuts))
-            batches = self._batches(x, y, sample_weight, None if order is None else order[epoch], cuts)
-            for update, batch in enumerate(batches):
+        with self._works.one() as work:
+            bound = work.training.bind(state)
+            n_squares = len(_linear(bound)) if loss.l2 else 0
+            for epoch, rates in enumerate(learning_rates):
+                # The losses of an epoch stay where they were computed until its end: a GPU is not waited for before.
+                values = self.backend.empty((len(cuts),), "float64")
+                squares = self.backend.empty((len(cuts), n_squares), "float64")
+                strengths = np.zeros(len(cuts))
+                index = None if order is None else order[epoch]
+                for update, batch in enumerate(self._batches(work, x, y, sample_weight, index, cuts)):
+                    if loss.l2:
+                        strengths[update] = self._strength(len(batch[0]), batch[2])
+                    value, rate = values[update : update + 1], float(rates[min(update, len(rates) - 1)])
+                    with self._users:
+                        self._learn(work, bound, state, batch, rate, value, (strengths[update], squares[update]))
+                total = loss.report * self.backend.to_numpy(values)
                 if loss.l2:
-                    strengths[update] = self._strength(len(batch[0]), batch[2])
-                value, rate = values[update : update + 1], float(rates[min(update, len(rates) - 1)])
-                self._learn(bound, state, batch, rate, value, (strengths[update], squares[update]))
-            total = loss.report * self.backend.to_numpy(values)
-            if loss.l2:
-                total = total + 0.5 * strengths * self.backend.to_numpy(squares).sum(axis=1)
-            losses[epoch] = _total(loss, [stop - start for start, stop in cuts], n_visits, total)
+                    total = total + 0.5 * strengths * self.backend.to_numpy(squares).sum(axis=1)
+                losses[epoch] = _total(loss, [stop - start for start, stop in cuts], n_visits, total)
         return losses
 
     @on_backend
     def predict(self, state: State, x: Array, out: Array, members: Members | None = None) -> bool:
         """Write the output and tell whether ``x`` is finite; see ``Plan.predict``."""
-        bound = self._chain.bind(state)
         cuts = _cut(len(x), self.predict_rows)
         finite: Any = True
-        for (start, stop), (xb, _, _) in zip(cuts, self._batches(x, None, None, None, cuts), strict=True):
-            # Not a bool yet: a GPU is waited for only when somebody asks.
-            finite = self.backend.namespace.isfinite(xb).all() & finite
-            self._put(forward(bound, xb, None), out[start:stop])
+        with self._works.one() as work, self._users:
+            bound = work.chain.bind(state)
+            for (start, stop), (xb, _, _) in zip(cuts, self._batches(work, x, None, None, None, cuts), strict=True):
+                # Not a bool yet: a GPU is waited for only when somebody asks.
+                finite = self.backend.namespace.isfinite(xb).all() & finite
+                self._put(forward(bound, xb, None), out[start:stop])
         return finite  # type: ignore[no-any-return]
 
     def predictor(self, state: State) -> Callable[[Any], Array | None]:
@@ -124,14 +128,17 @@ class LoopPlan(Plan):
     def gradient(self, state: State, x: Array, y: Array, sample_weight: Array | None = None) -> float:
         """Return the loss and fill ``state.gradients``; see ``Plan.gradient``."""
         loss, _ = _required(self.program, optimizer=False)
-        value, bound = self.backend.empty((1,), "float64"), self._training.bind(state)
-        self._forward_backward(bound, state, x, y, sample_weight, value)
-        total = loss.report * float(self.backend.to_numpy(value)[0])
-        if not loss.l2:
-            return total
-        squares, strength = self.backend.empty((len(_linear(bound)),), "float64"), self._strength(len(x), sample_weight)
-        self._penalize(bound, strength, squares)
-        return total + 0.5 * strength * float(self.backend.to_numpy(squares).sum())
+        value = self.backend.empty((1,), "float64")
+        with self._works.one() as work, self._users:
+            bound = work.training.bind(state)
+            self._forward_backward(work, bound, state, x, y, sample_weight, value)
+            total = loss.report * float(self.backend.to_numpy(value)[0])
+            if not loss.l2:
+                return total
+            squares = self.backend.empty((len(_linear(bound)),), "float64")
+            strength = self._strength(len(x), sample_weight)
+            self._penalize(bound, strength, squares)
+            return total + 0.5 * strength * float(self.backend.to_numpy(squares).sum())
 
     @on_backend
     def evaluate(
@@ -139,57 +146,51 @@ class LoopPlan(Plan):
     ) -> float:
         """Return the loss over ``x``; see ``Plan.evaluate``."""
         loss, _ = _required(self.program, optimizer=False)
-        forward, cuts = self._prediction_of(state), _cut(len(x), self.predict_rows)
-        if loss.custom is not None:
-            return self._evaluate_at_once(forward, x, y, sample_weight, cuts)
-        values, masses = self.backend.empty((len(cuts),), "float64"), []
-        for chunk, (xb, yb, wb) in enumerate(self._batches(x, y, sample_weight, None, cuts)):
-            self._loss(forward(xb), yb, wb, values[chunk : chunk + 1])
-            masses.append(_mass(loss, len(xb), wb))
-        return _total(loss, masses, sum(masses), loss.report * self.backend.to_numpy(values))
+        cuts = _cut(len(x), self.predict_rows)
+        with self._works.one() as work, self._users:
+            forward = self._prediction_of(state, work)
+            if loss.custom is not None:
+                return self._evaluate_at_once(work, forward, x, y, sample_weight, cuts)
+            values, masses = self.backend.empty((len(cuts),), "float64"), []
+            for chunk, (xb, yb, wb) in enumerate(self._batches(work, x, y, sample_weight, None, cuts)):
+                self._loss(work, forward(xb), yb, wb, values[chunk : chunk + 1])
+                masses.append(_mass(loss, len(xb), wb))
+            return _total(loss, masses, sum(masses), loss.report * self.backend.to_numpy(values))
 
     def _evaluate_at_once(
-        self, forward: Callable[[Array], Array], x: Array, y: Array, weight: Array | None, cuts: Cuts
+        self, work: Work, forward: Callable[[Array], Array], x: Array, y: Array, weight: Array | None, cuts: Cuts
     ) -> float:
         """Return the value of a custom loss: it need not be a sum over samples, so it sees all predictions at once."""
         prediction = self.backend.empty((len(x), self.program.n_out), self.program.dtype)
-        for (start, stop), (xb, _, _) in zip(cuts, self._batches(x, None, None, None, cuts), strict=True):
+        for (start, stop), (xb, _, _) in zip(cuts, self._batches(work, x, None, None, None, cuts), strict=True):
             prediction[start:stop] = forward(xb)
         asarray, dtype = self.backend.asarray, self.program.dtype
         value = self.backend.empty((1,), "float64")
         weight = None if weight is None else asarray(weight, dtype)
-        self._loss(prediction, asarray(y, dtype if y.ndim == 2 else None), weight, value)
+        self._loss(work, prediction, asarray(y, dtype if y.ndim == 2 else None), weight, value)
         return float(self.backend.to_numpy(value)[0])
 
-    def _prediction_of(self, state: State) -> Callable[[Array], Array]:
+    def _prediction_of(self, state: State, work: Work) -> Callable[[Array], Array]:
         """Return the function from samples to what the loss reads, in scratch."""
-        bound = self._training.bind(state)
+        bound = work.training.bind(state)
         return lambda x: forward(bound, x, None)
 
-    # -- for those who write their own loop --------------------------------------------------------------------------
-
-    @on_backend
-    def forward(self, state: State, x: Array, training: bool) -> Array:
-        """Return the output for ``x``, in scratch, and remember what ``backward`` needs."""
-        return forward(self._chain.bind(state), x, state if training else None)
-
-    @on_backend
-    def backward(self, state: State, dy: Array) -> Array:
-        """Overwrite ``state.gradients``; return the gradient with respect to the input of the last ``forward``."""
-        return backward(self._chain.bind(state), dy, need_dx=True)
+    # -- for those who need more than a training ---------------------------------------------------------------------
 
     @on_backend
     def input_gradient(self, state: State, x: Array, y: Array, sample_weight: Array | None = None) -> Array:
         """Return the gradient of the loss with respect to ``x``; fill ``state.gradients``."""
-        bound = self._training.bind(state)
         value = self.backend.empty((1,), "float64")
-        d_prediction = self._loss(forward(bound, x, state), y, sample_weight, value)
-        return backward(bound, d_prediction, need_dx=True).copy()
+        with self._works.one() as work, self._users:
+            bound = work.training.bind(state)
+            d_prediction = self._loss(work, forward(bound, x, state), y, sample_weight, value)
+            return backward(bound, d_prediction, need_dx=True).copy()
 
     @on_backend
     def update(self, state: State, learning_rate: float) -> None:
         """Make one update from ``state.gradients``."""
-        self._update(state, _required(self.program, loss=False)[1], learning_rate)
+        with self._works.one() as work:
+            self._update(work, state, _required(self.program, loss=False)[1], learning_rate)
 
     # -- parts -------------------------------------------------------------------------------------------------------
 
@@ -197,8 +198,11 @@ class LoopPlan(Plan):
         """Return the sample order of a call where ``_batches`` reads it: one copy for all epochs."""
         return None if order is None else self.backend.asarray(order)
 
+    def _new_work(self) -> Work:
+        return Work(self.program, self.backend)
+
     def _batches(
-        self, x: Array, y: Array | None, weight: Array | None, index: Array | None, cuts: Cuts
+        self, work: Work, x: Array, y: Array | None, weight: Array | None, index: Array | None, cuts: Cuts
     ) -> Iterator[Batch]:
         """Yield the samples, targets and weights of each batch, in the dtypes of the computation.
 
@@ -209,47 +213,55 @@ class LoopPlan(Plan):
         for start, stop in cuts:
             place = None if index is None else index[start:stop]
             yield (
-                self._rows("x", x, place, start, stop, dtype),
-                None if y is None else self._rows("y", y, place, start, stop, target_dtype),
-                None if weight is None else self._rows("weight", weight, place, start, stop, dtype),
+                self._rows(work, "x", x, place, (start, stop), dtype),
+                None if y is None else self._rows(work, "y", y, place, (start, stop), target_dtype),
+                None if weight is None else self._rows(work, "weight", weight, place, (start, stop), dtype),
             )
 
     def _put(self, prediction: Array, out: Array) -> None:
         """Copy what was predicted for some rows to where it was asked for."""
         out[...] = prediction
 
-    def _rows(self, name: str, source: Array, index: Array | None, start: int, stop: int, dtype: str) -> Array:
+    def _rows(
+        self, work: Work, name: str, source: Array, index: Array | None, cut: tuple[int, int], dtype: str
+    ) -> Array:
         """Return the rows of a batch in the dtype of the computation: a view where that is possible."""
         if index is None and source.dtype == dtype:
-            return source[start:stop]
+            return source[slice(*cut)]
         if index is None:
-            index = self.backend.namespace.arange(start, stop)
-        buffer = self._batch.get(name)
-        if buffer is None or len(buffer) < len(index) or buffer.shape[1:] != source.shape[1:] or buffer.dtype != dtype:
-            buffer = self._batch[name] = self.backend.empty((len(index), *source.shape[1:]), dtype)
-        out = buffer[: len(index)]
+            index = self.backend.namespace.arange(*cut)
+        out = work.scratch(name, (len(index), *source.shape[1:]), dtype)
         self.backend.kernels.gather_rows(source, index, out)
         return out
 
     def _learn(
-        self, bound: Bound, state: State, batch: Batch, rate: float, value: Array, penalty: tuple[float, Array]
+        self,
+        work: Work,
+        bound: Bound,
+        state: State,
+        batch: Batch,
+        rate: float,
+        value: Array,
+        penalty: tuple[float, Array],
     ) -> None:
         """Make one update; write the loss of the batch to ``value`` and the squares of the weights to the penalty's."""
         loss, optimizer = _required(self.program)
-        self._forward_backward(bound, state, *batch, value)
+        self._forward_backward(work, bound, state, *batch, value)
         if loss.l2:
             self._penalize(bound, *penalty)
-        self._update(state, optimizer, rate)
+        self._update(work, state, optimizer, rate)
 
     def _forward_backward(
-        self, bound: Bound, state: State, x: Array, y: Array, weight: Array | None, value: Array
+        self, work: Work, bound: Bound, state: State, x: Array, y: Array, weight: Array | None, value: Array
     ) -> None:
         """Fill ``state.gradients``; write the loss of a batch to ``value``, a float64 array of one element."""
-        backward(bound, self._d_loss(bound, state, x, y, weight, value), need_dx=False)
+        backward(bound, self._d_loss(work, bound, state, x, y, weight, value), need_dx=False)
 
-    def _d_loss(self, bound: Bound, state: State, x: Array, y: Array, weight: Array | None, value: Array) -> Array:
+    def _d_loss(
+        self, work: Work, bound: Bound, state: State, x: Array, y: Array, weight: Array | None, value: Array
+    ) -> Array:
         """Go forward in training; return the gradient of the loss by the prediction (or the logits)."""
-        return self._loss(forward(bound, x, state), y, weight, value)
+        return self._loss(work, forward(bound, x, state), y, weight, value)
 
     def _strength(self, rows: int, weight: Array | None) -> float:
         """Return what the squares of the weights are multiplied by, doubled, for a batch."""
@@ -262,7 +274,7 @@ class LoopPlan(Plan):
             weight, gradient = own.parameters[0], own.gradients[0]
             self.backend.kernels.l2_penalty(weight, gradient, strength, squares[i : i + 1])
 
-    def _loss(self, prediction: Array, y: Array, weight: Array | None, value: Array) -> Array:
+    def _loss(self, work: Work, prediction: Array, y: Array, weight: Array | None, value: Array) -> Array:
         """Write the loss of a batch to ``value``; return its gradient by the prediction (or the logits)."""
         loss, _ = _required(self.program, optimizer=False)
         if loss.custom is not None:
@@ -272,21 +284,19 @@ class LoopPlan(Plan):
             value[...] = result if getattr(result, "ndim", None) == 0 else float(result)
             return loss.custom.backward(*arguments)
         rows, columns = prediction.shape
-        if self._d_prediction is None or len(self._d_prediction) < rows:
-            self._d_prediction = self.backend.empty((rows, columns), self.program.dtype)
-        d_prediction = self._d_prediction[:rows]
+        d_prediction = work.scratch("d_prediction", (rows, columns), self.program.dtype)
         scale = loss.scale(_mass(loss, rows, weight) or math.inf, columns)
         self.backend.kernels.loss_forward_backward(
             loss.kind, prediction, y, weight, d_prediction, scale, loss.parameter, value
         )
         return d_prediction
 
-    def _update(self, state: State, optimizer: OptimizerSpec, learning_rate: float) -> None:
+    def _update(self, work: Work, state: State, optimizer: OptimizerSpec, learning_rate: float) -> None:
         kernels = self.backend.kernels
         if optimizer.clip_value is not None:
             kernels.clip_by_value(state.gradients, optimizer.clip_value)
         if optimizer.clip_norm is not None:
-            kernels.clip_by_norm(state.gradients, optimizer.clip_norm, self._norm)
+            kernels.clip_by_norm(state.gradients, optimizer.clip_norm, work.norm)
         state.step += 1
         state.draws += 1
         step = getattr(kernels, f"{optimizer.kind}_step")

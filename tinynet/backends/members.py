@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from tinynet.backends.base import Array, Backend, FloatArray, Granularity, Members, Plan, State, own_steps, own_weight
 from tinynet.base import config
+from tinynet.base.kept import Kept
 from tinynet.program import Program
 
-KEPT_PLANS = 64
-"""Plans that a worker keeps for models whose settings differ; each has scratch of its own."""
+KEPT_PLANS = 256
+"""Plans that are kept, of all workers, for models whose settings differ; each has scratch of its own."""
 
 
 class MembersPlan(Plan):
@@ -33,7 +34,7 @@ class MembersPlan(Plan):
 
     def __init__(self, program: Program, backend: Backend, granularity: Granularity, why: str = "") -> None:
         self.program, self.backend, self.granularity = program, backend, granularity
-        self._plans: list[dict[Program, Plan]] = []
+        self._plans: Kept[Plan] = Kept(KEPT_PLANS)
         one = self._plan(0, 0).description
         self.description = f"model by model{why and f' ({why})'}: {one}"
 
@@ -58,7 +59,7 @@ class MembersPlan(Plan):
                 # Rows that lie in host memory are gathered there.
                 here = isinstance(x, np.ndarray)
                 own_order = np.ascontiguousarray(to_numpy(own_order)) if here else self.backend.asarray(own_order)
-            one = self._state(state, i)
+            one = self._state(state, i, trains=True)
             plan = self._plan(worker, int(state.numbers(i)))
             weight, rates = own_weight(sample_weight, i), np.ascontiguousarray(own_rates)
             losses[:, position] = plan.run(one, x, y, own_order, rates, weight)[:, 0]
@@ -111,12 +112,13 @@ class MembersPlan(Plan):
         self._each(len(chosen), compute)
         return values
 
-    def _state(self, state: State, i: int) -> State:
+    def _state(self, state: State, i: int, *, trains: bool = False) -> State:
         """Return the state of one model: views, but for the moments, which do not lie together."""
+        moments = state.moments[:, i].copy() if trains else state.moments[:0]
         return State(
             parameters=state.parameters[i],
             gradients=state.gradients[i],
-            moments=state.moments[:, i].copy(),
+            moments=moments,
             buffers=state.buffers[i],
             step=int(state.step[i]),
             draws=int(state.draws[i]),
@@ -125,14 +127,8 @@ class MembersPlan(Plan):
 
     def _plan(self, worker: int, i: int) -> Plan:
         """Return a worker's plan for a model; most often all models have the same."""
-        while len(self._plans) <= worker:
-            self._plans.append({})
-        plans, program = self._plans[worker], self.program.member(i)
-        if program not in plans:
-            if len(plans) >= KEPT_PLANS:
-                plans.clear()
-            plans[program] = self.backend.plan(program, granularity=self.granularity)
-        return plans[program]
+        program = self.program.member(i)
+        return self._plans.made((worker, program), lambda: self.backend.plan(program, granularity=self.granularity))
 
     @cached_property
     def _threaded(self) -> bool:
@@ -145,8 +141,7 @@ class MembersPlan(Plan):
             for position in range(n):
                 work(0, position)
             return
-        # Plans are made before the threads start: making one is not safe in two at once.
-        shares, _ = _Shares(n), self._plan(n_threads - 1, 0)
+        shares = _Shares(n)
 
         def follow(worker: int) -> None:
             with config.use_threads(1):

@@ -204,10 +204,18 @@ class CustomStage(Stage):
     def forward(self, x: Array, own: Own, state: State | None) -> Array:
         layer = self.op.layer
         layer.training = state is not None
+        layer.passes = self._pass = layer.passes + 1
         return self._checked(layer.forward(x), (len(x), self.op.n_out), "forward")
 
     def backward(self, dy: Array, own: Own, need_dx: bool) -> Array:
-        dx = self.op.layer.backward(dy)
+        layer = self.op.layer
+        if layer.passes != self._pass:
+            name = type(layer).__name__
+            raise RuntimeError(
+                f"{name}.backward expects what {name}.forward has kept in the layer; another forward pass (predict, "
+                "evaluate, another thread's) has gone through it since. Call forward again before backward."
+            )
+        dx = layer.backward(dy)
         return self._checked(dx, (len(dy), self.op.n_in), "backward") if need_dx else None
 
     def _checked(self, result: Any, shape: tuple[int, int], method: str) -> Array:

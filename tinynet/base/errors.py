@@ -24,6 +24,13 @@ class DeviceMemoryError(TinynetError, MemoryError):
     """
 
 
+class ModelInTrainingError(TinynetError, RuntimeError):
+    """A model in training was to be trained, moved or given other weights, by the very thread that trains it.
+
+    From a callback, for instance; nothing is changed then. Another thread waits until the training is over.
+    """
+
+
 class DependencyError(TinynetError, ImportError):
     """An optional package is needed for this feature; the message has the command that installs it."""
 

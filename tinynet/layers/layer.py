@@ -19,6 +19,7 @@ Subclass ``Layer`` with your own ``forward`` and ``backward`` for a layer that i
 from __future__ import annotations
 
 import copy
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -28,14 +29,19 @@ from numpy.typing import NDArray
 
 from tinynet.backends import get_backend
 from tinynet.backends.base import Array, Backend, State, views
-from tinynet.backends.loop import LoopPlan
+from tinynet.backends.byhand import ByHand
 from tinynet.base.arrays import as_real_array_anywhere, as_samples
 from tinynet.base.checks import whole
 from tinynet.base.hints import Hinting
+from tinynet.base.kept import Kept
+from tinynet.base.turns import turn_of
 from tinynet.layers.initializers import get_initializer
 from tinynet.program import CustomOp, Op, Program, Shape
 
 Init = str | float | Callable[..., Any]
+
+KEPT_WIDTHS = 8
+"""Widths of inputs for which a layer by itself keeps scratch."""
 
 
 @dataclass
@@ -64,16 +70,20 @@ class Layer(Hinting):
 
     n_in: int | None = None
     n_out: int | None = None
+    passes = 0
+    """Passes forward of a custom layer, by which it is known whose memory it holds."""
+    _state: State | None
+    _backend: Backend | None
+    _bound: dict[str, Array]
+    _hands: Kept[ByHand]
+    _last: threading.local
+    _owned: bool
 
     def __init__(self) -> None:
         object.__setattr__(self, "_parameters", {})
         self.training = False
-        self._state: State | None = None
-        self._backend: Backend | None = None
         self._dtype = "float32"
-        self._bound: dict[str, Array] = {}
-        self._plans: dict[int, LoopPlan] = {}
-        self._owned = False
+        self.__dict__.update(_unbound())
 
     # -- for subclasses ----------------------------------------------------------------------------------------------
 
@@ -124,9 +134,10 @@ class Layer(Hinting):
 
     def forward(self, x: Any, training: bool = False) -> Array:
         """Return the output for ``x`` (n_samples, n_in), and remember what ``backward`` needs."""
-        plan, state = self._alone(self._checked(x))
-        with plan.backend.active():
-            return plan.backend.beside(plan.forward(state, self._x, training), self._given)
+        given, inputs = self._checked(x)
+        hand, state = self._alone(inputs.shape[1])
+        self._last.hand = hand
+        return hand.forward(state, inputs, training, given)
 
     def backward(self, grad: Any) -> Array:
         """Return the gradient with respect to the last input of ``forward``; overwrite the gradients of the parameters.
@@ -136,18 +147,18 @@ class Layer(Hinting):
         grad : (n_samples, n_out) array
             Gradient of the loss with respect to the output of ``forward``.
         """
-        if getattr(self, "_x", None) is None:
-            raise RuntimeError(f"{self!r}.backward expects forward(x) to have run before; it has not.")
-        plan, state = self._alone(self._x)
+        hand: ByHand | None = getattr(self._last, "hand", None)
+        if hand is None or hand.input is None:
+            raise RuntimeError(f"{self!r}.backward expects forward(x) to have run before, in this thread; it has not.")
         assert self._backend is not None
-        shape = (len(self._x), plan.program.n_out)
+        assert self._state is not None
+        shape = (len(hand.input), hand.program.n_out)
         given = as_real_array_anywhere(self._backend.admit(grad, "grad"), "grad")
         if given.shape != shape:
             raise ValueError(
                 f"{self!r}.backward expects a gradient of shape {shape}, as its output; got {given.shape}."
             )
-        with plan.backend.active():
-            return plan.backend.beside(plan.backward(state, self._backend.asarray(given, self._dtype)), given)
+        return hand.backward(self._state, self._backend.asarray(given, self._dtype), given)
 
     __call__ = forward
 
@@ -229,7 +240,8 @@ class Layer(Hinting):
     def _attach(self, state: State, backend: Backend, dtype: str) -> None:
         """Make the layer's arrays views into ``state``, which holds this layer alone."""
         object.__setattr__(self, "_state", state)
-        self._backend, self._dtype, self._plans = backend, dtype, {}
+        self._backend, self._dtype = backend, dtype
+        self._hands, self._last = Kept(KEPT_WIDTHS), threading.local()
         bound = self._bound = {}
         program = Program((self.lower(self.n_in or 1, 0),), dtype=dtype)
         layout = program.parameter_layout[0]
@@ -251,8 +263,7 @@ class Layer(Hinting):
         # Reached only for names that are no plain attribute: parameters and their gradients.
         parameters = self.__dict__.get("_parameters", {})
         if name in parameters or name.removesuffix("_grad") in parameters:
-            if self._state is None:
-                self.build()
+            self._built()
             if name in self._bound:
                 return self._bound[name]
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
@@ -275,32 +286,47 @@ class Layer(Hinting):
     def fresh_copy(self) -> Layer:
         """Return a copy with the same settings that belongs to no model and holds no arrays."""
         other: Layer = object.__new__(type(self))
-        own = ("_state", "_backend", "_bound", "_plans", "_owned", "_x", "_given")
+        own = _unbound()
         other.__dict__.update({k: copy.deepcopy(v) for k, v in self.__dict__.items() if k not in own})
-        other.__dict__.update(_state=None, _backend=None, _bound={}, _plans={}, _owned=False)
+        other.__dict__.update(own)
         return other
 
     # -- parts -------------------------------------------------------------------------------------------------------
 
-    def _checked(self, x: Any) -> Array:
-        if self._state is None:
-            self.build()
+    def _checked(self, x: Any) -> tuple[Array, Array]:
+        """Return checked samples as they were given, and on the backend."""
+        self._built()
         assert self._backend is not None
         with self._backend.active():
-            self._given = as_samples(self._backend.admit(x, "x"), "x", self.n_in, self._dtype, expects=repr(self))
-            self._x = self._backend.asarray(self._given, self._dtype)
-        return self._x
+            given = as_samples(self._backend.admit(x, "x"), "x", self.n_in, self._dtype, expects=repr(self))
+            return given, self._backend.asarray(given, self._dtype)
 
-    def _alone(self, x: Array) -> tuple[LoopPlan, State]:
-        """Return the plan that runs this layer alone on inputs as wide as ``x``."""
-        assert self._backend is not None
-        assert self._state is not None
-        width = x.shape[1]
-        if width not in self._plans:
-            program = Program((self.lower(width, 0),), dtype=self._dtype)
-            self._plans[width] = LoopPlan(program, self._backend, "a layer by itself")
-        return self._plans[width], self._state
+    def _built(self) -> None:
+        """Hold arrays, from the first time on that somebody asks for them."""
+        if self._state is None:
+            with turn_of(self):
+                if self._state is None:
+                    self.build()
+
+    def _alone(self, width: int) -> tuple[ByHand, State]:
+        """Return what runs this layer alone on inputs of this width."""
+        backend, state, dtype = self._backend, self._state, self._dtype
+        assert backend is not None
+        assert state is not None
+        return self._hands.made(width, lambda: ByHand(Program((self.lower(width, 0),), dtype=dtype), backend)), state
 
     def __repr__(self) -> str:
         sizes = ", ".join(str(n) for n in (self.n_in, self.n_out) if n is not None)
         return f"{type(self).__name__}({sizes})"
+
+
+def _unbound() -> dict[str, Any]:
+    """Return what a layer has that belongs to no model and holds no arrays; nothing of it goes into a copy."""
+    return {
+        "_state": None,
+        "_backend": None,
+        "_bound": {},
+        "_hands": Kept(KEPT_WIDTHS),
+        "_last": threading.local(),
+        "_owned": False,
+    }

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tinynet.backends.base import Array, on_backend
+from tinynet.backends.byhand import ByHand
 from tinynet.backends.loop import LoopPlan
 from tinynet.base.arrays import as_real_array_anywhere
 from tinynet.models.network import Network
@@ -19,15 +20,14 @@ from tinynet.optimizers import Optimizer
 class ManualLoop(Network):
     """One model whose gradients and weights are there for the taking."""
 
-    _loop: LoopPlan | None = None
-    _input: Array | None = None
+    _by_hand: ByHand
 
     @on_backend
     def forward(self, x: Any, training: bool = True) -> Array:
         """Return the output for ``x`` and remember what ``backward`` needs; with ``training``, dropout is on."""
         samples = self._samples(x)
-        self._input = self.backend.asarray(samples, self.dtype)
-        result = self.backend.beside(self._loop_plan().forward(self.state, self._input, training), samples)
+        inputs = self.backend.asarray(samples, self.dtype)
+        result = self._by_hand.forward(self.state, inputs, training, samples)
         self.state.draws += training  # The next pass draws other masks, whether or not an optimizer steps between.
         return result
 
@@ -47,16 +47,17 @@ class ManualLoop(Network):
         RuntimeError
             If ``forward`` has not run.
         """
-        if self._input is None:
-            raise RuntimeError("backward expects forward(x) to have run before; it has not.")
-        shape = (len(self._input), self.program.n_out)
+        hand = self._by_hand
+        if hand.input is None:
+            raise RuntimeError("backward expects forward(x) to have run before, in this thread; it has not.")
+        shape = (len(hand.input), self.program.n_out)
         dy = as_real_array_anywhere(self.backend.admit(grad, "grad"), "grad")
         if dy.shape != shape:
             raise ValueError(f"backward expects a gradient of shape {shape}, as the output of forward; got {dy.shape}.")
         before = self.state.gradients.copy()
-        dx = self._loop_plan().backward(self.state, self.backend.asarray(dy, self.dtype))
+        dx = hand.backward(self.state, self.backend.asarray(dy, self.dtype), dy)
         self.state.gradients += before
-        return self.backend.beside(dx, dy)
+        return dx
 
     @on_backend
     def zero_grad(self) -> None:
@@ -71,12 +72,6 @@ class ManualLoop(Network):
         plan = self._plan(program, "step")
         assert isinstance(plan, LoopPlan)
         plan.update(self.state, float(optimizer.learning_rate))  # type: ignore[arg-type]
-
-    def _loop_plan(self) -> LoopPlan:
-        """Return the plan behind ``forward`` and ``backward``."""
-        if self._loop is None:
-            self._loop = LoopPlan(self.program, self.backend, "forward and backward by hand")
-        return self._loop
 
     # -- weights -----------------------------------------------------------------------------------------------------
 

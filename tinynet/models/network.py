@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from typing import Any
 
 from tinynet.backends.base import Array, Backend, Granularity, Plan, State
 from tinynet.base.arrays import as_samples
 from tinynet.base.hints import Hinting
+from tinynet.base.kept import Kept
 from tinynet.layers import Normalize
 from tinynet.layers.layer import Layer
 from tinynet.losses import Loss, get_loss
@@ -55,18 +55,14 @@ class Network(Hinting):
     # -- plans -------------------------------------------------------------------------------------------------------
 
     def _forget_plans(self) -> None:
-        self._plans: OrderedDict[tuple[Program, Granularity, bool], Plan] = OrderedDict()
+        self._plans: Kept[Plan] = Kept(KEPT_PLANS)
 
     def _plan(self, program: Program, granularity: Granularity = "epoch", streamed: bool = False) -> Plan:
         """Return the backend's plan for a program; those that were used last are kept."""
-        key = (program, granularity, streamed)
-        if key not in self._plans:
-            made = self.backend.plan_for(self.state, program, granularity=granularity, streamed=streamed)
-            self._plans[key] = made
-            if len(self._plans) > KEPT_PLANS:
-                self._plans.popitem(last=False)
-        self._plans.move_to_end(key)
-        return self._plans[key]
+        return self._plans.made(
+            (program, granularity, streamed),
+            lambda: self.backend.plan_for(self.state, program, granularity=granularity, streamed=streamed),
+        )
 
     def _loss_spec(self, loss: Loss, y: Array) -> LossSpec:
         return loss.lower(self.program.ops, index_target=y.ndim == 1)

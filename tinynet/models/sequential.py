@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from tinynet.backends import get_backend
 from tinynet.backends.base import Array, Backend, Granularity, Plan, State, on_backend
+from tinynet.backends.byhand import ByHand
 from tinynet.base.config import chosen_threads, use_threads
 from tinynet.base.hints import hints_arguments
 from tinynet.layers.layer import Layer
@@ -107,7 +108,7 @@ class Sequential(ManualLoop, Inference, Exports):
         """Make ``state`` the model's, and the layers' arrays views into it."""
         self.state = state
         self._forget_plans()
-        self._loop = None
+        self._by_hand = ByHand(self.program, self.backend)
         self._predict_plan = None
         self._quick = None
         first, first_buffer = 0, 0

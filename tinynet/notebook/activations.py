@@ -17,13 +17,13 @@ class _Activation:
 
     def forward(self, x: ArrayLike) -> FloatArray:
         """Return the activations, shaped like ``x``, and remember them for ``backward``."""
-        backend = get_backend()
-        self._x = as_float64(x, "x")
-        y = backend.empty(as_rows(self._x).shape, "float64")
+        backend, given = get_backend(), as_float64(x, "x")
+        y = backend.empty(as_rows(given).shape, "float64")
         with backend.active():
-            backend.kernels.activation_forward(self._kind, backend.asarray(as_rows(self._x)), y)
-        self._y = backend.to_numpy(y).reshape(self._x.shape)
-        return self._y
+            backend.kernels.activation_forward(self._kind, backend.asarray(as_rows(given)), y)
+        output = backend.to_numpy(y).reshape(given.shape)
+        self._x, self._y = given, output
+        return output
 
     def backward(self, gradOutput: ArrayLike) -> FloatArray:
         """Return the gradient with respect to the ``x`` of the last ``forward``."""

@@ -75,7 +75,7 @@ class BinaryCrossEntropy(_Loss):
                 )
         p, t = self._remember(*pair)
         self.num_of_samples = len(t)
-        return _loss("bce", p, t, scale=1.0 / self.num_of_samples)[0]
+        return _loss("bce", p, t, scale=1.0 / len(t))[0]
 
     def backward(self) -> FloatArray:
         """Return ``n_samples * (p - t) / (p * (1 - p))`` of the last ``forward``."""

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from tinynet.base.arrays import as_real_array, check_finite
 from tinynet.base.checks import whole
+from tinynet.base.guard import alone
+from tinynet.base.turns import turn_of
 
 LayerStack: TypeAlias = dict[str, Any]
 CustomFunction: TypeAlias = Callable[[LayerStack, NDArray[Any], NDArray[Any], Any, Any], tuple[LayerStack, Any]]
@@ -83,7 +85,23 @@ class SimpleModel:
         ------
         ValueError, TypeError
             If an argument does not fit; nothing has run then.
+        ModelInTrainingError
+            If ``customFunction`` calls it. Another thread waits until the model is not trained any more.
         """
+        with alone(turn_of(self), "run", "Train another SimpleModel."):
+            self._run(inputX, outputY, batchSize, epochs, learningRate, verbose, printStep, shuffle)
+
+    def _run(
+        self,
+        inputX: Any,
+        outputY: Any,
+        batchSize: int,
+        epochs: int,
+        learningRate: Any,
+        verbose: bool,
+        printStep: int,
+        shuffle: bool,
+    ) -> None:
         x, y = _samples(inputX, outputY)
         numberOfSamples, batchSize = len(x), whole("batchSize", batchSize)
         epochs, printStep = whole("epochs", epochs, at_least=0), whole("printStep", printStep)

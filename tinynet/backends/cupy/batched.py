@@ -13,11 +13,13 @@ from tinynet_kernels.cuda.models import MAX_MODELS
 from tinynet_kernels.cuda.optimizers import numbers_of_models, step_of_models
 
 from tinynet.backends.base import Array, FloatArray, Members, State, on_backend, own_steps
-from tinynet.backends.chain import Bound, Chain, backward, forward
+from tinynet.backends.chain import Bound, backward, forward
 from tinynet.backends.cupy.cohort import Cohort, counters, of_members
 from tinynet.backends.cupy.tiers import BATCHED, described
-from tinynet.backends.members import MembersPlan
-from tinynet.backends.stages import DropoutStage, Scratch
+from tinynet.backends.members import KEPT_PLANS, MembersPlan
+from tinynet.backends.stages import DropoutStage
+from tinynet.backends.work import Pool, Work
+from tinynet.base.kept import Kept
 from tinynet.program import LinearOp, LossSpec, Program
 
 if TYPE_CHECKING:
@@ -61,12 +63,9 @@ class BatchedPlan(MembersPlan):
 
     def __init__(self, program: Program, backend: CuPyBackend) -> None:
         self.program, self.backend, self.granularity = program, backend, "epoch"
-        self._plans = []
+        self._plans = Kept(KEPT_PLANS)
         self.description = described(None, program.precision, BATCHED)
-        on_logits = program.loss is not None and program.loss.on_logits
-        self._chain = Chain(program, len(program.ops), backend)
-        self._training = Chain(program, len(program.ops) - 1, backend) if on_logits else self._chain
-        self._scratch = Scratch(backend.empty)
+        self._works = Pool(lambda: Work(program, backend))
         self._most: dict[tuple[int, bool], int] = {}
 
     @on_backend
@@ -87,12 +86,13 @@ class BatchedPlan(MembersPlan):
         losses = np.empty((len(learning_rates), len(chosen)))
         n_visits = len(x) if order is None else order.shape[-1]
         batch = min(self.program.batch_size or n_visits, n_visits)
-        for part in self._parts(len(chosen), batch, training=True):
-            cohort = Cohort.of(self.backend, self.program, state, chosen[part], sample_weight, trains=True)
-            own_order, rates = own_steps(order, learning_rates, part)
-            rates = rates if rates.ndim == 3 else rates[..., np.newaxis]
-            losses[:, part] = self._train(cohort, x, y, own_order, rates, batch)
-            cohort.put_back(state)
+        with self._works.one() as work:
+            for part in self._parts(len(chosen), batch, training=True):
+                cohort = self._cohort(work, state, chosen[part], sample_weight, trains=True)
+                own_order, rates = own_steps(order, learning_rates, part)
+                rates = rates if rates.ndim == 3 else rates[..., np.newaxis]
+                losses[:, part] = self._train(cohort, x, y, own_order, rates, batch)
+                cohort.put_back(state)
         n_updates = len(learning_rates) * -(-n_visits // batch)
         state.step[chosen] += n_updates
         state.draws[chosen] += n_updates
@@ -105,16 +105,16 @@ class BatchedPlan(MembersPlan):
             return super().predict(state, x, out, members)
         finite: Any = True
         chosen = state.chosen(members)
-        for part in self._parts(len(chosen), min(len(x), PREDICT_ROWS), training=False):
-            cohort = Cohort.of(self.backend, self.program, state, chosen[part])
-            bound = self._chain.bind(cohort.state)
-            for start in range(0, len(x), PREDICT_ROWS):
-                rows = slice(start, min(start + PREDICT_ROWS, len(x)))
-                samples = self._samples(x, None, rows, len(cohort))
-                if part.start == 0:
-                    # Not a bool yet: the device is waited for only when somebody asks.
-                    finite = self.backend.namespace.isfinite(samples).all() & finite
-                out[part, rows] = forward(bound, samples, None)
+        with self._works.one() as work:
+            for part in self._parts(len(chosen), min(len(x), PREDICT_ROWS), training=False):
+                cohort = self._cohort(work, state, chosen[part])
+                bound = work.chain.bind(cohort.state)
+                for rows in _cut(len(x), PREDICT_ROWS):
+                    samples = self._samples(cohort, x, None, rows)
+                    if part.start == 0:
+                        # Not a bool yet: the device is waited for only when somebody asks.
+                        finite = self.backend.namespace.isfinite(samples).all() & finite
+                    out[part, rows] = forward(bound, samples, None)
         return finite
 
     @on_backend
@@ -123,12 +123,14 @@ class BatchedPlan(MembersPlan):
         if isinstance(x, np.ndarray):
             return super().gradient(state, x, y, sample_weight)
         values, losses = self.backend.empty((len(state.parameters),), "float64"), np.empty(len(state.parameters))
-        for part in self._parts(len(state.parameters), len(x), training=True):
-            cohort = Cohort.of(self.backend, self.program, state, np.arange(part.start, part.stop), sample_weight)
-            cohort.state.draws = counters(self.backend, state.draws[part])
-            self._set_rates(cohort)
-            batch = self._batch(cohort, x, y, None, slice(0, len(x)))
-            self._forward_backward(self._training.bind(cohort.state), cohort, batch, values[part])
+        with self._works.one() as work:
+            for part in self._parts(len(state.parameters), len(x), training=True):
+                members = np.arange(part.start, part.stop)
+                cohort = self._cohort(work, state, members, sample_weight)
+                cohort.state.draws = counters(self.backend, state.draws[part])
+                self._set_rates(cohort)
+                batch = self._batch(cohort, x, y, None, slice(0, len(x)))
+                self._forward_backward(work.training.bind(cohort.state), cohort, batch, values[part])
         losses[:] = self.backend.to_numpy(values)
         return losses
 
@@ -141,13 +143,15 @@ class BatchedPlan(MembersPlan):
             return super().evaluate(state, x, y, sample_weight, members)
         chosen, cuts = state.chosen(members), _cut(len(x), PREDICT_ROWS)
         losses = np.empty(len(chosen))
-        for part in self._parts(len(chosen), cuts[0].stop, training=False):
-            cohort = Cohort.of(self.backend, self.program, state, chosen[part], sample_weight)
-            bound, values = self._training.bind(cohort.state), self.backend.empty((len(cuts), len(cohort)), "float64")
-            for rows, value in zip(cuts, values, strict=True):
-                batch = self._batch(cohort, x, y, None, rows)
-                self._loss(forward(bound, batch.x, None), cohort, batch, value)
-            losses[part] = self._value(values, cuts)
+        with self._works.one() as work:
+            for part in self._parts(len(chosen), cuts[0].stop, training=False):
+                cohort = self._cohort(work, state, chosen[part], sample_weight)
+                bound = work.training.bind(cohort.state)
+                values = self.backend.empty((len(cuts), len(cohort)), "float64")
+                for rows, value in zip(cuts, values, strict=True):
+                    batch = self._batch(cohort, x, y, None, rows)
+                    self._loss(forward(bound, batch.x, None), cohort, batch, value)
+                losses[part] = self._value(values, cuts)
         return losses
 
     # -- training ----------------------------------------------------------------------------------------------------
@@ -161,7 +165,7 @@ class BatchedPlan(MembersPlan):
         losses = np.empty((len(rates), len(cohort)))
         step, draws = cohort.state.step, cohort.state.draws
         self._set_rates(cohort)
-        bound = self._training.bind(cohort.state)
+        bound = cohort.work.training.bind(cohort.state)
         for epoch, of_epoch in enumerate(rates):
             index = None if order is None else order[epoch]
             values = self.backend.empty((len(cuts), len(cohort)), "float64")
@@ -198,7 +202,7 @@ class BatchedPlan(MembersPlan):
     def _loss(self, prediction: Array, cohort: Cohort, batch: Batch, value: Array) -> Array:
         """Write the losses of a batch to ``value``; return their gradients by the predictions (or the logits)."""
         loss = self._spec
-        d_prediction = self._scratch("d_prediction", prediction.shape, self.program.dtype)
+        d_prediction = cohort.work.scratch("d_prediction", prediction.shape, self.program.dtype)
         rows, columns = prediction.shape[-2:]
         self.backend.kernels.loss_forward_backward(
             *(loss.kind, prediction, batch.y, batch.weight, d_prediction),
@@ -212,7 +216,7 @@ class BatchedPlan(MembersPlan):
         if optimizer.clip_value is not None:
             kernels.clip_by_value(state.gradients, cohort.clip_value)
         if optimizer.clip_norm is not None:
-            norm = self._scratch("norm", (len(cohort),), "float64")
+            norm = cohort.work.scratch("norm", (len(cohort),), "float64")
             kernels.clip_by_norm(state.gradients, cohort.clip_norm, norm)
         velocities = optimizer.kind == "rmsprop" and bool(np.any(dict(optimizer.settings)["momentum"]))
         step_of_models(optimizer.kind, state.parameters, state.gradients, state.moments, numbers, velocities)
@@ -229,48 +233,60 @@ class BatchedPlan(MembersPlan):
 
     def _batch(self, cohort: Cohort, x: Array, y: Array, index: Array | None, rows: slice) -> Batch:
         """Return rows of the data; ``index`` is (n_visits,), or (n, n_visits) where each model has its own order."""
-        n, weight = len(cohort), cohort.weight
+        weight = cohort.weight
         place = None if index is None else index[..., rows]
         target_dtype = "int64" if self._spec.index_target else self.program.dtype
-        lead = (n,) if place is not None and place.ndim == 2 else ()
+        lead = (len(cohort),) if place is not None and place.ndim == 2 else ()
         return Batch(
-            self._samples(x, place, rows, n),
-            self._rows("y", y, place, rows, lead, target_dtype),
-            None if weight is None else self._weights(weight, place, rows, lead),
+            self._samples(cohort, x, place, rows),
+            self._rows(cohort, ("y", target_dtype), y, place, rows, lead),
+            None if weight is None else self._weights(cohort, weight, place, rows, lead),
         )
 
-    def _samples(self, x: Array, index: Array | None, rows: slice, n: int) -> Array:
+    def _samples(self, cohort: Cohort, x: Array, index: Array | None, rows: slice) -> Array:
         """Return samples; shared by all models where the first layer is one that can share them."""
         own = index is not None and index.ndim == 2
         shared = isinstance(self.program.ops[0], LinearOp) and not own
-        return self._rows("x", x, index, rows, () if shared else (n,), self.program.dtype)
+        return self._rows(cohort, ("x", self.program.dtype), x, index, rows, () if shared else (len(cohort),))
 
     def _rows(
-        self, name: str, source: Array, index: Array | None, rows: slice, lead: tuple[int, ...], dtype: str
+        self,
+        cohort: Cohort,
+        kind: tuple[str, str],
+        source: Array,
+        index: Array | None,
+        rows: slice,
+        lead: tuple[int, ...],
     ) -> Array:
-        """Return rows in the dtype of the computation: a view where that is possible, else with ``lead`` before."""
+        """Return rows of a kind, a name and the dtype: a view where that is possible, else with ``lead`` before."""
+        name, dtype = kind
         if index is None and not lead and source.dtype == dtype:
             return source[rows]
         if index is None:
             index = self.backend.namespace.arange(rows.start, rows.stop)
-        out = self._scratch(name, (*lead, rows.stop - rows.start, *source.shape[1:]), dtype)
+        out = cohort.work.scratch(name, (*lead, rows.stop - rows.start, *source.shape[1:]), dtype)
         self.backend.kernels.gather_rows(source, index, out)
         return out
 
-    def _weights(self, weight: Array, index: Array | None, rows: slice, lead: tuple[int, ...]) -> Array:
+    def _weights(self, cohort: Cohort, weight: Array, index: Array | None, rows: slice, lead: tuple[int, ...]) -> Array:
         if weight.ndim == 1:
-            return self._rows("weight", weight, index, rows, lead, self.program.dtype)
+            return self._rows(cohort, ("weight", self.program.dtype), weight, index, rows, lead)
         if index is None:
             index = self.backend.namespace.arange(rows.start, rows.stop)
-        out = self._scratch("weight", (len(weight), rows.stop - rows.start), self.program.dtype)
+        out = cohort.work.scratch("weight", (len(weight), rows.stop - rows.start), self.program.dtype)
         gather_own(weight, index, out)
         return out
 
     # -- models ------------------------------------------------------------------------------------------------------
 
+    def _cohort(
+        self, work: Work, state: State, members: Members, weight: Array | None = None, *, trains: bool = False
+    ) -> Cohort:
+        return Cohort.of(self.backend, self.program, state, members, weight, work=work, trains=trains)
+
     def _set_rates(self, cohort: Cohort) -> None:
         """Give dropout the rates of the models of a cohort."""
-        for stage in self._training.stages:
+        for stage in cohort.work.training.stages:
             if isinstance(stage, DropoutStage):
                 rates = np.broadcast_to(of_members(stage.op.rate, cohort.numbers), len(cohort))
                 stage.rate = self.backend.asarray(np.array(rates, np.float64))

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinynet.backends.base import Array, Members, State, own_weight, rows_of
+from tinynet.backends.work import Work
 from tinynet.program import Program, Setting
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ class Cohort:
         Of the loss and of clipping.
     index : (n,) array of the device, or None
         Where the models are in the state of the ensemble, if theirs is a copy.
+    work : Work
+        Of the call.
     """
 
     numbers: Members
@@ -44,6 +47,7 @@ class Cohort:
     clip_norm: Any
     clip_value: Any
     index: Array | None
+    work: Work
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -57,6 +61,7 @@ class Cohort:
         members: Members,
         weight: Array | None = None,
         *,
+        work: Work,
         trains: bool = False,
     ) -> Cohort:
         """Bring models together; what the optimizer remembers only if it is needed."""
@@ -86,6 +91,7 @@ class Cohort:
             clip_norm=None if optimizer is None else placed(optimizer.clip_norm, "float64"),
             clip_value=None if optimizer is None else placed(optimizer.clip_value, program.dtype),
             index=index,
+            work=work,
         )
 
     def put_back(self, state: State) -> None:

@@ -26,6 +26,7 @@ from tinynet.backends.cupy.loop import CuPyLoopPlan
 from tinynet.backends.cupy.tiers import BATCHED, LARGE, Case, Tier, choose, wanted
 from tinynet.backends.lowering import layers_of, loss_of, lower
 from tinynet.backends.members import MembersPlan
+from tinynet.base.kept import Kept
 from tinynet.program import Op, Program
 
 if TYPE_CHECKING:
@@ -40,6 +41,9 @@ TRAININGS: dict[str, type[Training]] = {
 }
 """What trains in each tier of ``tiers.TIERS`` but the last: a ``CuPyLoopPlan`` and a ``BatchedPlan`` do."""
 
+KEPT_FUNCTIONS = 16
+"""Trainings, and predictions, that a plan keeps: one for each batch size, with and without weights."""
+
 _NO_LOSS = Loss("mse", 0.0, True, 1.0)
 _NO_OPTIMIZER = Optimizer("sgd", (0.0, 0.0, 0.0))
 
@@ -52,8 +56,8 @@ class _Fused(Plan):
 
     def _prepare(self, tier: Tier | None) -> None:
         self.tier = tier
-        self._trainings: dict[Any, Training] = {}
-        self._predictions: dict[tuple[Op, ...], Prediction | None] = {}
+        self._trainings: Kept[Training] = Kept(KEPT_FUNCTIONS)
+        self._predictions: Kept[Prediction | None] = Kept(KEPT_FUNCTIONS)
         self._limits = limits_of(self.backend)
         what = "predictions in one launch" if tier is None else tier.what
         self.description = f"fused: {what}"
@@ -133,24 +137,24 @@ class _Fused(Plan):
 
     def _fused_training(self, weighted: bool, batch: int) -> Training:
         """Return the training of batches of this size."""
-        key = (weighted, batch)
-        if key not in self._trainings:
+
+        def make() -> Training:
             assert self.tier is not None
             network = lower(self.program, weighted=weighted, ordered=True)
-            make = TRAININGS[self.tier.name]
-            self._trainings[key] = make(network, self.program.n_models or 1, batch, self._limits)
-        return self._trainings[key]
+            return TRAININGS[self.tier.name](network, self.program.n_models or 1, batch, self._limits)
+
+        return self._trainings.made((weighted, batch), make)
 
     def _fused_prediction(self, ops: tuple[Op, ...], weighted: bool = False) -> Prediction | None:
         """Return the predictions of ``ops``; None if a model does not fit into shared memory."""
-        key: Any = (ops, weighted)
-        if key not in self._predictions:
+
+        def make() -> Prediction | None:
             network = _predicting(self.program, ops, weighted)
-            fits = network is not None and predicting_shape(network, self._limits) is not None
-            self._predictions[key] = (
-                Prediction(network, self.program.n_models or 1, self._limits) if network is not None and fits else None
-            )
-        return self._predictions[key]
+            if network is None or predicting_shape(network, self._limits) is None:
+                return None
+            return Prediction(network, self.program.n_models or 1, self._limits)
+
+        return self._predictions.made((ops, weighted), make)
 
 
 class CuPyFusedPlan(_Fused, CuPyLoopPlan):

@@ -13,6 +13,7 @@ from tinynet.backends.cupy.streaming import Uploader
 from tinynet.backends.cupy.tiers import described
 from tinynet.backends.loop import Batch, Cuts, LoopPlan
 from tinynet.backends.stages import LinearStage
+from tinynet.backends.work import Work
 from tinynet.program import CustomOp, Program
 
 if TYPE_CHECKING:
@@ -30,6 +31,14 @@ def is_descent(program: Program) -> bool:
     plain = not any(value for _, value in optimizer.settings)
     custom = any(isinstance(op, CustomOp) for op in program.ops)
     return plain and optimizer.clip_norm is None and optimizer.clip_value is None and not custom
+
+
+class CuPyWork(Work):
+    """What one call works with, and what brings it rows from host memory."""
+
+    def __init__(self, program: Program, backend: CuPyBackend) -> None:
+        super().__init__(program, backend)
+        self.uploader = Uploader(backend)
 
 
 class CuPyLoopPlan(LoopPlan):
@@ -56,7 +65,6 @@ class CuPyLoopPlan(LoopPlan):
         self.description = described(reason, program.precision)
         self._folded = folded and is_descent(program)
         self._device = backend.device
-        self._uploader = Uploader(backend)
 
     def predictor(self, state: State) -> Callable[[Any], Array | None]:
         """Return the shortest way to predict; see ``Plan.predictor``."""
@@ -71,14 +79,24 @@ class CuPyLoopPlan(LoopPlan):
 
         return predict
 
+    def _new_work(self) -> CuPyWork:
+        return CuPyWork(self.program, self.backend)  # type: ignore[arg-type]
+
     def _learn(
-        self, bound: Bound, state: State, batch: Batch, rate: float, value: Array, penalty: tuple[float, Array]
+        self,
+        work: Work,
+        bound: Bound,
+        state: State,
+        batch: Batch,
+        rate: float,
+        value: Array,
+        penalty: tuple[float, Array],
     ) -> None:
         if not self._folded:
-            super()._learn(bound, state, batch, rate, value, penalty)
+            super()._learn(work, bound, state, batch, rate, value, penalty)
             return
         kernels = self.backend.kernels
-        dy = self._d_loss(bound, state, *batch, value)
+        dy = self._d_loss(work, bound, state, *batch, value)
         state.step += 1
         state.draws += 1
         for position in range(len(bound) - 1, -1, -1):
@@ -94,19 +112,20 @@ class CuPyLoopPlan(LoopPlan):
         return order if isinstance(x, np.ndarray) else super()._placed(order, x)
 
     def _batches(
-        self, x: Array, y: Array | None, weight: Array | None, index: Array | None, cuts: Cuts
+        self, work: Work, x: Array, y: Array | None, weight: Array | None, index: Array | None, cuts: Cuts
     ) -> Iterator[Batch]:
         if not isinstance(x, np.ndarray):
-            yield from super()._batches(x, y, weight, index, cuts)
+            yield from super()._batches(work, x, y, weight, index, cuts)
             return
+        assert isinstance(work, CuPyWork)
         sources = [x, *(array for array in (y, weight) if array is not None)]
-        for chunk, arrays in self._uploader.chunks(sources, index, cuts):
+        for chunk, arrays in work.uploader.chunks(sources, index, cuts):
             rest = iter(arrays)
             xc, yc, wc = next(rest), None if y is None else next(rest), None if weight is None else next(rest)
             first, last = chunk[0][0], chunk[-1][1]
             # Rows in an order of their own are gathered from the chunk as they would be from the whole: see ALIGNMENT.
             place = None if index is None else self.backend.namespace.arange(last - first)
-            yield from super()._batches(xc, yc, wc, place, [(start - first, stop - first) for start, stop in chunk])
+            yield from super()._batches(work, xc, yc, wc, place, [(a - first, b - first) for a, b in chunk])
 
     def _put(self, prediction: Array, out: Array) -> None:
         if isinstance(out, np.ndarray):

@@ -14,9 +14,11 @@ from tinynet_kernels.cpu import fused
 from tinynet_kernels.cpu.compiling import Kernel
 
 from tinynet.backends.base import Array, Backend, FloatArray, Members, State
-from tinynet.backends.loop import PREDICT_ROWS, LoopPlan
+from tinynet.backends.loop import LoopPlan
 from tinynet.backends.lowering import layers_of, lower
+from tinynet.backends.work import Work
 from tinynet.base import config
+from tinynet.base.kept import Kept
 from tinynet.program import Op, Program
 
 PREDICT_BLOCK = 256
@@ -29,7 +31,7 @@ class FusedForward(LoopPlan):
     def __init__(self, program: Program, backend: Backend) -> None:
         super().__init__(program, backend, "")
         self.description = "fused: predictions in one compiled function"
-        self._predictions: dict[tuple[Op, ...], fused.Fused] = {}
+        self._predictions: Kept[fused.Fused] = Kept(most=2)
 
     def predict(self, state: State, x: Array, out: Array, members: Members | None = None) -> bool:
         """Write the output and tell whether ``x`` is finite; see ``Plan.predict``."""
@@ -38,13 +40,11 @@ class FusedForward(LoopPlan):
     def _predict_with(self, state: State) -> Callable[[Array, Array], bool]:
         return self._bound(state, self.program.ops)
 
-    def _prediction_of(self, state: State) -> Callable[[Array], Array]:
-        program = self.program
+    def _prediction_of(self, state: State, work: Work) -> Callable[[Array], Array]:
         predict = self._bound(state, self._ops_before_loss())
-        scratch = np.empty((PREDICT_ROWS, program.n_out), program.dtype)
 
         def forward(x: Array) -> Array:
-            out = scratch[: len(x)]
+            out = work.scratch("prediction", (len(x), self.program.n_out), self.program.dtype)
             predict(x, out)
             return out
 
@@ -65,10 +65,8 @@ class FusedForward(LoopPlan):
         return partial(made.run, state.parameters, state.buffers, made.places, made.numbers)
 
     def _prediction(self, ops: tuple[Op, ...]) -> fused.Fused:
-        if ops not in self._predictions:
-            layers = tuple(layer for layer in layers_of(ops) if layer.kind != "dropout")
-            self._predictions[ops] = fused.prediction(layers, PREDICT_BLOCK)
-        return self._predictions[ops]
+        layers = tuple(layer for layer in layers_of(ops) if layer.kind != "dropout")
+        return self._predictions.made(ops, lambda: fused.prediction(layers, PREDICT_BLOCK))
 
 
 class FusedPlan(FusedForward):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -13,13 +13,17 @@ from tinynet_kernels.cpu.fused import many
 
 from tinynet.backends.base import Array, Backend, FloatArray, Members, State
 from tinynet.backends.lowering import layers_of, loss_of, lower
-from tinynet.backends.members import MembersPlan
+from tinynet.backends.members import KEPT_PLANS, MembersPlan
 from tinynet.base import config
+from tinynet.base.kept import Kept
 from tinynet.program import Program
 
 BLOCK_BYTES = 1 << 20
 """Most bytes of the parameters of a block, a common second-level cache. From about here on products by BLAS for one
 model at a time are quicker, with and without moments (measured with batches of 32)."""
+
+KEPT_FUNCTIONS = 64
+"""Functions that a plan keeps: one for each kind of data and batch size."""
 
 
 def fits(program: Program) -> bool:
@@ -35,10 +39,10 @@ class LanesPlan(MembersPlan):
 
     def __init__(self, program: Program, backend: Backend) -> None:
         self.program, self.backend, self.granularity = program, backend, "epoch"
-        self._plans = []
+        self._plans = Kept(KEPT_PLANS)
         lanes = many.n_lanes(program.dtype)
         self.description = f"fused: whole epochs of {lanes} models at a time, one in each lane of the registers"
-        self._made: dict[Any, many.Many] = {}
+        self._functions: Kept[many.Many] = Kept(KEPT_FUNCTIONS)
 
     def run(
         self,
@@ -103,26 +107,21 @@ class LanesPlan(MembersPlan):
             own_rates=learning_rates.ndim == 3,
         )
         network = lower(self.program, weighted=weight is not None, ordered=order is not None)
-        return self._function(("train", data, batch_size), lambda: many.training(network, data, batch_size))
+        return self._functions.made(("train", data, batch_size), lambda: many.training(network, data, batch_size))
 
     def _prediction(self) -> many.Many:
         layers = tuple(layer for layer in layers_of(self.program.ops) if layer.kind != "dropout")
-        return self._function("predict", lambda: many.prediction(layers, self.program.dtype))
+        return self._functions.made("predict", lambda: many.prediction(layers, self.program.dtype))
 
     def _evaluation(self, weight: Array | None) -> many.Many:
         program, loss, sharing = self.program, self.program.loss, _sharing(weight)
         assert loss is not None
         ops = program.ops[:-1] if loss.on_logits else program.ops
         layers = tuple(layer for layer in layers_of(ops) if layer.kind != "dropout")
-        return self._function(
+        return self._functions.made(
             ("evaluate", sharing),
             lambda: many.evaluation(layers, loss_of(loss, program.n_out), sharing, program.dtype),
         )
-
-    def _function(self, key: Any, make: Callable[[], many.Many]) -> many.Many:
-        if key not in self._made:
-            self._made[key] = make()
-        return self._made[key]
 
     def _on_threads(self, made: many.Many, members: Members, data: tuple[Any, ...], rest: tuple[Any, ...]) -> None:
         """Share the blocks of models among threads, of which this one is the first."""

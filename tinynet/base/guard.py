@@ -1,0 +1,174 @@
+"""Guard: a model is changed by one thread at a time, and is read by any number, each of which sees one moment of it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from tinynet.base.errors import ModelInTrainingError
+from tinynet.base.turns import Turn, free_after_fork
+
+COPY = "Call it when the training is over, or with a copy of the model: copy.deepcopy(model)."
+"""What to do where a model is in training."""
+
+State = TypeVar("State")
+Result = TypeVar("Result")
+
+
+class Guard:
+    """Who may change a model now, and what those see meanwhile who read it.
+
+    A change is an update, or all that one call of a plan trains, or ``set_weights``. Who reads between two changes
+    takes no lock: a number tells whether one has begun meanwhile, and then it is read again (a sequence lock). Who
+    comes within a change reads a copy of what was before it: whoever begins a change leaves one, once somebody has
+    asked, and the first to ask waits for the end.
+
+    Attributes
+    ----------
+    version : int
+        Grows at the beginning of each change and at its end: within one it is odd.
+    """
+
+    def __init__(self) -> None:
+        self.version = 0
+        self._turn = Turn()
+        self._trains = False
+        self._asked = False
+        self.renew()
+        free_after_fork(self)
+
+    def renew(self) -> None:
+        """Be as between two changes."""
+        self.version += self.version % 2
+        self._changes = threading.Condition()
+        self._n_waiting = 0
+        self._copy: Any = None
+
+    @property
+    def mine(self) -> bool:
+        """Whether this thread is the one that may change the model."""
+        return self._turn.mine
+
+    # -- who changes -------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def alone(self, call: str, instead: str = COPY) -> Iterator[None]:
+        """Return a context for what cannot be done while the model is trained; see ``alone``."""
+        with alone(self._turn, call, instead):
+            self._asked = False
+            yield
+
+    @contextmanager
+    def training(self) -> Iterator[None]:
+        """Return a context, within ``alone``, in which not even this thread may replace what is trained."""
+        self._trains = True
+        try:
+            yield
+        finally:
+            self._trains = False
+
+    def check(self, call: str, instead: str = COPY) -> None:
+        """Raise ModelInTrainingError if the call would replace what this thread trains just now."""
+        if self._turn.mine and self._trains:
+            raise _busy(call, instead)
+
+    @contextmanager
+    def changing(self, copy: Callable[[], Any]) -> Iterator[None]:
+        """Return a context for a change; other threads wait until the model is theirs.
+
+        Parameters
+        ----------
+        copy : callable
+            Returns a copy of what is changed.
+        """
+        with self._turn:
+            if self.version % 2:  # A part of a change of this thread's.
+                yield
+                return
+            with self._changes:
+                self._changes.wait_for(lambda: self._n_waiting == 0)
+                self._copy = copy() if self._asked else None
+                self.version += 1
+            try:
+                yield
+            finally:
+                with self._changes:
+                    self.version += 1
+                    self._copy = None
+                    self._changes.notify_all()
+
+    # -- who reads ---------------------------------------------------------------------------------------------------
+
+    def read(self, use: Callable[[State], Result], now: Callable[[], State], copy: Callable[[], State]) -> Result:
+        """Return ``use(state)`` for the state of one moment.
+
+        Parameters
+        ----------
+        use : callable
+            May be called twice.
+        now : callable
+            Returns the state as it is.
+        copy : callable
+            Returns a copy of it.
+        """
+        if self._turn.mine:
+            return use(now())
+        version = self.version
+        if version % 2 == 0 and not self._turn.taken:
+            try:
+                result = use(now())
+            except Exception:
+                if version == self.version:
+                    raise
+            else:
+                if version == self.version:
+                    return result
+        with self._changes:
+            self._asked, left = True, self._copy
+        return use(self.between(copy) if left is None else left)
+
+    def between(self, use: Callable[[], Result]) -> Result:
+        """Return ``use()``, called between two changes; the next one waits for it."""
+        if self._turn.mine:
+            return use()
+        with self._changes:
+            self._n_waiting += 1
+            try:
+                self._changes.wait_for(lambda: self.version % 2 == 0)
+                return use()
+            finally:
+                self._n_waiting -= 1
+                self._changes.notify_all()
+
+
+@contextmanager
+def alone(turn: Turn, call: str, instead: str = COPY) -> Iterator[None]:
+    """Return a context for what cannot be done while a model is trained: another thread waits for the end.
+
+    Parameters
+    ----------
+    turn : Turn
+        Of the model.
+    call : str
+        What was called, for the message.
+    instead : str
+        What to do.
+
+    Raises
+    ------
+    ModelInTrainingError
+        If it is this thread that trains the model: it would wait for itself.
+    """
+    if turn.mine:
+        raise _busy(call, instead)
+    with turn:
+        yield
+
+
+def _busy(call: str, instead: str) -> ModelInTrainingError:
+    return ModelInTrainingError(
+        f"{call} expects a model that is not in training; got one that this thread is training just now (was it called "
+        f"by a callback?). {instead}"
+    )
