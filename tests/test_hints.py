@@ -72,6 +72,23 @@ def test_every_public_class_hints(name: str) -> None:
         made(**{first.upper(): 1})
 
 
+ESTIMATORS: dict[str, tuple[str, dict[str, Any], str]] = {
+    "epochs": ("MLPClassifier", {"epochs": 10}, "mean 'max_iter'"),
+    "lr": ("MLPRegressor", {"lr": 0.1}, "mean 'learning_rate_init'"),
+    "seed": ("MLPRegressor", {"seed": 0}, "mean 'random_state'"),
+    "layers": ("MLPClassifier", {"hidden_layers": (3,)}, "mean 'hidden_layer_sizes'"),
+}
+
+
+@pytest.mark.parametrize(("name", "given", "message"), ESTIMATORS.values(), ids=ESTIMATORS.keys())
+def test_the_estimators_hint(name: str, given: dict[str, Any], message: str) -> None:
+    pytest.importorskip("sklearn", reason="scikit-learn is not installed: pip install scikit-learn")
+    from tinynet import estimators
+
+    with pytest.raises(TypeError, match=message):
+        getattr(estimators, name)(**given)
+
+
 NAMES = {"Relu": "ReLU", "MSE": "MeanSquaredError", "Dense": "Linear", "sequential": "Sequential", "EarlyStop": None}
 NAMES |= {"BCEWithLogitsLoss": "BinaryCrossEntropy", "CrossEntropyLoss": "CrossEntropy", "load_model": "load"}
 

@@ -21,8 +21,8 @@ CLOSE = 0.7
 
 _OURS: dict[str, str] = {
     # Arguments.
+    "learning_rate_init": "lr eta learning_rate",  # First: of the estimators' two it is the number.
     "learning_rate": "lr eta rate stepsize learning_rate_init",
-    "learning_rate_init": "lr eta learning_rate",
     "epochs": "epoch n_epochs num_epochs nb_epoch n_iter iterations max_iter",
     "max_iter": "epochs n_epochs iterations",
     "batch_size": "batch bs minibatch minibatch_size",

@@ -61,8 +61,8 @@ class BaseMultilayerPerceptron(FittedNetwork, Record, CallbackSupportMixin, Base
     def score_output(self, targets: NDArray[Any], output: NDArray[Any], weight: NDArray[Any] | None) -> float:
         """Return the score of the network's output for encoded targets."""
 
-    def _weigh(self, y: NDArray[Any], sample_weight: Any, incremental: bool) -> Any:
-        """Return the weights of the samples with those of their classes."""
+    def _weigh(self, y: NDArray[Any], sample_weight: Any, dtype: Any, incremental: bool) -> Any:
+        """Return the weights of samples that are trained on, with those of their classes."""
         return sample_weight
 
     def _stratify(self, y: NDArray[Any]) -> NDArray[Any] | None:
@@ -92,7 +92,7 @@ class BaseMultilayerPerceptron(FittedNetwork, Record, CallbackSupportMixin, Base
         X, y = self._validate_input(X, y, incremental, first)
         if sample_weight is not None:
             sample_weight = _check_sample_weight(sample_weight, X, dtype=X.dtype)
-        sample_weight = self._weigh(y, sample_weight, incremental)
+        self._weigh(y, sample_weight, X.dtype, incremental)  # What is wrong is told before anything changes.
         self.n_outputs_ = y.shape[1]
         self._random_state = check_random_state(self.random_state)
         if first:

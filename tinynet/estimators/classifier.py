@@ -16,14 +16,17 @@ from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_targ
 from sklearn.utils.validation import validate_data
 
 from tinynet.backends.base import Backend
+from tinynet.base.hints import hints_names
 from tinynet.estimators import objective, scores
 from tinynet.estimators.base import BaseMultilayerPerceptron
 from tinynet.estimators.fit_callbacks import with_callbacks
 from tinynet.estimators.inputs import beside, on_host
 from tinynet.estimators.samples import given_set
 from tinynet.training.callbacks import Callback
+from tinynet.training.data import check_some_weight
 
 
+@hints_names
 class MLPClassifier(ClassifierMixin, BaseMultilayerPerceptron):  # type: ignore[misc]
     """A network that classifies: ``sklearn.neural_network.MLPClassifier``, trained by tinynet's compiled plans.
 
@@ -67,7 +70,8 @@ class MLPClassifier(ClassifierMixin, BaseMultilayerPerceptron):  # type: ignore[
     max_fun : int, default=15000
         Most evaluations of "lbfgs".
     class_weight : dict, "balanced", list of dict or None, default=None
-        Factor for each class; "balanced": ``n_samples / (n_classes * count)``.
+        Factor for each class while training, and not in scores and losses of a validation set; "balanced":
+        ``n_samples / (n_classes * count)`` of the samples that are trained on.
     dropout : float, or one for each hidden layer, default=0.0
         Share of the outputs of hidden layers that is zeroed while training.
     backend : str or None, default=None
@@ -322,7 +326,7 @@ class MLPClassifier(ClassifierMixin, BaseMultilayerPerceptron):  # type: ignore[
         # As scikit-learn: not for several columns, which stand for labels there, or for classes.
         return y if self.n_outputs_ == 1 else None
 
-    def _weigh(self, y: NDArray[Any], sample_weight: Any, incremental: bool) -> Any:
+    def _weigh(self, y: NDArray[Any], sample_weight: Any, dtype: Any, incremental: bool) -> Any:
         if self.class_weight is None:
             return sample_weight
         if incremental and self.class_weight == "balanced":
@@ -330,8 +334,25 @@ class MLPClassifier(ClassifierMixin, BaseMultilayerPerceptron):  # type: ignore[
                 "partial_fit does not support class_weight='balanced': it sees a part of the data at a time. Compute "
                 "the weights from all of y with sklearn.utils.class_weight.compute_class_weight and pass a dict."
             )
+        if isinstance(self.class_weight, list) and not all(isinstance(each, dict) for each in self.class_weight):
+            raise TypeError(
+                "class_weight as a list expects a dict for each label; got other entries. For the classes of one label "
+                "pass a dict of a factor for each, or 'balanced'."
+            )
         weights = compute_sample_weight(self.class_weight, self._label_binarizer.inverse_transform(y.astype(np.int64)))
-        return weights if sample_weight is None else weights * sample_weight
+        low, high = float(weights.min()), float(weights.max())
+        if not (np.isfinite(high) and low >= 0):
+            raise ValueError(f"class_weight must be finite numbers, not below 0; got {low:g} to {high:g}.")
+        name = "class_weight"
+        if sample_weight is not None:
+            name, weights = "class_weight times sample_weight", weights * sample_weight
+        if float(weights.max()) > float(np.finfo(dtype).max):
+            raise ValueError(
+                f"{name} must fit into {np.dtype(dtype).name}, the dtype of X; got {float(weights.max()):g}. Scale the "
+                "weights: only what they are to each other counts."
+            )
+        check_some_weight(weights.astype(dtype), name)
+        return weights
 
     def score_output(self, targets: NDArray[Any], output: NDArray[Any], weight: NDArray[Any] | None) -> float:
         """Return the accuracy of the network's output."""

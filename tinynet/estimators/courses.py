@@ -38,6 +38,7 @@ def fit_stochastic(
         estimator._optimizer = SolverState(estimator)
     if estimator.early_stopping and held_out is None:
         X, y, weight, held_out = split(estimator, X, y, weight)
+    weight = estimator._weigh(y, weight, X.dtype, incremental)
     if held_out is not None:
         estimator.validation_loss_curve_ = estimator.validation_loss_curve_ or []
         estimator.validation_scores_ = estimator.validation_scores_ or []
@@ -94,6 +95,7 @@ def fit_lbfgs(
     """Train by "lbfgs"."""
     # A line search in float32 ends in its noise; the parameters are rounded when all is done.
     network = estimator._build("float64")
+    weight = estimator._weigh(y, weight, X.dtype, incremental=False)
     data, objective = as_data(estimator, X, y, weight, network), estimator._objective()
     task = FitTask(estimator, given, lambda: _copies(network, X.dtype))
     plan = network.plan(objective, SolverState(estimator).optimizer, data.y, len(data), "epoch")

@@ -15,6 +15,7 @@ from sklearn.utils.validation import validate_data
 
 from tinynet.backends.base import Backend
 from tinynet.base.arrays import as_real_array, check_finite
+from tinynet.base.hints import hints_names
 from tinynet.estimators import networks, objective, scores
 from tinynet.estimators.base import BaseMultilayerPerceptron
 from tinynet.estimators.fit_callbacks import with_callbacks
@@ -23,6 +24,7 @@ from tinynet.estimators.samples import given_set
 from tinynet.training.callbacks import Callback
 
 
+@hints_names
 class MLPRegressor(RegressorMixin, BaseMultilayerPerceptron):  # type: ignore[misc]
     """A network that predicts numbers: ``sklearn.neural_network.MLPRegressor``, trained by tinynet's compiled plans.
 

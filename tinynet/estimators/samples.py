@@ -12,7 +12,7 @@ from sklearn.utils.validation import _check_sample_weight, validate_data
 from tinynet.estimators.inputs import admitted, on_host
 from tinynet.estimators.solver import SparseData
 from tinynet.models.sequential import Sequential
-from tinynet.training.data import Data
+from tinynet.training.data import Data, check_some_weight
 
 if TYPE_CHECKING:
     from tinynet.estimators.base import BaseMultilayerPerceptron
@@ -73,6 +73,10 @@ def split(
     )
     if len(held) < 2:
         raise ValueError("The validation set is too small. Increase 'validation_fraction' or the size of your dataset.")
-    part = None if weight is None else (weight[train], weight[held])
-    held_out = as_data(estimator, X[held], y[held], None if part is None else part[1], estimator.network_)
-    return X[train], y[train], None if part is None else part[0], held_out
+    weights: tuple[Any, Any] = None, None
+    if weight is not None:
+        weights = weight[train], weight[held]
+        for own, does in zip(weights, ("trains on", "holds out"), strict=True):
+            check_some_weight(own, f"sample_weight of what early_stopping {does}")
+    held_out = as_data(estimator, X[held], y[held], weights[1], estimator.network_)
+    return X[train], y[train], weights[0], held_out
