@@ -32,7 +32,12 @@ def parse(parser: argparse.ArgumentParser, given: list[str], args: argparse.Name
     table = _read(args.config)
     data = table.pop("data", None)
     known = {name.replace("_", "-") for name in vars(args)} - {"command", "run", "config", "data"}
-    tokens = [token for key, value in table.items() for token in _tokens(key, value, known, args.config)]
+    tokens = []
+    for key, value in table.items():
+        name = _option(key, known, args.config)
+        before = getattr(args, name.replace("-", "_"))
+        if not (isinstance(before, list) and before):  # Options that add up would add to those of the command line.
+            tokens += _tokens(name, value, isinstance(before, bool), args.config)
     result = parser.parse_args([*given[:command], *tokens, *given[command:]])
     if result.data is None and data is not None:
         result.data = str(data)
@@ -46,18 +51,26 @@ def _read(path: str) -> dict[str, Any]:
         raise ValueError(f"{path!r} is not TOML: {error}.") from error
 
 
-def _tokens(key: str, value: Any, known: set[str], path: str) -> list[str]:
-    """Return a key and its value as they would stand on the command line."""
+def _option(key: str, known: set[str], path: str) -> str:
+    """Return the name of the option that a key stands for."""
     name = key.replace("_", "-")
     if name not in known:
         close = difflib.get_close_matches(name, known, 1)
         hint = f"Did you mean {close[0]!r}?" if close else f"The keys are {', '.join(sorted(known))} and data."
         raise ValueError(f"{path!r}: {key!r} is no option of tinynet train. {hint}")
+    return name
+
+
+def _tokens(name: str, value: Any, is_flag: bool, path: str) -> list[str]:
+    """Return an option and its value as they would stand on the command line."""
     if isinstance(value, bool):
-        return [f"--{name}"] if value else []
+        value = "yes" if value else "no"
+        if is_flag:
+            return [f"--{name}"] if value == "yes" else []
     if isinstance(value, list):
         value = ",".join(_quoted(str(entry)) for entry in value)
     if not isinstance(value, str | int | float):
+        key = name.replace("-", "_")
         raise ValueError(f"{path!r}: {key!r} must be a text, a number, true or false, or a list; got {value!r}.")
     return [f"--{name}={value}"]
 

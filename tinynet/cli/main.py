@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import os
 import sys
 import traceback
@@ -17,6 +16,7 @@ from tinynet.base.version import __version__
 from tinynet.cli import config, predict, sweep, train
 from tinynet.cli.info import report
 from tinynet.cli.ranges import values
+from tinynet.cli.reading import add_options, names
 from tinynet.datasets.targets import TASKS
 from tinynet.layers import ACTIVATIONS
 from tinynet.losses import LOSSES
@@ -108,8 +108,10 @@ def _data(parser: argparse.ArgumentParser, validation: str) -> None:
         help="CSV, NPY or NPZ file, or folder of IDX files; default: the sine problem",
     )
     data = parser.add_argument_group("data").add_argument
-    data("--target", type=_names, default=(), metavar="NAMES", help="target columns, by name or position (last column)")
-    data("--ignore", type=_names, default=(), metavar="NAMES", help="columns to leave out")
+    columns: dict[str, Any] = {"type": names, "action": "extend", "default": [], "metavar": "NAMES"}
+    data("--target", **columns, help="target columns, by name or position (last column)")
+    data("--ignore", **columns, help="columns to leave out")
+    add_options(data, ".")
     data("--task", choices=TASKS, default="auto", help="what the targets are (auto)")
     data("--validation", type=_share, metavar="SHARE|FILE", help=validation)
 
@@ -190,6 +192,7 @@ def _sweep(parser: argparse.ArgumentParser) -> None:
 def _model_and_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help="a file that `tinynet train` or net.save wrote")
     parser.add_argument("data", metavar="DATA", help="CSV, NPY or NPZ file, IDX file or folder of IDX files")
+    add_options(parser.add_argument, "as in training")
     parser.add_argument("--backend", type=_backend, metavar="NAME", help=BACKEND_HELP)
 
 
@@ -204,7 +207,12 @@ def _evaluate(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=predict.evaluate)
     _model_and_data(parser)
     parser.add_argument(
-        "--target", type=_names, default=(), metavar="NAMES", help="where the targets stand, if under other names"
+        "--target",
+        type=names,
+        action="extend",
+        default=[],
+        metavar="NAMES",
+        help="where the targets stand, if under other names",
     )
 
 
@@ -305,12 +313,6 @@ def _share(text: str) -> float | str:
     """Return a share in [0, 1), or the name of a file."""
     value = _as_number(text, float)
     return value if isinstance(value, str) else number("--validation", value, at_least=0.0, below=1.0)
-
-
-@_option
-def _names(text: str) -> tuple[str, ...]:
-    """Split names at commas, except within double quotes."""
-    return tuple(name.strip() for name in next(csv.reader([text], skipinitialspace=True), []))
 
 
 def _choices(table: Any, default: str) -> str:

@@ -6,13 +6,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from tinynet.base.errors import ModelFileError
+from tinynet.datasets.cells import DECIMALS
+from tinynet.datasets.tables import are_positions
 from tinynet.datasets.targets import Label
 from tinynet.models.sequential import Sequential
 
 
 @dataclass(frozen=True)
 class Notes:
-    """Names of the columns that a model was trained on, and its classes.
+    """Names of the columns that a model was trained on, its classes, and how the file was read.
 
     Attributes
     ----------
@@ -21,16 +23,30 @@ class Notes:
     targets : tuple of str
     classes : tuple of str or int, or None
         None: the targets are numbers.
+    named : bool
+        Whether the file had names; else those are the positions of the columns.
+    decimal : {".", ","}
+    missing : tuple of str
     """
 
     features: tuple[str, ...] | None
     targets: tuple[str, ...]
     classes: tuple[Label, ...] | None
+    named: bool = True
+    decimal: str = "."
+    missing: tuple[str, ...] = ()
 
     def metadata(self) -> dict[str, Any]:
-        """Return the notes as a model's ``metadata`` keeps them."""
+        """Return the notes as a model's ``metadata`` keeps them: what goes without saying is left out."""
         kept = {"features": self.features, "targets": self.targets, "classes": self.classes}
-        return {name: list(values) for name, values in kept.items() if values is not None}
+        notes: dict[str, Any] = {name: list(values) for name, values in kept.items() if values is not None}
+        if self.features is not None and are_positions(self.features):
+            notes["header"] = self.named
+        if self.decimal != ".":
+            notes["decimal"] = self.decimal
+        if self.missing:
+            notes["missing"] = list(self.missing)
+        return notes
 
     @property
     def metrics(self) -> list[str]:
@@ -52,7 +68,16 @@ def notes_of(net: Sequential, source: str) -> Notes:
     targets = _names(net, "targets", n_out if classes is None else 1, str, source)
     if targets is None:
         targets = ("class",) if classes is not None else tuple(f"y{i}" for i in range(n_out))
-    return Notes(features, targets, classes)
+    named = net.metadata.get("header", features is None or not are_positions(features))
+    decimal, missing = net.metadata.get("decimal", "."), net.metadata.get("missing", [])
+    for key, value, fits, expected in (
+        ("header", named, isinstance(named, bool), "true or false"),
+        ("decimal", decimal, decimal in DECIMALS, '"." or ","'),
+        ("missing", missing, isinstance(missing, list | tuple) and all(isinstance(w, str) for w in missing), "words"),
+    ):
+        if not fits:
+            raise ModelFileError(f"{source!r}: its metadata {key!r} must be {expected}; got {value!r}.")
+    return Notes(features, targets, classes, named, decimal, tuple(missing))
 
 
 def _names(net: Sequential, key: str, count: int, kinds: Any, source: str) -> tuple[Any, ...] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import gzip
 import io
 import sys
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinynet.cli.notes import Notes, notes_of
+from tinynet.cli.reading import how
 from tinynet.datasets import Dataset, read_known
 from tinynet.datasets.targets import encode
 from tinynet.exchange.atomic import atomic_open, require_place
@@ -30,8 +32,10 @@ def predict(args: argparse.Namespace) -> int:
         return 0
     text = io.StringIO(newline="")
     csv.writer(text, lineterminator="\n").writerows(table)
+    content = text.getvalue().encode()
     with atomic_open(args.out) as file:
-        file.write(text.getvalue().encode())
+        # The same predictions are the same bytes: without the time of packing.
+        file.write(gzip.compress(content, mtime=0) if args.out.lower().endswith(".gz") else content)
     print(f"wrote {args.out}: {len(data):,} rows")
     return 0
 
@@ -49,8 +53,8 @@ def evaluate(args: argparse.Namespace) -> int:
 def _model_and_data(args: argparse.Namespace, with_targets: bool) -> tuple[Sequential, Notes, Dataset]:
     net = load(args.model, backend=args.backend)
     notes = notes_of(net, args.model)
-    target = args.target if with_targets else ()
-    return net, notes, read_known(args.data, notes.features, notes.targets, with_targets=with_targets, target=target)
+    options = {"target": args.target if with_targets else (), "named": notes.named, **how(args, notes)}
+    return net, notes, read_known(args.data, notes.features, notes.targets, with_targets=with_targets, **options)
 
 
 def _table(outputs: NDArray[Any], notes: Notes, probabilities: bool) -> list[list[Any]]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from tinynet.cli.networks import Scaling
 from tinynet.cli.notes import Notes
+from tinynet.cli.reading import how
 from tinynet.datasets import Dataset, read, read_known, sine
 from tinynet.datasets.targets import Task, encode, find_task
 
@@ -44,12 +45,13 @@ class Problem:
 def read_problem(args: argparse.Namespace, say: Say) -> Problem:
     """Read the data and hold some of them out."""
     if args.data is None:
+        _require_data(args)
         data, test = sine(seed=args.seed), None
     else:
-        data, test = read(args.data, args.target, args.ignore)
+        data, test = read(args.data, args.target, args.ignore, **how(args))
     say("data", f"{data.source}: {len(data):,} rows, {data.x.shape[1]:,} features")
     task = find_task(data, args.task)
-    notes = Notes(data.features, data.targets, task.classes)
+    notes = Notes(data.features, data.targets, task.classes, data.named, data.decimal, tuple(args.missing))
     scaled = task.classes is None and args.data is not None
     say("target", f"{', '.join(data.targets)}: {_describe(task, scaled)}")
     train, held = _hold_out(args, data, test)
@@ -58,6 +60,15 @@ def read_problem(args: argparse.Namespace, say: Say) -> Problem:
     y = encode(train, task.classes)
     pairs = {name: (part.x, encode(part, task.classes)) for name, part in held.items()}
     return Problem(notes, (train.x, y), pairs, Scaling.of(y) if scaled else None)
+
+
+def _require_data(args: argparse.Namespace) -> None:
+    """Raise ValueError for an option that says how data are to be read, where there are none."""
+    for name in ("target", "ignore", "decimal", "missing"):
+        if getattr(args, name):
+            raise ValueError(
+                f"--{name} expects data to read, as in: tinynet {args.command} FILE --{name} ...; got none."
+            )
 
 
 def _describe(task: Task, scaled: bool) -> str:
@@ -72,7 +83,10 @@ def _hold_out(args: argparse.Namespace, data: Dataset, test: Dataset | None) -> 
     """Return what to train on, and what is held out by its name."""
     tests = {} if test is None else {"test": test}
     if isinstance(args.validation, str):
-        held = read_known(args.validation, data.features, data.targets, with_targets=True, target=args.target)
+        options = {"named": data.named, **how(args)}
+        held = read_known(
+            args.validation, data.features, data.targets, with_targets=True, target=args.target, **options
+        )
         return data, {"validation": held, **tests}
     share = args.validation
     if share is None:

@@ -14,43 +14,64 @@ import os
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from tinynet.datasets.csvfile import read_csv
+from tinynet.datasets.dialect import Dialect
+from tinynet.datasets.files import suffix_of
 from tinynet.datasets.idx import is_idx_name, read_idx_file, read_idx_folder
 from tinynet.datasets.numpyfile import read_npy, read_npz
-from tinynet.datasets.tables import Choose, Dataset, all_columns, known_columns, split_columns
+from tinynet.datasets.tables import Choose, Dataset, all_columns, are_positions, known_columns, split_columns
 
 __all__ = ["Dataset", "read", "read_known", "sine"]
 
+Names = str | int | Sequence[str | int]
+
 
 def read(
-    path: str | os.PathLike[str], target: Sequence[str] = (), ignore: Sequence[str] = ()
+    path: str | os.PathLike[str],
+    target: Names = (),
+    ignore: Names = (),
+    *,
+    decimal: str = ".",
+    header: bool | None = None,
+    missing: str | Sequence[str] = (),
 ) -> tuple[Dataset, Dataset | None]:
     r"""Read data to train on.
 
     Parameters
     ----------
     path : path
-        A CSV, NPY or NPZ file, or a folder of IDX files. Anything that does not end in ``.npy`` or ``.npz`` is read as
-        CSV.
-    target : sequence of str
+        A CSV, NPY or NPZ file, gzipped or not, or a folder of IDX files. What does not end in ``.npy`` or ``.npz`` is
+        read as CSV: separated by commas, semicolons or tabs, with names in the first line or none.
+    target : str, int, or sequence of them
         Names or positions of the target columns (the last one by default); in an NPZ file, the name of the array.
-    ignore : sequence of str
+    ignore : str, int, or sequence of them
         Columns that are neither features nor targets.
+    decimal : {".", ","}
+        The decimal mark in a CSV file.
+    header : bool, optional
+        Whether the first line of a CSV file holds names, which may be numbers, as years are. By default it is found
+        out; where it cannot be, that is an error.
+    missing : str or sequence of str
+        Words that stand for a missing value in any column of a CSV file, for instance ``("NA", "-999")``. An empty cell
+        is always missing, and so are ``NA``, ``-``, ``?``, ``nan``, ``null`` and ``none`` where numbers are expected;
+        among labels that are words they are labels.
 
     Returns
     -------
     data, test : Dataset, Dataset or None
-        ``test`` where the source has a test set of its own.
+        ``test`` where the source has a test set of its own. Columns of true and false are 1 and 0.
 
     Raises
     ------
     OSError
         If the file cannot be read.
     ValueError, TypeError
-        If it does not hold what it should; the message names the line and the column.
+        If it does not hold what it should, a value is missing, or an argument does not apply to such a file; the
+        message names the line and the column.
 
     Examples
     --------
@@ -62,11 +83,17 @@ def read(
     >>> data.features, data.y.tolist()
     (('length', 'width'), ['setosa', 'versicolor'])
     """
+    target, ignore = _names(target), _names(ignore)
+    dialect = Dialect(decimal, header, _names(missing))
     if Path(path).is_dir():
+        _require_none("a folder of IDX files", {"target": target, "ignore": ignore, **_said(dialect)})
         return read_idx_folder(path)
-    if Path(path).suffix == ".npz":
+    if suffix_of(path) == ".npz":
+        _require_none("an NPZ file", {"ignore": ignore, **_said(dialect)})
         return read_npz(path, target)
-    return _read_table(path, partial(split_columns, target=tuple(target), ignore=tuple(ignore))), None
+    if suffix_of(path) == ".npy":
+        _require_none("an NPY file", _said(dialect))
+    return _read_table(path, partial(split_columns, target=target, ignore=ignore), dialect), None
 
 
 def read_known(
@@ -75,7 +102,11 @@ def read_known(
     targets: Sequence[str] = (),
     *,
     with_targets: bool = False,
-    target: Sequence[str] = (),
+    target: Names = (),
+    named: bool | None = None,
+    decimal: str = ".",
+    header: bool | None = None,
+    missing: str | Sequence[str] = (),
 ) -> Dataset:
     """Read data for a model that knows its columns: by name where the file has names, else by position.
 
@@ -89,25 +120,52 @@ def read_known(
         The target columns that it was trained on.
     with_targets : bool
         Whether targets are needed; columns that are not needed are not looked at.
-    target : sequence of str
+    target : str, int, or sequence of them
         Where the targets stand in this file, if not in ``targets``.
+    named : bool, optional
+        Whether ``features`` and ``targets`` are names, and not positions; by default they are unless all are numbers.
+    decimal, header, missing
+        As for ``read``. A first line that has all ``features`` holds names.
     """
+    target, dialect = _names(target), Dialect(decimal, header, _names(missing))
     if Path(path).is_dir():
         data, test = read_idx_folder(path)
         return test or data
     if is_idx_name(path) and not with_targets:
         return read_idx_file(path)
-    if Path(path).suffix == ".npz":
+    if suffix_of(path) == ".npz":
         data, test = read_npz(path, target, with_targets=with_targets)
         return test or data
-    if features is not None:
-        wanted = tuple(target or targets) if with_targets else ()
-        return _read_table(path, partial(known_columns, features=tuple(features), targets=wanted))
-    return _read_table(path, partial(split_columns, target=tuple(target)) if with_targets else all_columns)
+    if features is None:
+        return _read_table(path, partial(split_columns, target=target) if with_targets else all_columns, dialect, ())
+    wanted, at = (tuple(targets), target) if with_targets else ((), ())
+    if named is None:
+        named = not are_positions(features)
+    choose = partial(known_columns, features=tuple(features), targets=wanted, named=named, at=at)
+    return _read_table(path, choose, dialect, features if named else ())
 
 
-def _read_table(path: str | os.PathLike[str], choose: Choose) -> Dataset:
-    return read_npy(path, choose) if Path(path).suffix == ".npy" else read_csv(path, choose)
+def _read_table(
+    path: str | os.PathLike[str], choose: Choose, dialect: Dialect, known: Sequence[str] | None = None
+) -> Dataset:
+    return read_npy(path, choose) if suffix_of(path) == ".npy" else read_csv(path, choose, dialect, known)
+
+
+def _names(given: Names) -> tuple[str, ...]:
+    """Return one name or position, or several, as texts."""
+    return tuple(map(str, [given] if isinstance(given, str | int) else given))
+
+
+def _said(dialect: Dialect) -> dict[str, Any]:
+    """Return what is said of a text table, by the names of the arguments."""
+    return {name: value for name, value in vars(dialect).items() if value != getattr(Dialect(), name)}
+
+
+def _require_none(what: str, arguments: dict[str, Any]) -> None:
+    """Raise ValueError for an argument that says nothing of such data."""
+    for name, value in arguments.items():
+        if value not in (None, ()):
+            raise ValueError(f"{name} expects a CSV file, as it says nothing of {what}; got {value!r}. Leave it out.")
 
 
 def sine(n_samples: int = 1000, seed: int | None = 0) -> Dataset:

@@ -1,4 +1,4 @@
-"""CSV files: what separates the columns and whether they have names is found out; nothing is guessed about values."""
+"""CSV files: how a table is laid out is found out, or asked for; nothing is guessed about values."""
 
 from __future__ import annotations
 
@@ -6,178 +6,181 @@ import csv
 import os
 from collections.abc import Iterator, Sequence
 from itertools import chain, islice
-from operator import itemgetter
 from typing import TextIO
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tinynet.datasets.cells import is_value, shown
+from tinynet.datasets.conversion import Converter, Row
+from tinynet.datasets.dialect import Dialect, directive, find_delimiter, has_names, reader, rows_of, trimmed
+from tinynet.datasets.files import opened_text
 from tinynet.datasets.tables import Choose, Dataset, Header
 
-DELIMITERS = "\t;,"
-"""In the order in which they are tried: a comma may be part of a number or a text, a tab hardly ever is."""
-
-MISSING = frozenset({"", "?", "-", "na", "n/a", "nan", "null", "none"})
-"""What stands for a missing number, in lower case."""
+SAMPLE_LINES = 100
+"""Lines that are looked at to find out what separates columns, and whether they have names."""
 
 BLOCK_ROWS = 4096
 """Rows that are converted at a time: text takes ten times the memory of numbers."""
 
-Row = tuple[int, list[str]]
-"""The number of a line, and its cells."""
 
-
-def read_csv(path: str | os.PathLike[str], choose: Choose) -> Dataset:
+def read_csv(
+    path: str | os.PathLike[str],
+    choose: Choose,
+    dialect: Dialect | None = None,
+    known: Sequence[str] | None = None,
+) -> Dataset:
     """Read a CSV file.
 
     Parameters
     ----------
     path : path
-        UTF-8, separated by commas, semicolons or tabs, with or without names in the first line. Names are recognised by
-        not being numbers.
+        UTF-8 (or UTF-16 with a byte order mark), gzipped or not, separated by commas, semicolons or tabs, with or
+        without names in the first line. White space around a cell is not part of it; blank lines hold nothing; a line
+        of ``#`` above the table is a comment, or the names if it has as many as there are columns.
     choose : callable
         Chooses features and targets from the columns.
+    dialect : Dialect, optional
+        The decimal mark, whether there are names, and what stands for a missing value.
+    known : sequence of str, optional
+        Names that a model expects: a first line that has them all holds names, and where it could not be told from
+        numbers, it does not.
 
     Returns
     -------
     Dataset
-        ``x`` is float64; ``y`` is text, as it stands in the file.
+        ``x`` is float64, with 1 and 0 for columns of true and false; ``y`` is text, as it stands in the file.
 
     Raises
     ------
     ValueError
-        If a feature is missing or no number, a target is missing, or a line is too long or too short.
+        If a feature is missing or no number, a target is missing, a line is too long or too short, or it cannot be told
+        whether the first line holds names.
     """
     source = repr(os.fspath(path))
     try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            return _read(file, source, choose)
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"{source} must be CSV text in UTF-8; it is not ({error.reason}). Convert it first."
-        ) from error
+        with opened_text(path) as file:
+            return _read(file, source, choose, dialect or Dialect(), known)
     except csv.Error as error:
         raise ValueError(f"{source} is not CSV as expected: {error}. Look for a quote that is never closed.") from error
 
 
-def _read(file: TextIO, source: str, choose: Choose) -> Dataset:
-    rows = _rows(file, source)
-    first, second = next(rows, None), next(rows, None)
-    if first is None:
+def _read(file: TextIO, source: str, choose: Choose, dialect: Dialect, known: Sequence[str] | None) -> Dataset:
+    rows = _rows(file, source, dialect.decimal)
+    head = list(islice(rows, SAMPLE_LINES))
+    if not head:
         raise ValueError(f"{source} is empty; expected rows of numbers.")
-    named = _is_header(first[1], None if second is None else second[1])
-    names = first[1] if named else [""] * len(first[1])
-    header = Header(tuple(name.strip() or str(i) for i, name in enumerate(names)), named, source)
-    if second is None and named:
+    header = _header(head, source, dialect, known)
+    if header.named:
+        head = head[1:]
+    if not head:
         raise ValueError(f"{source} has names in its first line but no rows. Add data.")
     columns = choose(header)
+    table = Converter(header, columns, dialect, head[0][1])
     x, y, lines = [], [], []
-    rows = chain([row for row in ([] if named else [first]) + [second] if row is not None], rows)
+    rows = chain(head, rows)
     while block := list(islice(rows, BLOCK_ROWS)):
-        x.append(_features(block, columns.features, header))
-        y += [[cells[place].strip() for place in columns.targets] for _, cells in block]
+        x.append(table.features(block))
+        y += table.targets(block)
         lines += [line for line, _ in block]
     targets = np.array(y) if columns.targets else None
-    data = Dataset(
+    return Dataset(
         np.concatenate(x),
         targets[:, 0] if targets is not None and len(columns.targets) == 1 else targets,
-        features=tuple(header.names[place] for place in columns.features),
-        targets=tuple(header.names[place] for place in columns.targets),
+        features=tuple(header.label(place) for place in columns.features),
+        targets=tuple(header.label(place) for place in columns.targets),
         source=source,
         lines=np.array(lines),
+        decimal=dialect.decimal,
+        named=header.named,
     )
-    _require_targets(data)
-    return data
 
 
-def _rows(file: TextIO, source: str) -> Iterator[Row]:
+def _header(head: Sequence[Row], source: str, dialect: Dialect, known: Sequence[str] | None) -> Header:
+    """Return the names of the columns, or their positions where the first line has none.
+
+    Raises
+    ------
+    ValueError
+        If it cannot be told whether it has.
+    """
+    first = tuple(cell.strip() for cell in head[0][1])
+    named = dialect.header
+    if named is None:
+        named = (
+            True if known and set(known) <= set(first) else has_names(first, [c for _, c in head[1:]], dialect.decimal)
+        )
+    if named is None and known is None:
+        shown = ", ".join(first[:6]) + ", ..." * (len(first) > 6)
+        raise ValueError(
+            f"{source}: expected names or numbers in the first line; it may hold either ({shown}). Say --header yes or "
+            "--header no (in Python, header=True or header=False)."
+        )
+    return Header(first if named else tuple(str(place) for place in range(len(first))), bool(named), source)
+
+
+def _rows(file: TextIO, source: str, decimal: str) -> Iterator[Row]:
     """Yield the lines that are not blank, all as long as the first."""
-    head = []
-    for line in file:
-        head.append(line)
-        if line.strip():
-            break
-    if not head:
-        return
-    counts = {mark: len(next(csv.reader(head[-1:], delimiter=mark), [])) for mark in DELIMITERS}
-    delimiter = next((mark for mark, count in counts.items() if count > 1), ",")
-    reader = csv.reader(chain(head, file), delimiter=delimiter, skipinitialspace=delimiter != "\t", strict=True)
-    n_columns = 0
-    for cells in reader:
-        if not cells or (len(cells) == 1 and not cells[0].strip()):
+    sample = list(islice(file, SAMPLE_LINES))
+    delimiter = directive(sample[0]) if sample else None
+    skipped = int(delimiter is not None)
+    delimiter = delimiter or find_delimiter(sample[_comments(sample) :], decimal)
+    names, n_above = _names_above(sample[skipped:], delimiter, decimal)
+    skipped += n_above
+    last = ""
+
+    def lines() -> Iterator[str]:
+        nonlocal last
+        for line in chain(names, sample[skipped + len(names) :], file):
+            last = line
+            yield line
+
+    n_columns = n_first = 0
+    table = reader(lines(), delimiter)
+    for cells in table:
+        if not last.strip() or (not n_columns and not trimmed(cells)):
             continue
-        n_columns = n_columns or len(cells)
-        if len(cells) != n_columns:
-            raise ValueError(
-                f"{source}, line {reader.line_num}: expected {n_columns} cells as in the first line; got {len(cells)}. "
-                "A cell that contains the separator must stand in double quotes."
-            )
-        yield reader.line_num, cells
+        line = skipped + table.line_num
+        if not n_columns:
+            n_columns, n_first = trimmed(cells), len(cells)
+        if len(cells) < n_columns or trimmed(cells[n_columns:]):
+            raise _ragged(source, line, cells, n_columns, n_first)
+        yield line, cells[:n_columns]
 
 
-def _is_header(first: Sequence[str], second: Sequence[str] | None) -> bool:
-    """Tell whether a first line holds names: no number at all, or a text above a number."""
-    if not any(_is_number(cell) for cell in first):
-        return True
-    return any(_is_text(name) and _is_number(cell) for name, cell in zip(first, second or (), strict=False))
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
-
-
-def _is_missing(cell: str) -> bool:
-    return cell.strip().lower() in MISSING
-
-
-def _is_text(cell: str) -> bool:
-    return not _is_number(cell) and not _is_missing(cell)
-
-
-def _features(block: list[Row], places: tuple[int, ...], header: Header) -> NDArray[np.float64]:
-    """Convert the features of some rows."""
-    chosen = itemgetter(*places)
-    try:
-        x = np.array([chosen(cells) for _, cells in block], dtype=np.float64).reshape(len(block), len(places))
-    except ValueError:
-        raise _blame(block, places, header) from None
-    if not np.isfinite(x).all():
-        raise _blame(block, places, header)
-    return x
-
-
-def _blame(block: list[Row], places: tuple[int, ...], header: Header) -> ValueError:
-    """Word the error for the first cell that is no finite number."""
-    line, place, cell = next(
-        (line, place, cells[place])
-        for line, cells in block
-        for place in places
-        if not _is_number(cells[place]) or not np.isfinite(float(cells[place]))
-    )
-    name = header.names[place]
-    where = f"{header.source}, line {line}, column {name!r}"
-    if _is_missing(cell):
-        return ValueError(f"{where}: the value is missing (got {cell!r}). Fill it in, or drop the line.")
-    if _is_number(cell):
-        return ValueError(f"{where}: expected a finite number; got {cell!r}. Correct it, or drop the line.")
+def _ragged(source: str, line: int, cells: list[str], n_columns: int, n_first: int) -> ValueError:
+    """Word the error for a line that is longer or shorter than the first one."""
+    if n_columns < len(cells) <= n_first:
+        place = n_columns + next(i for i, cell in enumerate(cells[n_columns:]) if cell.strip())
+        return ValueError(
+            f"{source}, line {line}: expected nothing in column {place}, which is empty in the first line; got "
+            f"{shown(cells[place])}. Give all columns names, and all rows values."
+        )
+    remedy = "A cell that contains the separator must stand in double quotes; row names need a name in the first line."
+    if cells[0].startswith("#"):
+        remedy = "Comments may stand above the table only."
     return ValueError(
-        f"{where}: features must be numbers; got {cell!r}. Encode the column as numbers (one column of 0 and 1 for "
-        f"each value), or leave it out: --ignore {name!r}"
+        f"{source}, line {line}: expected {n_columns} cells as in the first line; got {len(cells)}. {remedy}"
     )
 
 
-def _require_targets(data: Dataset) -> None:
-    """Raise ValueError if a target is missing."""
-    if data.y is None:
-        return
-    for place, cell in np.ndenumerate(data.y):
-        if not cell or cell.lower() in MISSING - {"none"}:
-            name = data.targets[place[1] if len(place) > 1 else 0]
-            raise ValueError(
-                f"{data.place(place[0])}, column {name!r}: the target is missing (got {str(cell)!r}). "
-                "Fill it in, or drop the line."
-            )
+def _comments(lines: Sequence[str]) -> int:
+    """Return how many lines at the top are comments, or blank among them; 0 if no other line follows."""
+    n = next((i for i, line in enumerate(lines) if line.strip() and not line.startswith("#")), 0)
+    return n if any(line.startswith("#") for line in lines[:n]) else 0
+
+
+def _names_above(lines: Sequence[str], delimiter: str, decimal: str) -> tuple[list[str], int]:
+    """Return the line of names if it is a comment, as of ``numpy.savetxt``, and how many lines are above the table."""
+    n = _comments(lines)
+    if not n:
+        return [], 0
+    names = max(i for i, line in enumerate(lines[:n]) if line.startswith("#"))
+    above, below = (rows_of([line.lstrip("# ")], delimiter) for line in (lines[names], lines[n]))
+    if (
+        above
+        and below
+        and 1 < trimmed(above[0]) == trimmed(below[0])
+        and any(is_value(cell, decimal) for cell in below[0])
+    ):
+        return [lines[names].lstrip("# ")], n - 1
+    return [], n

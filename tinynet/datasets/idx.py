@@ -6,9 +6,7 @@ elements, big-endian, the last axis fastest (LeCun, Cortes and Burges, "The MNIS
 
 from __future__ import annotations
 
-import gzip
 import os
-import zlib
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -16,12 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tinynet.datasets.files import opened
 from tinynet.datasets.tables import Dataset
 
 TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 """Element types by their code."""
 
-GZIP_MAGIC = b"\x1f\x8b"
 TRAIN, TEST = ("train",), ("t10k", "test")
 """What the names of the files of a training set and a test set start with."""
 
@@ -35,12 +33,8 @@ def read_idx(path: str | os.PathLike[str]) -> NDArray[Any]:
         If the file is not IDX, or truncated.
     """
     name = repr(os.fspath(path))
-    data = Path(path).read_bytes()
-    if data.startswith(GZIP_MAGIC):
-        try:
-            data = gzip.decompress(data)
-        except (EOFError, OSError, zlib.error) as error:
-            raise ValueError(f"{name} is truncated or corrupt: {error}. Get another copy.") from error
+    with opened(path) as file:
+        data = file.read()
     if len(data) < 4 or data[:2] != b"\0\0" or data[2] not in TYPES:
         raise ValueError(f"{name} must start as an IDX file: 0, 0, a type and the number of axes; got {data[:4]!r}.")
     dtype, n_axes = np.dtype(TYPES[data[2]]), data[3]

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinynet.base.arrays import as_real_array, check_finite
+from tinynet.datasets.files import opened
 from tinynet.datasets.tables import Choose, Dataset, Header
 
 PAIRS = (("x", "y"), ("X", "y"), ("X", "Y"), ("data", "target"), ("x_train", "y_train"))
@@ -52,6 +53,7 @@ def read_npy(path: str | os.PathLike[str], choose: Choose) -> Dataset:
         features=tuple(str(place) for place in columns.features),
         targets=tuple(str(place) for place in columns.targets),
         source=source,
+        named=False,
     )
 
 
@@ -86,7 +88,7 @@ def read_npz(
 
 def _load(path: str | os.PathLike[str]) -> NDArray[Any] | dict[str, NDArray[Any]]:
     source = repr(os.fspath(path))
-    with open(path, "rb") as file:
+    with opened(path) as file:
         try:
             loaded = np.load(file, allow_pickle=False)
             return loaded if isinstance(loaded, np.ndarray) else {name: loaded[name] for name in loaded.files}
@@ -127,9 +129,9 @@ def _only_features(arrays: dict[str, NDArray[Any]], source: str) -> str:
 
 def _dataset(arrays: dict[str, NDArray[Any]], x_name: str, y_name: str, source: str) -> Dataset:
     x = _samples(arrays[x_name], f"{source}, array {x_name!r},")
-    y = arrays[y_name] if y_name else None
-    if y is None:
+    if not y_name:
         return Dataset(x, None, None, (), source)
+    y = _targets(arrays[y_name], f"{source}, array {y_name!r},")
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
     if y.ndim not in (1, 2) or len(y) != len(x):
@@ -138,6 +140,11 @@ def _dataset(arrays: dict[str, NDArray[Any]], x_name: str, y_name: str, source: 
         )
     names = (y_name,) if y.ndim == 1 else tuple(f"{y_name}{i}" for i in range(y.shape[1]))
     return Dataset(x, y, None, names, source)
+
+
+def _targets(array: NDArray[Any], name: str) -> NDArray[Any]:
+    """Return real numbers, or texts."""
+    return array.astype(np.str_) if array.dtype.kind in "SU" else as_real_array(array, name)
 
 
 def _samples(array: NDArray[Any], name: str) -> NDArray[Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+POSITION = re.compile("-?[0-9]{1,9}")
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,10 @@ class Dataset:
         The line of each sample in a text file.
     labelled : bool
         Whether the format says that targets are labels.
+    decimal : {".", ","}
+        The decimal mark of targets that are texts.
+    named : bool
+        Whether the columns have names; else those are their positions.
     """
 
     x: NDArray[Any]
@@ -39,6 +46,8 @@ class Dataset:
     source: str
     lines: NDArray[np.int64] | None = None
     labelled: bool = False
+    decimal: str = "."
+    named: bool = True
 
     def __len__(self) -> int:
         return len(self.x)
@@ -57,33 +66,48 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Header:
-    """The columns of a table: their names, or their positions as names where the file has none."""
+    """The columns of a table: their names, or their positions as names where the file has none.
+
+    A column without a name in a file that has names is called by an empty text.
+    """
 
     names: tuple[str, ...]
     named: bool
     source: str
 
     def __post_init__(self) -> None:
-        doubled = [name for name, count in Counter(self.names).items() if count > 1]
+        doubled = [name for name, count in Counter(self.names).items() if name and count > 1]
         if doubled:
             raise ValueError(f"{self.source} has two columns {doubled[0]!r}. Give every column a name of its own.")
 
     def __len__(self) -> int:
         return len(self.names)
 
-    def position(self, name: str) -> int | None:
+    @property
+    def places(self) -> tuple[int, ...]:
+        """Where columns with names stand."""
+        return tuple(place for place, name in enumerate(self.names) if name)
+
+    def label(self, place: int) -> str:
+        """Return the name of a column, or its position if it has none."""
+        return self.names[place] or str(place)
+
+    def without_names(self) -> Header:
+        """Return the same columns, called by their positions."""
+        return Header(tuple(str(place) for place in range(len(self))), False, self.source)
+
+    def position(self, name: str, by_position: bool = True) -> int | None:
         """Return where a column stands: by its name, else by its position, from the end if negative."""
-        if name in self.names:
+        if name and name in self.names:
             return self.names.index(name)
-        try:
-            place = int(name)
-        except ValueError:
+        if not by_position or not POSITION.fullmatch(name):
             return None
+        place = int(name)
         return place % len(self) if -len(self) <= place < len(self) else None
 
-    def require(self, names: Sequence[str], who: str) -> tuple[int, ...]:
+    def require(self, names: Sequence[str], who: str, by_position: bool = True) -> tuple[int, ...]:
         """Return where columns stand, or say which is not there and what is."""
-        places = [self.position(name) for name in names]
+        places = [self.position(name, by_position) for name in names]
         for name, place in zip(names, places, strict=True):
             if place is None:
                 hint = "Give positions from 0, or the names in the first line."
@@ -95,19 +119,20 @@ class Header:
 
     def listing(self, most: int = 12) -> str:
         """Name the columns, not all if they are many."""
-        shown = [repr(name) for name in self.names[:most]] if self.named else []
-        rest = len(self) - len(shown)
-        if not shown:
+        if not self.named:
             return f"{len(self)} columns and no header"
+        named = [repr(name) for name in self.names if name]
+        shown, rest = named[:most], len(named[most:])
         return ", ".join(shown) + (f" and {rest} more" if rest else "")
 
 
 @dataclass(frozen=True)
 class Columns:
-    """Which columns of a table are features and which are targets."""
+    """Which columns of a table are features, which are targets, and which have no name and must be empty."""
 
     features: tuple[int, ...]
     targets: tuple[int, ...]
+    empty: tuple[int, ...] = ()
 
 
 Choose = Callable[[Header], Columns]
@@ -119,38 +144,67 @@ def split_columns(header: Header, target: tuple[str, ...] = (), ignore: tuple[st
     Examples
     --------
     >>> split_columns(Header(("a", "b", "c"), True, "f.csv"), target=("b",))
-    Columns(features=(0, 2), targets=(1,))
+    Columns(features=(0, 2), targets=(1,), empty=())
     """
     unused = set(header.require(ignore, "--ignore"))
-    used = tuple(place for place in range(len(header)) if place not in unused)
+    used = tuple(place for place in header.places if place not in unused)
     targets = header.require(target, "--target") if target else used[-1:]
-    if unused & set(targets):
-        raise ValueError(f"--ignore leaves out the target {header.names[targets[0]]!r}. Give it in one of them only.")
+    if len(set(targets)) < len(targets):
+        raise ValueError(f"--target names a column twice; got {', '.join(target)}. Give each once.")
+    for place in targets:
+        if not header.names[place]:
+            raise ValueError(f"--target expects a column that has a name; column {place} of {header.source} has none.")
+        if place in unused:
+            raise ValueError(f"--ignore leaves out the target {header.label(place)!r}. Give it in one of them only.")
     features = tuple(place for place in used if place not in targets)
     if not features:
         raise ValueError(
             f"{header.source} must have at least one column besides the target; it has {header.listing()}. "
-            "Columns are separated by commas, semicolons or tabs."
+            "Columns are separated by tabs, semicolons or, where they are no decimal marks, commas."
         )
-    return Columns(features, targets)
+    return Columns(features, targets, tuple(sorted(set(range(len(header))) - {*header.places, *unused, *targets})))
 
 
-def known_columns(header: Header, features: tuple[str, ...], targets: tuple[str, ...] = ()) -> Columns:
+def known_columns(
+    header: Header,
+    features: tuple[str, ...],
+    targets: tuple[str, ...] = (),
+    named: bool = True,
+    at: tuple[str, ...] = (),
+) -> Columns:
     """Choose columns for a model that was trained on columns of these names.
 
-    Where the model or the table has no names, a table of as many columns as the model has features is taken as it is.
+    Where the model or the table has no names, columns are known by their positions, and a table of as many columns as
+    the model has features is taken as it is.
+
+    Parameters
+    ----------
+    header : Header
+    features, targets : tuple of str
+        Those of the model; no targets if none are needed.
+    named : bool
+        Whether the model's are names, and not positions.
+    at : tuple of str
+        Where the targets stand in this table, if not in ``targets``.
 
     Examples
     --------
     >>> known_columns(Header(("c", "b", "a"), True, "f.csv"), ("a", "b"))
-    Columns(features=(2, 1), targets=())
+    Columns(features=(2, 1), targets=(), empty=())
     """
-    unnamed = not header.named or all(name.isdigit() for name in features)
-    if unnamed and not targets and len(header) == len(features):
+    by_position = not (named and header.named)
+    if by_position and not targets and len(header.places) == len(features):
         return all_columns(header)
-    return Columns(header.require(features, "The model"), header.require(targets, "The model"))
+    own = header if named else header.without_names()
+    places = own.require(features, "The model", by_position)
+    return Columns(places, header.require(at, "--target") if at else own.require(targets, "The model", by_position))
+
+
+def are_positions(names: Sequence[str]) -> bool:
+    """Tell whether names may be the positions of columns: they are all whole numbers."""
+    return all(POSITION.fullmatch(name) for name in names)
 
 
 def all_columns(header: Header) -> Columns:
     """Choose all columns as features."""
-    return Columns(tuple(range(len(header))), ())
+    return Columns(header.places, ())

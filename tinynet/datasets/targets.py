@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tinynet.base.checks import member
+from tinynet.datasets.cells import DECIMALS, as_numbers, as_values, is_missing, is_number
 from tinynet.datasets.tables import Dataset
 
 TASKS = ("auto", "classification", "regression")
@@ -16,6 +19,12 @@ MOST_CODES = 20
 """Whole numbers of at most this many different values are taken as classes."""
 
 Label = str | int
+
+_WHOLE = re.compile(r"[+-]?(0|[1-9][0-9]{0,14})([.,]0*)?|[+-]?[0-9][.,][0-9]*[eE][+-][0-9]{2}")
+"""Whole numbers as people and programs write them. What else has the value of one, 00501 or 1e5, is the name of a class
+as it stands: two such texts may be two names of one value."""
+
+_DIGITS, _PADDED = re.compile("[+-]?[0-9]+"), re.compile("[+-]?0[0-9]+")
 
 
 @dataclass(frozen=True)
@@ -33,7 +42,8 @@ def find_task(data: Dataset, wanted: str = "auto") -> Task:
     ----------
     data : Dataset
     wanted : {"auto", "classification", "regression"}
-        "auto": labels of images and texts are classes, and so are whole numbers of few different values; else numbers.
+        "auto": labels of images and words are classes, and so are whole numbers of few different values, or with
+        leading zeros; else numbers.
 
     Raises
     ------
@@ -48,23 +58,24 @@ def find_task(data: Dataset, wanted: str = "auto") -> Task:
     """
     member("--task", wanted, TASKS)
     assert data.y is not None
-    if wanted == "regression":
+    single = data.y.ndim == 1
+    if wanted == "classification" and not single:
+        raise ValueError(f"--task classification expects one target; got {len(data.targets)}.")
+    if wanted == "regression" or not single:
         numbers(data)
         return Task(None)
-    single = data.y.ndim == 1
-    if wanted == "classification":
-        if not single:
-            raise ValueError(f"--task classification expects one target; got {len(data.targets)}.")
+    if wanted == "classification" or data.labelled:
         return Task(_classes(data))
-    if data.labelled:
-        return Task(_classes(data))
-    first_text = _first_text(data)
-    if first_text is not None:
-        _require_labels(data, first_text)
-        return Task(_classes(data))
+    if _is_text(data):
+        texts: list[str] = data.y.tolist()
+        if as_numbers(texts, data.decimal) is None:
+            _require_labels(data, texts)
+            return Task(_classes(data), _words_for_missing(texts))
+        if _are_codes(texts):
+            return Task(_classes(data), "as they have leading zeros; --task regression takes them as numbers")
     values = numbers(data)
     found = np.unique(values)
-    if single and len(found) <= min(MOST_CODES, len(values) // 2) and (found == np.floor(found)).all():
+    if len(found) <= min(MOST_CODES, len(values) // 2) and (found == np.floor(found)).all():
         return Task(_classes(data), "whole numbers of few values; --task regression takes them as numbers")
     return Task(None)
 
@@ -85,22 +96,21 @@ def encode(data: Dataset, classes: tuple[Label, ...] | None) -> NDArray[np.float
     """
     if classes is None:
         return numbers(data)
-    labels = _labels(data, as_text=isinstance(classes[0], str))
-    order = np.argsort(np.array(classes))
-    known = np.array(classes)[order]
-    places = np.minimum(np.searchsorted(known, labels), len(known) - 1)
-    wrong = np.flatnonzero(known[places] != labels)
+    numbers_of = {label: number for number, label in enumerate(classes)}
+    labels, rows = _labels(data, as_text=isinstance(classes[0], str))
+    places = np.array([numbers_of.get(label, -1) for label in labels])[rows]
+    wrong = np.flatnonzero(places < 0)
     if len(wrong):
         shown = ", ".join(repr(name) for name in classes[:MOST_CODES]) + ", ..." * (len(classes) > MOST_CODES)
         raise ValueError(
-            f"{data.place(int(wrong[0]))}: {labels[wrong[0]].item()!r} is not one of the classes {shown}. "
+            f"{data.place(int(wrong[0]))}: {labels[rows[wrong[0]]]!r} is not one of the classes {shown}. "
             "Correct it, or train on data with all classes."
         )
-    return order[places]
+    return places
 
 
 def numbers(data: Dataset) -> NDArray[np.float64]:
-    """Return the targets as finite numbers, (n_samples, n_targets).
+    """Return the targets as finite numbers, (n_samples, n_targets); true and false are 1 and 0.
 
     Raises
     ------
@@ -108,76 +118,98 @@ def numbers(data: Dataset) -> NDArray[np.float64]:
         If one is no finite number; the message says where it stands.
     """
     assert data.y is not None
-    place = _first_text(data)
-    if place is not None:
-        raise ValueError(
-            f"{data.place(place)}: the target must be a number; got {_text(data, place)!r}. "
-            "Correct it, or choose another --target or --task classification."
-        )
-    values = data.y.astype(np.float64).reshape(len(data), -1)
+    table = data.y.reshape(len(data), -1)
+    if not _is_text(data):
+        values = table.astype(np.float64)
+    else:
+        columns = [as_values(column.tolist(), data.decimal) for column in table.T]
+        found = [column for column in columns if column is not None]
+        if len(found) < len(columns):
+            raise _no_number(data, table[:, [column is None for column in columns]])
+        values = np.column_stack(found)
     bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
     if len(bad):
         raise ValueError(f"{data.place(int(bad[0]))}: the target must be finite; got {values[bad[0]]}. Drop the row.")
     return values
 
 
-def _first_text(data: Dataset) -> int | None:
-    """Return the first row whose target is no number, or None."""
+def _is_text(data: Dataset) -> bool:
     assert data.y is not None
-    try:
-        data.y.astype(np.float64)
-    except (TypeError, ValueError):
-        return int(np.flatnonzero(_is_text(data.y.reshape(len(data), -1)).any(axis=1))[0])
-    return None
+    return data.y.dtype.kind == "U"
 
 
-def _is_text(y: NDArray[np.str_]) -> NDArray[np.bool_]:
-    result = np.empty(y.shape, bool)
-    for place, cell in np.ndenumerate(y):
-        try:
-            float(cell)
-            result[place] = False
-        except ValueError:
-            result[place] = True
-    return result
-
-
-def _text(data: Dataset, row: int) -> str:
+def _no_number(data: Dataset, table: NDArray[np.str_]) -> ValueError:
+    """Word the error for the first target that is no number, in columns that have some."""
     assert data.y is not None
-    return ", ".join(str(cell) for cell in np.atleast_1d(data.y[row]))
+    row, cell = next((row, cell) for (row, _), cell in np.ndenumerate(table) if not is_number(cell, data.decimal))
+    if is_missing(cell):
+        return ValueError(f"{data.place(row)}: the target is missing (got {cell!r}). Fill it in, or drop the line.")
+    remedy = _decimal_remedy(data, [cell]) or "Correct it, or choose another --target or --task classification."
+    shown = ", ".join(np.atleast_1d(data.y[row]).tolist())
+    return ValueError(f"{data.place(row)}: the target must be a number; got {shown!r}. {remedy}")
 
 
-def _require_labels(data: Dataset, first_text: int) -> None:
-    """Raise ValueError where texts are likelier a slip in a column of numbers than names of classes."""
-    assert data.y is not None
-    if data.y.ndim > 1:
-        numbers(data)
-    share = 1 - _is_text(data.y).mean()
+def _decimal_remedy(data: Dataset, cells: Sequence[str]) -> str:
+    """Return what to do about cells that are numbers with the other decimal mark; an empty text if they are not."""
+    mark = DECIMALS[1 - DECIMALS.index(data.decimal)]
+    if not all(is_number(cell, mark) for cell in cells):
+        return ""
+    return f"If {mark!r} is the decimal mark, say --decimal {mark}; if this is a class, --task classification."
+
+
+def _require_labels(data: Dataset, texts: Sequence[str]) -> None:
+    """Raise ValueError where words are likelier a slip in a column of numbers than names of classes."""
+    words = [row for row, text in enumerate(texts) if not is_number(text, data.decimal)]
+    place, word, share = data.place(words[0]), texts[words[0]], 1 - len(words) / len(texts)
+    if share and all(is_missing(texts[row]) for row in words):
+        raise ValueError(
+            f"{place}: the target is missing (got {word!r}), as all others are numbers. Fill it in, or drop the line, "
+            "or say --task classification if it is a class."
+        )
+    remedy = _decimal_remedy(data, [texts[row] for row in words])
     if share > 0.5:
         raise ValueError(
-            f"{data.place(first_text)}: the target is {_text(data, first_text)!r}, but {share:.0%} of the targets are "
-            "numbers. Correct it, or say --task classification."
+            f"{place}: the target is {word!r}, but {share:.0%} of the targets are numbers. "
+            f"{remedy or 'Correct it, or say --task classification.'}"
         )
+    if remedy:
+        raise ValueError(f"{place}: the target must be a number or a word; got {word!r}. {remedy}")
 
 
-def _labels(data: Dataset, as_text: bool) -> NDArray[np.str_] | NDArray[np.int64]:
-    """Return the targets as texts, or as whole numbers."""
+def _words_for_missing(texts: Sequence[str]) -> str:
+    """Tell which classes are words that may have been meant as missing values."""
+    found = sorted({text for text in texts if is_missing(text)})
+    return f"{', '.join(found)} among them; --missing {','.join(found)} says that it is none" if found else ""
+
+
+def _are_codes(texts: Sequence[str]) -> bool:
+    """Tell whether whole numbers have leading zeros."""
+    return all(map(_DIGITS.fullmatch, texts)) and any(map(_PADDED.fullmatch, texts))
+
+
+def _labels(data: Dataset, as_text: bool) -> tuple[list[Label], NDArray[np.intp]]:
+    """Return the different targets, as texts or else as whole numbers where they are, and which one each row has."""
     assert data.y is not None
-    if as_text:
-        return data.y.astype(np.str_)
-    values = numbers(data)[:, 0]
-    broken = np.flatnonzero(values != np.floor(values))
-    if len(broken):
-        raise ValueError(
-            f"{data.place(int(broken[0]))}: classes must be texts or whole numbers; got {values[broken[0]]:g}. "
-            "Use --task regression for numbers."
-        )
-    return values.astype(np.int64)
+    found, rows = np.unique(data.y.astype(np.str_) if as_text else data.y, return_inverse=True)
+    values: list[Label] = found.tolist()
+    return values if as_text else [_label(value, data.decimal) for value in values], rows
+
+
+def _label(value: Label | float, decimal: str) -> Label:
+    """Return a target as a whole number if it is written as one, else as it is."""
+    number: float = value if not isinstance(value, str) else 0.5
+    if isinstance(value, str) and _WHOLE.fullmatch(value) and is_number(value, decimal):
+        number = float(value.replace(decimal, "."))
+    return int(number) if float(number).is_integer() else value  # type: ignore[return-value]
 
 
 def _classes(data: Dataset) -> tuple[Label, ...]:
     """Return the different labels, sorted."""
-    found: list[Label] = np.unique(_labels(data, as_text=_first_text(data) is not None)).tolist()
+    labels, rows = _labels(data, as_text=False)
+    found = list(dict.fromkeys(labels))
+    _require_whole(data, labels, rows)
+    if not all(isinstance(label, int) for label in found):
+        found = _labels(data, as_text=True)[0]
     name = data.targets[0]
     if len(found) < 2:
         raise ValueError(
@@ -186,6 +218,20 @@ def _classes(data: Dataset) -> tuple[Label, ...]:
     if len(found) > max(MOST_CODES, len(data) // 2):
         raise ValueError(
             f"target {name!r} has {len(found):,} different values in {len(data):,} rows; classes must repeat. "
-            "Choose another --target."
+            "Choose another --target, or --task regression for numbers."
         )
-    return tuple(found)
+    return tuple(sorted(found))
+
+
+def _require_whole(data: Dataset, labels: Sequence[Label], rows: NDArray[np.intp]) -> None:
+    """Raise ValueError for numbers that are not whole where all labels are numbers."""
+    values = labels if not _is_text(data) else as_numbers([str(label) for label in labels], data.decimal)
+    if values is None:
+        return
+    broken = [i for i, value in enumerate(values) if not float(value).is_integer()]
+    if broken:
+        row = int(np.flatnonzero(rows == broken[0])[0])
+        raise ValueError(
+            f"{data.place(row)}: classes must be texts or whole numbers; got {values[broken[0]]:g}. "
+            "Use --task regression for numbers."
+        )

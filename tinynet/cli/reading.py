@@ -1,0 +1,54 @@
+"""Options that tell how a text table is to be read, where that is not found out; a model keeps them to predict."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+from typing import Any
+
+from tinynet.cli.notes import Notes
+from tinynet.datasets.cells import DECIMALS
+
+HEADER = {"auto": None, "yes": True, "no": False}
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Split names at commas, except within double quotes.
+
+    Examples
+    --------
+    >>> names('age, "height, in m"')
+    ('age', 'height, in m')
+    """
+    return tuple(name.strip() for name in next(csv.reader([text], skipinitialspace=True), []))
+
+
+def add_options(add: Any, otherwise: str) -> None:
+    """Add the options to a group of arguments; ``otherwise`` says what holds where they are not given."""
+    add("--decimal", choices=DECIMALS, metavar="MARK", help=f"the decimal mark of a CSV file, . or , ({otherwise})")
+    add(
+        "--header",
+        choices=HEADER,
+        default="auto",
+        metavar="auto|yes|no",
+        help="whether its first line holds names (auto)",
+    )
+    add(
+        "--missing",
+        type=names,
+        action="extend",
+        default=[],
+        metavar="WORDS",
+        help="words that stand for a missing value in any column",
+    )
+
+
+def how(args: argparse.Namespace, notes: Notes | None = None) -> dict[str, Any]:
+    """Return what is said as arguments of ``tinynet.datasets.read``: by the options, else in training."""
+    notes = notes or Notes(None, (), None)
+    said = {
+        "decimal": args.decimal or notes.decimal,
+        "header": HEADER[args.header],
+        "missing": tuple(args.missing) or notes.missing,
+    }
+    return {name: value for name, value in said.items() if value not in (".", None, ())}
