@@ -152,6 +152,28 @@ def rates(learning_rate: Setting | Schedule, epochs: Float64) -> Float64:
     return np.array(np.broadcast_to(values, np.broadcast_shapes(epochs.shape, values.shape)))
 
 
+def usable_rates(found: NDArray[np.float64], rate: Any) -> NDArray[np.float64]:
+    """Return the learning rates of the epochs, an entry each, before the first with one that is none.
+
+    Raises
+    ------
+    ValueError
+        If that is the first of all.
+
+    Examples
+    --------
+    >>> usable_rates(np.array([[0.1], [0.0], [-0.1], [0.1]]), 0.1).tolist()
+    [[0.1], [0.0]]
+    """
+    usable = np.isfinite(found) & (found >= 0)
+    if usable.all():
+        return found
+    first = int(usable.reshape(len(found), -1).all(axis=1).argmin())
+    if first == 0:
+        raise ValueError(f"learning rates must be finite and not negative; {rate!r} gave {found[0].min()}.")
+    return found[:first]
+
+
 def is_own(learning_rate: Any) -> bool:
     """Whether a learning rate or a schedule has numbers for each model of an ensemble.
 

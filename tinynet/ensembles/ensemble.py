@@ -172,13 +172,15 @@ class Ensemble(Predictions):
         Returns
         -------
         EnsembleHistory
-            ``history["loss"]`` is (n_epochs, n_models). A model that diverges is stopped and gets the best weights
-            back that were seen before; ``history.diverged`` lists such models. The others go on.
+            ``history["loss"]`` is (n_epochs, n_models). A model that diverges is stopped and gets the weights of its
+            best epoch back, the one with the lowest loss; ``history.diverged`` lists such models. The others go on.
 
         Raises
         ------
         ValueError, TypeError
             If anything does not fit; the models are untouched.
+        KeyboardInterrupt, MemoryError
+            As for ``Sequential.fit``: every model holds the weights of the last epoch that ``history`` tells of.
         """
         chosen, updater = get_loss(loss), get_optimizer(optimizer)
         data = self._data(chosen, x, y, sample_weight)

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinynet.base.arrays import numpy_namespace
 from tinynet.base.checks import whole
+from tinynet.ensembles.retracing import Retracing
 from tinynet.ensembles.watch import Plateau, Stopping, Watch
 from tinynet.losses import Loss
 from tinynet.optimizers import Optimizer
-from tinynet.schedules import Schedule, is_own, rates
+from tinynet.schedules import Schedule, is_own, rates, usable_rates
 from tinynet.training.callbacks import Callback, acting
 from tinynet.training.data import Data
 from tinynet.training.history import EnsembleHistory
@@ -26,10 +26,20 @@ from tinynet.training.monitors import EarlyStopping, ReduceLROnPlateau
 from tinynet.training.progress import ProgressBar
 from tinynet.training.remembered import with_state
 from tinynet.training.saving import Checkpoint
-from tinynet.training.trainer import CHUNK_BYTES, CHUNK_SECONDS, checked_callbacks, checked_shuffle
+from tinynet.training.trainer import (
+    CHUNK_BYTES,
+    CHUNK_SECONDS,
+    checked_callbacks,
+    checked_shuffle,
+    reason_of,
+)
 
 if TYPE_CHECKING:
     from tinynet.ensembles.ensemble import Ensemble
+
+FEWEST = 8
+"""Fewest epochs that are worth a call: to look at thousands of models after each of fewer costs less than to note, for
+a look later, what their orders are drawn from."""
 
 SLICE = 256
 """Models are taken in multiples of this where the sample orders of all would not fit into ``CHUNK_BYTES``."""
@@ -37,14 +47,8 @@ SLICE = 256
 Values = NDArray[np.float64]
 
 
-class EnsembleTrainer:
-    """One call of ``Ensemble.fit``.
-
-    Attributes
-    ----------
-    live : (n_live,) int array
-        Models that are still trained.
-    """
+class EnsembleTrainer(Retracing):
+    """One call of ``Ensemble.fit``."""
 
     def __init__(
         self,
@@ -87,9 +91,7 @@ class EnsembleTrainer:
         self.epoch = 0
         self.live = np.arange(len(models))
         self.rate_factor = np.ones(len(models))
-        self.best_loss = np.full(len(models), math.inf)
-        self.best_epoch = np.full(len(models), -1)
-        self.best_parameters = models.state.parameters.copy()
+        self._begin_retracing()
         self._seconds_per_epoch = 0.0
         self._learning_rates(0, 1)  # A schedule for another number of models fails before anything is changed.
 
@@ -117,43 +119,57 @@ class EnsembleTrainer:
             try:
                 while self.epoch < self.epochs and len(self.live) and not models.stop_training:
                     self._run_chunk(self._chunk_epochs())
+            except BaseException as error:
+                self._go_back()
+                self.history.stop_reason = reason_of(error) or self.history.stop_reason
+                raise
             finally:
                 self._finish()
         return self.history
 
     def _run_chunk(self, n: int) -> None:
-        """Run some epochs in as few calls as memory allows."""
-        models = self.model
-        learning_rates, own = self._learning_rates(self.epoch, n)
-        losses = np.full((n, len(models)), np.nan)
+        """Run some epochs: no more than nobody has to look between."""
+        learning_rates = self._learning_rates(self.epoch, n)
+        n, live = len(learning_rates), self.live
+        self._save_point(n, learning_rates)
         started = time.perf_counter()
-        shared = self._order(self.live[:1], n) if self.shared_order else None
-        for members in self._slices(n):
-            order = shared[:, 0] if shared is not None else self._order(members, n)
+        losses = self._run(live, learning_rates)
+        self._seconds_per_epoch = (time.perf_counter() - started) / n
+        infinite = self._infinite(losses, live)
+        self._note_best(losses, np.setdiff1d(live, infinite) if len(infinite) else live, self.epoch)
+        none = live[:0]
+        diverged = [infinite] if n == 1 else [none] * n
+        if n > 1 and len(infinite):
+            diverged = self._look_at_each_epoch(losses, infinite)
+        for i in range(n):
+            rate = learning_rates[i, -1]
+            self._record(losses[i], rate, diverged[i], last=i == n - 1)
+            if not len(self.live):
+                return
+            if self.model.stop_training and i < n - 1:
+                self._go_back()
+                return
+
+    def _run(self, members: NDArray[np.int64], rates: Values) -> Values:
+        """Train some models for the epochs that have rates, in as few calls as memory allows; return their losses."""
+        models, n = self.model, len(rates)
+        losses = np.full((n, len(models)), np.nan)
+        shared = self._order(members[:1], n) if self.shared_order else None
+        for some in self._slices(members, n):
+            order = shared[:, 0] if shared is not None else self._order(some, n)
             data = self.data if order is not None else self.data.part(0, self.n_visits)
             place = None if order is None else models.backend.asarray(order)
-            own_rates = learning_rates[..., members] if own else learning_rates
-            losses[:, members] = self.plan.run(
-                models.state, data.x, data.y, place, np.ascontiguousarray(own_rates), data.weight, members
-            )
-        self._seconds_per_epoch = (time.perf_counter() - started) / n
-        for i in range(n):
-            self._record(losses[i], learning_rates[i, -1], last=i == n - 1)
+            # (n_epochs, n_rates, n_models), or n_models is 1 where all have the same.
+            own_rates = np.ascontiguousarray(rates[..., 0] if rates.shape[-1] == 1 else rates[..., some])
+            losses[:, some] = self.plan.run(models.state, data.x, data.y, place, own_rates, data.weight, some)
+        return losses
 
-    def _record(self, losses: Values, rate: Any, *, last: bool) -> None:
+    def _record(self, losses: Values, rate: Any, diverged: NDArray[np.int64], *, last: bool) -> None:
         """Record an epoch; ``last`` tells whether the models are in the state in which it left them."""
-        finite = np.isfinite(losses)
-        if last:
-            parameters = self.model.state.parameters
-            finite &= self.model.backend.to_numpy(numpy_namespace(parameters).isfinite(parameters).all(axis=1))
-        diverged = self.live[~finite[self.live]]
         logs = {"loss": losses}
         self._stop(diverged)
         self.history.diverged += diverged.tolist()
         if last:
-            better = self.live[losses[self.live] < self.best_loss[self.live]]
-            self.best_loss[better], self.best_epoch[better] = losses[better], self.epoch
-            self.best_parameters[better] = self.model.state.parameters[better]
             logs |= self._figures(self.meter, "", loss=False)
             if self.val_meter is not None:
                 logs |= self._figures(self.val_meter, "val_", loss=True)
@@ -194,7 +210,10 @@ class EnsembleTrainer:
             history.stop_reason = "every model has stopped"
         held = np.where(history.stopped >= 0, history.stopped, len(history) - 1)
         bad = np.array(history.diverged, np.int64)
+        self.settle_best(history.diverged)
         state.parameters[bad] = self.model.backend.asarray(self.best_parameters[bad])
+        # What the optimizer remembers of them is infinite, too.
+        state.moments[:, bad], state.step[bad] = 0, 0
         held[bad] = self.best_epoch[bad]
         for watch in self.watches:
             held = watch.finish(self, held)
@@ -209,6 +228,7 @@ class EnsembleTrainer:
         """Write everything that ``resume_from`` needs."""
         from tinynet.ensembles.checkpoints import save_checkpoint
 
+        self.settle_best()
         save_checkpoint(self, path)
 
     # -- parts -------------------------------------------------------------------------------------------------------
@@ -241,7 +261,8 @@ class EnsembleTrainer:
     def _chunk_epochs(self) -> int:
         """Return how many epochs to run before somebody has to look."""
         left = self.epochs - self.epoch
-        if self.validation is not None or self.metrics or self.watches:
+        custom = self.plan.program.loss is not None and self.plan.program.loss.custom is not None
+        if self.validation is not None or self.metrics or self.watches or custom:
             return 1
         looks = [c.looks_every - self.epoch % c.looks_every for c in self.callbacks if c.looks_every is not None]
         looks += [c.every - self.epoch % c.every for c in self.checkpoints]
@@ -250,15 +271,15 @@ class EnsembleTrainer:
         affordable = CHUNK_BYTES // (8 * self.n_visits * orders) if orders else left
         seconds = self.plan.call_seconds or CHUNK_SECONDS
         timely = int(seconds / self._seconds_per_epoch) if self._seconds_per_epoch else 1
-        return max(1, min([left, affordable, timely, *looks]))
+        n = min([left, affordable, timely, *looks])
+        return n if n >= FEWEST or self.plan.call_seconds is not None else 1
 
-    def _slices(self, n_epochs: int) -> Iterator[NDArray[np.int64]]:
-        """Return the models in slices whose sample orders fit into memory; what they get does not depend on it."""
-        size = len(self.live)
+    def _slices(self, members: NDArray[np.int64], n_epochs: int) -> Iterator[NDArray[np.int64]]:
+        """Return models in slices whose sample orders fit into memory; what they get does not depend on it."""
+        size = len(members)
         if self.shuffle is not False and not self.shared_order:
             size = max(1, CHUNK_BYTES // (8 * n_epochs * self.n_visits * SLICE)) * SLICE
-        live = self.live
-        return (live[i : i + size] for i in range(0, len(live), size))
+        return (members[i : i + size] for i in range(0, len(members), size))
 
     def _order(self, members: NDArray[np.int64], n_epochs: int) -> NDArray[np.int64] | None:
         """Draw the order of some epochs for some models, each from its own generator, epoch by epoch."""
@@ -270,10 +291,14 @@ class EnsembleTrainer:
             rng = self.model.generators[0 if self.shared_order else i]
             for row in order[:, position]:
                 row[:] = rng.permutation(n)[:n_visits] if self.shuffle is True else rng.integers(0, n, n_visits)
+            self._drawn[i] += n_epochs
         return order
 
-    def _learning_rates(self, first: int, n_epochs: int) -> tuple[Values, bool]:
-        """Return the rates of some epochs, and whether they have the models as a last axis."""
+    def _learning_rates(self, first: int, n_epochs: int) -> Values:
+        """Return the rates of some epochs, (n_epochs, n_rates, n_models), or n_models is 1 where all have the same.
+
+        Of fewer epochs, where a rate after them is none.
+        """
         rate, n_models = self.optimizer.learning_rate, len(self.model)
         epochs = np.arange(first, first + n_epochs, dtype=np.float64)[:, None, None]
         if isinstance(rate, Schedule):
@@ -282,12 +307,8 @@ class EnsembleTrainer:
         if result.shape[-1] not in (1, n_models):
             raise ValueError(f"learning_rate expects one number for each of {n_models} models; got {result.shape[-1]}.")
         if is_own(rate) or (self.rate_factor != 1).any():
-            result, own = np.ascontiguousarray(result * self.rate_factor), True
-        else:
-            result, own = result[..., 0], False
-        if not (np.isfinite(result).all() and (result >= 0).all()):
-            raise ValueError(f"learning rates must be finite and not negative; {rate!r} gave {result.min()}.")
-        return result, own
+            result = result * self.rate_factor
+        return usable_rates(result, rate)
 
 
 def _sorted(callbacks: list[Callback], n_models: int) -> tuple[list[Callback], list[Watch], list[Checkpoint]]:

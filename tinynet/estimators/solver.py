@@ -214,17 +214,17 @@ class StochasticTrainer(Trainer):
         patience = self.estimator.n_iter_no_change + 1 - self.estimator._no_improvement_count
         return int(min(super()._chunk_epochs(), max(1, patience)))
 
-    def _run_chunk(self, state: Any) -> None:
+    def _run_chunk(self, n: int) -> None:
         self._begin()
         if isinstance(self.data, SparseData):
-            self._run_sparse_epoch(state)
+            self._run_sparse_epoch()
         else:
-            super()._run_chunk(state)
+            super()._run_chunk(n)
 
-    def _run_one_epoch(self, state: Any) -> None:
+    def _run_one_epoch(self) -> None:
         if self.visit == 0:
             self._begin()
-        super()._run_one_epoch(state)
+        super()._run_one_epoch()
 
     def _begin(self) -> None:
         if self.task is not None:
@@ -241,9 +241,11 @@ class StochasticTrainer(Trainer):
         if self.solver.optimizer.kind == "sgd" and before not in (None, rate) and rate > 0:
             self.model.state.moments *= before / rate
 
-    def _run_sparse_epoch(self, state: Any) -> None:
+    def _run_sparse_epoch(self) -> None:
         """Run one epoch in pieces of whole batches, whose rows are made dense."""
-        drawn, rates = self._draw_order(1), self._learning_rates(self.epoch, 1)
+        rates = self._learning_rates(self.epoch, 1)
+        self._save_point(1, rates)
+        drawn, state = self._draw_order(1), self.model.state
         order = np.arange(len(self.data)) if drawn is None else drawn[0]
         width = self.model.program.n_in * np.dtype(self.model.dtype).itemsize * self.batch_size
         rows = max(1, PIECE_BYTES // width) * self.batch_size
@@ -265,8 +267,19 @@ class StochasticTrainer(Trainer):
             )
         return super()._segmented()
 
-    def _check_finite(self, losses: NDArray[np.float64]) -> None:
+    def _finite(self, losses: NDArray[np.float64]) -> bool:
         """Let a diverging training go on: the estimator tells at its end, as scikit-learn's does."""
+        return True
+
+    def _note_best(self, losses: NDArray[np.float64]) -> None:
+        """Leave it to the score, where early stopping looks at one."""
+
+    def _random_state(self) -> Any:
+        return self.estimator._random_state.get_state(legacy=False), self._visits
+
+    def _set_random_state(self, kept: Any) -> None:
+        state, self._visits = kept
+        self.estimator._random_state.set_state(state)
 
     def _finish_epoch(self, loss: float, rate: float, *, last: bool, begun: bool = False) -> None:
         estimator, epoch = self.estimator, self.epoch

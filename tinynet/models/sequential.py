@@ -212,11 +212,13 @@ class Sequential(ManualLoop, Inference, Exports):
         ValueError, TypeError
             If anything does not fit; the model is untouched.
         DivergenceError
-            If the loss becomes NaN or infinite; the model holds the best weights seen before.
+            If the loss, or a weight, becomes NaN or infinite; the model holds the weights of its best epoch, the one
+            with the lowest loss. ``history`` tells of the epochs before.
         MemoryError
-            If there is no room (``DeviceMemoryError`` on a GPU); the model holds the weights of its last epoch.
+            If there is no room (``DeviceMemoryError`` on a GPU), with the model as after Ctrl-C.
         KeyboardInterrupt
-            On Ctrl-C, after the callbacks' ``on_train_end``; the model is usable, ``history`` tells how far it came.
+            On Ctrl-C, after the callbacks' ``on_train_end``. The model holds the weights of its last whole epoch, which
+            is the last one that ``history`` tells of; ``fit`` with the same optimizer goes on from there.
 
         Examples
         --------

@@ -26,7 +26,8 @@ class Callback(Hinting):
     trainer : Trainer
     looks_every : int or None
         After this many epochs the callback needs to see the model as it is. Between two looks several epochs run in one
-        call, and their hooks are called afterwards, with the right logs. None: it reads only logs.
+        call, and their hooks are called afterwards, with the right logs. None: it reads only logs. Where it then ends
+        training, or raises an error, the model goes back to the epoch that the hook was called for.
     """
 
     looks_every: int | None = 1

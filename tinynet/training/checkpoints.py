@@ -84,7 +84,6 @@ class Resumption:
         trainer.order = self.order
         asarray = trainer.model.backend.asarray
         trainer.best_parameters[...] = asarray(self.best_parameters)
-        trainer.last_parameters[...] = asarray(self.parameters)
 
     def restore(self, trainer: Trainer) -> None:
         """Put the model of a trainer, and what its callbacks remember, where the checkpoint left them."""

@@ -47,6 +47,12 @@ class History:
         for name, value in logs.items():
             self.history.setdefault(name, []).append(value)
 
+    def cut(self, n_epochs: int) -> None:
+        """Drop what was recorded after so many epochs, also of one that was recorded in part."""
+        del self.epoch[n_epochs:]
+        for values in self.history.values():
+            del values[n_epochs:]
+
     def plot(self, path: str | os.PathLike[str] | None = None) -> Figure:
         """Plot the losses over the epochs; needs matplotlib.
 
@@ -143,6 +149,12 @@ class EnsembleHistory:
         self.epoch.append(epoch)
         for name, values in logs.items():
             self._rows.setdefault(name, []).append(values)
+
+    def cut(self, n_epochs: int) -> None:
+        """Drop what was recorded after so many epochs, also of one that was recorded in part."""
+        del self.epoch[n_epochs:]
+        for rows in self._rows.values():
+            del rows[n_epochs:]
 
     @property
     def history(self) -> dict[str, NDArray[np.float64]]:

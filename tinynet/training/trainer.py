@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Iterable, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ from tinynet.base.errors import DivergenceError
 from tinynet.losses import Loss
 from tinynet.optimizers import Optimizer
 from tinynet.program import Specialize
-from tinynet.schedules import Schedule, rates
+from tinynet.schedules import Schedule, rates, usable_rates
 from tinynet.training.callbacks import Callback, acting
 from tinynet.training.data import Data
 from tinynet.training.history import History
@@ -25,6 +25,7 @@ from tinynet.training.identity import identity_of
 from tinynet.training.metrics import Measure, Meter, figures_of
 from tinynet.training.progress import ProgressBar
 from tinynet.training.remembered import with_state
+from tinynet.training.retracing import Retracing
 from tinynet.training.saving import Checkpoint
 from tinynet.training.trainable import Trainable
 
@@ -35,7 +36,7 @@ CHUNK_BYTES = 1 << 26
 """Most memory for the sample order of one call."""
 
 
-class Trainer:
+class Trainer(Retracing):
     """One call of ``fit``.
 
     Parameters
@@ -93,9 +94,7 @@ class Trainer:
         self.rate_factor = 1.0
         self.partial_loss = 0.0
         self.order: NDArray[np.int64] | None = None
-        self.best_loss = math.inf
-        self.best_parameters = model.state.parameters.copy()
-        self.last_parameters = model.state.parameters.copy()
+        self._begin_retracing()
         self._seconds_per_epoch = 0.0
         self._stepwise = any(callback.wants_batches for callback in self.callbacks)
         granularity: Granularity = "step" if self._stepwise else "epoch"
@@ -111,7 +110,7 @@ class Trainer:
         """
         from tinynet.training.checkpoints import read_checkpoint
 
-        model, state = self.model, self.model.state
+        model = self.model
         found = None if resume_from is None else read_checkpoint(self, resume_from, resume_changes)
         model.stop_training = False
         if found is not None:
@@ -126,11 +125,14 @@ class Trainer:
             try:
                 while self.epoch < self.epochs and not model.stop_training:
                     if self._segmented():
-                        self._run_one_epoch(state)
+                        self._run_one_epoch()
                     else:
-                        self._run_chunk(state)
-            except MemoryError:
-                self._restore_last_epoch()
+                        self._run_chunk(self._chunk_epochs())
+            except DivergenceError:
+                raise
+            except BaseException as error:
+                self._go_back()
+                self.history.stop_reason = reason_of(error) or self.history.stop_reason
                 raise
         return self.history
 
@@ -138,16 +140,11 @@ class Trainer:
         """Let the model be that of this training."""
         self.model.loss, self.model.history = self.loss, self.history
 
-    def _restore_last_epoch(self) -> None:
-        """Give the model the weights of the last complete epoch, where the next one found no room."""
-        self.model.set_flat_parameters(self.last_parameters)
-        self.model.forget_optimizer()
-        self.history.stop_reason = "out of memory"
-
     def save_checkpoint(self, path: Any) -> None:
         """Write everything that ``resume_from`` needs."""
         from tinynet.training.checkpoints import save_checkpoint
 
+        self.settle_best()
         save_checkpoint(self, path)
 
     def _segmented(self) -> bool:
@@ -157,28 +154,42 @@ class Trainer:
     def _update_intervals(self) -> list[int]:
         return [c.every for c in self.callbacks if isinstance(c, Checkpoint) and c.unit == "update"]
 
-    def _run_chunk(self, state: Any) -> None:
-        """Run as many epochs in one call as nobody has to look between."""
-        n = self._chunk_epochs()
+    def _run_chunk(self, n: int) -> None:
+        """Run some epochs in one call: no more than nobody has to look between."""
+        learning_rates = self._learning_rates(self.epoch, n)
+        n = len(learning_rates)
+        point = self._save_point(n, learning_rates)
         order = self._draw_order(n)
         data = self.data if order is not None else self.data.part(0, self.n_visits)
-        learning_rates = self._learning_rates(self.epoch, n)
         started = time.perf_counter()
-        losses = self.plan.run(state, data.x, data.y, order, learning_rates, data.weight)[:, 0]
+        losses = self.plan.run(self.model.state, data.x, data.y, order, learning_rates, data.weight)[:, 0]
         self._seconds_per_epoch = (time.perf_counter() - started) / n
-        self._check_finite(losses)
+        if not self._finite(losses):
+            if n == 1:
+                self._diverge(float(losses[0]))
+            # In which epoch it was, and which was the best before, is seen where every epoch is looked at.
+            self._return_to(point)
+            stop = self.epoch + n
+            while self.epoch < stop and not self.model.stop_training:
+                self._run_chunk(1)
+            return
+        self._note_best(losses)
         for i in range(n):
             self.updates += self.n_updates
             self._finish_epoch(float(losses[i]), float(learning_rates[i, -1]), last=i == n - 1)
+            if self.model.stop_training and i < n - 1:
+                self._go_back()
+                return
 
-    def _run_one_epoch(self, state: Any) -> None:
+    def _run_one_epoch(self) -> None:
         """Run one epoch in segments, or what is left of it."""
+        learning_rates = self._learning_rates(self.epoch, 1)
+        self._save_point(1, learning_rates)
         if self.visit == 0:
             drawn = self._draw_order(1)
             self.order = None if drawn is None else drawn[0]
             self.partial_loss = 0.0
             self._hook("on_epoch_begin", self.epoch)
-        learning_rates = self._learning_rates(self.epoch, 1)
         rates_vary = learning_rates.shape[1] > 1
         mean = self.loss.reduction == "mean"
         while self.visit < self.n_visits and not (self._stepwise and self.model.stop_training):
@@ -192,8 +203,9 @@ class Trainer:
             else:
                 data, place = self.data, self.order[None, start:stop]
             segment_rates = learning_rates[:, first : first + n_updates] if rates_vary else learning_rates
-            value = self.plan.run(state, data.x, data.y, place, segment_rates, data.weight)
-            self._check_finite(value[:, 0])
+            value = self.plan.run(self.model.state, data.x, data.y, place, segment_rates, data.weight)
+            if not self._finite(value):
+                self._diverge(float(value[0, 0]))
             self.partial_loss += float(value[0, 0]) * ((stop - start) if mean else 1.0)
             self.visit, self.updates = stop, self.updates + n_updates
             if self._stepwise:
@@ -205,6 +217,7 @@ class Trainer:
                             self.save_checkpoint(callback.path)
         loss = self.partial_loss / self.visit if mean else self.partial_loss
         self.visit, self.order = 0, None
+        self._note_best(np.array([loss]))
         self._finish_epoch(loss, float(learning_rates[0, -1]), last=True, begun=True)
 
     def _segment_updates(self, first: int) -> int:
@@ -217,11 +230,6 @@ class Trainer:
     def _finish_epoch(self, loss: float, rate: float, *, last: bool, begun: bool = False) -> None:
         """Record an epoch; ``last`` tells whether the model is in the state in which the epoch left it."""
         epoch = self.epoch
-        if last:
-            self.last_parameters[...] = self.model.state.parameters
-        if last and loss < self.best_loss:
-            self.best_loss = loss
-            self.best_parameters[...] = self.model.state.parameters
         logs = {"loss": loss}
         if last:
             logs |= self._figures(self.meter, "", loss=False)
@@ -282,7 +290,7 @@ class Trainer:
     def _chunk_epochs(self) -> int:
         """Return how many epochs to run in one call."""
         left = self.epochs - self.epoch
-        if self.metrics or self.validation is not None:
+        if self.metrics or self.validation is not None or not self._repeatable:
             return 1
         looks = [c.looks_every - self.epoch % c.looks_every for c in self.callbacks if c.looks_every is not None]
         affordable = CHUNK_BYTES // (8 * self.n_visits)
@@ -300,36 +308,44 @@ class Trainer:
         return order
 
     def _learning_rates(self, first: int, n_epochs: int) -> NDArray[np.float64]:
-        """Return the rates of some epochs: a column if they are constant, else one for each update."""
-        rate = self.optimizer.learning_rate
-        epochs = np.arange(first, first + n_epochs, dtype=np.float64)[:, None]
-        if isinstance(rate, Schedule):
-            epochs = epochs + np.arange(self.n_updates) / self.n_updates
-        result = rates(rate, epochs) * self.rate_factor
-        if not (np.isfinite(result).all() and (result >= 0).all()):
-            raise ValueError(f"learning rates must be finite and not negative; {rate!r} gave {result.min()}.")
-        return np.ascontiguousarray(result)
+        """Return the rates of some epochs: a column if they are constant, else one for each update.
 
-    def _check_finite(self, losses: NDArray[np.float64]) -> None:
-        """Raise DivergenceError if a loss or a parameter is not finite; the model gets its best weights back."""
-        bad = np.flatnonzero(~np.isfinite(losses))
-        if len(bad) == 0 and self.model.backend.namespace.isfinite(self.model.state.parameters).all():
-            return
-        position = int(bad[0]) if len(bad) else len(losses) - 1
-        for i in range(position):
-            self.history.record(self.epoch + i, {"loss": float(losses[i])})
-        epoch = self.epoch + position
+        Of fewer epochs, where a rate after them is none.
+        """
+        rate: Any = self.optimizer.learning_rate
+        if not isinstance(rate, Schedule):
+            return usable_rates(np.full((n_epochs, 1), rate * self.rate_factor), rate)
+        epochs = np.arange(first, first + n_epochs, dtype=np.float64)[:, None]
+        result = rates(rate, epochs + np.arange(self.n_updates) / self.n_updates) * self.rate_factor
+        return np.ascontiguousarray(usable_rates(result, rate))
+
+    def _finite(self, losses: NDArray[np.float64]) -> bool:
+        """Tell whether losses, and the parameters after them, are finite."""
+        parameters = self.model.state.parameters
+        return bool(np.isfinite(losses).all()) and bool(self.model.backend.namespace.isfinite(parameters).all())
+
+    def _diverge(self, loss: float) -> NoReturn:
+        """Give the model its best weights back, and tell."""
+        self.settle_best()
         self.model.set_flat_parameters(self.best_parameters)
+        self.model.forget_optimizer()  # What it remembers is infinite, too.
         self.history.stop_reason = "diverged"
-        what = f"the loss became {losses[position]}" if len(bad) else "the parameters became infinite"
+        what = "the parameters became infinite" if math.isfinite(loss) else f"the loss became {loss}"
         raise DivergenceError(
-            f"Training diverged in epoch {epoch}: {what}. Lower the learning rate (it is "
+            f"Training diverged in epoch {self.epoch}: {what}. Lower the learning rate (it is "
             f"{self.optimizer.learning_rate!r}), clip gradients (clip_norm=1.0), or scale the data (tn.Normalize). "
             "The model holds the best weights seen before.",
-            epoch,
+            self.epoch,
             self.history,
             self.model.get_weights(),
         )
+
+
+def reason_of(error: BaseException) -> str | None:
+    """Return why a training ended that was ended by what is no error of its own."""
+    if isinstance(error, MemoryError):
+        return "out of memory"
+    return "interrupted" if isinstance(error, KeyboardInterrupt) else None
 
 
 def checked_shuffle(shuffle: Any) -> bool | str:

@@ -22,8 +22,9 @@ SLICE_SHARE = 0.5
 CALL_SECONDS = 10.0
 """How long a call should take. A slice of some gigabytes is on its way for a second, there and back."""
 
-STATE_COPIES = 5
-"""Vectors of parameters for which there must be room: themselves, gradients, two moments, and the best so far."""
+STATE_COPIES = 11
+"""Vectors of parameters for which there must be room: themselves, gradients, two moments, the best so far, and of
+parameters and moments those at the start of a call, and at the start of that with the best epoch."""
 
 
 class HostArray(np.ndarray[Any, np.dtype[Any]]):
