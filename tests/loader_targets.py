@@ -139,12 +139,68 @@ def resume_ensemble(path: Path) -> tn.Ensemble:
     return models
 
 
+SPACE = {"width": [2, 3], "learning_rate": [0.1, 0.01]}
+
+
+def build(width: int) -> tn.Sequential:
+    return tn.Sequential(tn.Linear(3, width), tn.Tanh(), tn.Linear(width, 2), backend="numpy")
+
+
+@cache
+def swept() -> dict[str, bytes]:
+    """The files of the folder of a sweep, by their names."""
+    with tempfile.TemporaryDirectory() as folder:
+        tn.sweep(build, SPACE, X, Y, seeds=2, epochs=2, metrics="mae", folder=folder)
+        return {path.name: path.read_bytes() for path in Path(folder).iterdir()}
+
+
+def load_sweep(name: str) -> Callable[[Path], tn.SweepResult]:
+    """Read a sweep of whose files one is another, and look at all of it."""
+
+    def load(path: Path) -> tn.SweepResult:
+        folder = path.with_name("sweep")
+        folder.mkdir(exist_ok=True)
+        for other, data in swept().items():
+            (folder / other).write_bytes(path.read_bytes() if other == name else data)
+        result = tn.SweepResult.load(folder)
+        assert len(result.table["run"]) == 8
+        assert result.report()
+        assert result.losses().shape[1] == 8
+        with tn.use_backend("numpy"):
+            for run in (0, 7):
+                assert result.model(run).predict(X).shape == (6, 2)
+        return result
+
+    return load
+
+
+def identity() -> bytes:
+    return json.dumps(json.loads(swept()["sweep.json"])["identity"]).encode()
+
+
+def with_identity(data: bytes) -> bytes:
+    """Put bytes into the head of a sweep in the place of what makes the sweep, with the checksum of what they tell."""
+    head = json.loads(swept()["sweep.json"])
+    try:
+        told = json.dumps(json.loads(data), sort_keys=True, separators=(",", ":"))
+    except (ValueError, RecursionError):
+        told = ""
+    digest = hashlib.sha256(told.encode()).hexdigest().encode()
+    before, _, after = json.dumps(head | {"sha256": "?", "identity": "!"}).encode().partition(b'"!"')
+    return before.replace(b'"?"', b'"' + digest + b'"') + data + after
+
+
 def whole(data: bytes) -> bytes:
     return data
 
 
+def archive_of(name: str) -> bytes:
+    """The bytes of an archive: one that ``saved`` makes, by its suffix, or a group of a sweep by its name."""
+    return swept()[name] if name.startswith("group") else saved(name)
+
+
 def member(suffix: str, name: str) -> bytes:
-    with zipfile.ZipFile(io.BytesIO(saved(suffix))) as archive:
+    with zipfile.ZipFile(io.BytesIO(archive_of(suffix))) as archive:
         return archive.read(name)
 
 
@@ -153,7 +209,7 @@ def with_member(suffix: str, name: str) -> Callable[[bytes], bytes]:
 
     def file(data: bytes) -> bytes:
         out = io.BytesIO()
-        with zipfile.ZipFile(io.BytesIO(saved(suffix))) as old, zipfile.ZipFile(out, "w") as new:
+        with zipfile.ZipFile(io.BytesIO(archive_of(suffix))) as old, zipfile.ZipFile(out, "w") as new:
             for other in old.namelist():
                 new.writestr(other, data if other == name else old.read(other))
         return out.getvalue()
@@ -204,6 +260,7 @@ def load_ensemble(path: Path) -> tn.Ensemble:
     return models
 
 
+GROUP = "group-0001.npz"
 DATA = (ValueError, TypeError)
 RESUME = (tn.ModelFileError, ValueError)
 IDX = struct.pack(">HBBII", 0, 8, 2, 2, 3) + bytes(range(6))
@@ -254,6 +311,15 @@ TARGETS: dict[str, Target] = {
         ".ckpt",
         resume_ensemble,
         RESUME,
+    ),
+    "sweep": Target(lambda: swept()["sweep.json"], whole, ".json", load_sweep("sweep.json"), is_json=True),
+    "sweep-identity": Target(identity, with_identity, ".json", load_sweep("sweep.json"), is_json=True),
+    "sweep-group": Target(lambda: swept()[GROUP], whole, ".npz", load_sweep(GROUP)),
+    "sweep-group-header": Target(
+        lambda: member(GROUP, "header.json"), with_member(GROUP, "header.json"), ".npz", load_sweep(GROUP), is_json=True
+    ),
+    "sweep-group-array": Target(
+        lambda: member(GROUP, "sweep.runs.npy"), with_member(GROUP, "sweep.runs.npy"), ".npz", load_sweep(GROUP)
     ),
     "csv": Target(lambda: CSV, whole, ".csv", datasets.read, DATA),
     "npy": Target(lambda: array_bytes(np.save, X), whole, ".npy", datasets.read, DATA),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import struct
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -198,3 +199,12 @@ def test_images_and_labels_of_different_sets_are_refused(tmp_path: Path) -> None
     write(tmp_path, idx(LABELS[:3], 8), "train-labels-idx1-ubyte")
     with pytest.raises(ValueError, match="a label for each of the 4 images"):
         read(tmp_path)
+
+
+def test_two_arrays_of_one_name_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "d.npz"
+    np.savez(path, x=np.eye(3), y=np.arange(3))
+    with zipfile.ZipFile(path, "a") as archive, pytest.warns(UserWarning, match="Duplicate name"):
+        archive.writestr("y.npy", archive.read("y.npy"))
+    with pytest.raises(ValueError, match="two arrays of one name"):
+        read(path)

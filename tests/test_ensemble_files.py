@@ -106,6 +106,8 @@ ENSEMBLES: dict[str, tuple[Edit, str]] = {
     "more than half a word": (entry("generators", (1, 5), 2**32), "generator of model 1"),
     "two halves of a word": (entry("generators", (0, 4), 2), "generator of model 0"),
     "a score for one model": (array("score.loss", lambda a: a[:1]), "array 'score.loss'"),
+    "weights that are not finite": (entry("parameters", (1, 3), np.nan), r"parameters has nan at \(1, 3\)"),
+    "columns that are not finite": (entry("buffers", (0, 4), np.inf), r"buffers has inf at \(0, 4\)"),
     "an array of nobody's": (
         lambda head, arrays: arrays.update({"weights": np.zeros(2)}),
         "an array 'weights', which no ensemble has",
@@ -162,6 +164,10 @@ CHECKPOINTS: dict[str, tuple[Edit, str]] = {
     ),
     "no history": (without("history.loss"), "this training records"),
     "an impossible generator": (entry("generators", (0, 3), 2), "impossible state"),
+    "weights that are not finite": (entry("parameters", (0, 3), np.nan), "parameters.*not finite"),
+    "columns that are not finite": (entry("buffers", (0, 4), np.inf), "buffers.*not finite"),
+    "best weights that are not finite": (entry("training.best_parameters", (1, 0), np.nan), "best_parameters"),
+    "seeds of fewer models": (header(seeds=[0]), "seeds"),
     "a watch for one model": (array("watch0.best", lambda a: a[:1]), "watch0.best"),
     "best weights of a watch": (array("watch0.best_parameters", lambda a: a[:, 1:]), "watch0.best_parameters"),
     "a watch that waits for less than nothing": (entry("watch1.wait", (0,), -1), "watch1.wait"),
@@ -205,3 +211,29 @@ def test_loading_draws_no_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     ensemble().save(tmp_path / "models.npz")
     monkeypatch.setattr(tn.Linear, "initial_values", lambda *args: pytest.fail("weights were drawn to be overwritten"))
     assert len(tn.Ensemble.load(tmp_path / "models.npz", backend="numpy")) == 2
+
+
+def test_weights_that_are_not_finite_are_not_saved(tmp_path: Path) -> None:
+    models = ensemble()
+    models.save(tmp_path / "models.npz")
+    before = (tmp_path / "models.npz").read_bytes()
+    models.state.parameters[1, 2] = np.nan
+    with pytest.raises(ValueError, match="save expects finite weights; those of parameters are not"):
+        models.save(tmp_path / "models.npz")
+    assert (tmp_path / "models.npz").read_bytes() == before
+
+
+def test_a_checkpoint_may_hold_a_model_that_has_diverged(tmp_path: Path) -> None:
+    def fit(models: tn.Ensemble, epochs: int, **options: Any) -> tn.EnsembleHistory:
+        x, y = np.arange(6.0).reshape(3, 2), np.arange(3.0)
+        checkpoint = tn.Checkpoint(tmp_path / "c")
+        return models.fit(x, y, optimizer=tn.SGD([1e-3, 1e200]), epochs=epochs, callbacks=checkpoint, **options)
+
+    def made() -> tn.Ensemble:
+        return tn.Ensemble(tn.Sequential(tn.Linear(2, 1), dtype="float64", seed=0, backend="numpy"), 2)
+
+    whole, resumed = made(), made()
+    assert fit(whole, 6).diverged == [1]
+    assert fit(made(), 3).diverged == [1]
+    assert fit(resumed, 6, resume_from=tmp_path / "c").diverged == [1]
+    assert resumed.get_weights()[0].tobytes() == whole.get_weights()[0].tobytes()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tinynet as tn
+from tinynet.exchange.modelfile import describe
+from tinynet.exchange.safetensors import write_safetensors
 from tinynet.layers import LAYERS
 
 
@@ -244,3 +248,68 @@ def test_arguments_of_layers_that_numpy_computed_come_back(tmp_path: Path) -> No
     net.save(tmp_path / "net.npz")
     back = tn.load(tmp_path / "net.npz", backend="numpy", custom={"Sized": Sized})
     assert vars(back.layers[1])["n"] == 5
+
+
+def edited(path: Path, out: Path, changes: dict[str, bytes], again: tuple[tuple[str, bytes], ...] = ()) -> Path:
+    """Copy an archive with some members changed, and some added once more; its checksums are right."""
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(out, "w") as new, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Python warns of a name that stands twice.
+        for name in old.namelist():
+            new.writestr(name, changes.get(name, old.read(name)))
+        for name, data in again:
+            new.writestr(name, data)
+    return out
+
+
+@pytest.mark.parametrize("member", ["layer0.mean", "layer0.scale", "layer1.weight", "layer4.weight"])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("kind", [".npz", ".safetensors", "checkpoint"])
+def test_weights_that_are_not_finite_are_not_loaded(member: str, value: float, kind: str, tmp_path: Path) -> None:
+    net, path = network(), tmp_path / f"net{kind}"
+    if kind == "checkpoint":
+        net.fit(X, X[:, :2], callbacks=tn.Checkpoint(path))
+    position, name = int(member[5]), member[7:]
+    array = net.layers[position].__getattr__(name).copy()
+    array.flat[-1] = value
+    if kind == ".safetensors":
+        header, arrays = describe(net.parts())
+        write_safetensors(path, header, arrays | {member: array})
+    else:
+        if kind == ".npz":
+            net.save(path)
+        buffer = io.BytesIO()
+        np.save(buffer, array)
+        path = edited(path, tmp_path / "damaged.npz", {f"{member}.npy": buffer.getvalue()})
+    with pytest.raises(tn.ModelFileError, match=f"weights must be finite; {member} has {value}"):
+        tn.load(path, backend="numpy")
+
+
+@pytest.mark.parametrize("name", ["net.npz", "net.safetensors"])
+def test_weights_that_are_not_finite_are_not_saved(name: str, tmp_path: Path) -> None:
+    net, path = network(), tmp_path / name
+    net.save(path)
+    before = path.read_bytes()
+    net.layers[1].weight[0, 0] = np.nan
+    with pytest.raises(ValueError, match=r"save expects finite weights; those of layer1\.weight are not"):
+        net.save(path)
+    assert path.read_bytes() == before
+    assert os.listdir(tmp_path) == [name]
+
+
+@pytest.mark.parametrize("name", ["header.json", "layer1.weight.npy"])
+def test_an_archive_with_two_members_of_one_name_is_refused(name: str, tmp_path: Path) -> None:
+    network().save(tmp_path / "net.npz")
+    with zipfile.ZipFile(tmp_path / "net.npz") as archive:
+        again = archive.read(name)
+    path = edited(tmp_path / "net.npz", tmp_path / "doubled.npz", {}, ((name, again),))
+    with pytest.raises(tn.ModelFileError, match="two members of one name"):
+        tn.load(path)
+
+
+def test_a_header_in_which_a_name_stands_twice_is_refused(tmp_path: Path) -> None:
+    network().save(tmp_path / "net.npz")
+    with zipfile.ZipFile(tmp_path / "net.npz") as archive:
+        text = archive.read("header.json").replace(b'"dtype": "float32"', b'"dtype": "float64", "dtype": "float32"', 1)
+    path = edited(tmp_path / "net.npz", tmp_path / "doubled.npz", {"header.json": text})
+    with pytest.raises(tn.ModelFileError, match="not all different"):
+        tn.load(path)

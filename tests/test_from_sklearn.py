@@ -98,3 +98,13 @@ def test_an_activation_that_is_not_known_is_named() -> None:
     model.out_activation_ = "cosine"
     with pytest.raises(ValueError, match="'cosine'"):
         tn.from_sklearn(model)
+
+
+def test_weights_that_are_not_finite_are_refused() -> None:
+    model = MLPRegressor(hidden_layer_sizes=(3,), max_iter=5, solver="lbfgs", random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model.fit(np.eye(4), np.arange(4.0))
+    model.intercepts_[0][1] = np.inf
+    with pytest.raises(ValueError, match=r"from_sklearn expects finite weights; those of layer0\.bias are not"):
+        tn.from_sklearn(model)

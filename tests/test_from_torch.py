@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -146,3 +147,11 @@ def test_other_things_are_refused(other: Any) -> None:
 def test_a_network_without_weights_is_refused() -> None:
     with pytest.raises(ValueError, match="got none"):
         tn.from_torch(nn.Sequential(nn.Tanh()))
+
+
+def test_weights_that_are_not_finite_are_refused() -> None:
+    module = nn.Sequential(nn.Linear(2, 3), nn.Tanh(), nn.Linear(3, 1))
+    with torch.no_grad():
+        module[2].weight[0, 1] = math.nan
+    with pytest.raises(ValueError, match=r"from_torch expects finite weights; those of layer2\.weight are not"):
+        tn.from_torch(module)

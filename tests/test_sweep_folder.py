@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +19,9 @@ import pytest
 
 import tinynet as tn
 from tinynet.base.errors import ModelFileError
+from tinynet.exchange.archive import read_archive, write_archive
 from tinynet.sweeps import training as sweep_training
+from tinynet.sweeps.head import _digest
 
 ROOT = Path(__file__).resolve().parent.parent
 X = np.random.default_rng(0).normal(size=(30, 2))
@@ -203,3 +208,134 @@ def test_the_head_is_json_that_people_can_read(tmp_path: Path) -> None:
     run(tmp_path)
     head = json.loads((tmp_path / "sweep.json").read_text())
     assert head["identity"]["settings"][0] == {"width": 3, "learning_rate": 0.1}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, tn.SweepResult]:
+    """A folder that is not changed, and its sweep."""
+    folder = tmp_path_factory.mktemp("sweep")
+    return folder, run(folder, {"width": [3], "learning_rate": [0.1, 0.01]})
+
+
+def copied(finished: tuple[Path, tn.SweepResult], folder: Path) -> dict[str, Any]:
+    """Copy the folder; return what its head holds."""
+    shutil.copytree(finished[0], folder, dirs_exist_ok=True)
+    head: dict[str, Any] = json.loads((folder / "sweep.json").read_text())
+    return head
+
+
+def test_a_bit_that_flips_in_the_head_is_noticed(finished: tuple[Path, tn.SweepResult], tmp_path: Path) -> None:
+    copied(finished, tmp_path)
+    path = tmp_path / "sweep.json"
+    data = path.read_bytes()
+    rng = random.Random(0)
+    for place in rng.sample(range(len(data)), 60):
+        for bit in range(8):
+            path.write_bytes(data[:place] + bytes([data[place] ^ 1 << bit]) + data[place + 1 :])
+            with pytest.raises(ModelFileError, match=r"sweep\.json' does not describe a sweep"):
+                tn.SweepResult.load(tmp_path)
+    path.write_bytes(data)
+    assert_same(tn.SweepResult.load(tmp_path), finished[1])
+
+
+def test_a_head_may_be_laid_out_otherwise(finished: tuple[Path, tn.SweepResult], tmp_path: Path) -> None:
+    head = copied(finished, tmp_path)
+    (tmp_path / "sweep.json").write_text(json.dumps(head, indent=3, separators=(" , ", " : ")))
+    assert_same(tn.SweepResult.load(tmp_path), finished[1])
+
+
+Edit = Callable[[dict[str, Any]], object]
+HEADS: dict[str, tuple[Edit, str]] = {
+    "a seed less": (lambda head: head["identity"]["seeds"].pop(), "groups are not of the runs of 2 settings and 1"),
+    "a seed twice": (lambda head: head["identity"].update(seeds=[1, 1]), "all different"),
+    "an infinite seed": (lambda head: head["identity"].update(seeds=[float("inf"), 1]), "a seed must be a whole"),
+    "no seeds": (lambda head: head["identity"].update(seeds=[]), "at least one"),
+    "a setting less": (lambda head: head["identity"]["settings"].pop(), "groups are not of the runs of 1 settings"),
+    "no settings": (lambda head: head["identity"].pop("settings"), "settings"),
+    "settings of no kind": (lambda head: head["identity"].update(settings=[1, 2]), "no list of tables"),
+    "a group less": (lambda head: head["identity"]["groups"].pop(), "groups are not of the runs"),
+    "groups of no kind": (lambda head: head["identity"].update(groups=[["a"]]), "a run must be a whole number"),
+    "groups that are numbers": (lambda head: head["identity"].update(groups=3), "not iterable"),
+    "another name": (lambda head: head.update(sha257=head.pop("sha256")), "which no sweep has"),
+}
+
+
+@pytest.mark.parametrize("case", HEADS)
+@pytest.mark.parametrize("checksum", ["none, as of an older version", "right"])
+def test_a_head_whose_parts_do_not_fit_is_an_error(
+    case: str, checksum: str, finished: tuple[Path, tn.SweepResult], tmp_path: Path
+) -> None:
+    head = copied(finished, tmp_path)
+    edit, message = HEADS[case]
+    edit(head)
+    if checksum == "right":
+        head["sha256"] = _digest(head["identity"])
+    else:
+        head.pop("sha256", None)
+    (tmp_path / "sweep.json").write_text(json.dumps(head))
+    with pytest.raises(ModelFileError, match=rf"sweep\.json' does not describe a sweep: .*{message}"):
+        tn.SweepResult.load(tmp_path)
+
+
+def test_an_edited_head_is_told_from_a_damaged_layout(finished: tuple[Path, tn.SweepResult], tmp_path: Path) -> None:
+    head = copied(finished, tmp_path)
+    head["identity"]["settings"][0]["learning_rate"] = 0.5
+    (tmp_path / "sweep.json").write_text(json.dumps(head))
+    for read in (tn.SweepResult.load, run):
+        with pytest.raises(ModelFileError, match="its checksum is wrong"):
+            read(tmp_path)
+
+
+def test_a_name_that_stands_twice_is_an_error(finished: tuple[Path, tn.SweepResult], tmp_path: Path) -> None:
+    head = copied(finished, tmp_path)
+    text = json.dumps(head).replace('"seeds": [0, 1]', '"seeds": [2, 3], "seeds": [0, 1]')
+    (tmp_path / "sweep.json").write_text(text)
+    with pytest.raises(ModelFileError, match="not all different"):
+        tn.SweepResult.load(tmp_path)
+
+
+GROUPS: dict[str, tuple[Callable[[dict[str, Any], dict[str, Any]], object], str]] = {
+    "other seeds": (lambda header, arrays: header.update(seeds=[0, 1, 1, 0]), "other runs than it should"),
+    "a run twice": (lambda header, arrays: arrays.update({"sweep.runs": np.array([0, 1, 2, 2])}), "other runs"),
+    "runs as floats": (lambda header, arrays: arrays.update({"sweep.runs": np.arange(4.0)}), "sweep.runs"),
+    "runs in two rows": (
+        lambda header, arrays: arrays.update({"sweep.runs": np.arange(4).reshape(2, 2)}),
+        "sweep.runs",
+    ),
+    "no models": (lambda header, arrays: header.pop("n_models"), "n_models"),
+    "more models": (lambda header, arrays: header.update(n_models=5), "is damaged"),
+    "a figure for fewer": (lambda header, arrays: arrays.update({"figure.loss": np.zeros(3)}), "figure.loss"),
+    "a figure of no kind": (lambda header, arrays: arrays.update({"figure.loss": np.zeros(4, bool)}), "figure.loss"),
+    "losses for fewer": (lambda header, arrays: arrays.update({"history.loss": np.zeros((2, 3))}), "history.loss"),
+    "losses in a row": (lambda header, arrays: arrays.update({"history.loss": np.zeros(4)}), "history"),
+    "trained for ever": (lambda header, arrays: arrays.update({"sweep.n_epochs": np.full(4, 9)}), "0 to 2 epochs"),
+    "diverged by half": (lambda header, arrays: arrays.update({"sweep.diverged": np.zeros(4)}), "sweep.diverged"),
+    "not a number": (lambda header, arrays: arrays["parameters"].fill(np.nan), "weights must be finite"),
+}
+
+
+@pytest.mark.parametrize("case", GROUPS)
+def test_a_group_that_does_not_hold_together_is_an_error(
+    case: str, finished: tuple[Path, tn.SweepResult], tmp_path: Path
+) -> None:
+    copied(finished, tmp_path)
+    header, arrays = read_archive(tmp_path / "group-0000.npz")
+    edit, message = GROUPS[case]
+    edit(header, arrays)
+    write_archive(tmp_path / "group-0000.npz", header, arrays)
+    with pytest.raises(ModelFileError, match=rf"group-0000\.npz.*{message}"):
+        tn.SweepResult.load(tmp_path).model(0)
+
+
+def test_groups_with_different_figures_are_an_error(tmp_path: Path) -> None:
+    run(tmp_path, {"width": [3, 4]})
+    header, arrays = read_archive(tmp_path / "group-0001.npz")
+    arrays["figure.val_mae"] = arrays.pop("figure.val_r2")
+    write_archive(tmp_path / "group-0001.npz", header, arrays)
+    with pytest.raises(ModelFileError, match=r"group-0001\.npz' is damaged: it has other figures"):
+        tn.SweepResult.load(tmp_path)
+
+
+def test_whole_numbers_beyond_all_floats_stay_what_they_are() -> None:
+    result = tn.sweep(lambda size: build(3), {"size": [10**400, 0.5]}, X, Y)
+    assert result.table["size"].tolist() == [10**400, 0.5]

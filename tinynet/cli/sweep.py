@@ -37,7 +37,7 @@ from tinynet.layers import Normalize
 from tinynet.models.sequential import Sequential
 from tinynet.optimizers import OPTIMIZERS, Optimizer
 from tinynet.schedules import CosineDecay
-from tinynet.sweeps.files import HEAD
+from tinynet.sweeps.head import HEAD
 from tinynet.sweeps.result import SweepResult, Table
 from tinynet.sweeps.sweep import sweep
 from tinynet.training.monitors import EarlyStopping

@@ -91,7 +91,11 @@ def _load(path: str | os.PathLike[str]) -> NDArray[Any] | dict[str, NDArray[Any]
     with opened(path) as file:
         try:
             loaded = np.load(file, allow_pickle=False)
-            return loaded if isinstance(loaded, np.ndarray) else {name: loaded[name] for name in loaded.files}
+            if isinstance(loaded, np.ndarray):
+                return loaded
+            if len(set(loaded.files)) < len(loaded.files):
+                raise ValueError("it has two arrays of one name")
+            return {name: loaded[name] for name in loaded.files}
         except UNREADABLE as error:
             raise ValueError(
                 f"{source} cannot be read as arrays of numbers: {error}. Objects are never unpickled; "

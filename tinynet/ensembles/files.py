@@ -14,8 +14,9 @@ from tinynet.backends import get_backend
 from tinynet.backends.base import Backend, State
 from tinynet.base.checks import whole
 from tinynet.base.errors import ModelFileError
-from tinynet.exchange.archive import listing, read_archive, write_archive
+from tinynet.exchange.archive import check_finite_arrays, listing, read_archive, write_archive
 from tinynet.exchange.atomic import Path_
+from tinynet.exchange.parts import refuse_infinite
 from tinynet.layers import LAYERS
 from tinynet.layers.layer import Layer
 from tinynet.losses import LOSSES, Loss
@@ -57,7 +58,9 @@ def describe_ensemble(models: Ensemble) -> tuple[dict[str, Any], dict[str, NDArr
 
 def save_ensemble(models: Ensemble, path: Path_) -> None:
     """Write an ensemble to a file, atomically; see ``Ensemble.save``."""
-    write_archive(path, *describe_ensemble(models))
+    header, arrays = describe_ensemble(models)
+    refuse_infinite({name: arrays[name] for name in ("parameters", "buffers")}, "save")
+    write_archive(path, header, arrays)
 
 
 @dataclass(frozen=True)
@@ -184,6 +187,7 @@ def _made(found: Description, arrays: dict[str, NDArray[Any]], name: str, backen
                 raise ValueError(f"its {counter} has numbers below 0")
     except ValueError as error:
         raise ModelFileError(f"{name!r} does not describe an ensemble: {error}.") from error
+    check_finite_arrays({held: arrays[held] for held in ("parameters", "buffers")}, name)
     place, buffers = get_backend(backend), arrays["buffers"]
     state = place.new_state(found.program, arrays["parameters"], arrays["dropout_seed"].copy())
     state.buffers[...], state.draws[...] = place.asarray(buffers), arrays["draws"]

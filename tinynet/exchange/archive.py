@@ -114,6 +114,8 @@ def _read_entries(data: bytes, name: str) -> dict[str, bytes]:
                 raise ModelFileError(f"{name!r} has compressed members, which tinynet never writes.")
             if sum(member.file_size for member in members) > len(data):
                 raise ModelFileError(f"{name!r} claims more than it holds.")
+            if len({member.filename for member in members}) < len(members):
+                raise ModelFileError(f"{name!r} has two members of one name, which tinynet never writes.")
             return {member.filename: archive.read(member) for member in members}
     except ModelFileError:
         raise
@@ -143,7 +145,7 @@ def read_header(text: bytes | str | None, name: str) -> dict[str, Any]:
     if text is None:
         raise ModelFileError(f"{foreign}; got a file without a header. Save models with net.save(path).")
     try:
-        header = json.loads(text)
+        header = json.loads(text, object_pairs_hook=without_doubles)
     except (ValueError, RecursionError) as error:
         raise ModelFileError(f"{foreign}; got one that is not JSON ({error}).") from error
     if not isinstance(header, dict) or header.get("format") != FORMAT:
@@ -154,6 +156,32 @@ def read_header(text: bytes | str | None, name: str) -> dict[str, Any]:
             f"{name!r} has format version {version!r}; this tinynet reads versions up to {VERSION}. Upgrade tinynet."
         )
     return header
+
+
+def without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a table of JSON, in which no name may stand twice.
+
+    Raises
+    ------
+    ValueError
+        If one does.
+    """
+    table = dict(pairs)
+    if len(table) < len(pairs):
+        raise ValueError(f"the names {[name for name, _ in pairs]} are not all different")
+    return table
+
+
+def check_finite_arrays(arrays: dict[str, NDArray[Any]], name: str) -> None:
+    """Raise ModelFileError if weights in a file are not finite, as ``set_weights`` does of those it is given."""
+    for key, array in arrays.items():
+        bad = ~np.isfinite(array)
+        if bad.any():
+            place = tuple(int(axis[0]) for axis in np.nonzero(bad))
+            raise ModelFileError(
+                f"{name!r}: weights must be finite; {key} has {array[place]} at {place}. "
+                "The file is damaged, or not tinynet's work; use another copy."
+            )
 
 
 def _read_arrays(entries: dict[str, bytes], header: dict[str, Any], name: str) -> dict[str, NDArray[Any]]:

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinynet.base.errors import ModelFileError
-from tinynet.exchange.archive import read_archive, write_archive
+from tinynet.exchange.archive import check_finite_arrays, read_archive, write_archive
 from tinynet.exchange.atomic import Path_
-from tinynet.exchange.parts import Parts, flat_values
+from tinynet.exchange.parts import Parts, flat_values, refuse_infinite
 from tinynet.layers import LAYERS
 from tinynet.layers.layer import Layer
 from tinynet.losses import LOSSES, Loss
@@ -30,7 +30,7 @@ def describe(parts: Parts, *, portable: bool = True) -> tuple[dict[str, Any], di
     for layer in parts.layers:
         builtin = LAYERS.get(type(layer).__name__) is type(layer)
         layers.append({"kind": type(layer).__name__, "config": layer.config() if portable or builtin else {}})
-    arrays = {f"layer{i}.{name}": array for i, held in enumerate(parts.arrays) for name, array in held.items()}
+    arrays = parts.named()
     loss = parts.loss
     known = loss is not None and not loss.is_custom
     header = {
@@ -51,6 +51,7 @@ def write_model(parts: Parts, path: Path_) -> None:
     """Write a network to a file, atomically; see ``Sequential.save``."""
     check_name(path)
     header, arrays = describe(parts)
+    refuse_infinite(arrays, "save")
     if is_safetensors(path):
         from tinynet.exchange.safetensors import write_safetensors
 
@@ -125,6 +126,7 @@ def read_model(path: Path_, custom: Mapping[str, type[Layer]] | None = None) -> 
             raise ModelFileError(f"{os.fspath(path)!r} does not describe a network: {error}.") from error
 
     header, arrays = _reader(path)(path, check)
+    check_finite_arrays({name: array for name, array in arrays.items() if name.startswith("layer")}, os.fspath(path))
     own = tuple(
         {name: arrays[f"layer{position}.{name}"] for name in layer.parameter_names}
         for position, layer in enumerate(layers)

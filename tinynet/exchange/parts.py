@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,6 +35,10 @@ class Parts:
     loss: Loss | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
 
+    def named(self) -> dict[str, NDArray[Any]]:
+        """Return the arrays by the names that they have in files."""
+        return {f"layer{i}.{name}": array for i, held in enumerate(self.arrays) for name, array in held.items()}
+
     def trained(self) -> NDArray[Any]:
         """Return the trained arrays as one flat vector, in the order of a model's."""
         return flat_values(self.layers, self.arrays)
@@ -45,3 +49,15 @@ def flat_values(layers: Sequence[Layer], arrays: Sequence[dict[str, NDArray[Any]
     pairs = zip(layers, arrays, strict=True)
     named = [held[name].ravel() for layer, held in pairs for name in layer.trainable_names]
     return np.concatenate(named or [np.empty(0)])
+
+
+def refuse_infinite(arrays: Mapping[str, NDArray[Any]], who: str) -> None:
+    """Raise ValueError if weights are not finite, which no model is given by ``set_weights`` or a file.
+
+    Examples
+    --------
+    >>> refuse_infinite({"layer0.weight": np.ones((2, 1))}, "save")
+    """
+    for name, array in arrays.items():
+        if not np.isfinite(array).all():
+            raise ValueError(f"{who} expects finite weights; those of {name} are not. Train the network anew.")

@@ -46,7 +46,8 @@ class Exports(Network):
         DependencyError
             If safetensors is not installed.
         ValueError
-            If the path ends in ``.onnx`` or ``.h``: ``to_onnx`` and ``to_c`` write those.
+            If the path ends in ``.onnx`` or ``.h``: ``to_onnx`` and ``to_c`` write those; or if weights are not finite,
+            which ``tinynet.load`` would not take.
         """
         write_model(self.parts(), path)
 

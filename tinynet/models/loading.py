@@ -48,7 +48,8 @@ def load(path: Path_, *, backend: str | None = None, custom: Mapping[str, type[L
     FileNotFoundError
         If there is no such file.
     ModelFileError
-        If it is not a model file, damaged, of a newer version, or has a layer that is not known.
+        If it is not a model file, damaged, of a newer version, or has a layer that is not known or weights that are
+        not finite.
     DependencyError
         If it is a ``.safetensors`` file and safetensors is not installed.
 

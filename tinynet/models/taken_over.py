@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tinynet.exchange.parts import refuse_infinite
 from tinynet.models.loading import built
 from tinynet.models.sequential import Sequential
 
@@ -32,7 +33,7 @@ def from_torch(module: Any, *, backend: str | None = None) -> Sequential:
         If it is not an ``nn.Sequential``.
     ValueError
         If it has modules that tinynet does not know, all of which are named, or weights that are neither float32 nor
-        float64.
+        float64, or not finite.
 
     Examples
     --------
@@ -42,7 +43,9 @@ def from_torch(module: Any, *, backend: str | None = None) -> Sequential:
     """
     from tinynet.exchange.torch import taken_apart
 
-    return built(taken_apart(module), backend)
+    parts = taken_apart(module)
+    refuse_infinite(parts.named(), "from_torch")
+    return built(parts, backend)
 
 
 def from_sklearn(estimator: Any, *, backend: str | None = None) -> Sequential:
@@ -67,7 +70,8 @@ def from_sklearn(estimator: Any, *, backend: str | None = None) -> Sequential:
     TypeError
         If it is another kind of estimator.
     ValueError
-        If it is not fitted, or ends in an activation that tinynet does not have (that of Poisson regression).
+        If it is not fitted, ends in an activation that tinynet does not have (that of Poisson regression), or has
+        weights that are not finite.
 
     Examples
     --------
@@ -78,4 +82,6 @@ def from_sklearn(estimator: Any, *, backend: str | None = None) -> Sequential:
     """
     from tinynet.exchange.sklearn import taken_apart
 
-    return built(taken_apart(estimator), backend)
+    parts = taken_apart(estimator)
+    refuse_infinite(parts.named(), "from_sklearn")
+    return built(parts, backend)

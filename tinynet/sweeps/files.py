@@ -18,14 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinynet.base.errors import ModelFileError
-from tinynet.exchange.archive import read_archive, write_archive
-from tinynet.exchange.atomic import Path_, atomic_open, is_temporary
+from tinynet.ensembles.files import check_arrays
+from tinynet.exchange.archive import listing, read_archive, write_archive
+from tinynet.exchange.atomic import Path_, is_temporary
+from tinynet.sweeps.head import HEAD, read_head, write_head
 from tinynet.sweeps.space import Settings
 
 if TYPE_CHECKING:
     from tinynet.ensembles.ensemble import Ensemble
-
-FORMAT, VERSION, HEAD = "tinynet sweep", 1, "sweep.json"
 
 Contents = tuple[dict[str, Any], dict[str, NDArray[Any]]]
 
@@ -69,23 +69,41 @@ class Group:
             If it does not hold the runs of a sweep.
         """
         header, arrays = contents
+        name = repr(os.fspath(path)) if path is not None else "the group"
         try:
-            runs = arrays["sweep.runs"]
-            found = cls(
-                runs,
-                {name[7:]: values for name, values in arrays.items() if name.startswith("figure.")},
-                {name[8:]: values for name, values in arrays.items() if name.startswith("history.")},
+            _check_arrays(arrays, header["n_models"])
+            return cls(
+                arrays["sweep.runs"],
+                {key[7:]: values for key, values in arrays.items() if key.startswith("figure.")},
+                {key[8:]: values for key, values in arrays.items() if key.startswith("history.")},
                 arrays["sweep.n_epochs"],
                 arrays["sweep.diverged"],
                 str(header["plan"]),
                 _models(contents, path, backend),
             )
         except KeyError as error:
-            raise ModelFileError(f"{path or 'the group'!s} holds no runs of a sweep: it has no {error}.") from error
-        lengths = [found.n_epochs, found.diverged, *found.figures.values(), *(v.T for v in found.losses.values())]
-        if runs.ndim != 1 or any(len(values) != len(runs) for values in lengths):
-            raise ModelFileError(f"{path or 'the group'!s} is damaged: its arrays are not for {len(runs)} runs.")
-        return found
+            raise ModelFileError(f"{name} holds no runs of a sweep: it has no {error}.") from error
+        except (ValueError, TypeError) as error:
+            raise ModelFileError(f"{name} is damaged: {error}.") from error
+
+
+def _check_arrays(arrays: dict[str, NDArray[Any]], n_models: Any) -> None:
+    """Raise KeyError or ValueError if arrays are not those of a group of runs."""
+    losses = [name for name in arrays if name.startswith("history.")]
+    n_epochs = len(arrays[losses[0]]) if losses and arrays[losses[0]].ndim else 0
+    wanted: dict[str, tuple[list[Any], str]] = {
+        "sweep.runs": ([n_models], "int64"),
+        "sweep.n_epochs": ([n_models], "int64"),
+        "sweep.diverged": ([n_models], "bool"),
+        **{name: ([n_models], "float64") for name in arrays if name.startswith("figure.")},
+        **{name: ([n_epochs, n_models], "float64") for name in losses},
+    }
+    if "sweep.runs" not in arrays:
+        raise KeyError("sweep.runs")
+    check_arrays(listing(arrays), wanted)
+    trained = arrays["sweep.n_epochs"]
+    if (trained < 0).any() or (trained > n_epochs).any():
+        raise ValueError(f"its runs have not been trained for 0 to {n_epochs} epochs")
 
 
 def _models(contents: Contents, path: Path_ | None, backend: str | None) -> Callable[[], Ensemble]:
@@ -115,8 +133,9 @@ class SweepFolder:
     def __init__(self, path: Path_, identity: dict[str, Any]) -> None:
         self.path = Path(path)
         expected = json.loads(json.dumps(identity))
+        self._seeds: list[int] = expected["seeds"]
         if (self.path / HEAD).exists():
-            _compare(_read_head(self.path)["identity"], expected, self.path)
+            _compare(read_head(self.path), expected, self.path)
             return
         # What a process leaves that is killed while it writes the head is nobody's.
         if self.path.is_dir() and not all(map(is_temporary, self.path.iterdir())):
@@ -125,18 +144,11 @@ class SweepFolder:
                 f"other files and no {HEAD}. Give another name."
             )
         self.path.mkdir(parents=True, exist_ok=True)
-        with atomic_open(self.path / HEAD) as file:
-            file.write(json.dumps({"format": FORMAT, "version": VERSION, "identity": expected}, indent=1).encode())
+        write_head(self.path, expected)
 
     def finished(self, number: int, runs: list[int], backend: str) -> Group | None:
         """Return a group that was trained before, or None."""
-        path = _group_path(self.path, number)
-        if not path.exists():
-            return None
-        group = Group.of(read_archive(path), path, backend)
-        if group.runs.tolist() != runs:
-            raise ModelFileError(f"{str(path)!r} holds other runs than it should. Delete it, and sweep again.")
-        return group
+        return _read_group(self.path, number, runs, self._seeds, backend)
 
     def write(self, number: int, contents: Contents, backend: str) -> Group:
         """Write a group that is trained."""
@@ -146,33 +158,44 @@ class SweepFolder:
 
 
 def read_folder(path: Path_) -> tuple[list[Settings], list[int], list[Group]]:
-    """Return the settings, the seeds and the finished groups of a sweep."""
+    """Return the settings, the seeds and the finished groups of a sweep.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder is that of no sweep.
+    ModelFileError
+        If one of its files is damaged; the message names it.
+    """
     folder = Path(path)
-    identity = _read_head(folder)["identity"]
-    try:
-        settings = [{name: _tuples(value) for name, value in one.items()} for one in identity["settings"]]
-        seeds, n_groups = [int(seed) for seed in identity["seeds"]], len(identity["groups"])
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise ModelFileError(f"{str(folder / HEAD)!r} is damaged: {error!r}.") from error
-    paths = [_group_path(folder, number) for number in range(n_groups)]
-    return settings, seeds, [Group.of(read_archive(path), path) for path in paths if path.exists()]
+    identity = read_head(folder)
+    settings = [{name: _tuples(value) for name, value in one.items()} for one in identity["settings"]]
+    seeds, groups = identity["seeds"], identity["groups"]
+    read = [_read_group(folder, number, runs, seeds) for number, runs in enumerate(groups)]
+    names = next((set(group.figures) for group in read if group is not None), set())
+    for number, group in enumerate(read):
+        if group is not None and set(group.figures) != names:
+            name = str(_group_path(folder, number))
+            raise ModelFileError(f"{name!r} is damaged: it has other figures than the groups before it.")
+    return settings, seeds, [group for group in read if group is not None]
+
+
+def _read_group(
+    folder: Path, number: int, runs: list[int], seeds: list[int], backend: str | None = None
+) -> Group | None:
+    """Return a group of a folder if it is there, and is what the head says of it."""
+    path = _group_path(folder, number)
+    if not path.exists():
+        return None
+    contents = read_archive(path)
+    group = Group.of(contents, path, backend)
+    if group.runs.tolist() != runs or contents[0].get("seeds") != [seeds[run % len(seeds)] for run in runs]:
+        raise ModelFileError(f"{str(path)!r} holds other runs than it should. Delete it, and sweep again.")
+    return group
 
 
 def _group_path(folder: Path, number: int) -> Path:
     return folder / f"group-{number:04d}.npz"
-
-
-def _read_head(folder: Path) -> dict[str, Any]:
-    name = str(folder / HEAD)
-    try:
-        head = json.loads((folder / HEAD).read_bytes())
-        if head["format"] != FORMAT or not isinstance(head["identity"], dict):
-            raise ValueError("it is another file")
-        if head["version"] != VERSION:
-            raise ValueError(f"it has version {head['version']!r}, and this tinynet reads {VERSION}; upgrade tinynet")
-    except (ValueError, KeyError, TypeError) as error:
-        raise ModelFileError(f"{name!r} does not describe a sweep: {error}.") from error
-    return dict(head)
 
 
 def _compare(found: dict[str, Any], expected: dict[str, Any], path: Path) -> None:

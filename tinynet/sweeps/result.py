@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -323,7 +324,8 @@ def _column(values: list[Any]) -> NDArray[Any]:
         if values and all(type(value) is kinds for value in values):
             return np.array(values)
     if values and all(type(value) in (int, float) for value in values):
-        return np.array(values, np.float64)
+        with suppress(OverflowError):  # Whole numbers beyond all floats stay what they are.
+            return np.array(values, np.float64)
     column = np.empty(len(values), object)
     for i, value in enumerate(values):  # At once, NumPy would make an axis of what tuples hold.
         column[i] = value
