@@ -17,14 +17,16 @@ import numpy as np
 
 from . import cublas as cuda_cublas
 from . import linalg, runtime
-from .array import MemoryPointer, ndarray
+from .array import ndarray
 from .device import Device
 from .errors import CompileException, CUDADriverError, CUDARuntimeError, OutOfMemoryError
 from .exchange import from_dlpack
-from .functions import attach, public
+from .functions import public
 from .kernels import RawKernel, RawModule
 from .linalg import dot, gemm, matmul, outer, tensordot
 from .machine import Machine, current, reset
+from .memory import MemoryPointer
+from .operators import attach
 from .streams import Event, Graph, Stream, get_current_stream, get_elapsed_time
 
 if TYPE_CHECKING:

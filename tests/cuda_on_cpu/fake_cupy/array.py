@@ -9,48 +9,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from .device import Device
 from .errors import CUDARuntimeError
+from .indexing import ARRAY, is_basic, opened, wrapped
 from .machine import Allocation, current
-from .streams import Stream, get_current_stream, refuse_capture
+from .memory import OnDevice
+from .streams import get_current_stream
 
 SCALARS = (bool, int, float, complex, np.number, np.bool_)
 
 
-class Flags:
-    """``ndarray.flags``, which knows less than NumPy's."""
-
-    def __init__(self, c_contiguous: bool, f_contiguous: bool, owndata: bool) -> None:
-        self.c_contiguous, self.f_contiguous, self.owndata = c_contiguous, f_contiguous, owndata
-        self.fnc = f_contiguous and not c_contiguous
-        self.forc = f_contiguous or c_contiguous
-
-    def __getitem__(self, name: str) -> bool:
-        return {"C_CONTIGUOUS": self.c_contiguous, "F_CONTIGUOUS": self.f_contiguous, "OWNDATA": self.owndata}[name]
-
-
-class MemoryPointer:
-    """``ndarray.data``: where an array begins."""
-
-    def __init__(self, ptr: int, allocation: Allocation) -> None:
-        self.ptr, self._allocation = ptr, allocation
-        self.device_id = allocation.device_id
-
-    def __int__(self) -> int:
-        return self.ptr
-
-    @property
-    def device(self) -> Device:
-        return Device(self.device_id)
-
-
-class ndarray:
+class ndarray(OnDevice):
     """An array on a device. It never becomes a NumPy array unasked."""
 
     __module__ = "cupy"
     __array_priority__ = 100
-    _host: NDArray[Any]
-    _allocation: Allocation
 
     def __init__(self, shape: Any, dtype: DTypeLike = float) -> None:
         made = new(shape, dtype)
@@ -65,144 +37,10 @@ class ndarray:
     def _view(self, host: NDArray[Any]) -> ndarray:
         return ndarray._of(host, self._allocation)
 
-    # What is known without asking the device.
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self._host.shape
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        return self._host.dtype
-
-    @property
-    def ndim(self) -> int:
-        return self._host.ndim
-
-    @property
-    def size(self) -> int:
-        return self._host.size
-
-    @property
-    def itemsize(self) -> int:
-        return self._host.itemsize
-
-    @property
-    def nbytes(self) -> int:
-        return self._host.nbytes
-
-    @property
-    def strides(self) -> tuple[int, ...]:
-        return self._host.strides
-
-    @property
-    def flags(self) -> Flags:
-        flags = self._host.flags
-        return Flags(flags.c_contiguous, flags.f_contiguous, self._host.size == self._allocation.block.memory.size)
-
-    @property
-    def device(self) -> Device:
-        return Device(self._allocation.device_id)
-
-    @property
-    def data(self) -> MemoryPointer:
-        return MemoryPointer(self._host.ctypes.data, self._allocation)
-
-    def __len__(self) -> int:
-        return len(self._host)
-
     def __iter__(self) -> Iterator[ndarray]:
         if self.ndim == 0:
             raise TypeError("iteration over a 0-d array")
         return (self[i] for i in range(len(self)))
-
-    # To the host, only when asked.
-
-    def __array__(self, dtype: Any = None, copy: Any = None) -> NDArray[Any]:
-        raise TypeError(
-            "Implicit conversion to a NumPy array is not allowed. Please use `.get()` to construct a NumPy array "
-            "explicitly."
-        )
-
-    def get(
-        self,
-        stream: Stream | None = None,
-        order: str = "C",
-        out: NDArray[Any] | None = None,
-        blocking: bool = True,
-    ) -> NDArray[Any]:
-        """Copy to the host; into pinned memory and with ``blocking=False``, whenever the stream comes to it."""
-        if out is not None:
-            if not isinstance(out, np.ndarray):
-                raise TypeError("Only numpy.ndarray can be obtained from cupy.ndarray")
-            if out.dtype != self.dtype:
-                raise TypeError(f"{out.dtype} array cannot be obtained from {self.dtype} array")
-            if out.shape != self.shape:
-                raise ValueError(f"Shape mismatch. Expected shape: {self.shape}, actual shape: {out.shape}")
-            if not (out.flags.c_contiguous or out.flags.f_contiguous):
-                raise RuntimeError("`out` cannot be specified when copying to non-contiguous ndarray")
-        target = np.empty(self.shape, self.dtype, order="F" if order == "F" else "C") if out is None else out
-        stream = stream or get_current_stream(self._allocation.device_id)
-        refuse_capture("D2H transfers", stream)
-        with self.device:
-            source = self._host
-            number = stream._queue.submit(lambda: np.copyto(target, source), [self._allocation])
-            if blocking:
-                stream.synchronize()
-            elif not current().is_pinned(target.ctypes.data):
-                stream._queue.drain(number)  # A copy into pageable memory returns when it is done.
-        return target
-
-    def set(self, arr: NDArray[Any], stream: Stream | None = None) -> None:
-        """Copy from the host; from pinned memory, whenever the stream comes to it."""
-        if not isinstance(arr, np.ndarray):
-            raise TypeError("Only numpy.ndarray can be set to cupy.ndarray")
-        if self.dtype != arr.dtype:
-            raise TypeError(f"{arr.dtype} array cannot be set to {self.dtype} array")
-        if self.shape != arr.shape:
-            raise ValueError(f"Shape mismatch. Old shape: {self.shape}, new shape: {arr.shape}")
-        if not self.flags.forc:
-            raise RuntimeError("Cannot set to non-contiguous array")
-        stream = stream or get_current_stream(self._allocation.device_id)
-        refuse_capture("H2D transfers", stream)
-        pinned = current().is_pinned(arr.ctypes.data) and arr.flags.c_contiguous
-        source = arr if pinned else arr.copy()  # A copy from pageable memory returns when it has been read.
-        with self.device:
-            target = self._host
-            stream._queue.submit(lambda: np.copyto(target, source), [self._allocation])
-
-    def item(self) -> Any:
-        if self.size != 1:
-            raise ValueError("can only convert an array of size 1 to a Python scalar")
-        return self.get().item()
-
-    def tolist(self) -> Any:
-        return self.get().tolist()
-
-    def tobytes(self, order: str = "C") -> bytes:
-        return self.get(order=order).tobytes("A")
-
-    def __float__(self) -> float:
-        return float(self.item())
-
-    def __int__(self) -> int:
-        return int(self.item())
-
-    def __bool__(self) -> bool:
-        if self.size != 1:
-            raise ValueError(
-                "The truth value of an array with more than one element is ambiguous. Use a.any() or a.all()"
-            )
-        return bool(self.get().item())
-
-    def __repr__(self) -> str:
-        return repr(self.get())
-
-    def __str__(self) -> str:
-        return str(self.get())
-
-    def __format__(self, spec: str) -> str:
-        return format(self.get(), spec) if self.ndim else format(self.item(), spec)
 
     # Exchange with other libraries.
 
@@ -314,11 +152,11 @@ class ndarray:
 
     def __getitem__(self, key: Any) -> ndarray:
         keys = key if isinstance(key, tuple) else (key,)
-        if all(_is_basic(k) for k in keys):
-            return self._view(self._host[_open(keys)])
+        if all(is_basic(k) for k in keys):
+            return self._view(self._host[opened(keys)])
         keys = tuple(index for k in keys for index in (_where(k) if _is_mask(k) else (k,)))
         pattern, arrays = _split(keys)
-        return apply(lambda a, *indices: a[_wrapped(a, pattern, indices)], self, *arrays)
+        return apply(lambda a, *indices: a[wrapped(a, pattern, indices)], self, *arrays)
 
     def __setitem__(self, key: Any, value: Any) -> None:
         keys = key if isinstance(key, tuple) else (key,)
@@ -329,8 +167,8 @@ class ndarray:
                     "shape and dtype"
                 )
             self.set(value)
-        elif all(_is_basic(k) for k in keys):
-            target = self._view(self._host[_open(keys)])
+        elif all(is_basic(k) for k in keys):
+            target = self._view(self._host[opened(keys)])
             if not isinstance(value, ndarray):
                 target.fill(value)
                 return
@@ -342,7 +180,7 @@ class ndarray:
             pattern, arrays = _split(keys)
 
             def store(target: NDArray[Any], values: Any, *indices: NDArray[Any]) -> None:
-                target[_wrapped(target, pattern, indices)] = values
+                target[wrapped(target, pattern, indices)] = values
 
             submit(store, self, source, *arrays)
 
@@ -446,17 +284,6 @@ def _pattern(operand: Any) -> Any:
     return np.broadcast_to(one, operand.shape)
 
 
-def _is_basic(key: Any) -> bool:
-    if isinstance(key, bool):
-        return False
-    return key is None or key is Ellipsis or isinstance(key, (slice, int, np.integer))
-
-
-def _open(keys: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Return keys that give an array even where only one element is left."""
-    return keys if Ellipsis in keys else (*keys, ...)
-
-
 def _is_mask(key: Any) -> bool:
     return isinstance(key, (ndarray, np.ndarray)) and key.dtype == bool
 
@@ -466,28 +293,8 @@ def _where(mask: Any) -> tuple[NDArray[Any], ...]:
     return (mask.get() if isinstance(mask, ndarray) else mask).nonzero()
 
 
-_ARRAY = object()
-
-
 def _split(keys: tuple[Any, ...]) -> tuple[tuple[Any, ...], list[ndarray]]:
     """Return the keys with a mark for each array, and the arrays; a NumPy array or a list goes to the device first."""
-    pattern = tuple(key if _is_basic(key) else _ARRAY for key in keys)
-    found = [key for key in keys if not _is_basic(key)]
+    pattern = tuple(key if is_basic(key) else ARRAY for key in keys)
+    found = [key for key in keys if not is_basic(key)]
     return pattern, [key if isinstance(key, ndarray) else from_host(key) for key in found]
-
-
-def _wrapped(host: NDArray[Any], pattern: tuple[Any, ...], arrays: Sequence[NDArray[Any]]) -> tuple[Any, ...]:
-    """Put index arrays in their places; CuPy wraps what is out of bounds round."""
-    rest, axis, result = iter(arrays), 0, []
-    for key in pattern:
-        if key is not _ARRAY:
-            result.append(key)
-            axis += key is not None and key is not Ellipsis
-            continue
-        index = next(rest)
-        if index.dtype == bool:
-            axis += index.ndim
-        else:
-            index, axis = index % max(1, host.shape[axis]), axis + 1
-        result.append(index)
-    return tuple(result)

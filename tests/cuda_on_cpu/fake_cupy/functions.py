@@ -1,4 +1,4 @@
-"""CuPy's functions: tables of those that are NumPy's by another name, and the few that differ.
+"""CuPy's functions: those that are NumPy's, by the tables of their names, and the few that differ.
 
 What is computed is NumPy's; what is checked here is how it is called.
 """
@@ -14,106 +14,8 @@ from numpy.typing import DTypeLike, NDArray
 from .array import apply, check_operands, from_host, ndarray, new, submit, view_or_copy
 from .exchange import from_interface
 from .machine import current
+from .names import COMPARISONS, CONSTANTS, JOINS, REDUCTIONS, SCANS, TYPES, UFUNCS, VIEWS
 from .streams import Stream
-
-UFUNCS = (
-    *(
-        "absolute",
-        "add",
-        "arctan",
-        "arctanh",
-        "ceil",
-        "copysign",
-        "cos",
-        "cosh",
-        "divide",
-        "equal",
-        "exp",
-        "exp2",
-        "expm1",
-    ),
-    *(
-        "floor",
-        "floor_divide",
-        "fmax",
-        "fmin",
-        "greater",
-        "greater_equal",
-        "hypot",
-        "invert",
-        "isfinite",
-        "isinf",
-        "isnan",
-    ),
-    *("less", "less_equal", "log", "log10", "log1p", "log2", "logaddexp", "logical_and", "logical_not", "logical_or"),
-    *("logical_xor", "maximum", "minimum", "multiply", "negative", "not_equal", "positive", "power", "reciprocal"),
-    *(
-        "remainder",
-        "rint",
-        "sign",
-        "signbit",
-        "sin",
-        "sinh",
-        "sqrt",
-        "square",
-        "subtract",
-        "tan",
-        "tanh",
-        "true_divide",
-    ),
-    *("trunc", "bitwise_and", "bitwise_or", "bitwise_xor", "left_shift", "right_shift"),
-)
-REDUCTIONS = ("sum", "prod", "mean", "var", "std", "max", "min", "amax", "amin", "all", "any", "argmax", "argmin")
-SCANS = (
-    "cumsum",
-    "cumprod",
-    "count_nonzero",
-    "round",
-    "diagonal",
-    "tril",
-    "triu",
-    "repeat",
-    "tile",
-    "roll",
-    "flip",
-    "diff",
-)
-VIEWS = ("expand_dims", "squeeze", "swapaxes", "moveaxis", "transpose", "atleast_1d", "atleast_2d", "broadcast_to")
-JOINS = ("concatenate", "stack", "vstack", "hstack", "column_stack")
-COMPARISONS = ("isclose", "allclose", "array_equal")
-CONSTANTS = ("e", "inf", "nan", "newaxis", "pi")
-TYPES = (
-    *(
-        "bool_",
-        "int8",
-        "int16",
-        "int32",
-        "int64",
-        "uint8",
-        "uint16",
-        "uint32",
-        "uint64",
-        "float16",
-        "float32",
-        "float64",
-    ),
-    *("dtype", "finfo", "iinfo", "promote_types"),
-)
-METHODS = ("sum", "prod", "mean", "var", "std", "max", "min", "all", "any", "argmax", "argmin", "cumsum", "round")
-OPERATORS = {
-    "add": "add",
-    "sub": "subtract",
-    "mul": "multiply",
-    "truediv": "true_divide",
-    "floordiv": "floor_divide",
-    "mod": "remainder",
-    "pow": "power",
-    "and": "bitwise_and",
-    "or": "bitwise_or",
-    "xor": "bitwise_xor",
-}
-ORDERINGS = {"eq": "equal", "ne": "not_equal", "lt": "less", "le": "less_equal", "gt": "greater", "ge": "greater_equal"}
-UNARY = {"neg": "negative", "pos": "positive", "abs": "absolute", "invert": "invert"}
 
 
 class ufunc:
@@ -361,55 +263,3 @@ def public() -> dict[str, Any]:
         *(isscalar, result_type),
     )
     return names | {function.__name__: function for function in own}
-
-
-def attach(names: dict[str, Any]) -> None:
-    """Give ``ndarray`` its operators and the methods that are functions."""
-    for name in METHODS:
-        setattr(ndarray, name, names[name])
-    ndarray.clip = clip  # type: ignore[attr-defined]
-    ndarray.take = take  # type: ignore[attr-defined]
-    ndarray.nonzero = nonzero  # type: ignore[attr-defined]
-    for operator, name in OPERATORS.items():
-        _set_binary(operator, names[name])
-    for operator, name in ORDERINGS.items():
-        setattr(ndarray, f"__{operator}__", _ordering(names[name]))
-    for operator, name in UNARY.items():
-        setattr(ndarray, f"__{operator}__", lambda self, f=names[name]: f(self))
-    ndarray.__array_ufunc__ = lambda self, *args, **keywords: _numpy_ufunc(names, *args, **keywords)  # type: ignore[attr-defined]
-    ndarray.__array_function__ = lambda self, *args: _numpy_function(names, *args)  # type: ignore[attr-defined]
-
-
-def _set_binary(operator: str, function: ufunc) -> None:
-    def in_place(self: ndarray, other: Any) -> ndarray:
-        return function(self, other, out=self)
-
-    setattr(ndarray, f"__{operator}__", lambda self, other: function(self, other))
-    setattr(ndarray, f"__r{operator}__", lambda self, other: function(other, self))
-    setattr(ndarray, f"__i{operator}__", in_place)
-
-
-def _ordering(function: ufunc) -> Callable[[ndarray, Any], ndarray]:
-    def compare(self: ndarray, other: Any) -> ndarray:
-        if other is None:
-            return full(self.shape, function.__name__ == "not_equal", bool)
-        return function(self, other)
-
-    return compare
-
-
-def _numpy_ufunc(names: dict[str, Any], numpy_ufunc: np.ufunc, method: str, *inputs: Any, **keywords: Any) -> Any:
-    """Serve ``np.exp(a)`` for a device array, as CuPy does; a NumPy array beside it is a TypeError."""
-    function = names.get(numpy_ufunc.__name__)
-    if method != "__call__" or function is None:
-        return NotImplemented
-    if "out" in keywords:
-        (keywords["out"],) = keywords["out"]
-    return function(*inputs, **keywords)
-
-
-def _numpy_function(names: dict[str, Any], function: Any, types: Any, args: Any, keywords: Any) -> Any:
-    """Serve ``np.sum(a)`` for a device array."""
-    if function.__name__ not in names:
-        return NotImplemented
-    return names[function.__name__](*args, **keywords)
