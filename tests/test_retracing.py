@@ -144,12 +144,12 @@ def interrupt(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, type[BaseExcept
     def after(n_updates: int, error: type[BaseException]) -> None:
         left = [n_updates]
 
-        def raising(plan: LoopPlan, state: Any, *arguments: Any) -> None:
+        def raising(plan: LoopPlan, work: Any, state: Any, *arguments: Any) -> None:
             left[0] -= 1
             if left[0] == 0:
                 state.parameters += 1.0
                 raise error
-            update(plan, state, *arguments)
+            update(plan, work, state, *arguments)
 
         monkeypatch.setattr(LoopPlan, "_update", raising)
 
