@@ -49,6 +49,7 @@ NO_NAMES = {
     "years as data": ["1990,1991,3", "1992,1993,4", "1994,1990,5"],
     "ids": ["1,2,a", "3,5,b", "2,4,a"],
     "measurements": ["5.1,3.5", "4.9,3", "4,3.1"],
+    "one label of each kind": ["5.1,6.5,a", "4.9,3.2,b", "4.5,3.1,c"],
     "labels that repeat": ["1,2,a", "5,7,a", "2,1,b"],
 }
 
@@ -145,6 +146,8 @@ LAYOUTS: dict[str, str | bytes] = {
     "names of savetxt": "# u,v\n1,2.5\n-3,400\n",
     "names behind a hash": "#u\tv\n1\t2.5\n-3\t400\n",
     "a separator told": "sep=|\r\nu|v\r\n1|2.5\r\n-3|400\r\n",
+    "spaces": "u v\n1 2.5\n-3 400\n",
+    "spaces that align": "  u      v\n  1    2.5  \n -3  400.0\n",
     "UTF-16": "u\tv\n1\t2.5\n-3\t400\n".encode("utf-16"),
     "old line ends": "u,v\r1,2.5\r-3,400\r",
     "quotes and white space": '"u" ,v\n'.replace(" ,", ",") + '"1", "2.5"\n  -3 ,"400 "\n',
@@ -163,6 +166,9 @@ def test_layouts_that_are_common(text: str | bytes, tmp_path: Path) -> None:
 def test_the_separator_is_what_makes_all_lines_alike(tmp_path: Path) -> None:
     data, _ = read(write(tmp_path, "size; in m,price; net\n1,2\n3,4\n"))
     assert (data.features, data.targets) == (("size; in m",), ("price; net",))
+    data, _ = read(write(tmp_path, "1,5 2,5\n-1 3\n"), decimal=",")
+    assert data.x.tolist() == [[1.5], [-1.0]]
+    assert read_known(write(tmp_path, "size in m\n1\n2\n"), ("size in m",)).x.tolist() == [[1.0], [2.0]]
 
 
 def test_lines_are_counted_with_all_that_stands_above(tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ def read(
     ----------
     path : path
         A CSV, NPY or NPZ file, gzipped or not, or a folder of IDX files. What does not end in ``.npy`` or ``.npz`` is
-        read as CSV: separated by commas, semicolons or tabs, with names in the first line or none.
+        read as CSV: separated by commas, semicolons, tabs or spaces, with names in the first line or none.
     target : str, int, or sequence of them
         Names or positions of the target columns (the last one by default); in an NPZ file, the name of the array.
     ignore : str, int, or sequence of them

@@ -34,9 +34,9 @@ def read_csv(
     Parameters
     ----------
     path : path
-        UTF-8 (or UTF-16 with a byte order mark), gzipped or not, separated by commas, semicolons or tabs, with or
-        without names in the first line. White space around a cell is not part of it; blank lines hold nothing; a line
-        of ``#`` above the table is a comment, or the names if it has as many as there are columns.
+        UTF-8 (or UTF-16 with a byte order mark), gzipped or not, separated by commas, semicolons, tabs or spaces, with
+        or without names in the first line. White space around a cell is not part of it; blank lines hold nothing; a
+        line of ``#`` above the table is a comment, or the names if it has as many as there are columns.
     choose : callable
         Chooses features and targets from the columns.
     dialect : Dialect, optional

@@ -160,7 +160,7 @@ def split_columns(header: Header, target: tuple[str, ...] = (), ignore: tuple[st
     if not features:
         raise ValueError(
             f"{header.source} must have at least one column besides the target; it has {header.listing()}. "
-            "Columns are separated by tabs, semicolons or, where they are no decimal marks, commas."
+            "Columns are separated by tabs, semicolons, spaces or, where they are no decimal marks, commas."
         )
     return Columns(features, targets, tuple(sorted(set(range(len(header))) - {*header.places, *unused, *targets})))
 
