@@ -77,7 +77,8 @@ def find_delimiter(lines: Sequence[str], decimal: str) -> str:
     several = [mark for mark, rows in tables.items() if rows and trimmed(rows[0]) > 1]
     for mark in several:
         n = trimmed(tables[mark][0])
-        if all(len(row) >= n >= trimmed(row) for row in tables[mark]):
+        is_text = mark == " " and len(tables[mark]) == 1  # A line of words alone is no table.
+        if not is_text and all(len(row) >= n >= trimmed(row) for row in tables[mark]):
             return mark
     otherwise = ";" if decimal == "," else ","
     return next((mark for mark in several if mark != " "), otherwise)
