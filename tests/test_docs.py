@@ -151,6 +151,10 @@ OPTIMIZERS: dict[str, list[dict[str, Any]]] = {
     ],
     "AdamW": [{}, {"beta1": 0.8, "beta2": 0.95, "epsilon": 1e-3, "weight_decay": 0.1}],
     "RMSprop": [{}, {"alpha": 0.8, "epsilon": 1e-3, "weight_decay": 0.1, "momentum": 0.5, "centered": True}],
+    # Those that take all samples in each step have tests of their own, in test_second_order.py.
+    "LevenbergMarquardt": [],
+    "BayesianRegularization": [],
+    "LBFGS": [],
 }
 
 

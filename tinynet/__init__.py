@@ -65,7 +65,7 @@ from tinynet.losses import (
 )
 from tinynet.models.loading import load
 from tinynet.models.sequential import Sequential
-from tinynet.optimizers import SGD, Adam, AdamW, Optimizer, RMSprop
+from tinynet.optimizers import LBFGS, SGD, Adam, AdamW, BayesianRegularization, LevenbergMarquardt, Optimizer, RMSprop
 from tinynet.schedules import CosineDecay, ExponentialDecay, Schedule, StepDecay, Warmup
 from tinynet.training.callbacks import Callback, LambdaCallback
 from tinynet.training.gradcheck import GradientCheck, gradient_check
@@ -106,10 +106,12 @@ _ON_FIRST_USE = {
 __all__ = [
     "ELU",
     "GELU",
+    "LBFGS",
     "SGD",
     "Adam",
     "AdamW",
     "BackendUnavailableError",
+    "BayesianRegularization",
     "BinaryCrossEntropy",
     "CSVLogger",
     "Callback",
@@ -141,6 +143,7 @@ __all__ = [
     "Layer",
     "LeCun",
     "LeakyReLU",
+    "LevenbergMarquardt",
     "Linear",
     "LivePlot",
     "LogUniform",

@@ -131,6 +131,8 @@ class Plan(ABC):
     program: Program
     description: str
     """Which plan this is and why, for instance ``"loop: custom layer Foo"``."""
+    figure_names: tuple[str, ...] = ()
+    """Names of what ``figures`` tells of each epoch."""
     call_seconds: float | None = None
     """How long a call of ``run`` should take, where it is dear to start one; None: as short as people like to wait."""
 
@@ -206,11 +208,46 @@ class Plan(ABC):
     def gradient(self, state: State, x: Array, y: Array, sample_weight: Array | None = None) -> Any:
         """Return the loss of all of ``x`` taken as one batch, of an ensemble (n_models,); fill ``state.gradients``."""
 
+    def stop_reason(self, state: State) -> str:
+        """Return why the optimizer makes no more steps with ``state``; empty where it goes on for ever."""
+        return ""
+
+    def stopped(self, state: State, members: Members) -> NDArray[np.bool_]:
+        """Tell of which models of an ensemble, of some, the optimizer has stopped by itself."""
+        return np.zeros(len(members), bool)
+
+    def resume(self, state: State) -> None:
+        """Let an optimizer that has stopped by itself begin again."""
+        return
+
+    def figures(self, state: State) -> dict[str, float]:
+        """Return what an optimizer tells of the last epoch, by name."""
+        return {}
+
     @abstractmethod
     def evaluate(
         self, state: State, x: Array, y: Array, sample_weight: Array | None = None, members: Members | None = None
     ) -> Any:
         """Return the loss over ``x`` with dropout off, of an ensemble (n_members,); nothing in ``state`` changes."""
+
+
+class Derivatives(Protocol):
+    """Derivatives of predictions for (n_samples, n_in) arrays in host memory; see ``Sequential.jacobian``."""
+
+    def jacobian(self, x: NDArray[Any]) -> NDArray[Any]:
+        """Return the derivatives by the inputs, (n_samples, n_out, n_in)."""
+
+    def hessian(self, x: NDArray[Any]) -> NDArray[Any]:
+        """Return the second derivatives by the inputs, (n_samples, n_out, n_in, n_in)."""
+
+    def jvp(self, x: NDArray[Any], v: NDArray[Any]) -> NDArray[Any]:
+        """Return the derivatives along directions, (n_samples, n_out)."""
+
+    def vjp(self, x: NDArray[Any], v: NDArray[Any]) -> NDArray[Any]:
+        """Return the derivatives of ``sum(v * prediction)`` by the inputs, (n_samples, n_in)."""
+
+    def parameter_jacobian(self, x: NDArray[Any]) -> NDArray[Any]:
+        """Return the derivatives by the parameters, (n_samples, n_out, n_parameters)."""
 
 
 class Backend(ABC):
@@ -307,6 +344,16 @@ class Backend(ABC):
             "step" asks for a plan that can be stopped after every update.
         streamed : bool
             Whether ``hold`` has left the data in host memory.
+        """
+
+    @abstractmethod
+    def derivatives(self, program: Program, state: State) -> Derivatives:
+        """Return what derives the predictions of a program with the parameters that a state has now.
+
+        Raises
+        ------
+        NotImplementedError
+            If a layer is written in Python.
         """
 
     def plan_for(

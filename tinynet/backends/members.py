@@ -62,12 +62,28 @@ class MembersPlan(Plan):
             one = self._state(state, i, trains=True)
             plan = self._plan(worker, int(state.numbers(i)))
             weight, rates = own_weight(sample_weight, i), np.ascontiguousarray(own_rates)
-            losses[:, position] = plan.run(one, x, y, own_order, rates, weight)[:, 0]
+            found = plan.run(one, x, y, own_order, rates, weight)[:, 0]
+            losses[: len(found), position], losses[len(found) :, position] = found, np.nan
             state.moments[:, i] = one.moments
             state.step[i], state.draws[i] = one.step, one.draws
 
         self._each(len(chosen), train)
         return losses
+
+    def stopped(self, state: State, members: Members) -> NDArray[np.bool_]:
+        """Tell of which models the optimizer has stopped by itself."""
+        found = np.zeros(len(members), bool)
+        for position, i in enumerate(members.tolist()):
+            one = self._state(state, i, trains=True)
+            found[position] = bool(self._plan(0, int(state.numbers(i))).stop_reason(one))
+        return found
+
+    def resume(self, state: State) -> None:
+        """Let optimizers that have stopped by themselves begin again."""
+        for i in range(len(state.parameters)):
+            one = self._state(state, i, trains=True)
+            self._plan(0, int(state.numbers(i))).resume(one)
+            state.moments[:, i] = one.moments
 
     def predict(self, state: State, x: Array, out: Array, members: Members | None = None) -> bool:
         """Write the output of each model and tell whether ``x`` is finite; see ``Plan.predict``."""

@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from tinynet.backends.base import Backend, Granularity, Plan
+from tinynet.backends.base import Backend, Derivatives, Granularity, Plan, State
+from tinynet.backends.derivatives import derivatives_of
 from tinynet.backends.loop import LoopPlan
 from tinynet.backends.members import MembersPlan
+from tinynet.backends.second_order import takes_all_samples, whole_plan
 from tinynet.base.arrays import refuse_cupy
 from tinynet.program import CustomOp, Program, Shape
 
@@ -52,11 +54,17 @@ class HostBackend(Backend):
 
         return blas_threads.at_most(n)
 
+    def derivatives(self, program: Program, state: State) -> Derivatives:
+        """Return what derives the predictions; see ``Backend.derivatives``."""
+        return derivatives_of(program, self, state)
+
     def plan(self, program: Program, *, granularity: Granularity = "epoch", streamed: bool = False) -> Plan:
         """Return a plan for the program."""
         self.check_precision(program.precision)
         if program.n_models is not None:
             return MembersPlan(program, self, granularity)
+        if takes_all_samples(program):
+            return whole_plan(program, self)
         return LoopPlan(program, self, slow_reason(program, granularity) or self.reason)
 
 

@@ -112,6 +112,13 @@ class LinearStage(Stage):
         self.kernels.linear_descent(self._x, own.parameters[0], dz, db, dx, rate)
         return dx
 
+    def factors(self, dy: Array) -> tuple[Array, Array]:
+        """Return the two factors of the gradient of each sample, (n_samples, n_in) and (n_samples, n_out).
+
+        The products of their elements are the derivatives of what ``dy`` is the gradient of, by the weights.
+        """
+        return self._x, self._through_activation(dy)
+
     def _through_activation(self, dy: Array) -> Array:
         if self.activation is None:
             return dy

@@ -21,6 +21,7 @@ from tinynet.ensembles.models import joined, model_of, selected
 from tinynet.ensembles.predictions import Predictions
 from tinynet.ensembles.settings import check_program, generators_of
 from tinynet.ensembles.trainer import EnsembleTrainer
+from tinynet.ensembles.whole import WholeEnsembleTrainer
 from tinynet.layers.layer import Layer
 from tinynet.losses import Loss, as_weights, get_loss
 from tinynet.models.assembly import checked_precision
@@ -125,7 +126,7 @@ class Ensemble(Predictions):
         loss: str | Loss = "mse",
         optimizer: str | Optimizer = "adam",
         epochs: int = 1,
-        batch_size: int = 32,
+        batch_size: int | None = None,
         shuffle: bool | str = True,
         shared_order: bool = False,
         drop_last: bool = False,
@@ -192,7 +193,7 @@ class Ensemble(Predictions):
                 drawn *= self.backend.to_numpy(data.weight)
                 check_some_weight(drawn, "the weight of what bootstrap draws")
             data.weight = self.backend.asarray(drawn)
-        trainer = EnsembleTrainer(
+        trainer = (WholeEnsembleTrainer if updater.takes_all_samples else EnsembleTrainer)(
             self,
             data,
             validation,

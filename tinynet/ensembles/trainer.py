@@ -29,6 +29,7 @@ from tinynet.training.saving import Checkpoint
 from tinynet.training.trainer import (
     CHUNK_BYTES,
     CHUNK_SECONDS,
+    checked_batch_size,
     checked_callbacks,
     checked_shuffle,
     reason_of,
@@ -59,7 +60,7 @@ class EnsembleTrainer(Retracing):
         loss: Loss,
         optimizer: Optimizer,
         epochs: int,
-        batch_size: int,
+        batch_size: int | None,
         shuffle: bool | str,
         shared_order: bool,
         drop_last: bool,
@@ -72,7 +73,7 @@ class EnsembleTrainer(Retracing):
         self.meter = Meter(metrics, data, loss, models.program)
         self.val_meter = None if validation is None else Meter(metrics, validation, loss, models.program)
         self.epochs = whole("epochs", epochs)
-        self.batch_size = min(whole("batch_size", batch_size), len(data))
+        self.batch_size = checked_batch_size(batch_size, optimizer, len(data))
         self.shuffle, self.shared_order, self.drop_last = checked_shuffle(shuffle), shared_order, bool(drop_last)
         self.n_visits = len(data) - len(data) % self.batch_size if self.drop_last else len(data)
         self.n_updates = math.ceil(self.n_visits / self.batch_size)
@@ -115,7 +116,7 @@ class EnsembleTrainer(Retracing):
                 models.prepare_optimizer(self.optimizer)
             else:
                 found.restore(self)
-            models.loss, models.history = self.loss, self.history
+            self._take_over()
             try:
                 while self.epoch < self.epochs and len(self.live) and not models.stop_training:
                     self._run_chunk(self._chunk_epochs())
@@ -126,6 +127,10 @@ class EnsembleTrainer(Retracing):
             finally:
                 self._finish()
         return self.history
+
+    def _take_over(self) -> None:
+        """Let the models be those of this training."""
+        self.model.loss, self.model.history = self.loss, self.history
 
     def _run_chunk(self, n: int) -> None:
         """Run some epochs: no more than nobody has to look between."""
@@ -173,7 +178,7 @@ class EnsembleTrainer(Retracing):
             logs |= self._figures(self.meter, "", loss=False)
             if self.val_meter is not None:
                 logs |= self._figures(self.val_meter, "val_", loss=True)
-        logs["learning_rate"] = np.broadcast_to(rate, len(losses)).copy()
+        logs |= self._progress(rate)
         self.history.record(self.epoch, logs)
         for watch in self.watches:
             self._stop(watch.look(self, logs))
@@ -184,6 +189,10 @@ class EnsembleTrainer(Retracing):
         for checkpoint in self.checkpoints:
             if last and (self.epoch % checkpoint.every == 0 or self.epoch == self.epochs):
                 self.save_checkpoint(checkpoint.path)
+
+    def _progress(self, rate: Any) -> dict[str, Values]:
+        """Return what the history shows of an epoch beside losses and metrics."""
+        return {"learning_rate": np.broadcast_to(rate, len(self.model)).copy()}
 
     def _stop(self, members: NDArray[np.int64]) -> None:
         """Leave models alone from now on."""

@@ -20,6 +20,7 @@ from tinynet.base.hints import hints_arguments
 from tinynet.layers.layer import Layer
 from tinynet.losses import Loss, get_loss
 from tinynet.models.assembly import checked_dtype, checked_layers, checked_precision, values_of, widths
+from tinynet.models.derivatives import Differentiable
 from tinynet.models.exports import Exports
 from tinynet.models.inference import Inference
 from tinynet.models.manual import ManualLoop
@@ -34,9 +35,10 @@ from tinynet.training.history import History
 from tinynet.training.identity import checked_changes
 from tinynet.training.metrics import Metric, get_metrics
 from tinynet.training.trainer import Trainer
+from tinynet.training.whole import WholeTrainer
 
 
-class Sequential(ManualLoop, Inference, Exports):
+class Sequential(ManualLoop, Inference, Differentiable, Exports):
     """A network: layers applied one after the other.
 
     Parameters
@@ -138,7 +140,7 @@ class Sequential(ManualLoop, Inference, Exports):
         loss: str | Loss = "mse",
         optimizer: str | Optimizer = "adam",
         epochs: int = 1,
-        batch_size: int = 32,
+        batch_size: int | None = None,
         shuffle: bool | str = True,
         drop_last: bool = False,
         validation_data: tuple[Any, ...] | None = None,
@@ -165,9 +167,12 @@ class Sequential(ManualLoop, Inference, Exports):
         loss : str or Loss
             "mse", "mae", "huber", "bce", "cross_entropy".
         optimizer : str or Optimizer
-            "sgd", "adam", "adamw", "rmsprop" with their defaults. The same object in a later ``fit`` goes on with its
-            moments; a name or a new object starts afresh.
-        epochs, batch_size : int
+            "sgd", "adam", "adamw", "rmsprop", or "lm", "br", "lbfgs" (which take all samples in each step, an epoch)
+            with their defaults. The same object in a later ``fit`` goes on with its moments; a name or a new object
+            starts afresh.
+        epochs : int
+        batch_size : int, optional
+            Samples of an update; by default 32, or all for the optimizers that take all samples in each step.
         shuffle : bool or "replacement"
             True: a new permutation each epoch. False: the order of the data. "replacement": every sample is drawn from
             all, as the notebook does.
@@ -232,7 +237,7 @@ class Sequential(ManualLoop, Inference, Exports):
         data = self._data(chosen, x, y, sample_weight)
         data, validation = with_validation(data, partial(self._data, chosen), validation_data, validation_split)
         data = with_class_weights(data, class_weight, chosen, self.program)
-        trainer = Trainer(
+        trainer = (WholeTrainer if updater.takes_all_samples else Trainer)(
             self,
             data,
             validation,

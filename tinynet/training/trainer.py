@@ -32,6 +32,9 @@ from tinynet.training.trainable import Trainable
 CHUNK_SECONDS = 0.1
 """How long one call into the backend should take: long enough that the call costs nothing, short enough for Ctrl-C."""
 
+USUAL_BATCH = 32
+"""Samples of an update, where nobody says how many."""
+
 CHUNK_BYTES = 1 << 26
 """Most memory for the sample order of one call."""
 
@@ -63,7 +66,7 @@ class Trainer(Retracing):
         loss: Loss,
         optimizer: Optimizer,
         epochs: int,
-        batch_size: int,
+        batch_size: int | None,
         shuffle: bool | str,
         drop_last: bool,
         metrics: dict[str, Measure],
@@ -75,7 +78,7 @@ class Trainer(Retracing):
         self.meter = Meter(metrics, data, loss, model.program)
         self.val_meter = None if validation is None else Meter(metrics, validation, loss, model.program)
         self.epochs = whole("epochs", epochs)
-        self.batch_size = min(whole("batch_size", batch_size), len(data))
+        self.batch_size = checked_batch_size(batch_size, optimizer, len(data))
         self.shuffle, self.drop_last = checked_shuffle(shuffle), bool(drop_last)
         self.n_visits = len(data) - len(data) % self.batch_size if self.drop_last else len(data)
         self.n_updates = math.ceil(self.n_visits / self.batch_size)
@@ -235,7 +238,7 @@ class Trainer(Retracing):
             logs |= self._figures(self.meter, "", loss=False)
             if self.val_meter is not None:
                 logs |= self._figures(self.val_meter, "val_", loss=True)
-        logs["learning_rate"] = rate
+        logs |= self._progress(rate)
         self.history.record(epoch, logs)
         self.epoch += 1
         if not begun:
@@ -257,6 +260,10 @@ class Trainer(Retracing):
             getattr(callback, name)(index, {} if logs is None else logs)
 
     # -- parts -------------------------------------------------------------------------------------------------------
+
+    def _progress(self, rate: float) -> dict[str, float]:
+        """Return what the history shows of an epoch beside losses and metrics."""
+        return {"learning_rate": rate}
 
     @property
     def figures(self) -> list[str]:
@@ -346,6 +353,25 @@ def reason_of(error: BaseException) -> str | None:
     if isinstance(error, MemoryError):
         return "out of memory"
     return "interrupted" if isinstance(error, KeyboardInterrupt) else None
+
+
+def checked_batch_size(batch_size: int | None, optimizer: Optimizer, n_samples: int) -> int:
+    """Return how many samples an update takes: ``USUAL_BATCH`` or all by default, and never more than there are.
+
+    Raises
+    ------
+    ValueError
+        If an optimizer that takes all samples is given fewer.
+    """
+    if batch_size is None:
+        return n_samples if optimizer.takes_all_samples else min(USUAL_BATCH, n_samples)
+    size = min(whole("batch_size", batch_size), n_samples)
+    if optimizer.takes_all_samples and size < n_samples:
+        raise ValueError(
+            f"{type(optimizer).__name__} compares the loss of all samples before and after a step, so it expects no "
+            f"batches; got batch_size={batch_size} for {n_samples} samples. Leave batch_size out, or use tn.Adam."
+        )
+    return size
 
 
 def checked_shuffle(shuffle: Any) -> bool | str:

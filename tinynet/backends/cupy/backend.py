@@ -16,12 +16,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from tinynet.backends.base import Array, Backend, FloatArray, Granularity, Plan, State, fresh_state
+from tinynet.backends.base import Array, Backend, Derivatives, FloatArray, Granularity, Plan, State, fresh_state
 from tinynet.backends.cupy import environment
 from tinynet.backends.cupy.memory import in_units, storable
 from tinynet.backends.cupy.slices import SlicedPlan, bytes_of_state, hosted
+from tinynet.backends.derivatives import derivatives_of
 from tinynet.backends.members import MembersPlan
 from tinynet.backends.numpy import slow_reason
+from tinynet.backends.second_order import takes_all_samples
 from tinynet.base.arrays import dlpack_device, is_cupy, refuse_gradients, resolved
 from tinynet.base.checks import whole
 from tinynet.base.errors import DeviceMemoryError
@@ -203,6 +205,10 @@ class CuPyBackend(Backend):
         plan = self.plan(program, granularity=granularity, streamed=streamed)
         return plan if is_cupy(state.parameters) else SlicedPlan(plan, self)
 
+    def derivatives(self, program: Program, state: State) -> Derivatives:
+        """Return what derives the predictions; see ``Backend.derivatives``."""
+        return derivatives_of(program, self, state)
+
     def plan(self, program: Program, *, granularity: Granularity = "epoch", streamed: bool = False) -> Plan:
         """Return a plan for the program."""
         # These import CuPy, and this module must not: where there is none, it tells so.
@@ -210,6 +216,11 @@ class CuPyBackend(Backend):
         from tinynet.backends.cupy.fused import fused_plan
         from tinynet.backends.cupy.loop import CuPyLoopPlan
 
+        if takes_all_samples(program):
+            raise ValueError(
+                "Optimizers that take all samples in each step (LevenbergMarquardt, BayesianRegularization, LBFGS) "
+                "compute in host memory; got the GPU backend. Move the model: net.to('cpu')."
+            )
         self.check_precision(program.precision)
         tiers.check_precision(program.precision)
         reason = slow_reason(program, granularity) or _not_fused(program)

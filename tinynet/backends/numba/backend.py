@@ -7,6 +7,7 @@ from tinynet.backends.base import Backend, Granularity, Plan
 from tinynet.backends.loop import LoopPlan
 from tinynet.backends.members import MembersPlan
 from tinynet.backends.numpy import HostBackend, slow_reason
+from tinynet.backends.second_order import takes_all_samples, whole_plan
 from tinynet.base import config
 from tinynet.base.errors import BackendUnavailableError
 from tinynet.program import Program
@@ -25,6 +26,8 @@ class NumbaBackend(HostBackend):
         self.check_precision(program.precision)
         reason = slow_reason(program, granularity)
         trains = program.loss is not None and program.optimizer is not None
+        if takes_all_samples(program):
+            return whole_plan(program, self) if program.n_models is None else MembersPlan(program, self, granularity)
         if program.n_models is not None:
             if reason is not None or not fits(program):
                 return MembersPlan(program, self, granularity)

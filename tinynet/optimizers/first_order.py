@@ -1,104 +1,14 @@
-"""Optimizers: their settings. The arithmetic is one kernel over the flat vector of parameters.
+"""Optimizers that follow the gradient of a batch: one kernel over the flat vector of parameters.
 
 The formulas and defaults are PyTorch's; ``weight_decay`` applies to all parameters, biases included.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol
-
-import numpy as np
-from numpy.typing import NDArray
-
-from tinynet.base.checks import member, setting
-from tinynet.base.hints import Hinting
-from tinynet.program import OptimizerSpec, Setting
+from tinynet.base.checks import setting
+from tinynet.optimizers.optimizer import Numbers, Optimizer
+from tinynet.program import Setting
 from tinynet.schedules import Schedule
-
-Numbers = float | Sequence[float] | NDArray[np.floating[Any]]
-"""A setting as users write it: a number, or one for each model of an ensemble."""
-
-
-class Steppable(Protocol):
-    """What ``Optimizer.step`` asks of a model."""
-
-    def _apply(self, optimizer: Optimizer) -> None:
-        """Make one update from the gradients that the model holds."""
-
-
-class Optimizer(Hinting):
-    """What all optimizers share. Every number may be a sequence, with one for each model of an ``Ensemble``.
-
-    Parameters
-    ----------
-    learning_rate : float or Schedule
-    clip_norm : float, optional
-        Scale the gradient so that its 2-norm over all parameters is at most this (Pascanu et al. 2013).
-    clip_value : float, optional
-        Clip every element of the gradient to ``[-clip_value, clip_value]``, before ``clip_norm``.
-
-    An optimizer remembers which model it trains: ``fit`` with the same object goes on with its moments, a new object
-    starts afresh.
-    """
-
-    kind: str
-
-    def __init__(
-        self,
-        learning_rate: Numbers | Schedule,
-        *,
-        clip_norm: Numbers | None = None,
-        clip_value: Numbers | None = None,
-    ) -> None:
-        if not isinstance(learning_rate, Schedule):
-            learning_rate = setting("learning_rate", learning_rate, above=0.0)
-        self.learning_rate = learning_rate
-        self.clip_norm = None if clip_norm is None else setting("clip_norm", clip_norm, above=0.0)
-        self.clip_value = None if clip_value is None else setting("clip_value", clip_value, above=0.0)
-
-    def settings(self) -> dict[str, Setting]:
-        """Return the numeric settings in the order of the kernel's arguments."""
-        raise NotImplementedError
-
-    @property
-    def n_moments(self) -> int:
-        """Number of vectors that the optimizer remembers."""
-        raise NotImplementedError
-
-    def lower(self) -> OptimizerSpec:
-        """Return the optimizer as plain data."""
-        return OptimizerSpec(
-            kind=self.kind,
-            settings=tuple(self.settings().items()),
-            n_moments=self.n_moments,
-            clip_norm=self.clip_norm,
-            clip_value=self.clip_value,
-        )
-
-    def step(self, model: Steppable) -> None:
-        """Make one update of ``model`` from its gradients, for those who write their own loop.
-
-        A schedule needs to know how long an epoch is, so it works in ``fit`` only.
-
-        Raises
-        ------
-        TypeError
-            If the learning rate is a schedule.
-        """
-        if not isinstance(self.learning_rate, float):
-            raise TypeError(
-                "Optimizer.step expects a constant learning rate; got a schedule or one per model, which need fit. "
-                "Set optimizer.learning_rate to a number before each step."
-            )
-        model._apply(self)
-
-    def __repr__(self) -> str:
-        settings = {"learning_rate": self.learning_rate, **self.settings()}
-        settings |= {
-            name: getattr(self, name) for name in ("clip_norm", "clip_value") if getattr(self, name) is not None
-        }
-        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in settings.items())})"
 
 
 class SGD(Optimizer):
@@ -274,19 +184,3 @@ class RMSprop(Optimizer):
 def _used(value: Setting) -> bool:
     """Whether a setting may be other than 0 for some model."""
     return isinstance(value, tuple) or value > 0.0
-
-
-OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {"sgd": SGD, "adam": Adam, "adamw": AdamW, "rmsprop": RMSprop}
-
-
-def get_optimizer(spec: str | Optimizer, **settings: Any) -> Optimizer:
-    """Return the optimizer that a name stands for, or the optimizer itself.
-
-    Examples
-    --------
-    >>> get_optimizer("sgd", learning_rate=0.5).learning_rate
-    0.5
-    """
-    if isinstance(spec, Optimizer):
-        return spec
-    return OPTIMIZERS[member("optimizer", spec, OPTIMIZERS)](**settings)

@@ -1,0 +1,249 @@
+"""Derivatives of what a network predicts, by its inputs and its parameters, exact to rounding.
+
+Values go forward together with their first and second derivatives by the inputs (forward mode); one vector goes back
+(reverse mode). Nothing is kept between calls, so that any number of threads can ask one network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from tinynet_kernels import reference
+from tinynet_kernels.reference.second_derivatives import activation_second_derivative
+
+from tinynet.backends.base import Backend, State, views
+from tinynet.program import ActivationOp, DropoutOp, LinearOp, NormalizeOp, Op, Program
+
+Array = NDArray[Any]
+
+BLOCK_VALUES = 1 << 18
+"""Most numbers of one layer's derivatives that are held at a time."""
+
+
+class Jet(NamedTuple):
+    """Values with their derivatives along some directions.
+
+    Attributes
+    ----------
+    value : (n_samples, n) array
+    first : (n_samples, n_directions, n) array
+    second : (n_samples, n_directions, n_directions, n) array or None
+    """
+
+    value: Array
+    first: Array
+    second: Array | None
+
+
+class Pass(NamedTuple):
+    """What a layer did with its input on the way forward."""
+
+    op: Op
+    arrays: tuple[Array, ...]
+    x: Array
+    y: Array
+
+
+class ForwardAndBack:
+    """A network with the values that its parameters have now.
+
+    Parameters
+    ----------
+    program : Program
+    parameters, buffers : (n,) arrays
+        In host memory, and nobody else's.
+
+    Raises
+    ------
+    NotImplementedError
+        If a layer is written in Python.
+    """
+
+    def __init__(self, program: Program, parameters: Array, buffers: Array) -> None:
+        self.program = program
+        self._layers: list[tuple[Op, tuple[Array, ...]]] = []
+        layouts = zip(program.ops, program.parameter_layout, program.buffer_layout, strict=True)
+        for position, (op, layout, held) in enumerate(layouts):
+            if type(op) not in FORWARD and not isinstance(op, DropoutOp):
+                raise NotImplementedError(
+                    f"derivatives expect layers of tinynet; layer {position} is written in Python. "
+                    "For its gradients there are net.forward and net.backward."
+                )
+            if not isinstance(op, DropoutOp):
+                self._layers.append((op, (*views(parameters, layout), *views(buffers, held))))
+
+    def jacobian(self, x: Array) -> Array:
+        """Return the derivatives by the inputs, (n_samples, n_out, n_in)."""
+        n, n_in, n_out = len(x), self.program.n_in, self.program.n_out
+        result = np.empty((n, n_out, n_in), x.dtype)
+        if n_in <= n_out:
+            for rows in self._blocks(n, n_in):
+                result[rows] = self._jet(x[rows], second=False).first.transpose(0, 2, 1)
+            return result
+        passes = self._forward(x)
+        for k in range(n_out):
+            seed = np.zeros((n, n_out), x.dtype)
+            seed[:, k] = 1.0
+            result[:, k] = self._back(passes, seed)
+        return result
+
+    def hessian(self, x: Array) -> Array:
+        """Return the second derivatives by the inputs, (n_samples, n_out, n_in, n_in)."""
+        n_in = self.program.n_in
+        result = np.empty((len(x), self.program.n_out, n_in, n_in), x.dtype)
+        for rows in self._blocks(len(x), n_in * n_in):
+            second = self._jet(x[rows], second=True).second
+            assert second is not None
+            result[rows] = second.transpose(0, 3, 1, 2)
+        return result
+
+    def jvp(self, x: Array, v: Array) -> Array:
+        """Return the derivatives along the directions ``v``, one for each sample, (n_samples, n_out)."""
+        jet = Jet(x, v[:, np.newaxis], None)
+        for op, arrays in self._layers:
+            jet = FORWARD[type(op)](op, arrays, jet)
+        return np.ascontiguousarray(jet.first[:, 0])
+
+    def vjp(self, x: Array, v: Array) -> Array:
+        """Return the derivatives of ``sum(v * prediction)`` by the inputs, (n_samples, n_in)."""
+        return self._back(self._forward(x), v)
+
+    def parameter_jacobian(self, x: Array) -> Array:
+        """Return the derivatives by the flat vector of parameters, (n_samples, n_out, n_parameters)."""
+        n, n_out = len(x), self.program.n_out
+        result = np.empty((n, n_out, self.program.n_parameters), x.dtype)
+        passes = self._forward(x)
+        for k in range(n_out):
+            seed = np.zeros((n, n_out), x.dtype)
+            seed[:, k] = 1.0
+            self._back(passes, seed, result[:, k])
+        return result
+
+    # -- parts -------------------------------------------------------------------------------------------------------
+
+    def _blocks(self, n: int, n_directions: int) -> Iterator[slice]:
+        widest = max(max(op.n_in, op.n_out) for op in self.program.ops)
+        size = max(1, BLOCK_VALUES // (n_directions * widest))
+        return (slice(start, start + size) for start in range(0, n, size))
+
+    def _jet(self, x: Array, *, second: bool) -> Jet:
+        """Lead samples forward, with their derivatives along each input."""
+        n, n_in = x.shape
+        first = np.broadcast_to(np.eye(n_in, dtype=x.dtype), (n, n_in, n_in))
+        jet = Jet(x, first, np.zeros((n, n_in, n_in, n_in), x.dtype) if second else None)
+        for op, arrays in self._layers:
+            jet = FORWARD[type(op)](op, arrays, jet)
+        return jet
+
+    def _forward(self, x: Array) -> list[Pass]:
+        passes = []
+        for op, arrays in self._layers:
+            y = VALUE[type(op)](op, arrays, x)
+            passes.append(Pass(op, arrays, x, y))
+            x = y
+        return passes
+
+    def _back(self, passes: list[Pass], dy: Array, parameters: Array | None = None) -> Array:
+        """Lead a gradient back; write what each sample says of each parameter to ``parameters``, if that is asked."""
+        stop = self.program.n_parameters
+        for op, arrays, x, y in reversed(passes):
+            if isinstance(op, LinearOp):
+                if parameters is not None:
+                    if op.bias:
+                        parameters[:, stop - op.n_out : stop] = dy
+                        stop -= op.n_out
+                    start = stop - op.n_in * op.n_out
+                    parameters[:, start:stop] = (x[:, :, np.newaxis] * dy[:, np.newaxis]).reshape(len(x), -1)
+                    stop = start
+                dy = dy @ arrays[0].T
+            elif isinstance(op, NormalizeOp):
+                dy = dy / arrays[1]
+            else:
+                assert isinstance(op, ActivationOp)
+                dy = _through(op, x, y, dy)
+        return dy
+
+
+def _through(op: ActivationOp, z: Array, y: Array, dy: Array) -> Array:
+    """Return ``f'(z) dy``: a gradient on its way back, and a direction on its way forward; both, as it is symmetric."""
+    dz = np.empty_like(dy)
+    reference.activation_backward(op.kind, z, y, dy, dz, op.alpha)
+    return dz
+
+
+def _linear(op: Any, arrays: tuple[Array, ...], x: Array) -> Array:
+    y: Array = x @ arrays[0]
+    return y + arrays[1] if op.bias else y
+
+
+def _activation(op: Any, arrays: tuple[Array, ...], x: Array) -> Array:
+    y = np.empty_like(x)
+    reference.activation_forward(op.kind, x, y, op.alpha)
+    return y
+
+
+def _normalized(op: Any, arrays: tuple[Array, ...], x: Array) -> Array:
+    y: Array = (x - arrays[0]) / arrays[1]
+    return y
+
+
+def _linear_jet(op: Any, arrays: tuple[Array, ...], jet: Jet) -> Jet:
+    w = arrays[0]
+    return Jet(_linear(op, arrays, jet.value), jet.first @ w, None if jet.second is None else jet.second @ w)
+
+
+def _normalize_jet(op: Any, arrays: tuple[Array, ...], jet: Jet) -> Jet:
+    scale = arrays[1]
+    value = _normalized(op, arrays, jet.value)
+    return Jet(value, jet.first / scale, None if jet.second is None else jet.second / scale)
+
+
+def _activation_jet(op: Any, arrays: tuple[Array, ...], jet: Jet) -> Jet:
+    """``y_i = f' z_i`` and ``y_ij = f' z_ij + f'' z_i z_j``; of softmax the same by its own derivatives."""
+    z = jet.value
+    y = _activation(op, arrays, z)
+    if op.kind == "softmax":
+        return _softmax_jet(y, jet)
+    slope = _through(op, z, y, np.ones_like(z))
+    first, second = slope[:, np.newaxis] * jet.first, None
+    if jet.second is not None:
+        curve = activation_second_derivative(op.kind, z, y, op.alpha)
+        pairs = jet.first[:, :, np.newaxis] * jet.first[:, np.newaxis]
+        second = slope[:, np.newaxis, np.newaxis] * jet.second + curve[:, np.newaxis, np.newaxis] * pairs
+    return Jet(y, first, second)
+
+
+def _softmax_jet(y: Array, jet: Jet) -> Jet:
+    """``y_i = y (z_i - m_i)`` with ``m_i = <y, z_i>``, and its derivative once more."""
+    p = y[:, np.newaxis]
+    away = jet.first - (p * jet.first).sum(axis=-1, keepdims=True)
+    first, second = p * away, None
+    if jet.second is not None:
+        p = p[:, np.newaxis]
+        mean = (p * jet.second).sum(axis=-1, keepdims=True)
+        # d m_i / d_j = <y_j, z_i> + <y, z_ij>
+        moved = (first[:, np.newaxis] * jet.first[:, :, np.newaxis]).sum(axis=-1, keepdims=True)
+        second = p * (away[:, :, np.newaxis] * away[:, np.newaxis] + jet.second - mean - moved)
+    return Jet(y, first, second)
+
+
+def derivatives_of(program: Program, backend: Backend, state: State) -> ForwardAndBack:
+    """Return the derivatives of a program with copies of what the parameters in a state are now."""
+    parameters, buffers = (np.array(backend.to_numpy(array)) for array in (state.parameters, state.buffers))
+    return ForwardAndBack(program, parameters, buffers)
+
+
+VALUE: dict[type, Callable[[Any, tuple[Array, ...], Array], Array]] = {
+    LinearOp: _linear,
+    ActivationOp: _activation,
+    NormalizeOp: _normalized,
+}
+FORWARD: dict[type, Callable[[Any, tuple[Array, ...], Jet], Jet]] = {
+    LinearOp: _linear_jet,
+    ActivationOp: _activation_jet,
+    NormalizeOp: _normalize_jet,
+}
+"""How values, and jets, go through each kind of layer."""

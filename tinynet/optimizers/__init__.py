@@ -1,0 +1,53 @@
+"""Optimizers: their settings, as plain data for the backends, which have the arithmetic.
+
+They may use ``schedules``, ``program`` and ``base``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from tinynet.base.checks import member
+from tinynet.optimizers.first_order import SGD, Adam, AdamW, RMSprop
+from tinynet.optimizers.optimizer import Optimizer
+from tinynet.optimizers.second_order import LBFGS, BayesianRegularization, LevenbergMarquardt
+
+__all__ = [
+    "LBFGS",
+    "OPTIMIZERS",
+    "SGD",
+    "Adam",
+    "AdamW",
+    "BayesianRegularization",
+    "LevenbergMarquardt",
+    "Optimizer",
+    "RMSprop",
+    "get_optimizer",
+]
+
+OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
+    "sgd": SGD,
+    "adam": Adam,
+    "adamw": AdamW,
+    "rmsprop": RMSprop,
+    "levenberg_marquardt": LevenbergMarquardt,
+    "bayesian_regularization": BayesianRegularization,
+    "lbfgs": LBFGS,
+    "lm": LevenbergMarquardt,
+    "br": BayesianRegularization,
+}
+"""Every optimizer by name; the last two are short ones."""
+
+
+def get_optimizer(spec: str | Optimizer, **settings: Any) -> Optimizer:
+    """Return the optimizer that a name stands for, or the optimizer itself.
+
+    Examples
+    --------
+    >>> get_optimizer("sgd", learning_rate=0.5).learning_rate
+    0.5
+    """
+    if isinstance(spec, Optimizer):
+        return spec
+    return OPTIMIZERS[member("optimizer", spec, OPTIMIZERS)](**settings)
