@@ -148,7 +148,7 @@ ERRORS: dict[str, tuple[str, str]] = {
     "bad dropout": ("--dropout 1", "--dropout must be a finite number >= 0 and < 1"),
     "bad layers": ("--layers 3,x", "a width in --layers must be a whole number; got 'x'"),
     "bad activation": ("--activation rely", "--activation must be one of .*'relu'.*; got 'rely'"),
-    "not of the optimizer": ("--momentum 0.9", "got 'momentum'.*the optimizer: 'learning_rate'"),
+    "not of the optimizer": ("--momentum 0.9", "--momentum expects --optimizer rmsprop or sgd; got adam"),
     "bad jobs": ("--jobs 0", "--jobs must be a whole number >= 1; got 0"),
     "bad figure": ("--by val_accuracy", "by expects a figure of this sweep"),
     "folder": ("--out taken", "'taken' has other files and no sweep.json"),

@@ -52,10 +52,15 @@ class DivergenceError(TinynetError, ArithmeticError):
         What was recorded up to then.
     best_weights : list of arrays
         The weights that the model holds now, as ``get_weights`` returns them.
+    reason : str
+        What happened, without what may help.
     """
 
-    def __init__(self, message: str, epoch: int, history: Any, best_weights: list[NDArray[Any]]) -> None:
+    def __init__(
+        self, message: str, epoch: int, history: Any, best_weights: list[NDArray[Any]], reason: str = ""
+    ) -> None:
         super().__init__(message)
+        self.reason = reason or message
         self.epoch = epoch
         self.history = history
         self.best_weights = best_weights

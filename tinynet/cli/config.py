@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import tomllib
 from pathlib import Path
 from typing import Any
+
+from tinynet.base.hints import did_you_mean
 
 
 def parse(parser: argparse.ArgumentParser, given: list[str], args: argparse.Namespace) -> argparse.Namespace:
@@ -55,9 +56,8 @@ def _option(key: str, known: set[str], path: str) -> str:
     """Return the name of the option that a key stands for."""
     name = key.replace("_", "-")
     if name not in known:
-        close = difflib.get_close_matches(name, known, 1)
-        hint = f"Did you mean {close[0]!r}?" if close else f"The keys are {', '.join(sorted(known))} and data."
-        raise ValueError(f"{path!r}: {key!r} is no option of tinynet train. {hint}")
+        hint = did_you_mean(name, known) or f" The keys are {', '.join(sorted(known))} and data."
+        raise ValueError(f"{path!r}: {key!r} is no option of tinynet train.{hint}")
     return name
 
 

@@ -6,12 +6,13 @@ import argparse
 import os
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from tinynet.backends import NAMES, parsed
 from tinynet.base.checks import member, number, whole
 from tinynet.base.errors import TinynetError
+from tinynet.base.hints import did_you_mean
 from tinynet.base.version import __version__
 from tinynet.cli import config, predict, sweep, train
 from tinynet.cli.info import report
@@ -80,12 +81,36 @@ def _drop_output() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+OPTIMIZER_OPTIONS: dict[str, tuple[dict[str, float], str]] = {
+    "--learning-rate": ({"above": 0.0}, "of the optimizer (its default)"),
+    "--weight-decay": ({"at_least": 0.0}, "of the optimizer (its default)"),
+    "--momentum": ({"at_least": 0.0, "below": 1.0}, "of sgd and rmsprop (0)"),
+    "--clip-norm": ({"above": 0.0}, "largest norm of a gradient; it is scaled down to that (none)"),
+}
+"""Settings of optimizers: their bounds, and what help says of them."""
+
+DROPOUT_HELP = "share of the outputs of each hidden layer that is dropped while training (none)"
+
+
 class Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line."""
+    """A parser whose errors are one line, and name the option that was meant."""
+
+    commands: Mapping[str, argparse.ArgumentParser]
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Return the values of the arguments; leave if there is one that is none."""
+        found, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            known = self.commands[found.command]._option_string_actions
+            hints = (did_you_mean(text.partition("=")[0], known) for text in unknown if text.startswith("--"))
+            self.error(f"unrecognized arguments: {' '.join(unknown)}.{next(hints, '')}")
+        return found
 
     def error(self, message: str) -> NoReturn:
         """Print the error, and leave."""
-        self.exit(FAILED, f"{self.prog}: error: {' '.join(message.split())}. See: {self.prog} --help\n")
+        text = " ".join(message.split())
+        end = "" if text.endswith(("?", ".")) else "."
+        self.exit(FAILED, f"{self.prog}: error: {text}{end} See: {self.prog} --help\n")
 
 
 def make_parser() -> Parser:
@@ -93,6 +118,7 @@ def make_parser() -> Parser:
     parser = Parser(prog="tinynet", description="Train small and medium dense networks, quickly.", allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"tinynet {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    parser.commands = commands.choices
     for name, fill, text in COMMANDS:
         command = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
         command.add_argument("--debug", action="store_true", help="show where an error arose")
@@ -123,11 +149,13 @@ def _train(parser: argparse.ArgumentParser) -> None:
     network = parser.add_argument_group("network").add_argument
     network("--layers", type=_widths, metavar="N,N", help="widths of the hidden layers, or none (64,64)")
     network("--activation", choices=sorted(ACTIVATIONS), metavar="NAME", help=_choices(ACTIVATIONS, "relu"))
+    network("--dropout", type=_number("--dropout", at_least=0.0, below=1.0), metavar="RATE", help=DROPOUT_HELP)
     network("--dtype", choices=("float32", "float64"), help="what is computed in (float32)")
     fit = parser.add_argument_group("training").add_argument
     fit("--loss", choices=["auto", *LOSSES], default="auto", metavar="NAME", help=_choices(LOSSES, "auto"))
     fit("--optimizer", choices=sorted(OPTIMIZERS), metavar="NAME", help=_choices(OPTIMIZERS, "adam"))
-    fit("--learning-rate", type=_number("--learning-rate"), metavar="RATE", help="of the optimizer (its default)")
+    for option, (bounds, text) in OPTIMIZER_OPTIONS.items():
+        fit(option, type=_number(option, **bounds), metavar="NUMBER", help=text)
     fit("--schedule", choices=("cosine", "constant"), default="cosine", help="how the learning rate falls (cosine)")
     fit("--epochs", type=_whole("--epochs"), metavar="N", help="passes over the data (100, more for few rows)")
     fit("--batch-size", type=_whole("--batch-size"), metavar="N", help="rows in an update (32)")
@@ -164,10 +192,9 @@ def _sweep(parser: argparse.ArgumentParser) -> None:
     names: tuple[tuple[str, Any, str], ...] = (("activation", ACTIVATIONS, "relu"), ("optimizer", OPTIMIZERS, "adam"))
     for name, table, default in names:
         many(f"--{name}", type=_member(name, table), action="append", metavar="NAMES", help=_choices(table, default))
-    many("--dropout", **_searched("--dropout", at_least=0.0, below=1.0), help="after each hidden layer (none)")
-    many("--learning-rate", **_searched("--learning-rate", above=0.0), help="(the optimizer's default)")
-    many("--weight-decay", **_searched("--weight-decay", at_least=0.0), help="(the optimizer's default)")
-    many("--momentum", **_searched("--momentum", at_least=0.0, below=1.0), help="of sgd and rmsprop (0)")
+    many("--dropout", **_searched("--dropout", at_least=0.0, below=1.0), help=DROPOUT_HELP)
+    for option, (bounds, text) in OPTIMIZER_OPTIONS.items():
+        many(option, **_searched(option, **bounds), help=text)
     many("--batch-size", type=_sizes, action="append", metavar="N,N", help="rows in an update (32)")
     many("--samples", type=_whole("--samples"), metavar="N", help="draw so many settings at random (try all)")
     many("--seeds", type=_whole("--seeds"), default=3, metavar="N", help="train each setting with so many seeds (3)")
@@ -261,8 +288,8 @@ def _whole(name: str, at_least: int = 1) -> Callable[[str], int]:
     return _option(lambda text: whole(name, _as_number(text, int), at_least=at_least))
 
 
-def _number(name: str) -> Callable[[str], float]:
-    return _option(lambda text: number(name, _as_number(text, float), above=0.0))
+def _number(name: str, **bounds: float) -> Callable[[str], float]:
+    return _option(lambda text: number(name, _as_number(text, float), **bounds))
 
 
 @_option

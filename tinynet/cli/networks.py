@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tinynet.base.checks import member
 from tinynet.datasets.targets import Label
-from tinynet.layers import Dropout, Linear, Normalize, Sigmoid, Softmax, get_activation
+from tinynet.layers import Dropout, Exp, Linear, Normalize, Sigmoid, Softmax, get_activation
 from tinynet.layers.layer import Layer
 from tinynet.losses import BinaryCrossEntropy, CrossEntropy, Loss, get_loss
 from tinynet.models.sequential import Sequential
@@ -23,7 +23,8 @@ LOSSES_OF_CLASSES: dict[str, tuple[Callable[[], Layer], Callable[[], Loss]]] = {
 }
 """For each loss on classes: how the network ends, so that it predicts probabilities, and the loss."""
 
-LOSSES_OF_NUMBERS = ("mse", "mae", "huber")
+LOSSES_OF_NUMBERS: dict[str, type[Layer] | None] = {"mse": None, "mae": None, "huber": None, "poisson": Exp}
+"""The losses on numbers, and what a network ends in after its last linear layer."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,8 @@ def head_for(loss: str, classes: tuple[Label, ...] | None, n_targets: int) -> He
     """
     if classes is None:
         name = member("--loss for targets that are numbers", "mse" if loss == "auto" else loss, LOSSES_OF_NUMBERS)
-        return Head(n_targets, None, get_loss(name))
+        end = LOSSES_OF_NUMBERS[name]
+        return Head(n_targets, None if end is None else end(), get_loss(name))
     name = "cross_entropy" if loss == "auto" else loss
     activation, chosen = LOSSES_OF_CLASSES[member("--loss for classes", name, LOSSES_OF_CLASSES)]
     if name != "cross_entropy" and len(classes) != 2:
@@ -97,39 +99,3 @@ def build(
         n = width
     layers.append(Linear(n, head.n_out))
     return Sequential(*layers, *([head.activation] if head.activation is not None else []), **options)
-
-
-@dataclass(frozen=True)
-class Scaling:
-    """Mean and scale of each target that is a number.
-
-    A network learns targets of mean 0 and deviation 1, so that one learning rate suits all units. Afterwards its last
-    layer, which is linear, takes the scale and the mean into its weights: the same function in the units of the data,
-    and nothing to undo in predictions.
-    """
-
-    mean: NDArray[np.float64]
-    scale: NDArray[np.float64]
-
-    @classmethod
-    def of(cls, y: NDArray[Any]) -> Scaling:
-        """Measure targets, (n_samples, n_targets)."""
-        scale = y.std(axis=0)
-        scale[scale <= np.abs(y.mean(axis=0)) * 1e-12] = 1.0
-        return cls(y.mean(axis=0), scale)
-
-    def standard(self, y: NDArray[Any]) -> NDArray[np.float64]:
-        """Return targets with mean 0 and deviation 1.
-
-        Examples
-        --------
-        >>> y = np.array([[10.0], [30.0]])
-        >>> Scaling.of(y).standard(y).tolist()
-        [[-1.0], [1.0]]
-        """
-        return (y - self.mean) / self.scale
-
-    def into(self, net: Sequential) -> None:
-        """Let a network that ends in ``Linear`` predict in the units of the data."""
-        *others, weight, bias = net.get_weights()
-        net.set_weights([*others, weight * self.scale, bias * self.scale + self.mean])

@@ -48,10 +48,11 @@ class Notes:
             notes["missing"] = list(self.missing)
         return notes
 
-    @property
-    def metrics(self) -> list[str]:
-        """The figures that tell how good the model is."""
-        return ["mae", "r2"] if self.classes is None else ["accuracy"]
+    def metrics(self, n_rows: int) -> list[str]:
+        """Return the figures that tell how good the model is on so many rows; the last one depends on no units."""
+        if self.classes is not None:
+            return ["accuracy"]
+        return ["mae", "r2"] if n_rows > 1 else ["mae"]  # One row has no spread, which r2 compares with.
 
 
 def notes_of(net: Sequential, source: str) -> Notes:

@@ -17,6 +17,7 @@ from tinynet.cli.reading import how
 from tinynet.datasets import Dataset, read_known
 from tinynet.datasets.targets import encode
 from tinynet.exchange.atomic import atomic_open, require_place
+from tinynet.losses.meaning import PROBABILITIES, Kind, Meaning, last_activation
 from tinynet.models.loading import load
 from tinynet.models.sequential import Sequential
 
@@ -26,7 +27,7 @@ def predict(args: argparse.Namespace) -> int:
     if args.out is not None:
         require_place("--out", args.out)
     net, notes, data = _model_and_data(args, with_targets=False)
-    table = _table(net.predict(data.x), notes, args.probabilities)
+    table = _table(net, data.x, notes, args.probabilities)
     if args.out is None:
         csv.writer(sys.stdout, lineterminator="\n").writerows(table)
         return 0
@@ -43,7 +44,7 @@ def predict(args: argparse.Namespace) -> int:
 def evaluate(args: argparse.Namespace) -> int:
     """Run ``tinynet evaluate``: print the loss and how good the predictions are; return the exit code."""
     net, notes, data = _model_and_data(args, with_targets=True)
-    figures = net.evaluate(data.x, encode(data, notes.classes), metrics=notes.metrics)
+    figures = net.evaluate(data.x, encode(data, notes.classes), metrics=notes.metrics(len(data)))
     print(f"{'rows':<10}{len(data)}")
     for name, value in figures.items():
         print(f"{name:<10}{value:.6g}")
@@ -57,19 +58,54 @@ def _model_and_data(args: argparse.Namespace, with_targets: bool) -> tuple[Seque
     return net, notes, read_known(args.data, notes.features, notes.targets, with_targets=with_targets, **options)
 
 
-def _table(outputs: NDArray[Any], notes: Notes, probabilities: bool) -> list[list[Any]]:
+def _table(net: Sequential, x: NDArray[Any], notes: Notes, probabilities: bool) -> list[list[Any]]:
     """Return the rows of the CSV file, with the names first."""
+    outputs, meaning = net.predict(x), _meaning(net, notes)
+    # The digits of the model's dtype are written; nothing is computed where outputs are as they are wanted.
+    expected = outputs if meaning.scale in ("values", "probabilities") else meaning.expected(outputs).astype(net.dtype)
     if notes.classes is None:
         if probabilities:
             raise ValueError("--probabilities expects a model of classes; this one predicts numbers.")
-        return [list(notes.targets), *outputs.astype(str).tolist()]
-    if outputs.shape[1] == 1:
-        # The second class comes first among equals, as for the metric "accuracy".
-        chosen, outputs = (outputs[:, 0] >= 0.5).astype(int), np.hstack([1 - outputs, outputs])
-    else:
-        chosen = outputs.argmax(axis=1)
+        return [list(notes.targets), *expected.astype(str).tolist()]
+    if probabilities and meaning.scale not in ("probabilities", "logits"):
+        raise ValueError(
+            "--probabilities expects a model that gives probabilities, or logits of a cross-entropy; this one gives "
+            "other numbers. Leave the option out: the classes are told all the same."
+        )
+    chosen = meaning.decided(outputs).reshape(len(outputs)).astype(int)
     labels = [notes.classes[place] for place in chosen]
     if not probabilities:
         return [[notes.targets[0]], *([label] for label in labels)]
+    if expected.shape[1] == 1:
+        expected = np.hstack([1 - expected, expected])
     head = [notes.targets[0], *(f"p({name})" for name in notes.classes)]
-    return [head, *([label, *row] for label, row in zip(labels, outputs.astype(str).tolist(), strict=True))]
+    return [head, *([label, *row] for label, row in zip(labels, expected.astype(str).tolist(), strict=True))]
+
+
+def _meaning(net: Sequential, notes: Notes) -> Meaning:
+    """Return what the outputs of a model mean, by the loss that it was trained on and by what it ends in.
+
+    Raises
+    ------
+    ValueError
+        If a model of classes does not tell.
+    """
+    loss, ops, n_out = net.loss, net.program.ops, net.program.n_out
+    if notes.classes is None:
+        return Meaning("numbers", "values" if loss is None else loss.meaning(np.empty((1, n_out)), ops).scale)
+    kind: Kind = "labels" if n_out == 1 else "classes"
+    if loss is not None and loss.targets == "labels" and n_out > 1:
+        raise ValueError(
+            f"predict expects a model of one class for each row; this one has {n_out} labels, of which a row may have "
+            "any. Use net.predict in Python."
+        )
+    if loss is not None and loss.targets == kind:
+        return Meaning(kind, "logits" if loss.from_logits else "probabilities")
+    if last_activation(ops) in PROBABILITIES[kind]:
+        return Meaning(kind, "probabilities")
+    if loss is None and kind == "labels":
+        raise ValueError(
+            "predict expects a model of two classes to end in Sigmoid, or its file to name the loss; this one does "
+            "neither, and its output may be a probability or a logit. Save it after fit, or set net.loss first."
+        )
+    return Meaning(kind, "values")

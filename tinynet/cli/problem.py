@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinynet.cli.networks import Scaling
+from tinynet.cli.networks import LOSSES_OF_NUMBERS
 from tinynet.cli.notes import Notes
 from tinynet.cli.reading import how
+from tinynet.cli.scaling import Scaling, scaling_of
 from tinynet.datasets import Dataset, read, read_known, sine
 from tinynet.datasets.targets import Task, encode, find_task
 
@@ -51,15 +52,17 @@ def read_problem(args: argparse.Namespace, say: Say) -> Problem:
         data, test = read(args.data, args.target, args.ignore, **how(args))
     say("data", f"{data.source}: {len(data):,} rows, {data.x.shape[1]:,} features")
     task = find_task(data, args.task)
+    if args.loss in LOSSES_OF_NUMBERS and "--task regression" in task.reason:
+        task = find_task(data, "regression")  # That they were classes was a guess; the loss tells.
     notes = Notes(data.features, data.targets, task.classes, data.named, data.decimal, tuple(args.missing))
-    scaled = task.classes is None and args.data is not None
-    say("target", f"{', '.join(data.targets)}: {_describe(task, scaled)}")
     train, held = _hold_out(args, data, test)
+    y = encode(train, task.classes)
+    scaling = scaling_of(y, args.loss) if task.classes is None and args.data is not None else None
+    say("target", f"{', '.join(data.targets)}: {_describe(task, scaling)}")
     for name, part in held.items():
         say("held out", f"{len(part):,} {name} rows; trained on {len(train):,}")
-    y = encode(train, task.classes)
     pairs = {name: (part.x, encode(part, task.classes)) for name, part in held.items()}
-    return Problem(notes, (train.x, y), pairs, Scaling.of(y) if scaled else None)
+    return Problem(notes, (train.x, y), pairs, scaling)
 
 
 def _require_data(args: argparse.Namespace) -> None:
@@ -71,10 +74,10 @@ def _require_data(args: argparse.Namespace) -> None:
             )
 
 
-def _describe(task: Task, scaled: bool) -> str:
+def _describe(task: Task, scaling: Scaling | None) -> str:
     """Tell what is learned, and why it is taken so where that is a guess."""
     if task.classes is None:
-        return "numbers" + "; losses while training are those of standardised values" * scaled
+        return "numbers" + ("" if scaling is None else f"; losses while training are those of {scaling.text}")
     shown = ", ".join(str(name) for name in task.classes[:10]) + ", ..." * (len(task.classes) > 10)
     return f"{len(task.classes)} classes: {shown}" + (f" ({task.reason})" if task.reason else "")
 

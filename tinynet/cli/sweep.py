@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import argparse
 import csv
-import inspect
 import io
 import math
 import shlex
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,7 @@ from tinynet.backends import get_backend, use_backend
 from tinynet.base.errors import DependencyError
 from tinynet.base.text import text_of
 from tinynet.cli.networks import Head, build, head_for, normalizer
+from tinynet.cli.optimizing import OPTIMIZER_SETTINGS, check_settings, optimizer_of
 from tinynet.cli.problem import Problem, Say, read_problem
 from tinynet.cli.train import (
     DEFAULTS,
@@ -35,8 +34,6 @@ from tinynet.cli.train import (
 from tinynet.exchange.atomic import atomic_open
 from tinynet.layers import Normalize
 from tinynet.models.sequential import Sequential
-from tinynet.optimizers import OPTIMIZERS, Optimizer
-from tinynet.schedules import CosineDecay
 from tinynet.sweeps.head import HEAD
 from tinynet.sweeps.result import SweepResult, Table
 from tinynet.sweeps.sweep import sweep
@@ -48,7 +45,7 @@ MODEL, RUNS, SETTINGS, PLOTS = "best.npz", "runs.csv", "settings.csv", ("paralle
 SHOWN = 10
 """Settings that are printed."""
 
-SEARCHED = ("layers", "activation", "dropout", "optimizer", "learning_rate", "weight_decay", "momentum", "batch_size")
+SEARCHED = ("layers", "activation", "dropout", "optimizer", *OPTIMIZER_SETTINGS, "batch_size")
 """Options that may be given several values."""
 
 
@@ -85,6 +82,7 @@ def _space(args: argparse.Namespace, defaults: dict[str, Any]) -> dict[str, Any]
             raise ValueError(f"{option} expects one range to draw from, or values; got both, or several ranges.")
         if given:
             space[name] = drawn[0] if drawn else [value for values in given for value in values]
+    check_settings([name for name in OPTIMIZER_SETTINGS if name in space], space["optimizer"])
     space["optimizer"] = [optimizer_of(name, args) for name in space["optimizer"]]
     return space
 
@@ -116,7 +114,9 @@ def _sweep(args: argparse.Namespace, space: dict[str, Any], problem: Problem, ou
             by=args.by,
             loss=network.head.loss,
             epochs=args.epochs,
-            metrics=problem.notes.metrics[-1],  # r2 or accuracy: neither depends on the units of the targets.
+            metrics=problem.notes.metrics(len((watched or problem.train)[0]))[
+                -1
+            ],  # r2 or accuracy: neither depends on the units of the targets.
             callbacks=[stopping] if args.early_stopping else [],
             folder=out,
             n_jobs=args.jobs,
@@ -169,22 +169,6 @@ class Network:
         return build(first, self.n_in, layers, activation, head, dropout, dtype=self.dtype)
 
 
-def optimizer_of(name: str, args: argparse.Namespace) -> Callable[..., Optimizer]:
-    """Return what makes an optimizer from the settings of a run; its learning rate falls as ``--schedule`` says."""
-    made, schedule = OPTIMIZERS[name], args.schedule
-
-    def make(**settings: Any) -> Optimizer:
-        optimizer = made(**settings)
-        if schedule == "cosine":
-            optimizer.learning_rate = CosineDecay(optimizer.learning_rate, args.epochs)  # type: ignore[arg-type]
-        return optimizer
-
-    # A sweep asks for the names that it takes, and shows it by its own.
-    make.__signature__ = inspect.signature(made)  # type: ignore[attr-defined]
-    make.__name__ = make.__qualname__ = name
-    return make
-
-
 # -- results ---------------------------------------------------------------------------------------------------------
 
 
@@ -207,7 +191,7 @@ def _write(args: argparse.Namespace, result: SweepResult, problem: Problem, out:
         except DependencyError as error:
             say("no plot", str(error))
     for name, (x, y) in problem.held.items():
-        figures = net.evaluate(x, y, metrics=problem.notes.metrics)
+        figures = net.evaluate(x, y, metrics=problem.notes.metrics(len(x)))
         shown = ", ".join(f"{figure} {value:.4g}" for figure, value in figures.items())
         say("best", f"{shown} on {len(x):,} {name} rows{', by which it was chosen' * (name == 'validation')}")
     if args.data is not None:

@@ -14,16 +14,16 @@ import numpy as np
 from tinynet.base.errors import DependencyError, DivergenceError
 from tinynet.cli.networks import build, head_for, normalizer
 from tinynet.cli.notes import Notes
+from tinynet.cli.optimizing import OPTIMIZER_SETTINGS, check_settings, optimizer_of
 from tinynet.cli.problem import Problem, Say, read_problem
 from tinynet.exchange.atomic import require_place
 from tinynet.exchange.modelfile import check_name
 from tinynet.layers import Normalize
 from tinynet.losses import Loss
 from tinynet.models.sequential import Sequential
-from tinynet.optimizers import Optimizer, get_optimizer
+from tinynet.optimizers import OPTIMIZERS
 from tinynet.plotting.figures import check_plot
 from tinynet.plotting.history import plot_loss
-from tinynet.schedules import CosineDecay
 from tinynet.training.callbacks import Callback
 from tinynet.training.logs import Logs
 from tinynet.training.monitors import EarlyStopping
@@ -85,6 +85,7 @@ def run(args: argparse.Namespace) -> int:
     fill_in(args, SINE_DEFAULTS if args.data is None else DEFAULTS)
     say = say_nothing if args.quiet else say_line
     _check_places(args)
+    check_settings([name for name in OPTIMIZER_SETTINGS if getattr(args, name) is not None], [args.optimizer])
     problem = read_problem(args, say)
     fill_in(args, _lengths(args, problem))
     net, loss = _network(args, problem)
@@ -100,7 +101,7 @@ def run(args: argparse.Namespace) -> int:
         raise
     _write(args, net, problem, say)
     for name, (x, y) in problem.held.items():
-        figures = net.evaluate(x, y, metrics=problem.notes.metrics)
+        figures = net.evaluate(x, y, metrics=problem.notes.metrics(len(x)))
         shown = ", ".join(f"{figure} {value:.4g}" for figure, value in figures.items())
         say("result", f"{shown} on {len(x):,} {name} rows")
     say("next", _next(args))
@@ -153,9 +154,10 @@ def _network(args: argparse.Namespace, problem: Problem) -> tuple[Sequential, Lo
     options = {"dtype": args.dtype, "seed": args.seed, "backend": args.backend}
     if args.data is None:
         # The notebook's inputs are not scaled, and its last layer has an activation as the others.
-        net = build([], x.shape[1], args.layers, args.activation, head.with_activation(args.activation), **options)
+        first, head = [], head.with_activation(args.activation)
     else:
-        net = build([normalizer(x)], x.shape[1], args.layers, args.activation, head, **options)
+        first = [normalizer(x)]
+    net = build(first, x.shape[1], args.layers, args.activation, head, args.dropout, **options)
     net.metadata = problem.notes.metadata()
     return net, head.loss
 
@@ -180,30 +182,35 @@ def _fit(args: argparse.Namespace, net: Sequential, loss: Loss, problem: Problem
     if args.checkpoint is not None:
         callbacks.append(Checkpoint(args.checkpoint, every=args.checkpoint_every))
     started = time.perf_counter()
-    history = net.fit(
-        problem.train[0],
-        scale(problem.train[1]),
-        loss=loss,
-        optimizer=_optimizer(args),
-        epochs=args.epochs,
-        batch_size=args.batch_size,
-        validation_data=watched,
-        metrics=problem.notes.metrics if watched else [],
-        callbacks=callbacks,
-        resume_from=args.checkpoint if args.resume else None,
-    )
+    given = {name: getattr(args, name) for name in OPTIMIZER_SETTINGS if getattr(args, name) is not None}
+    try:
+        history = net.fit(
+            problem.train[0],
+            scale(problem.train[1]),
+            loss=loss,
+            optimizer=optimizer_of(args.optimizer, args)(**given),
+            epochs=args.epochs,
+            batch_size=args.batch_size,
+            validation_data=watched,
+            metrics=problem.notes.metrics(min(len(watched[0]), len(problem.train[0]))) if watched else [],
+            callbacks=callbacks,
+            resume_from=args.checkpoint if args.resume else None,
+        )
+    except DivergenceError as error:
+        raise DivergenceError(
+            f"{error.reason} {_advice(args)}", error.epoch, error.history, error.best_weights
+        ) from error
     seconds = time.perf_counter() - started
     say("trained", f"{len(history)} epochs in {seconds:.2f} s on {net.backend.name} ({history.plan})")
     if history.stop_reason:
         say("stopped", f"{history.stop_reason}; the model is that of the best epoch")
 
 
-def _optimizer(args: argparse.Namespace) -> Optimizer:
-    """Return the optimizer; by default its learning rate falls to zero, as a constant one leaves the loss bouncing."""
-    optimizer = get_optimizer(args.optimizer)
-    rate: Any = optimizer.learning_rate if args.learning_rate is None else args.learning_rate
-    optimizer.learning_rate = CosineDecay(rate, args.epochs) if args.schedule == "cosine" else rate
-    return optimizer
+def _advice(args: argparse.Namespace) -> str:
+    """Tell what helps a training that diverged, by options of the command."""
+    rate = OPTIMIZERS[args.optimizer]().learning_rate if args.learning_rate is None else args.learning_rate
+    clip = "clip gradients (--clip-norm 1)" if args.clip_norm is None else "lower --clip-norm"
+    return f"Lower --learning-rate (it is {rate:g}), or {clip}."
 
 
 # -- results ---------------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from tinynet.backends.base import Granularity
 from tinynet.base.checks import whole
 from tinynet.base.errors import DivergenceError
+from tinynet.layers import Normalize
 from tinynet.losses import Loss
 from tinynet.optimizers import Optimizer
 from tinynet.program import Specialize
@@ -338,13 +339,16 @@ class Trainer(Retracing):
         self.model.forget_optimizer()  # What it remembers is infinite, too.
         self.history.stop_reason = "diverged"
         what = "the parameters became infinite" if math.isfinite(loss) else f"the loss became {loss}"
+        reason = f"Training diverged in epoch {self.epoch}: {what}."
+        clip = "clip gradients (clip_norm=1.0)" if self.optimizer.clip_norm is None else "lower clip_norm"
+        scaled = any(isinstance(layer, Normalize) for layer in self.model.layers)
         raise DivergenceError(
-            f"Training diverged in epoch {self.epoch}: {what}. Lower the learning rate (it is "
-            f"{self.optimizer.learning_rate!r}), clip gradients (clip_norm=1.0), or scale the data (tn.Normalize). "
-            "The model holds the best weights seen before.",
+            f"{reason} Lower the learning rate (it is {self.optimizer.learning_rate!r}), {clip}, or scale "
+            f"{'the targets' if scaled else 'the data (tn.Normalize)'}. The model holds the best weights seen before.",
             self.epoch,
             self.history,
             self.model.get_weights(),
+            reason,
         )
 
 
