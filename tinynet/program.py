@@ -104,11 +104,17 @@ class CustomOp(_Op):
     n_in: int
     n_out: int
     parameter_shapes: tuple[Shape, ...] = ()
+    untrained_shapes: tuple[Shape, ...] = ()
 
     @property
     def shapes(self) -> tuple[Shape, ...]:
         """What the layer declared by ``add_parameter``."""
         return self.parameter_shapes
+
+    @property
+    def buffer_shapes(self) -> tuple[Shape, ...]:
+        """What the layer declared as stored and not trained."""
+        return self.untrained_shapes
 
 
 Op = LinearOp | ActivationOp | DropoutOp | NormalizeOp | CustomOp

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from tinynet.base.errors import ModelInTrainingError
 from tinynet.base.turns import Turn, free_after_fork
@@ -13,7 +15,6 @@ from tinynet.base.turns import Turn, free_after_fork
 COPY = "Call it when the training is over, or with a copy of the model: copy.deepcopy(model)."
 """What to do where a model is in training."""
 
-State = TypeVar("State")
 Result = TypeVar("Result")
 
 
@@ -25,15 +26,26 @@ class Guard:
     comes within a change reads a copy of what was before it: whoever begins a change leaves one, once somebody has
     asked, and the first to ask waits for the end.
 
+    Parameters
+    ----------
+    now : method
+        Returns the state as it is.
+    copy : method
+        Returns a copy of it.
+
     Attributes
     ----------
     version : int
         Grows at the beginning of each change and at its end: within one it is odd.
+    turn : Turn
+        To change the model.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, now: Callable[[], Any], copy: Callable[[], Any]) -> None:
+        # Methods of the model, which has the guard: it must not be kept alive by it.
+        self._now, self._copied = weakref.WeakMethod(now), weakref.WeakMethod(copy)
         self.version = 0
-        self._turn = Turn()
+        self.turn = Turn()
         self._trains = False
         self._asked = False
         self.renew()
@@ -44,19 +56,19 @@ class Guard:
         self.version += self.version % 2
         self._changes = threading.Condition()
         self._n_waiting = 0
-        self._copy: Any = None
+        self._left: Any = None
 
     @property
     def mine(self) -> bool:
-        """Whether this thread is the one that may change the model."""
-        return self._turn.mine
+        """Whether this thread is the one that may change the model now."""
+        return self.turn.mine
 
     # -- who changes -------------------------------------------------------------------------------------------------
 
     @contextmanager
     def alone(self, call: str, instead: str = COPY) -> Iterator[None]:
         """Return a context for what cannot be done while the model is trained; see ``alone``."""
-        with alone(self._turn, call, instead):
+        with alone(self.turn, call, instead):
             self._asked = False
             yield
 
@@ -71,54 +83,38 @@ class Guard:
 
     def check(self, call: str, instead: str = COPY) -> None:
         """Raise ModelInTrainingError if the call would replace what this thread trains just now."""
-        if self._turn.mine and self._trains:
+        if self.turn.mine and self._trains:
             raise _busy(call, instead)
 
     @contextmanager
-    def changing(self, copy: Callable[[], Any]) -> Iterator[None]:
-        """Return a context for a change; other threads wait until the model is theirs.
-
-        Parameters
-        ----------
-        copy : callable
-            Returns a copy of what is changed.
-        """
-        with self._turn:
+    def changing(self) -> Iterator[None]:
+        """Return a context for a change; another thread waits until the model may be changed by it."""
+        with self.turn:
             if self.version % 2:  # A part of a change of this thread's.
                 yield
                 return
             with self._changes:
                 self._changes.wait_for(lambda: self._n_waiting == 0)
-                self._copy = copy() if self._asked else None
+                self._left = self._copy() if self._asked else None
                 self.version += 1
             try:
                 yield
             finally:
                 with self._changes:
                     self.version += 1
-                    self._copy = None
+                    self._left = None
                     self._changes.notify_all()
 
     # -- who reads ---------------------------------------------------------------------------------------------------
 
-    def read(self, use: Callable[[State], Result], now: Callable[[], State], copy: Callable[[], State]) -> Result:
-        """Return ``use(state)`` for the state of one moment.
-
-        Parameters
-        ----------
-        use : callable
-            May be called twice.
-        now : callable
-            Returns the state as it is.
-        copy : callable
-            Returns a copy of it.
-        """
-        if self._turn.mine:
-            return use(now())
+    def read(self, use: Callable[[Any], Result]) -> Result:
+        """Return ``use(state)`` for the state of one moment; ``use`` may be called twice."""
+        if self.turn.mine:
+            return use(self._state())
         version = self.version
-        if version % 2 == 0 and not self._turn.taken:
+        if version % 2 == 0 and not self.turn.taken:
             try:
-                result = use(now())
+                result = use(self._state())
             except Exception:
                 if version == self.version:
                     raise
@@ -126,12 +122,12 @@ class Guard:
                 if version == self.version:
                     return result
         with self._changes:
-            self._asked, left = True, self._copy
-        return use(self.between(copy) if left is None else left)
+            self._asked, left = True, self._left
+        return use(self.between(self._copy) if left is None else left)
 
     def between(self, use: Callable[[], Result]) -> Result:
         """Return ``use()``, called between two changes; the next one waits for it."""
-        if self._turn.mine:
+        if self.turn.mine:
             return use()
         with self._changes:
             self._n_waiting += 1
@@ -141,6 +137,41 @@ class Guard:
             finally:
                 self._n_waiting -= 1
                 self._changes.notify_all()
+
+    def _state(self) -> Any:
+        return _called(self._now)
+
+    def _copy(self) -> Any:
+        return _called(self._copied)
+
+
+def _called(method: weakref.WeakMethod[Callable[[], Any]]) -> Any:
+    found = method()
+    assert found is not None, "a guard is asked by the model that has it"
+    return found()
+
+
+class _Training(Protocol):
+    """Something that trains a model, which has a guard."""
+
+    model: Any
+
+
+Trainer = TypeVar("Trainer", bound=_Training)
+Arguments = ParamSpec("Arguments")
+
+
+def as_one_change(
+    method: Callable[Concatenate[Trainer, Arguments], Result],
+) -> Callable[Concatenate[Trainer, Arguments], Result]:
+    """Let a method of who trains a model be one change of the model to those who read."""
+
+    @wraps(method)
+    def changing(self: Trainer, /, *args: Arguments.args, **keywords: Arguments.kwargs) -> Result:
+        with self.model.guard.changing():
+            return method(self, *args, **keywords)
+
+    return changing
 
 
 @contextmanager

@@ -82,11 +82,12 @@ class Resumption:
         models, arrays, asarray = trainer.model, self.arrays, trainer.model.backend.asarray
         models.prepare_optimizer(trainer.optimizer)
         state = models.state
-        state.parameters[...] = asarray(arrays["parameters"])
-        state.buffers[...] = asarray(arrays["buffers"])
-        state.moments[...] = asarray(arrays["training.moments"])
-        state.step[...], state.draws[...] = arrays["training.step"], arrays["draws"]
-        state.dropout_seed[...] = arrays["dropout_seed"]
+        with models.guard.changing():
+            state.parameters[...] = asarray(arrays["parameters"])
+            state.buffers[...] = asarray(arrays["buffers"])
+            state.moments[...] = asarray(arrays["training.moments"])
+            state.step[...], state.draws[...] = arrays["training.step"], arrays["draws"]
+            state.dropout_seed[...] = arrays["dropout_seed"]
         models.generators, models.seeds = self.generators, self.seeds
         for callback, kept in self.states:
             callback.load_state(kept)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinynet.backends import get_backend
-from tinynet.backends.base import Backend, Plan, State, on_backend
+from tinynet.backends.base import Backend, Plan, State, on_backend, views
 from tinynet.base.checks import whole
 from tinynet.base.config import chosen_threads, use_threads
 from tinynet.base.hints import hints_arguments
@@ -25,6 +25,7 @@ from tinynet.ensembles.whole import WholeEnsembleTrainer
 from tinynet.layers.layer import Layer
 from tinynet.losses import Loss, as_weights, get_loss
 from tinynet.models.assembly import checked_precision
+from tinynet.models.network import alone_in_training
 from tinynet.models.sequential import Sequential
 from tinynet.optimizers import Optimizer, get_optimizer
 from tinynet.program import Program
@@ -118,6 +119,7 @@ class Ensemble(Predictions):
 
     @on_backend
     @hints_arguments
+    @alone_in_training
     def fit(
         self,
         x: Any,
@@ -182,6 +184,8 @@ class Ensemble(Predictions):
             If anything does not fit; the models are untouched.
         KeyboardInterrupt, MemoryError
             As for ``Sequential.fit``: every model holds the weights of the last epoch that ``history`` tells of.
+        ModelInTrainingError
+            If a callback of a training of these models calls it. Another thread waits until that is over.
         """
         chosen, updater = get_loss(loss), get_optimizer(optimizer)
         data = self._data(chosen, x, y, sample_weight)
@@ -245,8 +249,12 @@ class Ensemble(Predictions):
         data = self._data(chosen, x, y, sample_weight)
         meter = Meter(get_metrics(metrics), data, chosen, self.program)
         plan = self.plan(chosen, None, data.y, None)
-        figures = {"loss": np.asarray(plan.evaluate(self.state, data.x, data.y, data.weight))}
-        return figures | self.measure(meter, np.arange(len(self)))
+
+        def measured(state: State) -> dict[str, NDArray[np.float64]]:
+            value = np.asarray(plan.evaluate(state, data.x, data.y, data.weight))
+            return {"loss": value} | self.measure(meter, np.arange(len(self)), state)
+
+        return self.at_one_moment(measured)
 
     # -- models ------------------------------------------------------------------------------------------------------
 
@@ -261,8 +269,10 @@ class Ensemble(Predictions):
     def __getitem__(self, which: Any) -> Sequential | Ensemble:
         """Return one model as a ``Sequential``, or some as an ``Ensemble`` (a slice, numbers, or a mask); copies."""
         if isinstance(which, int | np.integer):
-            return model_of(self, range(len(self))[int(which)])
-        return selected(self, np.arange(len(self))[which])
+            number = range(len(self))[int(which)]
+            return self.at_one_moment(lambda state: model_of(self, state, number))
+        numbers = np.arange(len(self))[which]
+        return self.at_one_moment(lambda state: selected(self, state, numbers))
 
     @hints_arguments
     def best(self, n: int = 1, by: str = "val_loss", mode: str = "auto") -> Ensemble:
@@ -305,22 +315,22 @@ class Ensemble(Predictions):
 
     def get_weights(self) -> list[NDArray[Any]]:
         """Return copies of the trained arrays of all models: each has the models as its first axis."""
-        flat = self.backend.to_numpy(self.state.parameters)
-        layout = [piece for row in self.program.parameter_layout for piece in row]
-        return [
-            flat[:, offset : offset + int(np.prod(shape))].reshape(len(self), *shape).copy() for offset, shape in layout
-        ]
+        flat, _ = self.at_one_moment(self._host_copies)
+        return [array.copy() for layout in self.program.parameter_layout for array in views(flat, layout)]
 
+    @alone_in_training
     def to(self, backend: str | Backend, precision: str | None = None) -> Ensemble:
         """Move the models to another backend; return them. See ``Sequential.to``."""
-        place, old = get_backend(backend), self.state
+        place = get_backend(backend)
         chosen = checked_precision(self.program.precision if precision is None else precision, self.dtype, place)
-        state = place.new_state(self.program, self.backend.to_numpy(old.parameters), old.dropout_seed)
-        state.buffers[...] = place.asarray(self.backend.to_numpy(old.buffers))
+        old, (values, buffers) = self.state, self.at_one_moment(self._host_copies)
+        state = place.new_state(self.program, values, old.dropout_seed)
+        state.buffers[...] = place.asarray(buffers)
         state.draws[...] = old.draws
-        self.backend, self.state, self._optimizer = place, state, None
-        self._forget_plans()
-        self.program = replace(self.program, precision=chosen)
+        with self.changing():
+            self.backend, self.state, self._optimizer = place, state, None
+            self._forget_plans()
+            self.program = replace(self.program, precision=chosen)
         return self
 
     def save(self, path: str | os.PathLike[str]) -> None:

@@ -35,7 +35,7 @@ _BESIDE = ("sweep.", "figure.", "history.")
 
 def describe_ensemble(models: Ensemble) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     """Return an ensemble as a header and arrays."""
-    loss, to_numpy = models.loss, models.backend.to_numpy
+    loss = models.loss
     known = loss is not None and not loss.is_custom
     header = {
         "kind": "ensemble",
@@ -46,13 +46,7 @@ def describe_ensemble(models: Ensemble) -> tuple[dict[str, Any], dict[str, NDArr
         "n_models": len(models),
         "seeds": models.seeds,
     }
-    arrays = {
-        "parameters": to_numpy(models.state.parameters),
-        "buffers": to_numpy(models.state.buffers),
-        "draws": models.state.draws,
-        "dropout_seed": models.state.dropout_seed,
-        "generators": packed(models.generators),
-    }
+    arrays = models.vectors() | {"generators": packed(models.generators)}
     return header, arrays | {f"score.{name}": values for name, values in models.scores.items()}
 
 

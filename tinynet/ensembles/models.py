@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tinynet.backends.base import State
 from tinynet.ensembles.settings import joined_layers, joined_loss, layers_of, plain
 from tinynet.models.sequential import Sequential
 
@@ -16,9 +17,9 @@ if TYPE_CHECKING:
     from tinynet.ensembles.ensemble import Ensemble
 
 
-def model_of(models: Ensemble, i: int) -> Sequential:
-    """Return one model."""
-    state, backend = models.state, models.backend
+def model_of(models: Ensemble, state: State, i: int) -> Sequential:
+    """Return one model, in a state of them all."""
+    backend = models.backend
     values = backend.to_numpy(state.parameters[i])
     settings: dict[str, Any] = {"dtype": models.dtype, "backend": backend, "precision": models.program.precision}
     net = Sequential(*layers_of(models.layers, i), seed=models.seeds[i], initial_values=values, **settings)
@@ -29,14 +30,14 @@ def model_of(models: Ensemble, i: int) -> Sequential:
     return net
 
 
-def selected(models: Ensemble, members: NDArray[np.int64]) -> Ensemble:
-    """Return some models."""
+def selected(models: Ensemble, now: State, members: NDArray[np.int64]) -> Ensemble:
+    """Return some models, in a state of them all."""
     program = models.program.select(members.tolist())
     to_numpy, asarray = models.backend.to_numpy, models.backend.asarray
-    values, seeds = to_numpy(models.state.parameters)[members], models.state.dropout_seed[members]
+    values, seeds = to_numpy(now.parameters)[members], now.dropout_seed[members]
     state = models.backend.new_state(program, values, seeds)
-    state.buffers[...] = asarray(to_numpy(models.state.buffers)[members])
-    state.draws[...] = models.state.draws[members]
+    state.buffers[...] = asarray(to_numpy(now.buffers)[members])
+    state.draws[...] = now.draws[members]
     generators = [_copied(models.generators[i]) for i in members]
     own_seeds = [models.seeds[i] for i in members]
     made = models._of(layers_of(models.layers, members), program, state, models.backend, own_seeds, generators)
@@ -64,10 +65,8 @@ def joined(ensembles: Sequence[Ensemble]) -> Ensemble:
     widths = [op.n_in for op in first.program.ops]
     ops = tuple(layer.lower(n, i) for i, (layer, n) in enumerate(zip(layers, widths, strict=True)))
     program = replace(first.program, ops=ops, n_models=sum(map(len, ensembles)))
-    values = {
-        name: np.concatenate([first.backend.to_numpy(getattr(ensemble.state, name)) for ensemble in ensembles])
-        for name in ("parameters", "buffers", "draws", "dropout_seed")
-    }
+    each = [ensemble.vectors() for ensemble in ensembles]
+    values = {name: np.concatenate([vectors[name] for vectors in each]) for name in each[0]}
     state = first.backend.new_state(program, values["parameters"], values["dropout_seed"])
     state.buffers[...], state.draws[...] = first.backend.asarray(values["buffers"]), values["draws"]
     seeds = [seed for ensemble in ensembles for seed in ensemble.seeds]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinynet.backends.base import Members, on_backend
+from tinynet.backends.base import Members, State
 from tinynet.models.network import Network
 from tinynet.training.metrics import Meter
 
@@ -23,6 +23,16 @@ class Predictions(Network):
         assert self.program.n_models is not None
         return self.program.n_models
 
+    def vectors(self) -> dict[str, NDArray[Any]]:
+        """Return copies of all that belongs to the models but what the optimizer remembers, in host memory."""
+
+        def copied(state: State) -> dict[str, NDArray[Any]]:
+            parameters, buffers = self._host_copies(state)
+            counters = {"draws": np.copy(state.draws), "dropout_seed": np.copy(state.dropout_seed)}
+            return {"parameters": parameters, "buffers": buffers} | counters
+
+        return self.at_one_moment(copied)
+
     def predict(self, x: Any) -> NDArray[Any]:
         """Return the output of each model; dropout is off.
 
@@ -34,7 +44,8 @@ class Predictions(Network):
         -------
         y : (n_models, n_samples, n_out) array
         """
-        return self._predict(self._samples(x))
+        samples = self._samples(x)
+        return self.at_one_moment(lambda state: self._output(state, samples))
 
     __call__ = predict
 
@@ -65,27 +76,30 @@ class Predictions(Network):
         """Apply a function over the models to a range of samples at a time."""
         samples = self._samples(x)
         rows = max(1, PREDICT_BYTES // (8 * len(self) * self.program.n_out))
-        parts = [function(self._predict(samples[i : i + rows])) for i in range(0, len(samples), rows)]
-        result: NDArray[Any] = np.concatenate(parts, axis=axis).astype(self.dtype)
-        return result
 
-    @on_backend
-    def _predict(self, samples: Any, members: Members | None = None) -> NDArray[Any]:
+        def reduced(state: State) -> NDArray[Any]:
+            parts = [function(self._output(state, samples[i : i + rows])) for i in range(0, len(samples), rows)]
+            result: NDArray[Any] = np.concatenate(parts, axis=axis).astype(self.dtype)
+            return result
+
+        return self.at_one_moment(reduced)
+
+    def _output(self, state: State, samples: Any, members: Members | None = None) -> NDArray[Any]:
         n_models = len(self) if members is None else len(members)
         # Where the state lies: if that is too large for a device, the outputs may be, too.
-        empty = np.empty if isinstance(self.state.parameters, np.ndarray) else self.backend.empty
+        empty = np.empty if isinstance(state.parameters, np.ndarray) else self.backend.empty
         out = empty((n_models, len(samples), self.program.n_out), self.dtype)
-        self._plan(self.program).predict(self.state, self.backend.asarray(samples), out, members)
+        self._plan(self.program).predict(state, self.backend.asarray(samples), out, members)
         return self.backend.to_numpy(out)
 
-    def measure(self, meter: Meter, members: Members) -> dict[str, NDArray[np.float64]]:
+    def measure(self, meter: Meter, members: Members, state: State) -> dict[str, NDArray[np.float64]]:
         """Return metrics over a set, (n_models,) arrays by name; NaN for models that are not among ``members``."""
         figures = {name: np.full(len(self), np.nan) for name in meter.measures}
         x = meter.data.x
         size = max(1, PREDICT_BYTES // (8 * len(x) * self.program.n_out))
         for start in range(0, len(members) if figures else 0, size):
             some = members[start : start + size]
-            for i, prediction in zip(some, self._predict(x, some), strict=True):
+            for i, prediction in zip(some, self._output(state, x, some), strict=True):
                 for name, value in meter(prediction, i).items():
                     figures[name][i] = value
         return figures

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from tinynet.backends.base import Array, Members, Plan
 from tinynet.base.arrays import numpy_namespace
+from tinynet.base.guard import as_one_change
 from tinynet.training.history import EnsembleHistory
 from tinynet.training.savepoint import Savepoint
 
@@ -77,6 +78,7 @@ class Retracing:
         self._running = n_epochs
         self._drawn[:] = 0
 
+    @as_one_change
     def _go_back(self) -> None:
         """Put the models where the history ends, wherever in a call, or between the hooks of its epochs, they stand."""
         history, point, done = self.history, self._point, self.epoch - self._point.epoch
@@ -125,6 +127,7 @@ class Retracing:
             self._base_epochs[inside] = places[~last] + 1
             self._base_calls.update((int(i), (self._point.rates, self._point.place)) for i in inside)
 
+    @as_one_change
     def settle_best(self, members: Sequence[int] | None = None) -> None:
         """Let ``best_parameters`` of some models, or of all, be those of their best epochs, also within calls."""
         chosen = np.arange(len(self.model)) if members is None else np.array(members, np.int64)

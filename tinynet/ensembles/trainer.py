@@ -118,8 +118,9 @@ class EnsembleTrainer(Retracing):
                 found.restore(self)
             self._take_over()
             try:
-                while self.epoch < self.epochs and len(self.live) and not models.stop_training:
-                    self._run_chunk(self._chunk_epochs())
+                with models.guard.training():
+                    while self.epoch < self.epochs and len(self.live) and not models.stop_training:
+                        self._run_chunk(self._chunk_epochs())
             except BaseException as error:
                 self._go_back()
                 self.history.stop_reason = reason_of(error) or self.history.stop_reason
@@ -138,14 +139,15 @@ class EnsembleTrainer(Retracing):
         n, live = len(learning_rates), self.live
         self._save_point(n, learning_rates)
         started = time.perf_counter()
-        losses = self._run(live, learning_rates)
-        self._seconds_per_epoch = (time.perf_counter() - started) / n
-        infinite = self._infinite(losses, live)
-        self._note_best(losses, np.setdiff1d(live, infinite) if len(infinite) else live, self.epoch)
-        none = live[:0]
-        diverged = [infinite] if n == 1 else [none] * n
-        if n > 1 and len(infinite):
-            diverged = self._look_at_each_epoch(losses, infinite)
+        with self.model.guard.changing():
+            losses = self._run(live, learning_rates)
+            self._seconds_per_epoch = (time.perf_counter() - started) / n
+            infinite = self._infinite(losses, live)
+            self._note_best(losses, np.setdiff1d(live, infinite) if len(infinite) else live, self.epoch)
+            none = live[:0]
+            diverged = [infinite] if n == 1 else [none] * n
+            if n > 1 and len(infinite):
+                diverged = self._look_at_each_epoch(losses, infinite)
         for i in range(n):
             rate = learning_rates[i, -1]
             self._record(losses[i], rate, diverged[i], last=i == n - 1)
@@ -209,7 +211,7 @@ class EnsembleTrainer(Retracing):
             if len(self.live):
                 values[self.live] = self.plan.evaluate(self.model.state, data.x, data.y, data.weight, self.live)
         with np.errstate(over="ignore", invalid="ignore"):  # One that is on its way to infinity will be reported.
-            measured = self.model.measure(meter, self.live)
+            measured = self.model.measure(meter, self.live, self.model.state)
         return figures | {prefix + name: values for name, values in measured.items()}
 
     def _finish(self) -> None:
@@ -219,13 +221,14 @@ class EnsembleTrainer(Retracing):
             history.stop_reason = "every model has stopped"
         held = np.where(history.stopped >= 0, history.stopped, len(history) - 1)
         bad = np.array(history.diverged, np.int64)
-        self.settle_best(history.diverged)
-        state.parameters[bad] = self.model.backend.asarray(self.best_parameters[bad])
-        # What the optimizer remembers of them is infinite, too.
-        state.moments[:, bad], state.step[bad] = 0, 0
         held[bad] = self.best_epoch[bad]
-        for watch in self.watches:
-            held = watch.finish(self, held)
+        with self.model.guard.changing():
+            self.settle_best(history.diverged)
+            state.parameters[bad] = self.model.backend.asarray(self.best_parameters[bad])
+            # What the optimizer remembers of them is infinite, too.
+            state.moments[:, bad], state.step[bad] = 0, 0
+            for watch in self.watches:
+                held = watch.finish(self, held)
         if len(history):
             # A model that diverged at once holds the weights that it began with, which have no figures.
             known, every = held >= 0, np.arange(len(self.model))

@@ -46,7 +46,8 @@ class WholeEnsembleTrainer(EnsembleTrainer):
         """Run an epoch of the models whose optimizers make a step."""
         rates, live = np.ones((1, 1, 1)), self.live
         self._save_point(1, rates)
-        losses = self._run(live, rates)
+        with self.model.guard.changing():
+            losses = self._run(live, rates)
         done = live[self.plan.stopped(self.model.state, live)]
         idle = done[np.isnan(losses[0, done])]
         if len(idle):  # They ended with the epoch before.

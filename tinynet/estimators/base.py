@@ -12,10 +12,12 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight
 
+from tinynet.base.guard import alone
+from tinynet.base.turns import turn_of
 from tinynet.estimators import networks
 from tinynet.estimators.courses import fit_lbfgs, fit_stochastic
 from tinynet.estimators.fit_callbacks import CallbackSupportMixin
-from tinynet.estimators.fitted import FittedNetwork
+from tinynet.estimators.fitted import SHOWING, FittedNetwork
 from tinynet.estimators.inputs import admitted, on_host
 from tinynet.estimators.objective import Objective
 from tinynet.estimators.parameters import CONSTRAINTS
@@ -25,6 +27,10 @@ from tinynet.exchange.atomic import Path_
 
 if TYPE_CHECKING:
     from onnx import ModelProto
+
+
+REMEDY = "Fit another one: sklearn.base.clone(estimator)."
+"""What to do instead of fitting an estimator that is being fitted."""
 
 
 class BaseMultilayerPerceptron(FittedNetwork, Record, CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore[misc]
@@ -80,6 +86,11 @@ class BaseMultilayerPerceptron(FittedNetwork, Record, CallbackSupportMixin, Base
         incremental: bool = False,
         validation: tuple[Any, Any, Any] | None = None,
     ) -> Any:
+        """Fit; one thread at a time does so, and no callback of the fit itself."""
+        with alone(turn_of(self), "partial_fit" if incremental else "fit", REMEDY):
+            return self._fitted(X, y, sample_weight, incremental, validation)
+
+    def _fitted(self, X: Any, y: Any, sample_weight: Any, incremental: bool, validation: Any) -> Any:
         hidden = self.hidden_layer_sizes
         sizes = [int(n) for n in (hidden if hasattr(hidden, "__iter__") else [hidden])]
         if any(n <= 0 for n in sizes):
@@ -112,14 +123,15 @@ class BaseMultilayerPerceptron(FittedNetwork, Record, CallbackSupportMixin, Base
 
     def _initialize(self, sizes: list[int], dtype: Any) -> None:
         """Draw parameters, and forget what was recorded."""
-        self.n_layers_ = len(sizes)
-        self.out_activation_ = self._output_activation()
-        # scikit-learn's bound on the weights is that of ``activation``, also where no layer has it.
-        hidden = self._activations()[:-1] or [str(self.activation)]
-        self.coefs_, self.intercepts_ = networks.draw(sizes, hidden, self._random_state, dtype)
-        # scikit-learn's estimators draw no such number: without dropout the draws that follow are theirs.
-        self._dropout_seed = int(self._random_state.randint(2**31)) if np.any(np.asarray(self.dropout) != 0) else 0
-        self._network = None
+        with SHOWING:
+            self.n_layers_ = len(sizes)
+            self.out_activation_ = self._output_activation()
+            # scikit-learn's bound on the weights is that of ``activation``, also where no layer has it.
+            hidden = self._activations()[:-1] or [str(self.activation)]
+            self.coefs_, self.intercepts_ = networks.draw(sizes, hidden, self._random_state, dtype)
+            # scikit-learn's estimators draw no such number: without dropout the draws that follow are theirs.
+            self._dropout_seed = int(self._random_state.randint(2**31)) if np.any(np.asarray(self.dropout) != 0) else 0
+            self._network, self._masks = None, 0
         self._forget()
 
     def _batch_rows(self, n_samples: int) -> int:
@@ -163,8 +175,9 @@ class BaseMultilayerPerceptron(FittedNetwork, Record, CallbackSupportMixin, Base
     def __getstate__(self) -> Any:
         state = dict(super().__getstate__())
         # The network is made anew from coefs_ and intercepts_; plans and compiled functions do not travel.
-        if "_network" in state:
-            state["_network"] = None
+        network = state.get("_network")
+        if network is not None:
+            state["_network"], state["_masks"] = None, int(network.state.draws)
         return state
 
     def __sklearn_array_api_convert__(self, converter: Any) -> Any:

@@ -45,41 +45,42 @@ def fit_stochastic(
     n_samples = X.shape[0]
     if estimator.batch_size != "auto" and estimator.batch_size > n_samples:
         warnings.warn(
-            "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped", stacklevel=3
+            "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped", stacklevel=4
         )
     network, warm = estimator.network_, estimator.t_ > 0
-    estimator._show()
-    task = None if incremental else FitTask(estimator, given, lambda: _copies(network))
-    estimator.n_iter_ = 0
-    trainer = StochasticTrainer(
-        estimator,
-        network,
-        as_data(estimator, X, y, weight, network, dense=X.shape[0] * X.shape[1] * X.dtype.itemsize <= DENSE_BYTES),
-        held_out,
-        objective=estimator._objective(),
-        batch_size=estimator._batch_rows(n_samples),
-        epochs=1 if incremental else int(estimator.max_iter),
-        task=task if task is not None and task.active else None,
-    )
-    try:
-        trainer.run()
-    except KeyboardInterrupt:
-        warnings.warn("Training interrupted by user.", stacklevel=3)
-    else:
-        if not incremental and not network.stop_training:
-            warnings.warn(
-                f"Stochastic Optimizer: Maximum iterations ({estimator.max_iter}) reached and the optimization hasn't "
-                "converged yet.",
-                ConvergenceWarning,
-                stacklevel=3,
-            )
-    finally:
-        _release(estimator.callbacks)
-        # What scikit-learn's later fits go on from are their best weights themselves, not copies: where no score is
-        # better than those of the fits before, the last weights stay.
-        if estimator.early_stopping and (trainer.has_improved or not warm):
-            network.set_flat_parameters(trainer.best_parameters)
+    with network.guard.alone("fit"):
         estimator._show()
+        task = None if incremental else FitTask(estimator, given, lambda: _copies(network))
+        estimator.n_iter_ = 0
+        trainer = StochasticTrainer(
+            estimator,
+            network,
+            as_data(estimator, X, y, weight, network, dense=X.shape[0] * X.shape[1] * X.dtype.itemsize <= DENSE_BYTES),
+            held_out,
+            objective=estimator._objective(),
+            batch_size=estimator._batch_rows(n_samples),
+            epochs=1 if incremental else int(estimator.max_iter),
+            task=task if task is not None and task.active else None,
+        )
+        try:
+            trainer.run()
+        except KeyboardInterrupt:
+            warnings.warn("Training interrupted by user.", stacklevel=4)
+        else:
+            if not incremental and not network.stop_training:
+                warnings.warn(
+                    f"Stochastic Optimizer: Maximum iterations ({estimator.max_iter}) reached and the optimization "
+                    "hasn't converged yet.",
+                    ConvergenceWarning,
+                    stacklevel=4,
+                )
+        finally:
+            _release(estimator.callbacks)
+            # What scikit-learn's later fits go on from are their best weights themselves, not copies: where no score is
+            # better than those of the fits before, the last weights stay.
+            if estimator.early_stopping and (trainer.has_improved or not warm):
+                network.set_flat_parameters(trainer.best_parameters)
+            estimator._show()
     if task is not None:
         task.end()
 

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from tinynet.backends import get_backend
-from tinynet.backends.base import Backend
+from tinynet.backends.base import Backend, State
 from tinynet.base.config import chosen_threads, use_threads
+from tinynet.base.turns import Turn, turn_of
 from tinynet.estimators import networks
 from tinynet.estimators.inputs import admitted
 from tinynet.estimators.threads import modest_threads
@@ -20,6 +21,9 @@ from tinynet.models.sequential import Sequential
 
 PREDICT_BYTES = 1 << 26
 """Largest part of a sparse matrix, in bytes of its dense form, that is made dense at a time to predict."""
+
+SHOWING = Turn()
+"""To make the network of an estimator, and to replace the arrays of ``coefs_`` and ``intercepts_``: all or none."""
 
 
 class FittedNetwork:
@@ -33,17 +37,25 @@ class FittedNetwork:
     n_layers_: int
     out_activation_: str
     _network: Sequential | None
+    _masks: int
 
     @property
     def network_(self) -> Sequential:
         """The fitted network: a ``tinynet.Sequential`` with the parameters of ``coefs_`` and ``intercepts_``."""
         if not hasattr(self, "coefs_"):
             raise AttributeError(f"This {type(self).__name__} instance is not fitted yet: it has no network_.")
-        network: Sequential | None = self.__dict__.get("_network")
-        if network is None or network.backend is not self._place() or not self._fits(network):
-            network = self._network = self._build(self.coefs_[0].dtype)
-        elif not self._shown(network):
-            network.set_flat_parameters(networks.flat(self.coefs_, self.intercepts_))
+        turn = turn_of(self)
+        with SHOWING:
+            network: Sequential | None = self.__dict__.get("_network")
+            if network is None or network.backend is not self._place() or not self._fits(network):
+                self._network = self._build(self.coefs_[0].dtype)
+                self._show()
+                return self._network
+            # Within a fit, the network is ahead of copies of its arrays.
+            ahead = network.guard.mine or (turn.taken and not turn.mine)
+            given = None if ahead or self._shown(network) else networks.flat(self.coefs_, self.intercepts_)
+        if given is not None and not np.array_equal(given, network.flat_parameters()):
+            network.set_flat_parameters(given)
         return network
 
     def _build(self, dtype: Any) -> Sequential:
@@ -57,6 +69,7 @@ class FittedNetwork:
             backend=self._place(),
             values=networks.flat(self.coefs_, self.intercepts_),
             seed=self.__dict__.get("_dropout_seed", 0),
+            draws=self.__dict__.get("_masks", 0),
         )
 
     def _activations(self) -> list[str]:
@@ -93,8 +106,9 @@ class FittedNetwork:
         network = self._network
         assert network is not None
         to_numpy, layers = network.backend.to_numpy, networks.linear_layers(network)
-        self.coefs_ = [to_numpy(layer.weight) for layer in layers]
-        self.intercepts_ = [to_numpy(layer.bias) for layer in layers]
+        with SHOWING:
+            self.coefs_ = [to_numpy(layer.weight) for layer in layers]
+            self.intercepts_ = [to_numpy(layer.bias) for layer in layers]
 
     def _output(self, X: Any) -> NDArray[Any]:
         """Return the output of the network for samples of the user's, in host memory."""
@@ -106,6 +120,10 @@ class FittedNetwork:
             if not hasattr(X, "tocsr"):
                 return network.predict_on_host(asarray(np.ascontiguousarray(X), network.dtype))
             rows = max(1, PREDICT_BYTES // (X.shape[1] * np.dtype(network.dtype).itemsize))
-            X = X.tocsr()
-            parts = [X[start : start + rows].toarray() for start in range(0, X.shape[0], rows)]
-            return np.concatenate([network.predict_on_host(asarray(part, network.dtype)) for part in parts])
+            matrix = X.tocsr()
+
+            def output(state: State) -> NDArray[Any]:
+                parts = (matrix[start : start + rows].toarray() for start in range(0, matrix.shape[0], rows))
+                return np.concatenate([network.predict_on_host(asarray(part, network.dtype), state) for part in parts])
+
+            return network.at_one_moment(output)

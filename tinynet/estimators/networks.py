@@ -33,6 +33,7 @@ def build(
     backend: str | Backend | None,
     values: NDArray[Any],
     seed: int,
+    draws: int = 0,
 ) -> Sequential:
     """Return the network of these widths and parameters.
 
@@ -50,6 +51,8 @@ def build(
         The initial parameters, as ``flat`` orders them.
     seed : int
         Of the dropout masks.
+    draws : int
+        Masks that were drawn already.
     """
     layers: list[Layer] = []
     for i, (n_in, n_out) in enumerate(pairwise(sizes)):
@@ -58,7 +61,9 @@ def build(
             layers.append(LAYERS[SPELLING.get(activations[i], activations[i])]())
         if i < len(dropout) and dropout[i] > 0:
             layers.append(Dropout(dropout[i]))
-    return Sequential(*layers, dtype=dtype, seed=seed, backend=backend, initial_values=values)
+    network = Sequential(*layers, dtype=dtype, seed=seed, backend=backend, initial_values=values)
+    network.state.draws = draws
+    return network
 
 
 def linear_layers(network: Sequential) -> list[Linear]:

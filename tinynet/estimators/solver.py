@@ -245,7 +245,7 @@ class StochasticTrainer(Trainer):
         """Run one epoch in pieces of whole batches, whose rows are made dense."""
         rates = self._learning_rates(self.epoch, 1)
         self._save_point(1, rates)
-        drawn, state = self._draw_order(1), self.model.state
+        drawn = self._draw_order(1)
         order = np.arange(len(self.data)) if drawn is None else drawn[0]
         width = self.model.program.n_in * np.dtype(self.model.dtype).itemsize * self.batch_size
         rows = max(1, PIECE_BYTES // width) * self.batch_size
@@ -255,7 +255,9 @@ class StochasticTrainer(Trainer):
             x = asarray(self.data.x[index].toarray(), self.model.dtype)
             place = asarray(index)
             weight = None if self.data.weight is None else self.data.weight[place]
-            total += float(self.plan.run(state, x, self.data.y[place], None, rates, weight)[0, 0]) * len(index)
+            with self.model.guard.changing():
+                loss = self.plan.run(self.model.state, x, self.data.y[place], None, rates, weight)
+            total += float(loss[0, 0]) * len(index)
         self.updates += self.n_updates
         self._finish_epoch(total / len(order), float(rates[0, -1]), last=True)
 

@@ -21,6 +21,7 @@ from __future__ import annotations
 import copy
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +33,7 @@ from tinynet.backends.base import Array, Backend, State, views
 from tinynet.backends.byhand import ByHand
 from tinynet.base.arrays import as_real_array_anywhere, as_samples
 from tinynet.base.checks import whole
+from tinynet.base.guard import Guard
 from tinynet.base.hints import Hinting
 from tinynet.base.kept import Kept
 from tinynet.base.turns import turn_of
@@ -77,6 +79,7 @@ class Layer(Hinting):
     _bound: dict[str, Array]
     _hands: Kept[ByHand]
     _last: threading.local
+    _guard: Guard | None
     _owned: bool
 
     def __init__(self) -> None:
@@ -109,7 +112,8 @@ class Layer(Hinting):
     def lower(self, n: int, index: int) -> Op:
         """Return ``op``, or a custom op where a subclass computes in Python what ``op`` would not know of."""
         if type(self).forward is not Layer.forward:
-            return CustomOp(self, n, self.n_out or n, tuple(p.shape for p in self._trainable()))
+            shapes = (tuple(p.shape for p in parameters) for parameters in (self._trainable(), self._buffers()))
+            return CustomOp(self, n, self.n_out or n, *shapes)
         return self.op(n, index)
 
     def config(self) -> dict[str, Any]:
@@ -213,7 +217,7 @@ class Layer(Hinting):
             return None
         return np.array(self._backend.to_numpy(self._state.parameters), dtype=np.float64)
 
-    def join(self, state: State, backend: Backend, dtype: str) -> None:
+    def join(self, state: State, backend: Backend, dtype: str, guard: Guard | None = None) -> None:
         """Belong to a model: let the arrays be views into its vectors, and keep what is stored but not trained."""
         held = (
             {name: np.array(self._backend.to_numpy(self._bound[name])) for name in self.buffer_names}
@@ -221,7 +225,7 @@ class Layer(Hinting):
             else {}
         )
         self._attach(state, backend, dtype)
-        self._owned = True
+        self._owned, self._guard = True, guard
         self._write_buffers()
         for name, value in held.items():
             setattr(self, name, value)
@@ -281,7 +285,12 @@ class Layer(Hinting):
             array = as_real_array_anywhere(self._backend.admit(value, name), name)
             if array.shape not in (view.shape, ()):
                 raise ValueError(f"{type(self).__name__}.{name} expects shape {view.shape}; got {array.shape}.")
-            view[...] = self._backend.asarray(array, view.dtype)
+            with self.changing():
+                view[...] = self._backend.asarray(array, view.dtype)
+
+    def changing(self) -> AbstractContextManager[None]:
+        """Return a context for a change of the arrays: if they are a model's, one thread at a time changes it."""
+        return nullcontext() if self._guard is None else self._guard.changing()
 
     def fresh_copy(self) -> Layer:
         """Return a copy with the same settings that belongs to no model and holds no arrays."""
@@ -328,5 +337,6 @@ def _unbound() -> dict[str, Any]:
         "_bound": {},
         "_hands": Kept(KEPT_WIDTHS),
         "_last": threading.local(),
+        "_guard": None,
         "_owned": False,
     }

@@ -11,6 +11,7 @@ from tinynet.backends import get_backend
 from tinynet.backends.base import Backend, State
 from tinynet.base.arrays import as_samples, numpy_namespace
 from tinynet.base.checks import whole
+from tinynet.base.guard import Guard
 from tinynet.layers.initializers import Ones, Zeros
 from tinynet.layers.layer import Layer
 from tinynet.program import NormalizeOp, Op
@@ -53,22 +54,32 @@ class Normalize(Layer):
         return NormalizeOp(n)
 
     def adapt(self, x: Any) -> Normalize:
-        """Store the mean and the standard deviation of the columns of ``x``; return the layer."""
+        """Store the mean and the standard deviation of the columns of ``x``; return the layer.
+
+        Raises
+        ------
+        ModelInTrainingError
+            If a callback calls it, of a training of the model that the layer belongs to. Another thread waits.
+        """
+        if self._guard is not None:
+            self._guard.check("adapt")
         backend = self._backend or get_backend()
         with backend.active():
             samples = as_samples(backend.admit(x, "x"), "x", self.n_in, "float64", expects=repr(self))
             mean = samples.mean(axis=0, dtype=np.float64)
             scale = samples.std(axis=0, dtype=np.float64)
             # A column that varies by no more than its own rounding is constant: dividing would only magnify noise.
-            self.mean = mean
-            self.scale = numpy_namespace(scale).where(scale <= abs(mean) * 1e-12, 1.0, scale)
-        self._adapted = True
+            with self.changing():
+                self.mean = mean
+                self.scale = numpy_namespace(scale).where(scale <= abs(mean) * 1e-12, 1.0, scale)
+                self._adapted = True
         return self
 
     def load_buffers(self, values: dict[str, NDArray[Any]]) -> None:
         """Take up the columns from a file."""
-        super().load_buffers(values)
-        self._adapted = True
+        with self.changing():
+            super().load_buffers(values)
+            self._adapted = True
 
     def fresh_copy(self) -> Normalize:
         """Return a copy that belongs to no model, with the columns that this layer holds."""
@@ -81,10 +92,10 @@ class Normalize(Layer):
             other.load_buffers(columns)
         return other
 
-    def join(self, state: State, backend: Backend, dtype: str) -> None:
+    def join(self, state: State, backend: Backend, dtype: str, guard: Guard | None = None) -> None:
         """Belong to a model, with the columns that the layer holds."""
         adapted = self.adapted
-        super().join(state, backend, dtype)
+        super().join(state, backend, dtype, guard)
         self._adapted = adapted
 
     def _write_buffers(self) -> None:

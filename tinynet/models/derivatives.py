@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -42,8 +43,7 @@ class Differentiable(Network):
         >>> net.jacobian([[1.0, 2.0]])
         array([[[3., 3.]]])
         """
-        samples, now = self._asked(x)
-        return self._placed(now.jacobian(self._on_host(samples)), samples)
+        return self._derived(self._samples(x), lambda now, rows: now.jacobian(rows))
 
     def hessian(self, x: Any) -> Array:
         """Return the second derivatives of the outputs by the inputs.
@@ -69,8 +69,7 @@ class Differentiable(Network):
         >>> net.hessian([[0.0]])
         array([[[[1.]]]])
         """
-        samples, now = self._asked(x)
-        return self._placed(now.hessian(self._on_host(samples)), samples)
+        return self._derived(self._samples(x), lambda now, rows: now.hessian(rows))
 
     def jvp(self, x: Any, v: Any) -> Array:
         """Return the derivatives of the outputs along a direction of the inputs.
@@ -93,8 +92,9 @@ class Differentiable(Network):
         >>> net.jvp([[1.0, 2.0]], [[1.0, -0.5]])
         array([[1.5]])
         """
-        samples, now = self._asked(x)
-        return self._placed(now.jvp(self._on_host(samples), self._vectors(v, samples, self.program.n_in)), samples)
+        samples = self._samples(x)
+        vectors = self._vectors(v, samples, self.program.n_in)
+        return self._derived(samples, lambda now, rows: now.jvp(rows, vectors))
 
     def vjp(self, x: Any, v: Any) -> Array:
         """Return the derivatives of ``sum(v * outputs)`` by the inputs.
@@ -116,8 +116,9 @@ class Differentiable(Network):
         >>> net.vjp([[1.0, 2.0]], [[2.0]])
         array([[6., 6.]])
         """
-        samples, now = self._asked(x)
-        return self._placed(now.vjp(self._on_host(samples), self._vectors(v, samples, self.program.n_out)), samples)
+        samples = self._samples(x)
+        vectors = self._vectors(v, samples, self.program.n_out)
+        return self._derived(samples, lambda now, rows: now.vjp(rows, vectors))
 
     def parameter_jacobian(self, x: Any) -> Array:
         """Return the derivatives of the outputs by the trained parameters.
@@ -138,13 +139,15 @@ class Differentiable(Network):
         >>> net.parameter_jacobian([[5.0, 7.0]])
         array([[[5., 7., 1.]]])
         """
-        samples, now = self._asked(x)
-        return self._placed(now.parameter_jacobian(self._on_host(samples)), samples)
+        return self._derived(self._samples(x), lambda now, rows: now.parameter_jacobian(rows))
 
     # -- parts -------------------------------------------------------------------------------------------------------
 
-    def _asked(self, x: Any) -> tuple[Array, Derivatives]:
-        return self._samples(x), self.backend.derivatives(self.program, self.state)
+    def _derived(self, samples: Array, ask: Callable[[Derivatives, Any], Any]) -> Array:
+        """Return what is asked of the derivatives, with the weights of one moment."""
+        rows = self._on_host(samples)
+        result = self.at_one_moment(lambda state: ask(self.backend.derivatives(self.program, state), rows))
+        return self.backend.beside(self.backend.asarray(result), samples)
 
     def _vectors(self, v: Any, samples: Array, width: int) -> Any:
         vectors = as_samples(self.backend.admit(v, "v"), "v", width, self.dtype, expects="the derivative")
@@ -154,6 +157,3 @@ class Differentiable(Network):
 
     def _on_host(self, array: Array) -> Any:
         return np.asarray(self.backend.to_numpy(array), self.dtype)
-
-    def _placed(self, result: Any, samples: Array) -> Array:
-        return self.backend.beside(self.backend.asarray(result), samples)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-import numpy as np
 from numpy.typing import DTypeLike
 
+from tinynet.backends.base import views
 from tinynet.exchange.modelfile import write_model
 from tinynet.exchange.parts import Parts
 from tinynet.models.assembly import checked_dtype
@@ -22,11 +22,14 @@ class Exports(Network):
 
     def parts(self) -> Parts:
         """Return the model taken apart, as files and formats know it: layers, and copies of their arrays."""
-        to_numpy = self.backend.to_numpy
-        arrays = tuple(
-            {name: np.array(to_numpy(getattr(layer, name))) for name in layer.parameter_names} for layer in self.layers
-        )
-        return Parts(self.layers, self.dtype, arrays, self.loss, self.metadata)
+        parameters, buffers = self.at_one_moment(self._host_copies)
+        arrays = []
+        for i, layer in enumerate(self.layers):
+            trained = zip(layer.trainable_names, views(parameters, self.program.parameter_layout[i]), strict=True)
+            stored = zip(layer.buffer_names, views(buffers, self.program.buffer_layout[i]), strict=True)
+            held = {**dict(trained), **dict(stored)}
+            arrays.append({name: held[name].copy() for name in layer.parameter_names})
+        return Parts(self.layers, self.dtype, tuple(arrays), self.loss, self.metadata)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model to a file that ``tinynet.load`` reads; a file that is there is replaced atomically.

@@ -8,7 +8,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from tinynet.backends.base import Array, Plan, on_backend
+from tinynet.backends.base import Array, Plan, State, on_backend
 from tinynet.base.arrays import numpy_namespace
 from tinynet.base.hints import hints_arguments
 from tinynet.losses import Loss
@@ -55,8 +55,13 @@ class Inference(Network):
         program = replace(self.program, loss=self._loss_spec(chosen, data.y))
         meter = Meter(get_metrics(metrics), data, chosen, program)
         plan = self._plan(program, "epoch", data.streamed)
-        figures = {"loss": plan.evaluate(self.state, data.x, data.y, data.weight)}
-        return figures | (meter(self.predict_on_host(data.x)) if meter.measures else {})
+
+        def measured(state: State) -> tuple[float, NDArray[Any] | None]:
+            value = plan.evaluate(state, data.x, data.y, data.weight)
+            return value, self.predict_on_host(data.x, state) if meter.measures else None
+
+        value, prediction = self.at_one_moment(measured)
+        return {"loss": value} | ({} if prediction is None else meter(prediction))
 
     def predict(self, x: Any) -> Array:
         """Return the output for ``x``; dropout is off.
@@ -70,16 +75,20 @@ class Inference(Network):
         y : (n_samples, n_out) array
             In the model's dtype; CuPy's if ``x`` lies on a GPU, else NumPy's.
         """
-        out = (self._quick or self._make_quick())(x)
-        return self._predict(x) if out is None else out
+        # No lock, which would cost a tenth of a small prediction: see Guard.
+        guard = self.guard
+        version = guard.version
+        if version % 2 == 0:
+            out = (self._quick or self._make_quick())(x)
+            if out is not None and guard.version == version:
+                return out
+        return self._predict(x)
 
     @on_backend
     def _predict(self, x: Any) -> Array:
         """Return the output for whatever must be converted, or refused."""
         samples = self._samples(x)
-        out = numpy_namespace(samples).empty((len(samples), self.program.n_out), self.dtype)
-        self._predictor().predict(self.state, samples, out)
-        return out
+        return self.at_one_moment(lambda state: self._output(state, samples))
 
     __call__ = predict
 
@@ -94,11 +103,16 @@ class Inference(Network):
             self._predict_plan = self._plan(self.program, "epoch")
         return self._predict_plan
 
-    def predict_on_host(self, x: Array) -> NDArray[Any]:
-        """Return the output, in host memory, for samples that were checked before."""
-        out = numpy_namespace(x).empty((len(x), self.program.n_out), self.dtype)
-        self._predictor().predict(self.state, x, out)
-        return self.backend.to_numpy(out)
+    def predict_on_host(self, x: Array, state: State | None = None) -> NDArray[Any]:
+        """Return the output, in host memory, for checked samples; by default in the state that the model is in."""
+        if state is None:
+            return self.at_one_moment(lambda state: self.predict_on_host(x, state))
+        return self.backend.to_numpy(self._output(state, x))
+
+    def _output(self, state: State, samples: Array) -> Array:
+        out = numpy_namespace(samples).empty((len(samples), self.program.n_out), self.dtype)
+        self._predictor().predict(state, samples, out)
+        return out
 
     def _data(self, loss: Loss, x: Any, y: Any, sample_weight: Any = None) -> Data:
         """Return checked data where the backend reads them."""

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tinynet.backends.base import Array, on_backend
+from tinynet.backends.base import Array, on_backend, views
 from tinynet.backends.byhand import ByHand
 from tinynet.backends.loop import LoopPlan
 from tinynet.base.arrays import as_real_array_anywhere
@@ -27,8 +28,11 @@ class ManualLoop(Network):
         """Return the output for ``x`` and remember what ``backward`` needs; with ``training``, dropout is on."""
         samples = self._samples(x)
         inputs = self.backend.asarray(samples, self.dtype)
-        result = self._by_hand.forward(self.state, inputs, training, samples)
-        self.state.draws += training  # The next pass draws other masks, whether or not an optimizer steps between.
+        if not training:
+            return self.at_one_moment(lambda state: self._by_hand.forward(state, inputs, False, samples))
+        with self._in_a_loop("forward"):
+            result = self._by_hand.forward(self.state, inputs, True, samples)
+            self.state.draws += 1  # The next pass draws other masks, whether or not an optimizer steps between.
         return result
 
     @on_backend
@@ -47,38 +51,51 @@ class ManualLoop(Network):
         RuntimeError
             If ``forward`` has not run.
         """
-        hand = self._by_hand
-        if hand.input is None:
-            raise RuntimeError("backward expects forward(x) to have run before, in this thread; it has not.")
-        shape = (len(hand.input), self.program.n_out)
-        dy = as_real_array_anywhere(self.backend.admit(grad, "grad"), "grad")
-        if dy.shape != shape:
-            raise ValueError(f"backward expects a gradient of shape {shape}, as the output of forward; got {dy.shape}.")
-        before = self.state.gradients.copy()
-        dx = hand.backward(self.state, self.backend.asarray(dy, self.dtype), dy)
-        self.state.gradients += before
-        return dx
+        with self._in_a_loop("backward"):
+            hand = self._by_hand
+            if hand.input is None:
+                raise RuntimeError("backward expects forward(x) to have run before, in this thread; it has not.")
+            shape = (len(hand.input), self.program.n_out)
+            dy = as_real_array_anywhere(self.backend.admit(grad, "grad"), "grad")
+            if dy.shape != shape:
+                raise ValueError(
+                    f"backward expects a gradient of shape {shape}, as the output of forward; got {dy.shape}."
+                )
+            before = self.state.gradients.copy()
+            dx = hand.backward(self.state, self.backend.asarray(dy, self.dtype), dy)
+            self.state.gradients += before
+            return dx
 
     @on_backend
     def zero_grad(self) -> None:
         """Set all gradients to zero."""
-        self.state.gradients[...] = 0
+        with self._in_a_loop("zero_grad"):
+            self.state.gradients[...] = 0
 
     @on_backend
     def _apply(self, optimizer: Optimizer) -> None:
         """Make one update; see ``Optimizer.step``."""
-        self.prepare_optimizer(optimizer)
-        program = replace(self.program, optimizer=optimizer.lower())
-        plan = self._plan(program, "step")
-        assert isinstance(plan, LoopPlan)
-        plan.update(self.state, float(optimizer.learning_rate))  # type: ignore[arg-type]
+        with self._in_a_loop("Optimizer.step"):
+            self.prepare_optimizer(optimizer)
+            program = replace(self.program, optimizer=optimizer.lower())
+            plan = self._plan(program, "step")
+            assert isinstance(plan, LoopPlan)
+            with self.changing():
+                plan.update(self.state, float(optimizer.learning_rate))  # type: ignore[arg-type]
+
+    @contextmanager
+    def _in_a_loop(self, call: str) -> Iterator[None]:
+        """Return a context for a step of a user's own loop; it waits for what another thread does to the model."""
+        self.guard.check(call, f"{call} is for a loop of your own, without fit.")
+        with self.guard.turn:
+            yield
 
     # -- weights -----------------------------------------------------------------------------------------------------
 
     def get_weights(self) -> list[NDArray[Any]]:
         """Return copies of the trained arrays, ``[weight, bias, weight, bias, ...]``, in host memory."""
-        named = ((layer, name) for layer in self.layers for name in layer.trainable_names)
-        return [np.array(self.backend.to_numpy(getattr(layer, name))) for layer, name in named]
+        flat = self.flat_parameters()
+        return [array.copy() for layout in self.program.parameter_layout for array in views(flat, layout)]
 
     def set_weights(self, weights: Sequence[ArrayLike]) -> None:
         """Set the trained arrays; the order is that of ``get_weights``.
@@ -87,7 +104,10 @@ class ManualLoop(Network):
         ------
         ValueError
             If their number or a shape is wrong, or a value is not finite; no weight is changed then.
+        ModelInTrainingError
+            If a callback of a training of this model calls it; ``on_train_end`` may. Another thread waits.
         """
+        self.guard.check("set_weights", "Change the arrays in place, layer.weight[...] = values, or in on_train_end.")
         shapes = [shape for op in self.program.ops for shape in op.shapes]
         admit, to_numpy = self.backend.admit, self.backend.to_numpy
         arrays = [to_numpy(as_real_array_anywhere(admit(weight, "weights"), "weights")) for weight in weights]
@@ -101,7 +121,7 @@ class ManualLoop(Network):
 
     def flat_parameters(self) -> NDArray[Any]:
         """Return a copy of all trained parameters, (n_parameters,), in host memory."""
-        return np.array(self.backend.to_numpy(self.state.parameters))
+        return self.at_one_moment(lambda state: np.array(self.backend.to_numpy(state.parameters)))
 
     @on_backend
     def set_flat_parameters(self, values: Array) -> None:
@@ -117,4 +137,5 @@ class ManualLoop(Network):
             raise ValueError(
                 f"set_flat_parameters expects values of shape {self.state.parameters.shape}; got {array.shape}."
             )
-        self.state.parameters[...] = self.backend.asarray(array, self.dtype)
+        with self.changing():
+            self.state.parameters[...] = self.backend.asarray(array, self.dtype)

@@ -2,20 +2,48 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from copy import copy
+from dataclasses import replace
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from tinynet.backends.base import Array, Backend, Granularity, Plan, State
 from tinynet.base.arrays import as_samples
+from tinynet.base.guard import Guard
 from tinynet.base.hints import Hinting
 from tinynet.base.kept import Kept
+from tinynet.base.turns import Turns
 from tinynet.layers import Normalize
 from tinynet.layers.layer import Layer
 from tinynet.losses import Loss, get_loss
 from tinynet.optimizers import Optimizer
 from tinynet.program import LossSpec, Program
 
+Result = TypeVar("Result")
+
+Arguments = ParamSpec("Arguments")
+Owner = TypeVar("Owner", bound="Network")
+
 KEPT_PLANS = 8
 """Plans a model keeps; each holds scratch for one batch size."""
+
+
+def alone_in_training(
+    method: Callable[Concatenate[Owner, Arguments], Result],
+) -> Callable[Concatenate[Owner, Arguments], Result]:
+    """Let a method run while nobody trains the model: a callback's call is an error, another thread waits."""
+
+    @wraps(method)
+    def alone(self: Owner, /, *args: Arguments.args, **keywords: Arguments.kwargs) -> Result:
+        with self.guard.alone(method.__name__):
+            return method(self, *args, **keywords)
+
+    return alone
 
 
 class Network(Hinting):
@@ -45,6 +73,12 @@ class Network(Hinting):
         self.loss: Loss | None = None
         self.stop_training = False
         self._optimizer: Optimizer | None = None
+        self._begin_sharing()
+
+    def _begin_sharing(self) -> None:
+        """Be ready for threads that use the network at once."""
+        self.guard = Guard(self._now, self._copied)
+        self._users = Turns(self.program.user_code)
         self._forget_plans()
 
     @property
@@ -76,16 +110,63 @@ class Network(Hinting):
             )
         return get_loss(chosen)
 
+    # -- one who changes, any number who read ------------------------------------------------------------------------
+
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """Return a context for a change of the state, without a plan: see ``Guard.changing``."""
+        with self.guard.changing(), self._users:
+            yield
+
+    def at_one_moment(self, use: Callable[[State], Result]) -> Result:
+        """Return ``use(state)`` for a state that nobody changes meanwhile; ``use`` may be called twice."""
+        with self.backend.active():
+            # A user's layer computes with the arrays that it has, not with those of a copy: updates wait.
+            if self._users:
+                with self._users:
+                    return use(self.state)
+
+            def settled(state: State) -> Result:
+                result = use(state)
+                self.backend.synchronize()
+                return result
+
+            return self.guard.read(settled)
+
+    def _host_copies(self, state: State) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Return copies of the parameters and of what is stored untrained, in host memory."""
+        to_numpy = self.backend.to_numpy
+        return np.array(to_numpy(state.parameters)), np.array(to_numpy(state.buffers))
+
+    def _now(self) -> State:
+        return self.state
+
+    def _copied(self) -> State:
+        """Return a copy of what predictions are made of."""
+        state = self.state
+        with self.backend.active():
+            parameters, buffers = state.parameters.copy(), state.buffers.copy()
+            self.backend.synchronize()
+        return replace(state, parameters=parameters, buffers=buffers, draws=copy(state.draws))
+
     # -- the optimizer's memory --------------------------------------------------------------------------------------
 
     def prepare_optimizer(self, optimizer: Optimizer) -> None:
-        """Make room for what the optimizer remembers; keep it if it is the optimizer of before."""
-        state = self.state
-        if optimizer is self._optimizer and len(state.moments) == optimizer.n_moments:
-            return
-        state.moments = self.backend.new_moments(state, optimizer.n_moments)
-        state.step *= 0  # One number, or one for each model.
-        self._optimizer = optimizer
+        """Make room for what the optimizer remembers; keep it if it is the optimizer of before.
+
+        Raises
+        ------
+        ModelInTrainingError
+            If it is another than that which a training of this thread's is under way with.
+        """
+        with self.guard.turn:
+            state = self.state
+            if optimizer is self._optimizer and len(state.moments) == optimizer.n_moments:
+                return
+            self.guard.check("prepare_optimizer")
+            state.moments = self.backend.new_moments(state, optimizer.n_moments)
+            state.step *= 0  # One number, or one for each model.
+            self._optimizer = optimizer
 
     def forget_optimizer(self) -> None:
         """Let the next optimizer start afresh, also the one of before."""

@@ -24,6 +24,7 @@ from tinynet.models.derivatives import Differentiable
 from tinynet.models.exports import Exports
 from tinynet.models.inference import Inference
 from tinynet.models.manual import ManualLoop
+from tinynet.models.network import alone_in_training
 from tinynet.models.summary import as_html, as_text
 from tinynet.optimizers import Optimizer, get_optimizer
 from tinynet.program import Precision, Program, Specialize
@@ -125,13 +126,14 @@ class Sequential(ManualLoop, Inference, Differentiable, Exports):
                 buffers=state.buffers[held],
                 dropout_seed=state.dropout_seed,
             )
-            layer.join(part, self.backend, self.dtype)
+            layer.join(part, self.backend, self.dtype, self.guard)
             first, first_buffer = piece.stop, held.stop
 
     # -- training ----------------------------------------------------------------------------------------------------
 
     @on_backend
     @hints_arguments
+    @alone_in_training
     def fit(
         self,
         x: Any,
@@ -216,6 +218,9 @@ class Sequential(ManualLoop, Inference, Differentiable, Exports):
         ------
         ValueError, TypeError
             If anything does not fit; the model is untouched.
+        ModelInTrainingError
+            If a callback calls it, of a training of this very model, which is untouched. Another thread waits until
+            that training is over.
         DivergenceError
             If the loss, or a weight, becomes NaN or infinite; the model holds the weights of its best epoch, the one
             with the lowest loss. ``history`` tells of the epochs before.
@@ -261,6 +266,7 @@ class Sequential(ManualLoop, Inference, Differentiable, Exports):
         """What the factors of the matrix products may be rounded to; ``to`` changes it."""
         return self.program.precision
 
+    @alone_in_training
     def to(self, backend: str | Backend, device: int | None = None, precision: str | None = None) -> Sequential:
         """Move the model to another backend, or another GPU; return it. The optimizer's memory stays behind.
 
@@ -273,28 +279,32 @@ class Sequential(ManualLoop, Inference, Differentiable, Exports):
         ------
         ValueError
             If that backend cannot multiply in this precision; the model stays where it is.
+        ModelInTrainingError
+            If a callback of a training of this model calls it. Another thread waits until that is over.
         """
         place = get_backend(backend, device)
         chosen = checked_precision(self.precision if precision is None else precision, self.dtype, place)
-        old, values, buffers = self.state, self.flat_parameters(), self.backend.to_numpy(self.state.buffers)
+        old, (values, buffers) = self.state, self.at_one_moment(self._host_copies)
         state = place.new_state(self.program, values, old.dropout_seed)
         state.buffers, state.draws = place.asarray(buffers), old.draws
-        self.backend, self._optimizer, self.program = place, None, replace(self.program, precision=chosen)
-        self._hold(state)
+        with self.changing():
+            self.backend, self._optimizer, self.program = place, None, replace(self.program, precision=chosen)
+            self._hold(state)
         return self
 
     @on_backend
     def clone(self, dtype: DTypeLike | None = None, precision: str | None = None) -> Sequential:
         """Return a model of its own with the same layers and weights, in another dtype or precision if one is given."""
         layers = [layer.fresh_copy() for layer in self.layers]
+        values, buffers = self.at_one_moment(self._host_copies)
         other = Sequential(
             *layers,
             dtype=self.dtype if dtype is None else dtype,
             backend=self.backend,
-            initial_values=self.flat_parameters(),
+            initial_values=values,
             precision=self.precision if precision is None else precision,
         )
-        other.state.buffers[...] = self.backend.asarray(self.state.buffers, other.dtype)
+        other.state.buffers[...] = self.backend.asarray(buffers, other.dtype)
         other.state.dropout_seed, other.state.draws = self.state.dropout_seed, self.state.draws
         other.rng.bit_generator.state = self.rng.bit_generator.state
         other.loss, other.metadata = self.loss, dict(self.metadata)

@@ -89,12 +89,13 @@ class Resumption:
         """Put the model of a trainer, and what its callbacks remember, where the checkpoint left them."""
         model, state, asarray = trainer.model, trainer.model.state, trainer.model.backend.asarray
         model.prepare_optimizer(trainer.optimizer)
-        model.set_flat_parameters(self.parameters)
-        state.buffers[...] = asarray(self.buffers)
-        state.moments[...] = asarray(self.moments)
+        with model.guard.changing():
+            model.set_flat_parameters(self.parameters)
+            state.buffers[...] = asarray(self.buffers)
+            state.moments[...] = asarray(self.moments)
+            for name, value in self.counts.items():
+                setattr(state, name, value)
         model.rng, model.stop_training = self.rng, model.stop_training or self.stopped
-        for name, value in self.counts.items():
-            setattr(state, name, value)
         for callback, kept in self.states:
             callback.load_state(kept)
 

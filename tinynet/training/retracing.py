@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinynet.backends.base import Array, Plan
+from tinynet.base.guard import as_one_change
 from tinynet.program import CustomOp
 from tinynet.training.data import Data
 from tinynet.training.history import History
@@ -77,6 +78,7 @@ class Retracing:
         for name in _PLACE:
             setattr(self, name, point.place[name])
 
+    @as_one_change
     def _go_back(self) -> None:
         """Put the model where the history ends, wherever in a call, or between the hooks of its epochs, it stands."""
         self.history.cut(self.epoch)
@@ -117,6 +119,7 @@ class Retracing:
             assert self._point is not None
             self._best = self._point, place + 1
 
+    @as_one_change
     def settle_best(self) -> None:
         """Let ``best_parameters`` be those of the best epoch, also where it lies in the middle of a call."""
         if self._best is None:

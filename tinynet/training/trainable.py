@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tinynet.backends.base import Array, Backend, Granularity, Plan, State
+from tinynet.base.guard import Guard
 from tinynet.exchange.parts import Parts
 from tinynet.layers import Layer
 from tinynet.losses import Loss
@@ -33,6 +34,7 @@ class Trainable(Protocol):
     backend: Backend
     program: Program
     state: State
+    guard: Guard
     rng: np.random.Generator
     loss: Loss | None
     history: History | None

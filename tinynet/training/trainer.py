@@ -127,11 +127,12 @@ class Trainer(Retracing):
                 found.restore(self)
             self._take_over()
             try:
-                while self.epoch < self.epochs and not model.stop_training:
-                    if self._segmented():
-                        self._run_one_epoch()
-                    else:
-                        self._run_chunk(self._chunk_epochs())
+                with model.guard.training():
+                    while self.epoch < self.epochs and not model.stop_training:
+                        if self._segmented():
+                            self._run_one_epoch()
+                        else:
+                            self._run_chunk(self._chunk_epochs())
             except DivergenceError:
                 raise
             except BaseException as error:
@@ -166,13 +167,16 @@ class Trainer(Retracing):
         order = self._draw_order(n)
         data = self.data if order is not None else self.data.part(0, self.n_visits)
         started = time.perf_counter()
-        losses = self.plan.run(self.model.state, data.x, data.y, order, learning_rates, data.weight)[:, 0]
-        self._seconds_per_epoch = (time.perf_counter() - started) / n
-        if not self._finite(losses):
-            if n == 1:
+        with self.model.guard.changing():
+            losses = self.plan.run(self.model.state, data.x, data.y, order, learning_rates, data.weight)[:, 0]
+            self._seconds_per_epoch = (time.perf_counter() - started) / n
+            finite = self._finite(losses)
+            if not finite and n == 1:
                 self._diverge(float(losses[0]))
+            if not finite:
+                self._return_to(point)
+        if not finite:
             # In which epoch it was, and which was the best before, is seen where every epoch is looked at.
-            self._return_to(point)
             stop = self.epoch + n
             while self.epoch < stop and not self.model.stop_training:
                 self._run_chunk(1)
@@ -207,9 +211,10 @@ class Trainer(Retracing):
             else:
                 data, place = self.data, self.order[None, start:stop]
             segment_rates = learning_rates[:, first : first + n_updates] if rates_vary else learning_rates
-            value = self.plan.run(self.model.state, data.x, data.y, place, segment_rates, data.weight)
-            if not self._finite(value):
-                self._diverge(float(value[0, 0]))
+            with self.model.guard.changing():
+                value = self.plan.run(self.model.state, data.x, data.y, place, segment_rates, data.weight)
+                if not self._finite(value):
+                    self._diverge(float(value[0, 0]))
             self.partial_loss += float(value[0, 0]) * ((stop - start) if mean else 1.0)
             self.visit, self.updates = stop, self.updates + n_updates
             if self._stepwise:

@@ -60,11 +60,12 @@ class WholeTrainer(Trainer):
         if self._stepwise:
             self._hook("on_train_batch_begin", 0)
         started = time.perf_counter()
-        losses = self.plan.run(state, self.data.x, self.data.y, None, rates, self.data.weight)[:, 0]
-        self._seconds_per_epoch = (time.perf_counter() - started) / n
-        self._running = len(losses)
-        if not self._finite(losses):
-            self._diverge(float(losses[-1]))
+        with self.model.guard.changing():
+            losses = self.plan.run(state, self.data.x, self.data.y, None, rates, self.data.weight)[:, 0]
+            self._seconds_per_epoch = (time.perf_counter() - started) / n
+            self._running = len(losses)
+            if not self._finite(losses):
+                self._diverge(float(losses[-1]))
         if len(losses):
             self._note_best(losses)
         for i, loss in enumerate(losses.tolist()):
