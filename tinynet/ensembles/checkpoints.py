@@ -208,6 +208,9 @@ def _check_values(trainer: EnsembleTrainer, training: dict[str, Any], arrays: Ar
     _check_bounds(arrays, "training.rate_factor", 0.0, 1.0)
     for i in range(len(trainer.watches)):
         _check_bounds(arrays, f"watch{i}.wait", 0, 2**62)
+        best, seen = arrays.get(f"watch{i}.best_parameters"), arrays[f"watch{i}.best_epoch"] >= 0
+        if best is not None and best.size and not np.isfinite(best[seen]).all():
+            raise ValueError(f"its array 'watch{i}.best_parameters' has numbers that are not finite")
     live = np.flatnonzero(arrays["training.stopped"] < 0)
     if not np.array_equal(arrays["training.live"], live) or arrays["training.live"].dtype != live.dtype:
         raise ValueError("the models that go on are not those that have not stopped")

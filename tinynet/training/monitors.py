@@ -139,6 +139,8 @@ class EarlyStopping(Monitor):
         best = state.get("best_parameters")
         if best is not None and best.shape != (self.model.n_parameters,):
             raise ValueError(f"the best weights have shape {best.shape}; expected {(self.model.n_parameters,)}")
+        if best is not None and not np.isfinite(best).all():
+            raise ValueError("the best weights are not finite")
         self.best_parameters = best
 
 
