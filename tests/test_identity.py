@@ -118,6 +118,8 @@ def test_everything_that_differs_is_named_at_once(tmp_path: Path) -> None:
     for name in ("batch size is 5, this fit has 7", "drop_last is False, this fit has True", "x has other values"):
         assert name in str(caught.value)
     assert "resume_changes" not in str(caught.value)
+    assert isinstance(caught.value, tn.ResumeError)
+    assert set(caught.value.differences) == {"batch size", "drop_last", "x"}
 
 
 def test_validation_data_and_their_weights_are_compared(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from tinynet.base.errors import (
     DivergenceError,
     ModelFileError,
     ModelInTrainingError,
+    ResumeError,
     TinynetError,
 )
 from tinynet.base.hints import did_you_mean
@@ -162,6 +163,7 @@ __all__ = [
     "RMSprop",
     "ReLU",
     "ReduceLROnPlateau",
+    "ResumeError",
     "Schedule",
     "Sequential",
     "SiLU",

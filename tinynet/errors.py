@@ -6,6 +6,8 @@ from tinynet.base.errors import (
     DeviceMemoryError,
     DivergenceError,
     ModelFileError,
+    ModelInTrainingError,
+    ResumeError,
     TinynetError,
 )
 
@@ -15,5 +17,7 @@ __all__ = [
     "DeviceMemoryError",
     "DivergenceError",
     "ModelFileError",
+    "ModelInTrainingError",
+    "ResumeError",
     "TinynetError",
 ]

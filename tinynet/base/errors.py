@@ -39,6 +39,20 @@ class ModelFileError(TinynetError, ValueError):
     """A file is not a model or checkpoint that this version can read."""
 
 
+class ResumeError(TinynetError, ValueError):
+    """A checkpoint is of another training than the one that is to go on from it; nothing is changed.
+
+    Attributes
+    ----------
+    differences : dict of str to str
+        What differs, by its name, in words.
+    """
+
+    def __init__(self, message: str, differences: dict[str, str]) -> None:
+        super().__init__(message)
+        self.differences = differences
+
+
 class DivergenceError(TinynetError, ArithmeticError):
     """Training produced a loss or parameters that are not finite.
 

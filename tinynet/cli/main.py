@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 from tinynet.backends import NAMES, parsed
 from tinynet.base.checks import member, number, whole
-from tinynet.base.errors import TinynetError
+from tinynet.base.errors import ResumeError, TinynetError
 from tinynet.base.hints import did_you_mean
 from tinynet.base.version import __version__
 from tinynet.cli import config, predict, sweep, train
@@ -22,6 +22,7 @@ from tinynet.datasets.targets import TASKS
 from tinynet.layers import ACTIVATIONS
 from tinynet.losses import LOSSES
 from tinynet.optimizers import OPTIMIZERS
+from tinynet.training.identity import CHANGEABLE, checked_changes
 
 FAILED, INTERRUPTED, CLOSED = 2, 130, 141
 """Exit codes: an error; Ctrl-C; whoever read our output went away (128 and the number of the signal, as a shell's)."""
@@ -70,7 +71,19 @@ def _one_line(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         place = "" if error.filename is None else f": {os.fspath(error.filename)!r}"
         return f"{error.strerror}{place}"
+    if isinstance(error, ResumeError):
+        return _resume_refused(error.differences)
     return " ".join(str(error).split()) or type(error).__name__
+
+
+def _resume_refused(differences: dict[str, str]) -> str:
+    """Return the message of a refused ``--resume`` in the words of the command line."""
+    remedy = "Give those"
+    if set(differences) <= set(CHANGEABLE):
+        names = ",".join(differences).replace("_", "-")
+        remedy += f", or --resume-changes {names} to go on with the new ones"
+    told = "; ".join(differences.values()).replace("this fit has", "now it is")
+    return f"--resume expects the options and data of the interrupted training: {told}. {remedy}."
 
 
 def _drop_output() -> None:
@@ -176,6 +189,13 @@ def _train(parser: argparse.ArgumentParser) -> None:
         help="epochs between two checkpoints (10)",
     )
     files("--resume", action="store_true", help="go on from the checkpoint, with the same options")
+    files(
+        "--resume-changes",
+        type=_changes,
+        default=(),
+        metavar="NAMES",
+        help="what may be new all the same: learning-rate, epochs (fewer), callbacks (--early-stopping)",
+    )
     files("--config", metavar="FILE", help="options from a TOML file; those of the command line win")
     add("--quiet", action="store_true", help="print nothing but errors")
 
@@ -327,6 +347,11 @@ def _member(option: str, table: Any) -> Callable[[str], list[str]]:
 @_option
 def _sizes(text: str) -> list[int]:
     return [whole("--batch-size", _as_number(part, int)) for part in text.split(",")]
+
+
+@_option
+def _changes(text: str) -> tuple[str, ...]:
+    return checked_changes([name.strip().replace("-", "_") for name in text.split(",")])
 
 
 @_option

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinynet.cli.notes import Notes, notes_of
+from tinynet.cli.places import require_different
 from tinynet.cli.reading import how
 from tinynet.datasets import Dataset, read_known
 from tinynet.datasets.targets import encode
@@ -24,6 +25,7 @@ from tinynet.models.sequential import Sequential
 
 def predict(args: argparse.Namespace) -> int:
     """Run ``tinynet predict``: write a CSV file, a row for each row of the data; return the exit code."""
+    require_different({"--out": args.out}, {"MODEL": args.model, "DATA": args.data})
     if args.out is not None:
         require_place("--out", args.out)
     net, notes, data = _model_and_data(args, with_targets=False)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import shlex
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from tinynet.base.errors import DependencyError, DivergenceError
 from tinynet.cli.networks import build, head_for, normalizer
 from tinynet.cli.notes import Notes
 from tinynet.cli.optimizing import OPTIMIZER_SETTINGS, check_settings, optimizer_of
+from tinynet.cli.places import beside, require_different
 from tinynet.cli.problem import Problem, Say, read_problem
 from tinynet.exchange.atomic import require_place
 from tinynet.exchange.modelfile import check_name
@@ -56,6 +57,15 @@ SINE_DEFAULTS: dict[str, Any] = {
 }
 """The same for the sine problem: the notebook's network."""
 
+UNFINISHED: dict[type[BaseException], str] = {
+    KeyboardInterrupt: "interrupted",
+    DivergenceError: "diverged",
+    MemoryError: "unfinished",
+    OSError: "unfinished",
+}
+"""What cuts a training off, and the word in the names of its files. OSErrors are a full disk, and that nobody reads the
+lines any more."""
+
 LARGE_OFFSET = 1e4
 """A column whose mean is this many times its deviation loses about 4 of the 7 digits of float32."""
 
@@ -92,14 +102,14 @@ def run(args: argparse.Namespace) -> int:
     if not args.quiet:
         net.summary(lambda text: print(f"\n{text}\n"))
     _note_offsets(net, problem.notes, say)
+    out, plot = args.out or OUT, None if args.plot == "none" else args.plot or PLOT
     try:
         _fit(args, net, loss, problem, say)
-    except (KeyboardInterrupt, DivergenceError):
-        # What was learned so far is the user's: hours of it, perhaps.
-        say("stopped", f"after {len(net.history or ())} epochs; the model is kept as it is")
-        _write(args, net, problem, say)
+    except tuple(UNFINISHED) as error:
+        word = next(word for kind, word in UNFINISHED.items() if isinstance(error, kind))
+        _keep(net, problem, word, out, plot, say)
         raise
-    _write(args, net, problem, say)
+    _write(net, problem, out, plot, say)
     for name, (x, y) in problem.held.items():
         figures = net.evaluate(x, y, metrics=problem.notes.metrics(len(x)))
         shown = ", ".join(f"{figure} {value:.4g}" for figure, value in figures.items())
@@ -138,14 +148,20 @@ def _check_places(args: argparse.Namespace) -> None:
         raise ValueError("--resume expects --checkpoint FILE, the file to go on from; got none.")
     if args.plot not in (None, "none"):
         check_plot(args.plot)
-    check_name(args.out or OUT)
-    require_place("--out", args.out or OUT)
-    if args.plot != "none":
-        require_place("--plot", args.plot or PLOT)
-    if args.checkpoint is not None:
-        require_place("--checkpoint", args.checkpoint)
-        if Path(args.checkpoint).resolve() == Path(args.out or OUT).resolve():
-            raise ValueError(f"--checkpoint and --out expect two files; got {args.checkpoint!r} for both.")
+    out, plot = args.out or OUT, None if args.plot == "none" else args.plot or PLOT
+    check_name(out)
+    held = args.validation if isinstance(args.validation, str) else None
+    read = {"DATA": args.data, "--validation": held, "--config": args.config}
+    written = {"--checkpoint": args.checkpoint, "--out": out, "--plot": plot}
+    require_different(written, read)
+    for name, path in written.items():
+        if path is not None:
+            require_place(name, path)
+    if args.checkpoint is not None and not args.resume and os.path.lexists(args.checkpoint):
+        raise ValueError(
+            f"--checkpoint expects a new file, or --resume to go on from it; {args.checkpoint!r} is there. "
+            "Add --resume, or give another name."
+        )
 
 
 def _network(args: argparse.Namespace, problem: Problem) -> tuple[Sequential, Loss]:
@@ -195,6 +211,7 @@ def _fit(args: argparse.Namespace, net: Sequential, loss: Loss, problem: Problem
             metrics=problem.notes.metrics(min(len(watched[0]), len(problem.train[0]))) if watched else [],
             callbacks=callbacks,
             resume_from=args.checkpoint if args.resume else None,
+            resume_changes=args.resume_changes,
         )
     except DivergenceError as error:
         raise DivergenceError(
@@ -216,20 +233,33 @@ def _advice(args: argparse.Namespace) -> str:
 # -- results ---------------------------------------------------------------------------------------------------------
 
 
-def _write(args: argparse.Namespace, net: Sequential, problem: Problem, say: Say) -> None:
+def _write(net: Sequential, problem: Problem, out: str, plot: str | None, say: Say) -> None:
     """Write the model, and the plot if it can be drawn."""
     if problem.scaling is not None:
         problem.scaling.into(net)
-    net.save(args.out or OUT)
-    say("wrote", f"{args.out or OUT} (the model)")
-    if args.plot == "none" or not net.history:
+    net.save(out)
+    say("wrote", f"{out} (the model)")
+    if plot is None or not net.history:
         return
     try:
-        plot_loss(net.history, args.plot or PLOT)
+        plot_loss(net.history, plot)
     except DependencyError as error:
         say("no plot", str(error))
         return
-    say("wrote", f"{args.plot or PLOT} (the losses)")
+    say("wrote", f"{plot} (the losses)")
+
+
+def _keep(net: Sequential, problem: Problem, word: str, out: str, plot: str | None, say: Say) -> None:
+    """Keep what a training has learned that did not end, and replace nothing by it: hours of it may be the user's."""
+    n_epochs = len(net.history or ())
+    if not n_epochs:
+        say("stopped", "before the end of an epoch; nothing is written")
+        return
+    # Silently first: who waits for lines may be gone, which is one of the ways to end.
+    place, drawn = beside(out, word), None if plot is None else beside(plot, word)
+    _write(net, problem, place, drawn, say_nothing)
+    stays = "" if place == out else f"; {out} stays"
+    say("stopped", f"after {n_epochs} epochs; the model is kept as it is, in {place}{stays}")
 
 
 def _next(args: argparse.Namespace) -> str:

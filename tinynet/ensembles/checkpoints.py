@@ -100,7 +100,7 @@ def read_checkpoint(trainer: EnsembleTrainer, path: Path_, changes: Iterable[str
     ------
     ModelFileError
         If the file is not a checkpoint of an ensemble, or damaged.
-    ValueError
+    ResumeError
         If it was written by another training: of other data, settings or figures. The message names what differs.
     """
     changed: set[str] = set()

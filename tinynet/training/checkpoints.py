@@ -107,7 +107,7 @@ def read_checkpoint(trainer: Trainer, path: Path_, changes: Iterable[str]) -> Re
     ------
     ModelFileError
         If the file is not a checkpoint, or damaged.
-    ValueError
+    ResumeError
         If it was written by another training: of other data, settings or figures. The message names what differs.
     """
     changed: set[str] = set()

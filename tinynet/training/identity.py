@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeGuard
 import numpy as np
 
 from tinynet.base.checks import member
+from tinynet.base.errors import ResumeError
 from tinynet.layers import Layer
 from tinynet.losses import Loss
 from tinynet.optimizers import Optimizer
@@ -122,7 +123,7 @@ def check_identity(
 
     Raises
     ------
-    ValueError
+    ResumeError
         If anything else differs; the message names it all.
     """
     expected = training.identity
@@ -147,9 +148,10 @@ def check_identity(
     remedy = "Call fit with the arguments of the interrupted run"
     if set(differences) <= set(CHANGEABLE):
         remedy += f", or go on with the new ones: resume_changes={allowed[0] if len(allowed) == 1 else allowed!r}"
-    raise ValueError(
+    raise ResumeError(
         f"resume_from expects a checkpoint of the same training; that in {path!r} is of another: "
-        f"{'; '.join(unwanted)}. {remedy}."
+        f"{'; '.join(unwanted)}. {remedy}.",
+        differences,
     )
 
 

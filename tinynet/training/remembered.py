@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinynet.backends.base import views
-from tinynet.base.errors import ModelFileError
+from tinynet.base.errors import ModelFileError, ResumeError
 from tinynet.exchange.atomic import Path_
 from tinynet.program import NormalizeOp
 from tinynet.training.callbacks import Callback
@@ -29,7 +29,7 @@ def checked_identity(training: dict[str, Any], trainer: Identified, changes: Ite
     ------
     ModelFileError
         If it does not tell of which training it is.
-    ValueError
+    ResumeError
         If it is of another.
     """
     found, done = training.get("fingerprint"), training.get("epoch")
@@ -47,7 +47,7 @@ def checked_identity(training: dict[str, Any], trainer: Identified, changes: Ite
 
 
 def checked_columns(model: Any, kept: NDArray[Any], path: Path_) -> None:
-    """Raise ValueError if ``Normalize`` layers of a model have other columns than those in a checkpoint."""
+    """Raise ResumeError if ``Normalize`` layers of a model have other columns than those in a checkpoint."""
     here = model.backend.to_numpy(model.state.buffers)
     for position, (op, layout) in enumerate(zip(model.program.ops, model.program.buffer_layout, strict=True)):
         if not isinstance(op, NormalizeOp):
@@ -55,9 +55,10 @@ def checked_columns(model: Any, kept: NDArray[Any], path: Path_) -> None:
         (mean, scale), (own_mean, own_scale) = views(kept, layout), views(here, layout)
         far = np.abs(mean - own_mean) > COLUMNS_AGREE * np.abs(own_scale)
         if (far | (np.abs(scale - own_scale) > COLUMNS_AGREE * np.abs(own_scale))).any():
-            raise ValueError(
-                f"resume_from expects a checkpoint of the same training; layer {position}, Normalize({op.n}), has "
-                f"other columns in {str(path)!r} than here. Adapt it to the same data."
+            other = f"layer {position}, Normalize({op.n}), has other columns in {str(path)!r} than here"
+            raise ResumeError(
+                f"resume_from expects a checkpoint of the same training; {other}. Adapt it to the same data.",
+                {f"layer {position}": other},
             )
 
 
