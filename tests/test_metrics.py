@@ -389,6 +389,14 @@ def test_two_metrics_of_one_name_are_refused(metrics: Any) -> None:
         net.fit(GUESSED, NUMBERS, metrics=metrics)
 
 
+@pytest.mark.parametrize("metrics", [None, 5, [5], tn.MeanSquaredError, ["mae", None]])
+def test_what_is_no_metric(metrics: Any) -> None:
+    with pytest.raises(TypeError, match=r"metrics expects names.* got"):
+        tn.Sequential(tn.Linear(3, 3), backend="numpy").fit(GUESSED, NUMBERS, metrics=metrics)
+    with pytest.raises(TypeError, match=r"metrics expects names.* got"):
+        tn.sweep(build, {"learning_rate": [0.1]}, X, Y, metrics=metrics)
+
+
 def test_a_metric_that_is_called_as_another_figure_is_refused() -> None:
     def loss(prediction: np.ndarray, target: np.ndarray) -> float:
         return 0.0

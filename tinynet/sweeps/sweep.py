@@ -139,6 +139,7 @@ def sweep(
     settings, chosen = settings_of(space, n_samples, seed), _seeds(seeds)
     defaults = {"loss": loss, "optimizer": optimizer, "epochs": epochs, "batch_size": batch_size}
     recipe = Recipe(build, defaults | {"shuffle": shuffle, "drop_last": drop_last})
+    get_metrics(metrics)  # Whatever is none is told before it is taken apart.
     specs = (metrics,) if isinstance(metrics, str) or callable(metrics) else tuple(metrics)
     progress = _Progress(len(settings) * len(chosen), verbose)
     threads = None if threads is None else whole("threads", threads)

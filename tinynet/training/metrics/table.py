@@ -205,19 +205,28 @@ def get_metrics(specs: str | Metric | Iterable[str | Metric]) -> dict[str, Measu
     """
     if isinstance(specs, str) or callable(specs):
         specs = [specs]
+    if not isinstance(specs, Iterable):
+        raise TypeError(
+            f"metrics expects names and functions, or a list of them; got {specs!r}. Leave it out for none."
+        )
     found: dict[str, Measure] = {}
     for spec in specs:
+        if isinstance(spec, type) or not (isinstance(spec, str) or callable(spec)):
+            what = f"the class {spec.__name__}" if isinstance(spec, type) else repr(spec)
+            raise TypeError(
+                f"metrics expects names, such as 'accuracy', and functions f(prediction, target) -> float; got {what}."
+            )
         name = spec if isinstance(spec, str) else getattr(spec, "__name__", type(spec).__name__)
         if name in found or name in ("loss", "learning_rate"):
             raise ValueError(
                 f"metrics expects names that differ from each other and from 'loss' and 'learning_rate'; got {name!r} "
                 f"{'twice' if name in found else 'for one'}. Give that function another __name__."
             )
-        if callable(spec):
-            found[name] = _of_user(spec)
-        else:
-            measure = measure_named(spec) if isinstance(spec, str) else None
+        if isinstance(spec, str):
+            measure = measure_named(spec)
             found[name] = METRICS[member("metric", spec, METRICS)] if measure is None else measure
+        else:
+            found[name] = _of_user(spec)
     return found
 
 
