@@ -328,9 +328,8 @@ class Ensemble(Predictions):
         state.buffers[...] = place.asarray(buffers)
         state.draws[...] = old.draws
         with self.changing():
-            self.backend, self.state, self._optimizer = place, state, None
-            self._forget_plans()
-            self.program = replace(self.program, precision=chosen)
+            self.backend, self._optimizer, self.program = place, None, replace(self.program, precision=chosen)
+            self._settle(state)
         return self
 
     def save(self, path: str | os.PathLike[str]) -> None:

@@ -130,7 +130,7 @@ class Layer(Hinting):
         if self._owned:
             raise RuntimeError(f"{self!r} belongs to a model, which holds its arrays; set_weights changes them.")
         place = get_backend(backend)
-        program = Program((self.lower(self.n_in or 1, 0),), dtype=str(np.dtype(dtype)))
+        program = self._program(str(np.dtype(dtype)))
         state = place.new_state(program, self.initial_values(np.random.default_rng(seed)))
         self._attach(state, place, program.dtype)
         self._write_buffers()
@@ -247,8 +247,7 @@ class Layer(Hinting):
         self._backend, self._dtype = backend, dtype
         self._hands, self._last = Kept(KEPT_WIDTHS), threading.local()
         bound = self._bound = {}
-        program = Program((self.lower(self.n_in or 1, 0),), dtype=dtype)
-        layout = program.parameter_layout[0]
+        layout = self._program(dtype).parameter_layout[0]
         names = [p.name for p in self._trainable()]
         bound.update(zip(names, views(state.parameters, layout), strict=True))
         bound.update(zip([f"{name}_grad" for name in names], views(state.gradients, layout), strict=True))
@@ -291,6 +290,38 @@ class Layer(Hinting):
     def changing(self) -> AbstractContextManager[None]:
         """Return a context for a change of the arrays: if they are a model's, one thread at a time changes it."""
         return nullcontext() if self._guard is None else self._guard.changing()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what pickle and copy carry of the layer: its settings, and its arrays in host memory."""
+        own = _unbound()
+        settings = {name: value for name, value in self.__dict__.items() if name not in own}
+        settings["_parameters"] = dict(self._parameters)
+        if self._backend is None:
+            return {"settings": settings}
+        between = self._guard.between if self._guard is not None else lambda use: use()
+        return {"settings": settings, "backend": self._backend.name, "arrays": between(self._arrays)}
+
+    def __setstate__(self, kept: dict[str, Any]) -> None:
+        # joblib hands large arrays to its workers as memory maps that cannot be written.
+        own = {name: np.array(v) if isinstance(v, np.memmap) else v for name, v in kept["settings"].items()}
+        self.__dict__.update(own | _unbound())
+        if "arrays" not in kept:
+            return
+        place, arrays = get_backend(kept["backend"]), kept["arrays"]
+        values = np.concatenate([arrays[name].ravel() for name in self.trainable_names] or [np.empty(0)])
+        self._attach(place.new_state(self._program(self._dtype), values), place, self._dtype)
+        with place.active():
+            for name in self.buffer_names:
+                self._bound[name][...] = place.asarray(arrays[name])
+
+    def _arrays(self) -> dict[str, NDArray[Any]]:
+        """Return copies of the layer's arrays, in host memory."""
+        assert self._backend is not None
+        return {name: np.array(self._backend.to_numpy(self._bound[name])) for name in self.parameter_names}
+
+    def _program(self, dtype: str) -> Program:
+        """Return the layer as a program of its own."""
+        return Program((self.lower(self.n_in or 1, 0),), dtype=dtype)
 
     def fresh_copy(self) -> Layer:
         """Return a copy with the same settings that belongs to no model and holds no arrays."""

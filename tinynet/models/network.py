@@ -21,6 +21,7 @@ from tinynet.base.turns import Turns
 from tinynet.layers import Normalize
 from tinynet.layers.layer import Layer
 from tinynet.losses import Loss, get_loss
+from tinynet.models.copies import put_together, taken_apart
 from tinynet.optimizers import Optimizer
 from tinynet.program import LossSpec, Program
 
@@ -80,6 +81,30 @@ class Network(Hinting):
         self.guard = Guard(self._now, self._copied)
         self._users = Turns(self.program.user_code)
         self._forget_plans()
+
+    def _settle(self, state: State) -> None:
+        """Make ``state`` the network's."""
+        self.state = state
+        self._forget_plans()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what pickle and copy carry of the network, at one moment of it; see ``copies``."""
+        if self._users:
+            with self._users:
+                return taken_apart(self, self.state)
+        return self.guard.between(lambda: taken_apart(self, self.state))
+
+    def __setstate__(self, parts: dict[str, Any]) -> None:
+        state = put_together(self, parts)
+        self._begin_sharing()
+        self._settle(state)
+        with self.backend.active():  # Layers have begun afresh what they store untrained.
+            state.buffers[...] = self.backend.asarray(parts["vectors"]["buffers"])
+
+    @property
+    def optimizer(self) -> Optimizer | None:
+        """The optimizer of the last ``fit`` or step; given to the next one, it goes on with what it remembers."""
+        return self._optimizer
 
     @property
     def n_parameters(self) -> int:

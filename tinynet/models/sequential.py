@@ -104,13 +104,12 @@ class Sequential(ManualLoop, Inference, Differentiable, Exports):
             initial_values = np.concatenate([values_of(layer, self.rng) for layer in self.layers])
         dropout_seed = int(self.rng.integers(0, 2**63))
         self._begin()
-        self._hold(self.backend.new_state(self.program, np.asarray(initial_values), dropout_seed))
+        self._settle(self.backend.new_state(self.program, np.asarray(initial_values), dropout_seed))
         self.history: History | None = None
 
-    def _hold(self, state: State) -> None:
+    def _settle(self, state: State) -> None:
         """Make ``state`` the model's, and the layers' arrays views into it."""
-        self.state = state
-        self._forget_plans()
+        super()._settle(state)
         self._by_hand = ByHand(self.program, self.backend)
         self._predict_plan = None
         self._quick = None
@@ -289,7 +288,7 @@ class Sequential(ManualLoop, Inference, Differentiable, Exports):
         state.buffers, state.draws = place.asarray(buffers), old.draws
         with self.changing():
             self.backend, self._optimizer, self.program = place, None, replace(self.program, precision=chosen)
-            self._hold(state)
+            self._settle(state)
         return self
 
     @on_backend

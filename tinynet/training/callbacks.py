@@ -69,6 +69,10 @@ class Callback(Hinting):
         It is tried on a copy of the callback before anything is changed.
         """
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what pickle and copy carry: not the training that the callback belongs to."""
+        return {name: value for name, value in self.__dict__.items() if name not in ("model", "trainer")}
+
     @property
     def wants_batches(self) -> bool:
         """Whether a hook on single updates is overridden."""
