@@ -71,6 +71,10 @@ class Checkpoint(Callback):
         if due == 0 or (self.unit == "epoch" and epoch + 1 == self.trainer.epochs):
             self.trainer.save_checkpoint(self.path)
 
+    def settings(self) -> dict[str, Any]:
+        """Return what makes an epoch the best; where and how often checkpoints are written is no part of a training."""
+        return {} if self.best_path is None else self._watch.settings()
+
     def state(self) -> dict[str, Any]:
         """Return the best figure."""
         return self._watch.state()
