@@ -95,15 +95,18 @@ class Allocation:
         self._size = -(-nbytes // GUARD) * GUARD
         self._pool = machine.pools[device_id]
         self._taken = False
-        self._pool.take(self._size)
-        self._taken = True
-        self.block = Block(machine.trespasses, nbytes)
-        machine.allocations.add(self)
-        machine.blocks.add(self.block)
+        self._lock = machine.lock
+        with self._lock:
+            self._pool.take(self._size)
+            self._taken = True
+            self.block = Block(machine.trespasses, nbytes)
+            machine.allocations.add(self)
+            machine.blocks.add(self.block)
 
     def __del__(self) -> None:
         if self._taken:
-            self._pool.give(self._size)
+            with self._lock:
+                self._pool.give(self._size)
 
 
 @dataclass
@@ -250,13 +253,13 @@ class Machine:
 
     def queue(self, pointer: int) -> Queue:
         """Return the queue of a stream's handle; 0 is the null stream of the current device."""
-        for (device_id, other), queue in self._queues.items():
+        for (device_id, other), queue in list(self._queues.items()):
             if other == pointer and (pointer or device_id == self.device_id):
                 return queue
         raise CUDARuntimeError(400)
 
     def queues_of(self, device_id: int) -> list[Queue]:
-        return [queue for (owner, _), queue in self._queues.items() if owner == device_id]
+        return [queue for (owner, _), queue in list(self._queues.items()) if owner == device_id]
 
     def synchronize_device(self, device_id: int) -> None:
         """Do all work of a device."""
@@ -283,7 +286,9 @@ class Machine:
 
     def check_guards(self) -> None:
         """Raise if anything wrote outside an array."""
-        for block in list(self.blocks):
+        with self.lock:
+            blocks = list(self.blocks)
+        for block in blocks:
             block.check()
         if self.trespasses:
             found = "; ".join(dict.fromkeys(self.trespasses))
@@ -295,7 +300,9 @@ class Machine:
 
     def allocation_at(self, address: int) -> Allocation | None:
         """Return the allocation that an address lies in."""
-        for allocation in list(self.allocations):
+        with self.lock:
+            allocations = list(self.allocations)
+        for allocation in allocations:
             memory = allocation.block.memory
             if memory.ctypes.data <= address < memory.ctypes.data + max(1, memory.size):
                 return allocation
