@@ -141,7 +141,7 @@ def test_warps_leave_room_for_a_dozen_models(cp: ModuleType) -> None:
     small = shapes.warp_shape(net, 10_000, 32, limits)
     assert small is not None
     assert (small.rows, shapes.warps_together(small)) == (32, 12)
-    assert (prelude(net, small).shared_bytes + shapes.SPARE_BYTES) * small.blocks <= limits.shared_bytes
+    assert (prelude(net, small).shared_bytes + shapes.RESERVED_BYTES) * small.blocks <= limits.shared_bytes
     few = shapes.warp_shape(net, 300, 32, limits)
     assert few is not None
     assert shapes.warps_together(few) == 3  # 300 on 132 multiprocessors.

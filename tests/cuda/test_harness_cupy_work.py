@@ -22,8 +22,21 @@ template <typename T> __global__ void last(T* out, int at) {
     values[at] = 5;
     *out = values[at];
 }
+template <typename T> __device__ void turned(const T* x, T* y) {
+    __shared__ T values[1000];
+    values[threadIdx.x] = x[threadIdx.x];
+    __syncthreads();
+    y[threadIdx.x] = values[blockDim.x - 1 - threadIdx.x];
+}
+template <typename T> __global__ void reverse(const T* x, T* y) {
+    extern __shared__ unsigned char memory[];
+    __shared__ int first;
+    first = 0;
+    memory[threadIdx.x] = 1;
+    turned(x + first, y);
+}
 """
-NAMES = ("fill<float, 2>", "fill<double, 3>", "last<float>")
+NAMES = ("fill<float, 2>", "fill<double, 3>", "last<float>", "reverse<float>", "reverse<double>")
 
 
 @pytest.fixture
@@ -95,6 +108,38 @@ def test_shared_memory_above_48_kib_must_be_asked_for(cp: ModuleType, module: An
     assert out.item() == 5
     with pytest.raises(RuntimeError, match="CUDA_ERROR_INVALID_VALUE"):
         kernel.max_dynamic_shared_size_bytes = 256 * 1024
+
+
+def test_static_shared_memory_counts_against_the_same_limits(cp: ModuleType, module: Any) -> None:
+    x, kernel = cp.asarray(np.arange(8.0)), module.get_function("reverse<double>")
+    y, static = cp.zeros_like(x), kernel.shared_size_bytes
+    assert 8004 <= static <= 8016
+    assert module.get_function("fill<float, 2>").shared_size_bytes == 0
+    default = 48 * 1024 - static
+    kernel((1,), (8,), (x, y), shared_mem=default)
+    with pytest.raises(RuntimeError, match="CUDA_ERROR_INVALID_VALUE"):
+        kernel((1,), (8,), (x, y), shared_mem=default + 16)
+    most = cp.cuda.Device().attributes["MaxSharedMemoryPerBlockOptin"]
+    with pytest.raises(RuntimeError, match="CUDA_ERROR_INVALID_VALUE"):
+        kernel.max_dynamic_shared_size_bytes = most - static + 16
+    kernel.max_dynamic_shared_size_bytes = most // 16 * 16 - 8192
+    kernel((1,), (8,), (x, y), shared_mem=most // 16 * 16 - 8192)
+    assert_array_equal(y.get(), np.arange(8.0)[::-1])
+
+
+def test_the_attribute_counts_static_memory_also_where_nothing_is_dynamic(cp: ModuleType, module: Any) -> None:
+    kernel = module.get_function("reverse<float>")
+    assert 4004 <= kernel.shared_size_bytes <= 4016
+    most = cp.cuda.Device().attributes["MaxSharedMemoryPerBlockOptin"]
+    with pytest.raises(RuntimeError, match="CUDA_ERROR_INVALID_VALUE"):
+        kernel.max_dynamic_shared_size_bytes = most
+
+
+def test_grids_are_bounded(cp: ModuleType, module: Any) -> None:
+    y, kernel = cp.zeros(1, np.float32), module.get_function("fill<float, 2>")
+    for grid in ((1, 65_536), (1, 1, 65_536), (1 << 31,)):
+        with pytest.raises(RuntimeError, match="CUDA_ERROR_INVALID_VALUE"):
+            kernel(grid, (1,), (y, np.float32(1)))
 
 
 def test_too_many_threads_are_refused(cp: ModuleType, module: Any) -> None:

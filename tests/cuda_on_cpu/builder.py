@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from . import toolchain
+from . import static_shared, toolchain
 from .arguments import Parameter, convert
 
 ORDERS = ("forward", "reverse", "random")
@@ -73,8 +73,8 @@ class _Launch(ctypes.Structure):
 class Kernel:
     """A kernel that launches on NumPy arrays, which stand for arrays of the device."""
 
-    def __init__(self, library: ctypes.CDLL, number: int, name: str) -> None:
-        self.name = name
+    def __init__(self, library: ctypes.CDLL, number: int, name: str, static_shared_bytes: int) -> None:
+        self.name, self.static_shared_bytes = name, static_shared_bytes
         self._launch = library[f"cuda_on_cpu_launch_{number}"]
         self._launch.restype = ctypes.c_char_p
         self._launch.argtypes = [ctypes.POINTER(_Launch), ctypes.c_void_p]
@@ -138,7 +138,11 @@ class Module:
 
     def __init__(self, path: Path, names: Sequence[str]) -> None:
         library = ctypes.CDLL(str(path))
-        self._kernels = {name: Kernel(library, number, name) for number, name in enumerate(names)}
+        static = toolchain.static_shared_bytes(path)
+        self._kernels = {
+            name: Kernel(library, number, name, static[f"{static_shared.LAUNCHER}{number}"])
+            for number, name in enumerate(names)
+        }
 
     def get_function(self, name: str) -> Kernel:
         """Return the kernel that a name expression, or the name of an ``extern "C"`` kernel, stands for."""

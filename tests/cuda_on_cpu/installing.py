@@ -11,7 +11,7 @@ import pytest
 
 from . import fake_cupy, toolchain
 
-IMPORTERS = ("tinynet_kernels.cuda", "tinynet.backends.cupy.backend", "benchmarks.peers.gpu_floor")
+IMPORTERS = ("tinynet_kernels.cuda", "tinynet.backends.cupy", "benchmarks.peers.gpu_floor")
 """Modules that import CuPy, and must be imported anew for each test: for the stand-in, or for the real one."""
 
 

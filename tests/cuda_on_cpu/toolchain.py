@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import json
 import os
 import shlex
 import shutil
@@ -11,6 +12,8 @@ import subprocess
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+
+from . import static_shared
 
 RUNTIME = Path(__file__).parent / "runtime"
 DYNAMIC_SHARED = 227 * 1024
@@ -85,18 +88,32 @@ def shared_library(unit: str, flags: Sequence[str], depends: str, sanitizer: str
     compile_flags = [*_COMMON, *_SANITIZERS[sanitizer], f"-I{RUNTIME}", *flags]
     key = _digest(unit, depends, _runtime_text(), _version(), repr(compile_flags), repr(_runtime_flags(sanitizer)))
     library = cache_folder() / f"{key}.so"
-    if library.exists():
+    sizes = library.with_suffix(".json")
+    if library.exists() and sizes.exists():
         return library
     objects = _runtime_objects(sanitizer)
     with tempfile.TemporaryDirectory(dir=library.parent) as name:
         folder = Path(name)
         (folder / "unit.cpp").write_text(unit)
         _run([_cxx(), *compile_flags, "-c", "unit.cpp", "-o", "unit.o"], folder)
+        (folder / "static.json").write_text(json.dumps(static_shared.sizes(read_elf(folder / "unit.o"))))
         (folder / "dynamic.s").write_text(_dynamic_shared(_undefined_thread_locals(folder / "unit.o")))
         # Without -fsanitize=thread here, which would link libtsan: it must be there before Python starts.
         _run([_cxx(), "-shared", "-o", "unit.so", "unit.o", "dynamic.s", *map(str, objects)], folder)
+        os.replace(folder / "static.json", sizes)
         os.replace(folder / "unit.so", library)
     return library
+
+
+def read_elf(compiled: Path) -> str:
+    """Return sections, symbols and relocations of an object file, as readelf writes them."""
+    return _run(["readelf", "--wide", "--sections", "--symbols", "--relocs", compiled.name], compiled.parent)
+
+
+def static_shared_bytes(library: Path) -> dict[str, int]:
+    """Return the bytes of static shared memory that each launcher of a library reaches, by its name."""
+    sizes: dict[str, int] = json.loads(library.with_suffix(".json").read_text())
+    return sizes
 
 
 def _runtime_flags(sanitizer: str) -> list[str]:

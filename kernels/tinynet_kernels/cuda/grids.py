@@ -9,6 +9,11 @@ from typing import Any
 THREADS = 256
 """Threads of a block: enough to fill a multiprocessor with a few blocks, few enough for any kernel's registers."""
 
+MAX_BLOCKS_YZ = 65_535
+"""Most blocks along y, and along z; along x it is 2**31 - 1 (CUDA C++ Programming Guide, "Compute Capabilities").
+
+Whatever may be more than this runs along x, or over several launches (``parts``)."""
+
 # The threads of more blocks than this would only queue up: they loop over what is left instead.
 _MAX_BLOCKS = 4096
 
@@ -66,6 +71,11 @@ def over_columns(rows: int, columns: int) -> Grid:
     across = min(_blocks(columns, width), _MAX_BLOCKS)
     slices = min(_blocks(rows, height * _COLUMN_SUM_PER_THREAD), max(1, _MAX_SUMS // across))
     return (across, slices), (width, height)
+
+
+def parts(n: int) -> list[slice]:
+    """Cut what runs along y or z into pieces of so many blocks as there may be."""
+    return [slice(start, min(start + MAX_BLOCKS_YZ, n)) for start in range(0, n, MAX_BLOCKS_YZ)]
 
 
 def pack_width(n: int, *arrays: Any) -> int:

@@ -7,10 +7,10 @@ one model lies together, and the next model's a fixed step behind: often in a ro
 from typing import Any
 
 from tinynet_kernels._typing import DeviceArray
-from tinynet_kernels.cuda.grids import Grid
+from tinynet_kernels.cuda.grids import MAX_BLOCKS_YZ, Grid
 
-MAX_MODELS = 65_535
-"""Most models of one launch: blocks along z (CUDA C++ Programming Guide, "Compute Capabilities")."""
+MAX_MODELS = MAX_BLOCKS_YZ
+"""Most models of one launch: blocks along z."""
 
 
 def count(array: DeviceArray, n_axes: int) -> int:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from .machine import current
 
-SHARED_OPT_IN = 227 * 1024
 SHARED_DEFAULT = 48 * 1024
+"""Shared memory that a block has unasked, static and dynamic together."""
 
 
 class Device:
@@ -64,7 +64,7 @@ class Device:
 
     @property
     def attributes(self) -> dict[str, int]:
-        """Those of an H100."""
+        """Those of an H100, where the machine was not set up as another GPU."""
         capability = current().compute_capability
         return {
             "AsyncEngineCount": 3,
@@ -78,8 +78,8 @@ class Device:
             "MaxRegistersPerBlock": 65536,
             "MaxRegistersPerMultiprocessor": 65536,
             "MaxSharedMemoryPerBlock": SHARED_DEFAULT,
-            "MaxSharedMemoryPerBlockOptin": SHARED_OPT_IN,
-            "MaxSharedMemoryPerMultiprocessor": 228 * 1024,
+            "MaxSharedMemoryPerBlockOptin": current().shared_opt_in,
+            "MaxSharedMemoryPerMultiprocessor": current().shared_opt_in + 1024,
             "MaxThreadsPerBlock": 1024,
             "MaxThreadsPerMultiProcessor": 2048,
             "MultiProcessorCount": 132,

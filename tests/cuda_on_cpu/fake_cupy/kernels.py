@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import builder, toolchain
 from .array import ndarray
-from .device import SHARED_DEFAULT, SHARED_OPT_IN
+from .device import SHARED_DEFAULT
 from .errors import CompileException, CUDADriverError
 from .machine import current
 from .streams import Stream, get_current_stream
@@ -60,13 +60,23 @@ class RawKernel:
         return 1024
 
     @property
+    def shared_size_bytes(self) -> int:
+        """Static shared memory of a block."""
+        return self.kernel.static_shared_bytes
+
+    @property
     def max_dynamic_shared_size_bytes(self) -> int:
-        return self._shared.get(current().device_id, SHARED_DEFAULT)
+        return self._shared.get(current().device_id, SHARED_DEFAULT - self.shared_size_bytes)
 
     @max_dynamic_shared_size_bytes.setter
     def max_dynamic_shared_size_bytes(self, size: int) -> None:
-        if not 0 <= size <= SHARED_OPT_IN:
-            raise CUDADriverError(1, f"dynamic shared memory of {size} bytes; a block has {SHARED_OPT_IN}")
+        static, most = self.shared_size_bytes, current().shared_opt_in
+        if not 0 <= size <= most - static:
+            raise CUDADriverError(
+                1,
+                f"{self.name} asks for {size} bytes of dynamic shared memory beside {static} static ones; a block has "
+                f"{most}",
+            )
         self._shared[current().device_id] = size
 
     def __call__(
@@ -99,7 +109,7 @@ class RawKernel:
                     f"{self.name} is launched on device {machine.device_id} with an array of device "
                     f"{array._allocation.device_id}",
                 )
-        if shared_mem > self.max_dynamic_shared_size_bytes:
+        if shared_mem and shared_mem > self.max_dynamic_shared_size_bytes:
             raise CUDADriverError(
                 1,
                 f"{self.name} is launched with {shared_mem} bytes of dynamic shared memory; "

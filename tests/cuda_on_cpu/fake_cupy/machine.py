@@ -196,6 +196,8 @@ class Machine:
         self.driver_version, self.runtime_version = 13000, 13000
         self.compute_capability = "90"
         """Of all devices. A test may set it."""
+        self.shared_opt_in = 227 * 1024
+        """Most shared memory of a block, static and dynamic together. A test may set it, to no more."""
         self.compute_types: dict[str, int] = {}
         """What ``cupy.matmul`` computes products in, by dtype."""
         self.statistics: Counter[str] = Counter()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 from typing import Any
 
-from .device import SHARED_DEFAULT, SHARED_OPT_IN, Device
+from .device import SHARED_DEFAULT, Device
 from .errors import CUDARuntimeError
 from .machine import Queue, current
 
@@ -72,7 +72,7 @@ def getDeviceProperties(device: int) -> dict[str, Any]:
         "name": b"Simulated H100",
         "totalGlobalMem": machine.pools[device].total,
         "sharedMemPerBlock": SHARED_DEFAULT,
-        "sharedMemPerBlockOptin": SHARED_OPT_IN,
+        "sharedMemPerBlockOptin": machine.shared_opt_in,
         "sharedMemPerMultiprocessor": attributes["MaxSharedMemoryPerMultiprocessor"],
         "regsPerBlock": attributes["MaxRegistersPerBlock"],
         "regsPerMultiprocessor": attributes["MaxRegistersPerMultiprocessor"],

@@ -50,7 +50,7 @@ def usable_cupy(device: int) -> ModuleType:
     try:
         n_devices = cupy.cuda.runtime.getDeviceCount()
     except cupy.cuda.runtime.CUDARuntimeError as error:
-        raise BackendUnavailableError(f"{_driver_problem(cupy)} CUDA says: {error}.") from error
+        raise BackendUnavailableError(f"{_driver_problem(cupy, error.status)} CUDA says: {error}.") from error
     except (RuntimeError, ImportError, OSError) as error:
         raise BackendUnavailableError(_libraries_problem(error)) from error
     if n_devices == 0:
@@ -89,16 +89,22 @@ def check_libraries(cupy: ModuleType, device: int) -> None:
         )
 
 
-def _driver_problem(cupy: ModuleType) -> str:
-    """Tell what is wrong where CUDA does not even count devices."""
+INSUFFICIENT_DRIVER = 35
+"""What CUDA calls a driver that is too old, and one that is not there at all: ``cudaErrorInsufficientDriver``."""
+
+
+def _driver_problem(cupy: ModuleType, error: int) -> str:
+    """Tell what is wrong where CUDA does not even count devices; ``error`` is the number of its error."""
     driver, runtime = cupy.cuda.runtime.driverGetVersion(), cupy.cuda.runtime.runtimeGetVersion()
-    if 0 < driver < runtime:
-        major = driver // 1000
-        return (
-            f"The backend 'cupy' needs a driver for CUDA {version(runtime)}; the one here is for {version(driver)}. "
-            f'Update the NVIDIA driver, or install a CuPy that suits it: pip install "cupy-cuda{major}x[ctk]".'
-        )
-    return _no_device()
+    if error != INSUFFICIENT_DRIVER or not driver:
+        return _no_device()
+    # A driver serves all runtimes of its major version, so that a smaller minor one says nothing.
+    ours, theirs = runtime // 1000, driver // 1000
+    suits = f', or install a CuPy that suits it: pip install "cupy-cuda{theirs}x[ctk]"' if theirs < ours else ""
+    return (
+        f"The backend 'cupy' needs a driver for CUDA {ours}; the one here is for {version(driver)}. "
+        f"Update the NVIDIA driver{suits}."
+    )
 
 
 def _libraries_problem(error: Exception) -> str:
@@ -110,8 +116,8 @@ def _libraries_problem(error: Exception) -> str:
 
 def _no_device() -> str:
     return (
-        "The backend 'cupy' needs an NVIDIA GPU and its driver. Check that `nvidia-smi` lists a device, or use "
-        "TINYNET_BACKEND=cpu."
+        "The backend 'cupy' needs an NVIDIA GPU and its driver. Check that `nvidia-smi` lists a device and that "
+        "CUDA_VISIBLE_DEVICES does not hide it, or use TINYNET_BACKEND=cpu."
     )
 
 

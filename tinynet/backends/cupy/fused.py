@@ -56,7 +56,7 @@ class _Fused(Plan):
 
     def _prepare(self, tier: Tier | None) -> None:
         self.tier = tier
-        self._trainings: Kept[Training] = Kept(KEPT_FUNCTIONS)
+        self._trainings: Kept[Training | None] = Kept(KEPT_FUNCTIONS)
         self._predictions: Kept[Prediction | None] = Kept(KEPT_FUNCTIONS)
         self._limits = limits_of(self.backend)
         what = "predictions in one launch" if tier is None else tier.what
@@ -81,6 +81,8 @@ class _Fused(Plan):
         rates, chosen = np.ascontiguousarray(learning_rates, np.float64), self._members(state, members)
         epochs = Epochs(self._real(x), self._targets(y), weight, order, rates, chosen)
         training = self._fused_training(weight is not None, self.program.batch_size or epochs.n_visits)
+        if training is None:
+            return super().run(state, x, y, order, learning_rates, weight, members)  # type: ignore[safe-super]
         counters = counters_of(state, len(state.parameters) if self.program.n_models is not None else 1)
         vectors = Vectors(state.parameters, state.moments, state.buffers, counters, state.models)
         losses = training.run(vectors, epochs)
@@ -135,13 +137,16 @@ class _Fused(Plan):
         assert self.program.loss is not None
         return self.backend.asarray(y, np.int64 if self.program.loss.index_target else self.program.dtype)
 
-    def _fused_training(self, weighted: bool, batch: int) -> Training:
-        """Return the training of batches of this size."""
+    def _fused_training(self, weighted: bool, batch: int) -> Training | None:
+        """Return the training of batches of this size; None if it is one batch of more samples than the tier takes."""
 
-        def make() -> Training:
+        def make() -> Training | None:
             assert self.tier is not None
             network = lower(self.program, weighted=weighted, ordered=True)
-            return TRAININGS[self.tier.name](network, self.program.n_models or 1, batch, self._limits)
+            case = Case(network, self.program.n_models or 1, batch, self._limits)
+            return (
+                TRAININGS[self.tier.name](network, case.n_models, batch, self._limits) if self.tier.can(case) else None
+            )
 
         return self._trainings.made((weighted, batch), make)
 
@@ -197,7 +202,7 @@ def fused_plan(program: Program, backend: CuPyBackend) -> Plan | None:
 
 def limits_of(backend: CuPyBackend) -> Limits:
     """Return what the device of a backend offers."""
-    attributes = backend.namespace.cuda.Device().attributes
+    attributes = backend.namespace.cuda.Device(backend.device).attributes
     return Limits(int(attributes["MaxSharedMemoryPerBlockOptin"]), int(attributes["MultiProcessorCount"]))
 
 

@@ -14,11 +14,12 @@ from tinynet_kernels.cuda.fused.build import kernel
 from tinynet_kernels.cuda.fused.prelude import Prelude, numbers_of, prelude
 from tinynet_kernels.cuda.fused.shapes import Limits, predicting_shape
 from tinynet_kernels.cuda.fused.training import total_to_value
+from tinynet_kernels.cuda.grids import parts
 from tinynet_kernels.network import Network
 
 
 class Prediction:
-    """Predictions of one model, or of many, in one launch; and losses without training.
+    """Predictions of one model, or of up to 65,535, in one launch; and losses without training.
 
     Parameters
     ----------
@@ -43,10 +44,13 @@ class Prediction:
 
         Return (1,) int32: not 0 if x is not finite.
         """
-        n_models = len(out) if out.ndim == 3 else 1
         not_finite = cupy.zeros(1, np.int32)
-        function = kernel("predict.cu", "predict", self.prelude)
-        self._launch(function, len(x), n_models, (parameters, held, x, out, not_finite, np.int64(len(x))))
+        function = kernel("predict.cu", "predict", self.prelude, dynamic=True)
+        if out.ndim == 2:
+            parameters, held, out = parameters[np.newaxis], held[np.newaxis], out[np.newaxis]
+        for part in parts(len(out)):
+            arguments = (parameters[part], held[part], x, out[part], not_finite, np.int64(len(x)))
+            self._launch(function, len(x), part, arguments)
         return not_finite
 
     def evaluate(
@@ -66,28 +70,19 @@ class Prediction:
         sums = cupy.empty((len(members), self._n_tiles(len(x))), np.float64)
         not_finite = cupy.zeros(1, np.int32)
         own = np.int32(weight is not None and weight.ndim == 2)
-        function = kernel("predict.cu", "evaluate", self.prelude)
+        function = kernel("predict.cu", "evaluate", self.prelude, dynamic=True)
         weight = x if weight is None else weight  # CuPy before 14 passes no null pointer; it is not read.
-        arguments = (
-            parameters,
-            held,
-            x,
-            t,
-            weight,
-            own,
-            self._numbers if models is None else self._numbers[cupy.asarray(models)],
-            cupy.asarray(members),
-            sums,
-            not_finite,
-            np.int64(len(x)),
-        )
-        self._launch(function, len(x), len(members), arguments)
+        numbers = self._numbers if models is None else self._numbers[cupy.asarray(models)]
+        chosen, whole = cupy.asarray(members), (parameters, held, x, t, weight, own, numbers)
+        for part in parts(len(members)):
+            arguments = (*whole, chosen[part], sums[part], not_finite, np.int64(len(x)))
+            self._launch(function, len(x), part, arguments)
         totals = np.array([math.fsum(row) for row in sums.get()])
         return total_to_value(totals, self.network.loss, len(x))
 
     def _n_tiles(self, n_samples: int) -> int:
         return -(-n_samples // self.shape.rows)
 
-    def _launch(self, function: Any, n_samples: int, n_models: int, arguments: tuple[Any, ...]) -> None:
-        grid, block = (self._n_tiles(n_samples), n_models), (self.shape.threads,)
+    def _launch(self, function: Any, n_samples: int, models: slice, arguments: tuple[Any, ...]) -> None:
+        grid, block = (self._n_tiles(n_samples), models.stop - models.start), (self.shape.threads,)
         function(grid, block, arguments, shared_mem=self.prelude.shared_bytes)

@@ -9,6 +9,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from tinynet_kernels.cuda.fused.prelude import REALS, Shape, prelude
+from tinynet_kernels.cuda.fused.sequence import TILE
+from tinynet_kernels.cuda.grids import MAX_BLOCKS_YZ
+from tinynet_kernels.kinds import LOSSES
 from tinynet_kernels.network import Network
 
 MAX_ROWS = 128
@@ -34,8 +37,14 @@ WARPS_OF_A_BLOCK = 4
 WARPS_TOGETHER = THREADS_TOGETHER // WARP
 """Warps that a multiprocessor should find room for where each trains a model."""
 
-SPARE_BYTES = 1024
-"""Shared memory of a block beside what a prelude counts: sums over the block, and what CUDA keeps for itself."""
+STATIC_BYTES = 1280
+"""Most static shared memory of a kernel beside the dynamic one that a prelude counts: rates, and sums over the block.
+
+What a kernel has is known once it is compiled, when the limits of its launch are set from it (build.py). A plan is made
+before, and leaves this much room; the tests hold it against what NVRTC says of all kernels."""
+
+RESERVED_BYTES = 1024
+"""Shared memory that CUDA takes of a multiprocessor for each block; the most that a block can have is without it."""
 
 REGISTERS_FOR_PARAMETERS = 180
 """Of a thread's 255, those that may hold parameters, gradients and moments. With more, the compiler spills (sm_90)."""
@@ -45,6 +54,12 @@ REGISTERS_FOR_MEMORY = 64
 
 GRAPH_THREADS = 256
 """Threads of a block that computes a tile of a product."""
+
+MAX_TILES = MAX_BLOCKS_YZ
+"""Tiles of a product, one below the other: blocks along y. Along x there may be 2**31 - 1."""
+
+MAX_INT = 2**31 - 1
+"""Largest place that kernels compute as an int. They compute places in data, of which there may be more, in 64 bits."""
 
 STAGED_BYTES = 8192
 """Of the samples that a block stages for its models."""
@@ -70,7 +85,7 @@ def persistent_shape(network: Network, n_models: int, batch: int, limits: Limits
     Whole batches at a time if possible. Where there are more models than multiprocessors, several at a time on each, at
     the price of smaller tiles; but rather fewer of them than with the optimizer's memory outside.
     """
-    room = limits.shared_bytes - SPARE_BYTES
+    room = limits.shared_bytes - STATIC_BYTES
     together = min(MAX_TOGETHER, -(-n_models // limits.multiprocessors))
     most_threads = MAX_THREADS if together == 1 else THREADS_OF_A_MEMBER
     for moments_shared in (True, False):
@@ -79,7 +94,7 @@ def persistent_shape(network: Network, n_models: int, batch: int, limits: Limits
                 threads = _threads(network, rows, most_threads)
                 blocks = max(1, min(n_blocks, THREADS_TOGETHER // threads))
                 shape = Shape(rows, threads, batch, moments_shared=moments_shared, blocks=blocks)
-                if prelude(network, shape).shared_bytes <= room // n_blocks - SPARE_BYTES * (n_blocks > 1):
+                if prelude(network, shape).shared_bytes <= room // n_blocks - RESERVED_BYTES * (n_blocks > 1):
                     return shape
     return None
 
@@ -96,9 +111,9 @@ def warp_shape(network: Network, n_models: int, batch: int, limits: Limits) -> S
         for rows in _tiles(min(batch, MAX_ROWS), least=min(batch, 8)):
             shape = Shape(rows, WARP, batch, moments_shared=moments_shared, warps=1)
             of_a_model = prelude(network, shape).shared_bytes
-            warps = min(together, WARPS_OF_A_BLOCK, (limits.shared_bytes - SPARE_BYTES) // of_a_model)
+            warps = min(together, WARPS_OF_A_BLOCK, (limits.shared_bytes - STATIC_BYTES) // of_a_model)
             if warps:
-                blocks = min(together // warps, limits.shared_bytes // (warps * of_a_model + SPARE_BYTES))
+                blocks = min(together // warps, limits.shared_bytes // (warps * of_a_model + RESERVED_BYTES))
                 found.append(shape._replace(warps=warps, blocks=blocks))
         if found:
             return max(found, key=warps_together)  # Of equals the first, which has the largest tile.
@@ -117,16 +132,25 @@ def spread_shape(network: Network, batch: int, limits: Limits) -> Shape | None:
     """
     for rows in _tiles(max(8, min(MAX_ROWS, -(-batch // limits.multiprocessors))), least=8):
         shape = Shape(rows, _threads(network, rows, MAX_THREADS), batch, moments_shared=False, summed=True)
-        if prelude(network, shape).shared_bytes <= limits.shared_bytes - SPARE_BYTES:
+        if prelude(network, shape).shared_bytes <= limits.shared_bytes - STATIC_BYTES:
             return shape
     return None
 
 
 def graph_shape(network: Network, batch: int) -> Shape | None:
-    """Cut a training with a kernel for each product; None if the optimizer needs the whole gradient at once."""
-    if network.optimizer.clip_norm is not None:
+    """Cut a training with a kernel for each product; None if that cannot be.
+
+    It cannot where the optimizer needs the whole gradient at once, where a grid would have more than ``MAX_TILES``
+    tiles one below the other, or where a place in what lies between the layers would be no int.
+    """
+    widest = max(batch, *(layer.n_in + layer.bias for layer in network.layers))
+    if network.optimizer.clip_norm is not None or widest > MAX_TILES * TILE:
         return None
-    return Shape(batch, GRAPH_THREADS, batch, moments_shared=False)
+    shape = Shape(batch, GRAPH_THREADS, batch, moments_shared=False)
+    made = prelude(network, shape)
+    n_targets = 1 if LOSSES[network.loss.kind].index_target else network.layers[-1].n_out
+    largest = max(made.n_memory, made.n_parameters, made.row_slots * max(made.x_stride, n_targets))
+    return shape if largest <= MAX_INT else None
 
 
 def registers_shape(network: Network, n_models: int, batch: int, limits: Limits) -> Shape | None:
@@ -147,7 +171,7 @@ def predicting_shape(network: Network, limits: Limits) -> Shape | None:
     for rows in _tiles(64, least=8):
         threads = _threads(network, rows, 128)
         shape = Shape(rows, threads, blocks=max(1, THREADS_TOGETHER // threads))
-        if prelude(network, shape).shared_bytes <= limits.shared_bytes - SPARE_BYTES:
+        if prelude(network, shape).shared_bytes <= limits.shared_bytes - STATIC_BYTES:
             return shape
     return None
 

@@ -147,7 +147,7 @@ class PersistentTraining(Training):
 
     def _launcher(self, vectors: Vectors, epochs: Epochs, losses: DeviceArray) -> Callable[[Any, Any], None]:
         arrays, sizes = self._arguments(vectors, epochs, losses)
-        function = kernel("persistent.cu", "persistent", self.prelude)
+        function = kernel("persistent.cu", "persistent", self.prelude, dynamic=True)
         n_members, n_together = len(epochs.members), self.shape.models
         grid, block = (-(-n_members // n_together),), (n_together * self.shape.threads,)
         models = (cupy.asarray(epochs.members), np.int64(vectors.n_models), np.int64(n_members))
@@ -224,7 +224,9 @@ class SpreadTraining(Training):
         base.fill(0)
         n_blocks, n_parameters, ordered = len(parts), self.prelude.n_parameters, np.int32(own_order >= 0)
         names = ("spread_gradients", "spread_change", "spread_change_by_norm", "spread_advance")
-        find, change, change_by_norm, advance = (kernel("spread.cu", name, self.prelude, names) for name in names)
+        find, change, change_by_norm, advance = (
+            kernel("spread.cu", name, self.prelude, names, dynamic=name == "spread_gradients") for name in names
+        )
 
         def update(offset: int) -> None:
             place = (base, np.int64(offset))
