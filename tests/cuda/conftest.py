@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from types import ModuleType
 
@@ -41,3 +42,16 @@ def gpu(cp: ModuleType, monkeypatch: pytest.MonkeyPatch) -> str:
     if not hasattr(cp, "__file__"):
         compile_together(cuda.instances())
     return "gpu"
+
+
+@pytest.fixture
+def two(gpu: str, machine: Machine) -> str:
+    """A machine with two GPUs, the kernels compiled for both."""
+    machine.set_devices(2)
+    cupy = sys.modules["cupy"]
+    from tinynet_kernels import cuda
+    from tinynet_kernels.cuda.loading import compile_together
+
+    with cupy.cuda.Device(1):
+        compile_together(cuda.instances())
+    return gpu

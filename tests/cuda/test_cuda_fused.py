@@ -234,7 +234,12 @@ def test_updates_from_a_cuda_graph_are_those_of_single_launches(
     assert not made
     for module in (graph, training):
         monkeypatch.setattr(module, "GRAPH_UPDATES", 3)
-    repeated = train("gpu", *program, **options)
+    stream = cp.cuda.Stream(non_blocking=True).use()
+    try:
+        repeated = train("gpu", *program, **options)
+        assert cp.cuda.get_current_stream() == stream
+    finally:
+        cp.cuda.Stream.null.use()
     assert len(made) == 1
     assert [a.tobytes() for a in repeated] == [a.tobytes() for a in single]
 

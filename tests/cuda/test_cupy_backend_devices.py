@@ -28,19 +28,6 @@ def network(backend: Any = "gpu", **settings: Any) -> tn.Sequential:
     return tn.Sequential(*layers, seed=6, backend=backend, **settings)
 
 
-@pytest.fixture
-def two(gpu: str, machine: Machine) -> str:
-    """A machine with two GPUs, the kernels compiled for both."""
-    machine.set_devices(2)
-    cupy = sys.modules["cupy"]
-    from tinynet_kernels import cuda
-    from tinynet_kernels.cuda.loading import compile_together
-
-    with cupy.cuda.Device(1):
-        compile_together(cuda.instances())
-    return gpu
-
-
 # -- devices -----------------------------------------------------------------------------------------------------------
 
 

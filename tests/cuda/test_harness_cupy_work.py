@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from types import ModuleType
 from typing import Any
 
@@ -180,6 +181,40 @@ def test_events_measure_time_once_they_have_passed(cp: ModuleType) -> None:
     end.synchronize()
     assert cp.cuda.get_elapsed_time(start, end) >= 0
     assert end.done
+
+
+def test_streams_become_current_in_two_ways(cp: ModuleType) -> None:
+    null, current = cp.cuda.Stream.null, cp.cuda.get_current_stream
+    one, other = cp.cuda.Stream(), cp.cuda.Stream()
+    assert one.use() is one
+    with other:
+        assert current() == other
+        one.use()
+        assert current() == one
+    # What was set by use() before the block is forgotten: the block knows of other blocks only.
+    assert current() == null
+    with one:
+        with other:
+            null.use()
+        assert current() == one
+    assert current() == null
+
+
+def test_current_devices_and_streams_are_those_of_a_thread(cp: ModuleType) -> None:
+    stream = cp.cuda.Stream().use()
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            there = pool.submit(lambda: (cp.cuda.Device().id, cp.cuda.get_current_stream())).result()
+        assert there == (0, cp.cuda.Stream.null)
+        assert cp.cuda.get_current_stream() == stream
+    finally:
+        cp.cuda.Stream.null.use()
+
+
+def test_an_address_tells_its_device(cp: ModuleType) -> None:
+    array = cp.zeros(3)
+    found = cp.cuda.runtime.pointerGetAttributes(array.data.ptr)
+    assert (found.device, found.type) == (0, 2)
 
 
 def test_a_graph_replays_kernels_with_their_arguments(cp: ModuleType, module: Any) -> None:

@@ -296,6 +296,13 @@ class Backend(ABC):
         """Return a context in which matrix products use ``n`` threads; None leaves what is in force."""
         return nullcontext()
 
+    def following(self) -> Callable[[], AbstractContextManager[None]]:
+        """Return what lets another thread work as this one does: on its device, and in the order of its work.
+
+        The thread calls it, and works within the context that it gets.
+        """
+        return nullcontext
+
     def active(self) -> AbstractContextManager[None]:
         """Return a context in which arrays of this backend can be worked on; whatever computes stands in one."""
         return _EVERYWHERE
@@ -366,24 +373,36 @@ class Backend(ABC):
         """Return zeros for what an optimizer remembers of a state: arrays of this backend, where the others lie."""
         return self.asarray(np.zeros((n_moments, *state.parameters.shape), state.parameters.dtype))
 
-    def new_state(self, program: Program, parameters: FloatArray, dropout_seed: Any = 0) -> State:
-        """Return a state with these parameters and all else zero."""
-        return fresh_state(program, parameters, dropout_seed, self.asarray)
+    def new_state(
+        self, program: Program, parameters: FloatArray, dropout_seed: Any = 0, buffers: FloatArray | None = None
+    ) -> State:
+        """Return a state with these parameters and buffers, of host memory, and all else zero.
+
+        Buffers of one model are those of all the models of an ensemble.
+        """
+        return fresh_state(program, parameters, dropout_seed, self.asarray, buffers)
 
 
 def fresh_state(
-    program: Program, parameters: FloatArray, dropout_seed: Any, placed: Callable[[FloatArray], Array]
+    program: Program,
+    parameters: FloatArray,
+    dropout_seed: Any,
+    placed: Callable[[FloatArray], Array],
+    buffers: FloatArray | None = None,
 ) -> State:
-    """Return a state with these parameters and all else zero; ``placed`` brings an array to where it is to lie."""
+    """Return the state of ``Backend.new_state``; ``placed`` brings an array to where it is to lie."""
     dtype = np.dtype(program.dtype)
     n_moments = program.optimizer.n_moments if program.optimizer else 0
     models = () if program.n_models is None else (program.n_models,)
     counter = 0 if program.n_models is None else np.zeros(program.n_models, np.int64)
+    held = np.zeros((*models, program.n_buffers), dtype)
+    if buffers is not None:
+        held[...] = buffers
     return State(
         parameters=placed(np.array(parameters, dtype=dtype)),
         gradients=placed(np.zeros((*models, program.n_parameters), dtype)),
         moments=placed(np.zeros((n_moments, *models, program.n_parameters), dtype)),
-        buffers=placed(np.zeros((*models, program.n_buffers), dtype)),
+        buffers=placed(held),
         step=counter,
         draws=np.copy(counter) if models else 0,
         dropout_seed=dropout_seed,

@@ -10,7 +10,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinynet.backends.base import Array, Backend, FloatArray, Granularity, Members, Plan, State, own_steps, own_weight
+from tinynet.backends.base import (
+    Array,
+    Backend,
+    FloatArray,
+    Granularity,
+    Members,
+    Plan,
+    State,
+    on_backend,
+    own_steps,
+    own_weight,
+)
 from tinynet.base import config
 from tinynet.base.kept import Kept
 from tinynet.program import Program
@@ -38,6 +49,7 @@ class MembersPlan(Plan):
         one = self._plan(0, 0).description
         self.description = f"model by model{why and f' ({why})'}: {one}"
 
+    @on_backend
     def run(
         self,
         state: State,
@@ -70,6 +82,7 @@ class MembersPlan(Plan):
         self._each(len(chosen), train)
         return losses
 
+    @on_backend
     def stopped(self, state: State, members: Members) -> NDArray[np.bool_]:
         """Tell of which models the optimizer has stopped by itself."""
         found = np.zeros(len(members), bool)
@@ -78,6 +91,7 @@ class MembersPlan(Plan):
             found[position] = bool(self._plan(0, int(state.numbers(i))).stop_reason(one))
         return found
 
+    @on_backend
     def resume(self, state: State) -> None:
         """Let optimizers that have stopped by themselves begin again."""
         for i in range(len(state.parameters)):
@@ -85,6 +99,7 @@ class MembersPlan(Plan):
             self._plan(0, int(state.numbers(i))).resume(one)
             state.moments[:, i] = one.moments
 
+    @on_backend
     def predict(self, state: State, x: Array, out: Array, members: Members | None = None) -> bool:
         """Write the output of each model and tell whether ``x`` is finite; see ``Plan.predict``."""
         chosen = state.chosen(members)
@@ -102,10 +117,12 @@ class MembersPlan(Plan):
         """Return the shortest way to predict: there is none for many models; see ``Plan.predictor``."""
         return lambda x: None
 
+    @on_backend
     def gradient(self, state: State, x: Array, y: Array, sample_weight: Array | None = None) -> NDArray[np.float64]:
         """Return the loss of each model and fill ``state.gradients``; see ``Plan.gradient``."""
         return self._values("gradient", state, x, y, sample_weight, None)
 
+    @on_backend
     def evaluate(
         self, state: State, x: Array, y: Array, sample_weight: Array | None = None, members: Members | None = None
     ) -> NDArray[np.float64]:
@@ -159,8 +176,10 @@ class MembersPlan(Plan):
             return
         shares = _Shares(n)
 
+        following = self.backend.following()
+
         def follow(worker: int) -> None:
-            with config.use_threads(1):
+            with following(), config.use_threads(1):
                 for position in shares:
                     work(worker, position)
 

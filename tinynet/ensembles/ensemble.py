@@ -88,8 +88,8 @@ class Ensemble(Predictions):
             dropout_seeds[i] = rng.integers(0, 2**63)
         program = replace(net.program, n_models=n_models)
         check_program(program)
-        state = net.backend.new_state(program, values, dropout_seeds)
-        state.buffers[...] = net.state.buffers
+        buffers = net.backend.to_numpy(net.state.buffers)
+        state = net.backend.new_state(program, values, dropout_seeds, buffers)
         self._hold(layers, program, state, net.backend, seeds, generators)
         self.seeds_drawn = drawn
 
@@ -324,8 +324,7 @@ class Ensemble(Predictions):
         place = get_backend(backend)
         chosen = checked_precision(self.program.precision if precision is None else precision, self.dtype, place)
         old, (values, buffers) = self.state, self.at_one_moment(self._host_copies)
-        state = place.new_state(self.program, values, old.dropout_seed)
-        state.buffers[...] = place.asarray(buffers)
+        state = place.new_state(self.program, values, old.dropout_seed, buffers)
         state.draws[...] = old.draws
         with self.changing():
             self.backend, self._optimizer, self.program = place, None, replace(self.program, precision=chosen)

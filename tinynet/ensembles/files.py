@@ -183,8 +183,8 @@ def _made(found: Description, arrays: dict[str, NDArray[Any]], name: str, backen
         raise ModelFileError(f"{name!r} does not describe an ensemble: {error}.") from error
     check_finite_arrays({held: arrays[held] for held in ("parameters", "buffers")}, name)
     place, buffers = get_backend(backend), arrays["buffers"]
-    state = place.new_state(found.program, arrays["parameters"], arrays["dropout_seed"].copy())
-    state.buffers[...], state.draws[...] = place.asarray(buffers), arrays["draws"]
+    state = place.new_state(found.program, arrays["parameters"], arrays["dropout_seed"].copy(), buffers)
+    state.draws[...] = arrays["draws"]
     start = 0
     for layer, op in zip(found.layers, found.program.ops, strict=True):
         values = {}

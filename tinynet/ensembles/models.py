@@ -23,7 +23,8 @@ def model_of(models: Ensemble, state: State, i: int) -> Sequential:
     values = backend.to_numpy(state.parameters[i])
     settings: dict[str, Any] = {"dtype": models.dtype, "backend": backend, "precision": models.program.precision}
     net = Sequential(*layers_of(models.layers, i), seed=models.seeds[i], initial_values=values, **settings)
-    net.state.buffers[...] = backend.asarray(state.buffers[i])
+    with backend.active():
+        net.state.buffers[...] = backend.asarray(state.buffers[i])
     net.state.dropout_seed, net.state.draws = int(state.dropout_seed[i]), int(state.draws[i])
     net.rng = _copied(models.generators[i])
     net.loss, net.metadata = models.loss and models.loss.select(i), dict(models.metadata)
@@ -33,10 +34,8 @@ def model_of(models: Ensemble, state: State, i: int) -> Sequential:
 def selected(models: Ensemble, now: State, members: NDArray[np.int64]) -> Ensemble:
     """Return some models, in a state of them all."""
     program = models.program.select(members.tolist())
-    to_numpy, asarray = models.backend.to_numpy, models.backend.asarray
-    values, seeds = to_numpy(now.parameters)[members], now.dropout_seed[members]
-    state = models.backend.new_state(program, values, seeds)
-    state.buffers[...] = asarray(to_numpy(now.buffers)[members])
+    values, buffers = (models.backend.to_numpy(array)[members] for array in (now.parameters, now.buffers))
+    state = models.backend.new_state(program, values, now.dropout_seed[members], buffers)
     state.draws[...] = now.draws[members]
     generators = [_copied(models.generators[i]) for i in members]
     own_seeds = [models.seeds[i] for i in members]
@@ -67,8 +66,8 @@ def joined(ensembles: Sequence[Ensemble]) -> Ensemble:
     program = replace(first.program, ops=ops, n_models=sum(map(len, ensembles)))
     each = [ensemble.vectors() for ensemble in ensembles]
     values = {name: np.concatenate([vectors[name] for vectors in each]) for name in each[0]}
-    state = first.backend.new_state(program, values["parameters"], values["dropout_seed"])
-    state.buffers[...], state.draws[...] = first.backend.asarray(values["buffers"]), values["draws"]
+    state = first.backend.new_state(program, values["parameters"], values["dropout_seed"], values["buffers"])
+    state.draws[...] = values["draws"]
     seeds = [seed for ensemble in ensembles for seed in ensemble.seeds]
     generators = [_copied(rng) for ensemble in ensembles for rng in ensemble.generators]
     made = first._of(layers, program, state, first.backend, seeds, generators)

@@ -167,11 +167,12 @@ class StochasticTrainer(Trainer):
 
     def run(self, resume_from: Any = None, resume_changes: Iterable[str] = ()) -> Any:
         """Train; the solver's memory is that of the estimator."""
-        self.solver.put(self.model)
-        try:
-            return super().run(resume_from, resume_changes)
-        finally:
-            self.solver.take(self.model)
+        with self.model.backend.active():
+            self.solver.put(self.model)
+            try:
+                return super().run(resume_from, resume_changes)
+            finally:
+                self.solver.take(self.model)
 
     def _take_over(self) -> None:
         """Leave the network without a loss: what an estimator minimises is no loss that a file could name."""

@@ -241,9 +241,15 @@ class Machine:
             raise CUDARuntimeError(101)
         self._thread.device_id = device_id
 
+    @property
+    def streams(self) -> dict[int, Any]:
+        """This thread's current stream on each device; where there is none, it is the null stream."""
+        streams: dict[int, Any] = self._thread.__dict__.setdefault("streams", {})
+        return streams
+
     def stream_stack(self, device_id: int) -> list[Any]:
-        """Return the stack of this thread's current streams on a device; empty: the null stream."""
-        stacks = self._thread.__dict__.setdefault("streams", {})
+        """Return the stack of the ``with`` blocks that this thread is in, by device; or a stack of another kind."""
+        stacks = self._thread.__dict__.setdefault("stacks", {})
         stack: list[Any] = stacks.setdefault(device_id, [])
         return stack
 

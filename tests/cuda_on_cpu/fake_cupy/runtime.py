@@ -12,7 +12,8 @@ from .machine import Queue, current
 PUBLIC = (
     *("deviceCanAccessPeer", "deviceSynchronize", "driverGetVersion", "getDevice", "getDeviceCount"),
     *("getDeviceProperties", "is_hip", "memGetInfo", "memcpyAsync", "memcpyDefault", "memcpyDeviceToDevice"),
-    *("memcpyDeviceToHost", "memcpyHostToDevice", "memcpyHostToHost", "memsetAsync", "runtimeGetVersion", "setDevice"),
+    *("memcpyDeviceToHost", "memcpyHostToDevice", "memcpyHostToHost", "memsetAsync", "pointerGetAttributes"),
+    *("runtimeGetVersion", "setDevice"),
     *("CUDA_R_32F", "CUDA_R_64F"),
     *("streamCaptureModeGlobal", "streamCaptureModeRelaxed", "streamCaptureModeThreadLocal", "streamSynchronize"),
 )
@@ -55,6 +56,21 @@ def deviceSynchronize() -> None:
 def deviceCanAccessPeer(device: int, peer: int) -> int:
     current().check_driver()
     return int(device != peer)
+
+
+class PointerAttributes:
+    """What CUDA knows of an address: the device, and where it or the host finds it; a type of 2 is device memory."""
+
+    def __init__(self, device: int, devicePointer: int, hostPointer: int, type: int) -> None:
+        self.device, self.devicePointer, self.hostPointer, self.type = device, devicePointer, hostPointer, type
+
+
+def pointerGetAttributes(ptr: int) -> PointerAttributes:
+    current().check_driver()
+    allocation = current().allocation_at(ptr)
+    if allocation is None:
+        return PointerAttributes(-2, 0, ptr, 0)
+    return PointerAttributes(allocation.device_id, ptr, 0, 2)
 
 
 def memGetInfo() -> tuple[int, int]:

@@ -45,18 +45,23 @@ class Stream:
         return device_id
 
     def __enter__(self) -> Stream:
-        device_id = self._check_device()
-        current().stream_stack(device_id).append(self)
-        current().stream_stack(-1).append(device_id)  # CuPy leaves the device that it entered on.
+        device_id, machine = self._check_device(), current()
+        machine.stream_stack(device_id).append(self)
+        machine.stream_stack(-1).append(device_id)  # CuPy leaves the device that it entered on.
+        machine.streams[device_id] = self
         return self
 
     def __exit__(self, *error: object) -> None:
-        device_id = current().stream_stack(-1).pop()
-        current().stream_stack(device_id).pop()
+        machine = current()
+        device_id = machine.stream_stack(-1).pop()
+        stack = machine.stream_stack(device_id)
+        stack.pop()
+        # CuPy's stack knows nothing of ``use``: what that had set is not set again.
+        machine.streams[device_id] = stack[-1] if stack else Stream.null
 
     def use(self) -> Stream:
-        """Make the stream current for good."""
-        current().stream_stack(self._check_device())[-1:] = [self]
+        """Make the stream current, until ``use`` or the end of any ``with`` block of a stream sets another."""
+        current().streams[self._check_device()] = self
         return self
 
     @property
@@ -199,8 +204,7 @@ class Graph:
 def get_current_stream(device_id: int = -1) -> Stream:
     """Return the current stream of this thread, on the current or the given device."""
     machine = current()
-    stack = machine.stream_stack(machine.device_id if device_id == -1 else device_id)
-    stream: Stream = stack[-1] if stack else Stream.null
+    stream: Stream = machine.streams.get(machine.device_id if device_id == -1 else device_id, Stream.null)
     return stream
 
 

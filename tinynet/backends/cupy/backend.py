@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -84,6 +84,24 @@ class CuPyBackend(Backend):
         """Return a context in which this device is the current one, and in which a full device says so."""
         return self._active()
 
+    def following(self) -> Callable[[], AbstractContextManager[None]]:
+        """Return what lets another thread work on this device, on the stream that is current here."""
+        with self.active():
+            stream = self.namespace.cuda.get_current_stream()
+
+        @contextmanager
+        def there() -> Iterator[None]:
+            # Current devices and streams are those of a thread: a new one begins on device 0, on the null stream.
+            with self.active():
+                before = self.namespace.cuda.get_current_stream()
+                stream.use()
+                try:
+                    yield
+                finally:
+                    before.use()
+
+        return there
+
     @contextmanager
     def _active(self) -> Iterator[None]:
         with self.namespace.cuda.Device(self.device):
@@ -101,12 +119,18 @@ class CuPyBackend(Backend):
             with self._device_of(data.__dlpack_device__()[1], name):
                 array = self.namespace.from_dlpack(resolved(data))
         elif hasattr(data, "__cuda_array_interface__"):
-            with self.active():
+            # CuPy would copy what lies on another device to this one, and say nothing.
+            with self._device_of(self._device_holding(data), name):
                 array = self.namespace.asarray(data)
         else:
             return data
         with self._device_of(array.device.id, name):
             return array
+
+    def _device_holding(self, data: Any) -> int:
+        """Return the number of the device that the memory of an array lies on; this one's if it has none."""
+        address, _ = data.__cuda_array_interface__["data"]
+        return int(self.namespace.cuda.runtime.pointerGetAttributes(address).device) if address else self.device
 
     @contextmanager
     def _device_of(self, found: int, name: str) -> Iterator[None]:
@@ -183,14 +207,16 @@ class CuPyBackend(Backend):
 
     # -- plans and states --------------------------------------------------------------------------------------------
 
-    def new_state(self, program: Program, parameters: FloatArray, dropout_seed: Any = 0) -> State:
+    def new_state(
+        self, program: Program, parameters: FloatArray, dropout_seed: Any = 0, buffers: FloatArray | None = None
+    ) -> State:
         """Return a state on the device, or that of an ensemble too large for it in host memory.
 
         It is too large if it takes more than ``TINYNET_GPU_STATE_BYTES`` bytes, by default half of what is free.
         """
         if program.n_models is None or bytes_of_state(program) <= self.state_bytes():
-            return super().new_state(program, parameters, dropout_seed)
-        return fresh_state(program, parameters, dropout_seed, hosted)
+            return super().new_state(program, parameters, dropout_seed, buffers)
+        return fresh_state(program, parameters, dropout_seed, hosted, buffers)
 
     def new_moments(self, state: State, n_moments: int) -> Array:
         """Return zeros for what an optimizer remembers, where the parameters lie; see ``Backend.new_moments``."""

@@ -39,8 +39,12 @@ class Repeated:
 
 def captured(work: Callable[[], None]) -> Any:
     """Return a CUDA graph of what a function launches; nothing of it is done."""
-    stream = cupy.cuda.Stream(non_blocking=True)
-    with stream:
+    stream, before = cupy.cuda.Stream(non_blocking=True), cupy.cuda.get_current_stream()
+    # Not `with stream`: at its end, CuPy makes current what an outer `with` had set, and forgets the user's `use()`.
+    stream.use()
+    try:
         stream.begin_capture()
         work()
         return stream.end_capture()
+    finally:
+        before.use()
