@@ -82,15 +82,15 @@ if TYPE_CHECKING:
     from tinynet.sweeps.result import SweepResult
     from tinynet.sweeps.sweep import sweep
     from tinynet.training.live import LivePlot
-    from tinynet.training.logfiles import CSVLogger, JSONLogger
+    from tinynet.training.loggers import CSVLogger, JSONLogger
     from tinynet.training.pruning import OptunaPruning
     from tinynet.training.trackers import LambdaSink, TensorBoardLogger
 
 _ON_FIRST_USE = {
-    "CSVLogger": "tinynet.training.logfiles",
+    "CSVLogger": "tinynet.training.loggers",
     "Choice": "tinynet.sweeps.distributions",
     "IntUniform": "tinynet.sweeps.distributions",
-    "JSONLogger": "tinynet.training.logfiles",
+    "JSONLogger": "tinynet.training.loggers",
     "LambdaSink": "tinynet.training.trackers",
     "LivePlot": "tinynet.training.live",
     "LogUniform": "tinynet.sweeps.distributions",
