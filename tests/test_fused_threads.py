@@ -23,7 +23,6 @@ def strips(n_in: int, *widths: int) -> list[tn.Layer]:
     return [*found, tn.Identity(), tn.Linear(n_in, 3)]
 
 
-# In strips, and the last two by BLAS.
 BLOCKED: dict[str, tuple[Callable[[], list[tn.Layer]], str, str]] = {
     "plain": (lambda: [tn.Linear(3, 24), tn.Tanh(), tn.Linear(24, 24), tn.GELU(), tn.Linear(24, 3)], "sgd", "mse"),
     "adam": (

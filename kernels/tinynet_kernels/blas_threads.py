@@ -5,6 +5,9 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from importlib.machinery import EXTENSION_SUFFIXES
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, NamedTuple
 
 NAMES = ("scipy_openblas_{}_num_threads", "scipy_openblas_{}_num_threads64_", "openblas_{}_num_threads")
@@ -71,16 +74,28 @@ def at_most(n: int | None) -> Iterator[None]:
 
 @cache
 def _libraries() -> tuple[_Library, ...]:
-    """Return the OpenBLAS libraries that NumPy and SciPy have loaded, found through the modules that link to them."""
-    import numpy.linalg._umath_linalg as of_numpy
-    import scipy.linalg.cython_blas as of_scipy
+    """Return the OpenBLAS libraries of NumPy and SciPy, found through the modules that link to them.
 
-    found = (_library(module.__file__) for module in (of_numpy, of_scipy))
+    By their files: to import ``scipy.linalg`` takes half a second, and nobody may need it.
+    """
+    found = (
+        _library(path) for path in (_module("numpy", "linalg/_umath_linalg"), _module("scipy", "linalg/cython_blas"))
+    )
     return tuple(library for library in found if library is not None)
 
 
+def _module(package: str, name: str) -> str | None:
+    """Return the file of a compiled module of a package, which need not be imported."""
+    spec = find_spec(package)
+    if spec is None or spec.origin is None:
+        return None
+    places = (Path(spec.origin).parent / f"{name}{suffix}" for suffix in EXTENSION_SUFFIXES)
+    return next((str(place) for place in places if place.exists()), None)
+
+
 def _library(path: str | None) -> _Library | None:
-    assert path is not None
+    if path is None:
+        return None
     loaded = ctypes.CDLL(path)
     for name in NAMES:
         if hasattr(loaded, name.format("set")):

@@ -64,7 +64,7 @@ class LoopPlan(Plan):
         members: Members | None = None,
     ) -> NDArray[np.float64]:
         """Train; see ``Plan.run``."""
-        loss, _ = _required(self.program)
+        loss, _ = required(self.program)
         n_visits = len(x) if order is None else order.shape[1]
         cuts = _cut(n_visits, self.program.batch_size or n_visits)
         order = self._placed(order, x)
@@ -127,7 +127,7 @@ class LoopPlan(Plan):
     @on_backend
     def gradient(self, state: State, x: Array, y: Array, sample_weight: Array | None = None) -> float:
         """Return the loss and fill ``state.gradients``; see ``Plan.gradient``."""
-        loss, _ = _required(self.program, optimizer=False)
+        loss, _ = required(self.program, optimizer=False)
         value = self.backend.empty((1,), "float64")
         with self._works.one() as work, self._users:
             bound = work.training.bind(state)
@@ -145,7 +145,7 @@ class LoopPlan(Plan):
         self, state: State, x: Array, y: Array, sample_weight: Array | None = None, members: Members | None = None
     ) -> float:
         """Return the loss over ``x``; see ``Plan.evaluate``."""
-        loss, _ = _required(self.program, optimizer=False)
+        loss, _ = required(self.program, optimizer=False)
         cuts = _cut(len(x), self.predict_rows)
         with self._works.one() as work, self._users:
             forward = self._prediction_of(state, work)
@@ -190,7 +190,7 @@ class LoopPlan(Plan):
     def update(self, state: State, learning_rate: float) -> None:
         """Make one update from ``state.gradients``."""
         with self._works.one() as work:
-            self._update(work, state, _required(self.program, loss=False)[1], learning_rate)
+            self._update(work, state, required(self.program, loss=False)[1], learning_rate)
 
     # -- parts -------------------------------------------------------------------------------------------------------
 
@@ -245,7 +245,7 @@ class LoopPlan(Plan):
         penalty: tuple[float, Array],
     ) -> None:
         """Make one update; write the loss of the batch to ``value`` and the squares of the weights to the penalty's."""
-        loss, optimizer = _required(self.program)
+        loss, optimizer = required(self.program)
         self._forward_backward(work, bound, state, *batch, value)
         if loss.l2:
             self._penalize(bound, *penalty)
@@ -265,7 +265,7 @@ class LoopPlan(Plan):
 
     def _strength(self, rows: int, weight: Array | None) -> float:
         """Return what the squares of the weights are multiplied by, doubled, for a batch."""
-        loss, _ = _required(self.program, optimizer=False)
+        loss, _ = required(self.program, optimizer=False)
         return loss.l2 / ((_mass(loss, rows, weight) or math.inf) if loss.reduction == "mean" else 1.0)
 
     def _penalize(self, bound: Bound, strength: float, squares: Array) -> None:
@@ -276,7 +276,7 @@ class LoopPlan(Plan):
 
     def _loss(self, work: Work, prediction: Array, y: Array, weight: Array | None, value: Array) -> Array:
         """Write the loss of a batch to ``value``; return its gradient by the prediction (or the logits)."""
-        loss, _ = _required(self.program, optimizer=False)
+        loss, _ = required(self.program, optimizer=False)
         if loss.custom is not None:
             arguments = (prediction, y) if weight is None else (prediction, y, weight)
             result = loss.custom.forward(*arguments)
@@ -328,7 +328,7 @@ def _total(loss: LossSpec, masses: list[float], whole: float, values: NDArray[np
     return total / (whole or math.inf) if mean else total
 
 
-def _required(program: Program, *, loss: bool = True, optimizer: bool = True) -> tuple[LossSpec, OptimizerSpec]:
+def required(program: Program, *, loss: bool = True, optimizer: bool = True) -> tuple[LossSpec, OptimizerSpec]:
     """Return the program's loss and optimizer; a plan without them cannot train."""
     if (loss and program.loss is None) or (optimizer and program.optimizer is None):
         raise ValueError("this plan was made without a loss or an optimizer; make one from a program that has them.")

@@ -2,24 +2,30 @@
 
 The twins of ``tinynet_kernels.reference``: same names, same arguments, same promises, which its docstrings give. Each
 kernel is compiled when it is first used with some kind and dtype, and kept on disk for the next process. All of them
-release the GIL while they run.
+release the GIL while they run. Numba takes a second to import, so this package imports it with the first of them: the
+generated code in ``tinynet_kernels.cpu.generated`` does without.
 """
 
-from tinynet_kernels.cpu.activations import activation_backward, activation_forward
-from tinynet_kernels.cpu.data import gather_rows, multiply, normalize_backward, normalize_forward
-from tinynet_kernels.cpu.linear import linear_activation_forward, linear_backward, linear_forward
-from tinynet_kernels.cpu.losses import loss_forward_backward
-from tinynet_kernels.cpu.optimizers import (
-    adam_step,
-    adamw_step,
-    clip_by_norm,
-    clip_by_value,
-    l2_penalty,
-    rmsprop_step,
-    sgd_step,
-)
-from tinynet_kernels.cpu.random import dropout_mask, philox
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from tinynet_kernels.kinds import ACTIVATIONS, LOSSES, READS_Z
+
+if TYPE_CHECKING:
+    from tinynet_kernels.cpu.activations import activation_backward, activation_forward
+    from tinynet_kernels.cpu.data import gather_rows, multiply, normalize_backward, normalize_forward
+    from tinynet_kernels.cpu.linear import linear_activation_forward, linear_backward, linear_forward
+    from tinynet_kernels.cpu.losses import loss_forward_backward
+    from tinynet_kernels.cpu.optimizers import (
+        adam_step,
+        adamw_step,
+        clip_by_norm,
+        clip_by_value,
+        l2_penalty,
+        rmsprop_step,
+        sgd_step,
+    )
+    from tinynet_kernels.cpu.random import dropout_mask, philox
 
 __all__ = [
     "ACTIVATIONS",
@@ -45,3 +51,16 @@ __all__ = [
     "rmsprop_step",
     "sgd_step",
 ]
+
+_MODULES = ("activations", "data", "linear", "losses", "optimizers", "random")
+"""Where the kernels are."""
+
+
+def __getattr__(name: str) -> Any:
+    """Return a kernel; the first one imports them all."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    for module in _MODULES:
+        found = import_module(f"{__name__}.{module}")
+        globals().update({key: getattr(found, key) for key in __all__ if hasattr(found, key)})
+    return globals()[name]

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+from importlib.util import find_spec
+
 from tinynet.backends import get_backend
 from tinynet.backends.base import Backend, Granularity, Plan
 from tinynet.backends.loop import LoopPlan
 from tinynet.backends.members import MembersPlan
+from tinynet.backends.numba import generated
 from tinynet.backends.numpy import HostBackend, slow_reason
 from tinynet.backends.second_order import takes_all_samples, whole_plan
 from tinynet.base import config
@@ -20,27 +24,21 @@ class NumbaBackend(HostBackend):
 
     def plan(self, program: Program, *, granularity: Granularity = "epoch", streamed: bool = False) -> Plan:
         """Return a fused plan where the program needs no Python inside."""
-        from tinynet.backends.numba.fused import FusedForward, FusedPlan
-        from tinynet.backends.numba.lanes import LanesPlan, fits
-
         self.check_precision(program.precision)
         reason = slow_reason(program, granularity)
-        trains = program.loss is not None and program.optimizer is not None
         if takes_all_samples(program):
             return whole_plan(program, self) if program.n_models is None else MembersPlan(program, self, granularity)
         if program.n_models is not None:
-            if reason is not None or not fits(program):
-                return MembersPlan(program, self, granularity)
-            lanes = LanesPlan(program, self)
-            if config.compiles_in_background():
-                from tinynet.backends.numba.warming import WarmingLanes
-
-                return WarmingLanes(lanes, MembersPlan(program, get_backend("numpy"), granularity))
-            return lanes
-        if reason is None and trains and program.specialize == "nothing":
-            reason = "too few updates to compile a function for"
+            return self._plan_of_many(program, granularity, reason)
         if reason is not None:
             return LoopPlan(program, self, reason)
+        if generated.fits(program):
+            return generated.GeneratedPlan(program, self)
+        trains = program.loss is not None and program.optimizer is not None
+        if trains and program.specialize == "nothing":
+            return LoopPlan(program, self, "too few updates to compile a function for")
+        from tinynet.backends.numba.fused import FusedForward, FusedPlan
+
         plan = FusedPlan(program, self) if trains else FusedForward(program, self)
         if config.compiles_in_background():
             from tinynet.backends.numba.warming import WarmingPlan
@@ -48,15 +46,36 @@ class NumbaBackend(HostBackend):
             return WarmingPlan(plan, LoopPlan(program, get_backend("numpy"), "not compiled yet"))
         return plan
 
+    def _plan_of_many(self, program: Program, granularity: Granularity, reason: str | None) -> Plan:
+        """Return the quickest plan for many models; Numba compiles that of small ones."""
+        from tinynet.backends.numba.lanes import LanesPlan, fits
+
+        if reason is not None or not fits(program):
+            return MembersPlan(program, self, granularity)
+        lanes = LanesPlan(program, self)
+        if config.compiles_in_background():
+            from tinynet.backends.numba.warming import WarmingLanes
+
+            return WarmingLanes(lanes, MembersPlan(program, get_backend("numpy"), granularity))
+        return lanes
+
 
 def create() -> Backend:
-    """Return the backend, or tell why Numba does not run here."""
-    try:
-        import numba  # noqa: F401 - only whether it imports: an error in our own kernels must not pass for its absence
-    except ImportError as error:
-        raise BackendUnavailableError(
-            f"The backend 'numba' needs Numba, which does not import: {error}. Get it by: pip install numba"
-        ) from error
+    """Return the backend, or tell why it does not run here.
+
+    Numba itself takes a second to import, so that comes with the first function that it compiles; here it is only seen
+    whether it is installed.
+    """
+    for name in ("numba", "llvmlite"):
+        if not _is_installed(name):
+            raise BackendUnavailableError(
+                f"The backend 'numba' needs {name}, which is not installed. Get it by: pip install numba"
+            )
     import tinynet_kernels.cpu
 
     return NumbaBackend(tinynet_kernels.cpu)
+
+
+def _is_installed(name: str) -> bool:
+    """Whether a package can be found; one whose place in ``sys.modules`` holds None has been ruled out."""
+    return sys.modules.get(name, name) is not None and (name in sys.modules or find_spec(name) is not None)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -17,7 +15,6 @@ from tinynet.backends.base import Array, Backend, FloatArray, Members, State
 from tinynet.backends.loop import LoopPlan
 from tinynet.backends.lowering import layers_of, lower
 from tinynet.backends.work import Work
-from tinynet.base import config
 from tinynet.base.kept import Kept
 from tinynet.program import Op, Program
 
@@ -74,12 +71,9 @@ class FusedPlan(FusedForward):
 
     def __init__(self, program: Program, backend: Backend) -> None:
         super().__init__(program, backend)
-        network = lower(program, weighted=False, ordered=True)
-        # Without a batch size, all samples are one batch; that they are many is a guess which only words depend on.
-        tier = fused.tier(network, program.batch_size or 1 << 30, general=program.specialize == "kind")
-        self.description = f"fused: whole epochs in one compiled function, {tier}"
+        self.description = "fused: whole epochs in one compiled function, products by BLAS, all else in between"
         self._made: dict[tuple[bool, bool, int], fused.Fused] = {}
-        self._work: dict[tuple[int, int], tuple[Array, ...]] = {}
+        self._work: dict[int, tuple[Array, ...]] = {}
 
     def run(
         self,
@@ -104,10 +98,7 @@ class FusedPlan(FusedForward):
         vectors = (state.parameters, state.gradients, state.moments, state.buffers)
         data = (x, y, weight, order, learning_rates, losses)
         settings = (made.places, made.numbers, state.step, state.draws, state.dropout_seed)
-        if made.threaded:
-            self._run_on_threads(made, vectors, data, settings)
-        else:
-            made.run(*vectors, *data, *self._scratch(made, 0), *settings)
+        made.run(*vectors, *data, *self._scratch(made), *settings)
         n_updates = n_epochs * -(-n_visits // batch_size)
         state.step += n_updates
         state.draws += n_updates
@@ -121,64 +112,25 @@ class FusedPlan(FusedForward):
         batch_size = self.program.batch_size or (len(x) if order is None else order.shape[1])
         return self._function(weight is not None, order is not None, batch_size).run
 
-    def _run_on_threads(
-        self, made: fused.Fused, vectors: tuple[Any, ...], data: tuple[Any, ...], settings: tuple[Any, ...]
-    ) -> None:
-        """Share the ranges of each batch among threads; their number changes nothing in the result.
-
-        The threads live as long as the call, so nothing is left that a fork could break.
-        """
-        n_threads = min(config.threads(), fused.SLOTS)
-        slots = self.backend.empty((fused.SLOTS, self.program.n_parameters), self.program.dtype)
-        team = (slots, np.zeros(fused.SLOTS * fused.LINE), np.zeros(fused.SLOTS * fused.LINE, np.int64))
-        work = [self._scratch(made, thread) for thread in range(n_threads)]
-
-        def run(thread: int) -> None:
-            made.run(*vectors, *data, *work[thread], *settings, *team, thread, n_threads)
-
-        if n_threads == 1:
-            run(0)
-            return
-        # In compiled code the threads wait for one another, so none may enter before it is sure that all can:
-        # a call without epochs compiles, and `ready` opens when the last one has been started.
-        x, y, weight, order, rates, losses = data
-        made.run(*vectors, x, y, weight, order, rates[:0], losses, *work[0], *settings, *team, 0, 1)
-        ready, complete = threading.Event(), False
-
-        def follow(thread: int) -> None:
-            ready.wait()
-            if complete:
-                run(thread)
-
-        with ThreadPoolExecutor(n_threads - 1) as pool:
-            try:
-                others = [pool.submit(follow, thread) for thread in range(1, n_threads)]
-                complete = True
-            finally:
-                ready.set()
-            run(0)
-            for other in others:
-                other.result()
-
     def _function(self, weighted: bool, ordered: bool, batch_size: int) -> fused.Fused:
         """Return the function for such data."""
         key = (weighted, ordered, batch_size)
         if key not in self._made:
             network = lower(self.program, weighted=weighted, ordered=ordered)
-            self._made[key] = fused.epochs(network, batch_size, general=self.program.specialize == "kind")
+            self._made[key] = fused.epochs(network, batch_size)
         return self._made[key]
 
-    def _scratch(self, made: fused.Fused, thread: int) -> tuple[Array, ...]:
-        """Return what a thread works on: scratch, and a block of samples, targets and weights."""
-        key = (made.block, thread)
-        if key not in self._work:
-            program, block = self.program, made.block
+    def _scratch(self, made: fused.Fused) -> tuple[Array, ...]:
+        """Return what the function works on: scratch, and a block of samples, targets and weights."""
+        block = made.block
+        if block not in self._work:
+            program = self.program
             assert program.loss is not None
             empty, labels = self.backend.empty, program.loss.index_target
-            self._work[key] = (
+            self._work[block] = (
                 empty((made.n_scratch,), program.dtype),
                 empty((block, program.n_in), program.dtype),
                 empty((block,), "int64") if labels else empty((block, program.n_out), program.dtype),
                 empty((block,), program.dtype),
             )
-        return self._work[key]
+        return self._work[block]

@@ -103,6 +103,8 @@ def rehearsal_of(function: Kernel, program: Program, method: str, arguments: tup
 def rehearse() -> None:
     """Read what to do from standard input, and do it: this is all that the other process runs."""
     program, method, arguments, writeable = pickle.load(sys.stdin.buffer)
+    # Copies, for what lies in the bytes of the pickle itself can never be written to.
+    arguments = [argument.copy() if isinstance(argument, np.ndarray) else argument for argument in arguments]
     for argument, may_write in zip(arguments, writeable, strict=True):
         if isinstance(argument, np.ndarray):
             argument.flags.writeable = may_write

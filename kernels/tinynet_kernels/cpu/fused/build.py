@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinynet_kernels.cpu.compiling import Kernel, fingerprint
-from tinynet_kernels.cpu.fused import blocked, medium, rows, tiny
+from tinynet_kernels.cpu.fused import medium
 from tinynet_kernels.network import Layer, Network
 
 
@@ -34,8 +34,6 @@ class Fused(NamedTuple):
         Number of elements of the scratch vector.
     block : int
         Rows that go through at a time.
-    threaded : bool
-        Whether several threads can run it together: it is one of ``blocked``, and takes the arguments of its ``TEAM``.
     """
 
     run: Kernel
@@ -43,34 +41,19 @@ class Fused(NamedTuple):
     numbers: NDArray[np.float64]
     n_scratch: int
     block: int
-    threaded: bool = False
 
 
-def epochs(network: Network, batch_size: int, *, general: bool = False) -> Fused:
+def epochs(network: Network, batch_size: int) -> Fused:
     """Return the fused function for a network and a batch size; it compiles when it is first called.
 
     Parameters
     ----------
     network : Network
     batch_size : int
-    general : bool
-        Whether the function should serve all networks of this kind: quicker to have, and slower for small networks.
     """
-    block = blocked.block_rows(network, batch_size)
-    threaded = False
-    *places, n_scratch = medium.Layout(network.layers).places(batch_size, block)
-    if not general and rows.fits(network, batch_size):
-        source, numbers = rows.source_of(network, batch_size)
-        n_scratch = 0
-    elif not general and tiny.fits(network):
-        source, numbers = tiny.source_of(network, single=batch_size == 1)
-        n_scratch = 0
-    elif block < batch_size:
-        source, numbers = blocked.source_of(network)
-        threaded = True
-    else:
-        source, numbers = medium.source_of(network)
-    return Fused(module_of(source).run, np.array(places, np.int64), np.array(numbers), n_scratch, block, threaded)
+    *places, n_scratch = medium.Layout(network.layers).places(batch_size, batch_size)
+    source, numbers = medium.source_of(network)
+    return Fused(module_of(source).run, np.array(places, np.int64), np.array(numbers), n_scratch, batch_size)
 
 
 def prediction(layers: tuple[Layer, ...], block: int) -> Fused:
@@ -84,15 +67,6 @@ def prediction(layers: tuple[Layer, ...], block: int) -> Fused:
     source, numbers = medium.predict_source_of(layers)
     places = medium.Layout(layers).places(block, block)
     return Fused(module_of(source).run, np.array(places, np.int64), np.array(numbers), places[-1], block)
-
-
-def tier(network: Network, batch_size: int, *, general: bool = False) -> str:
-    """Tell which kind of function serves a network and a batch size, and why it is quick."""
-    if not general and rows.fits(network, batch_size):
-        return "samples side by side in SIMD lanes"
-    if not general and tiny.fits(network):
-        return "weights in registers"
-    return "products by BLAS, all else in between"
 
 
 _ONE_AT_A_TIME = threading.RLock()  # Source may ask for other source when it is imported.

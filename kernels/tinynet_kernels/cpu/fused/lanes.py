@@ -6,12 +6,10 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 from numba.core.registry import cpu_target
-from numba.extending import models, register_model
 
-from tinynet_kernels.cpu.generic import FLAGS, FLOATS, Lanes, Mask, broadcast, instruction, unary
+from tinynet_kernels.cpu.generic import FLAGS, FLOATS, Lanes, broadcast, instruction, unary
 
 _WORD = ir.IntType(32)
-_INDEX = ir.IntType(64)
 
 
 @cache
@@ -20,20 +18,6 @@ def native(dtype: str) -> int:
     features = cpu_target.target_context.codegen().magic_tuple()[2]
     register = next((size for name, size in (("+avx512f", 64), ("+avx", 32)) if name in features), 16)
     return register // (4 if dtype == "float32" else 8)
-
-
-class Rows(types.Type):
-    """Row numbers in the first ``used`` of ``count`` lanes."""
-
-    def __init__(self, used: int, count: int) -> None:
-        self.used, self.count = used, count
-        super().__init__(f"Rows({used}, {count})")
-
-
-@register_model(Rows)
-class _RowsModel(models.PrimitiveModel):
-    def __init__(self, manager: Any, kind: Rows) -> None:
-        super().__init__(manager, kind, ir.VectorType(_INDEX, kind.count))
 
 
 def _literal(kind: Any) -> int:
@@ -164,44 +148,6 @@ def zeros(typing_context: Any, array: Any, count: Any) -> Any:
 
 
 @instruction
-def first(typing_context: Any, used: Any, count: Any) -> Any:
-    """Return the mask that is true in the first ``used`` of ``count`` lanes."""
-    mask, n_used = Mask(_literal(count)), _literal(used)
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return ir.Constant(context.get_value_type(mask), [lane < n_used for lane in range(mask.count)])
-
-    return mask(used, count), generate
-
-
-@instruction
-def only(typing_context: Any, index: Any, count: Any) -> Any:
-    """Return the mask that is true in lane ``index`` alone."""
-    mask = Mask(_literal(count))
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        numbers = ir.VectorType(ir.IntType(64), mask.count)
-        lane = context.cast(builder, arguments[0], index, types.int64)
-        start = builder.insert_element(ir.Constant(numbers, ir.Undefined), lane, _WORD(0))
-        zeros_ = ir.Constant(ir.VectorType(_WORD, mask.count), None)
-        wanted = builder.shuffle_vector(start, ir.Constant(numbers, ir.Undefined), zeros_)
-        return builder.icmp_signed("==", wanted, ir.Constant(numbers, list(range(mask.count))))
-
-    return mask(index, count), generate
-
-
-@instruction
-def lane(typing_context: Any, value: Any, index: Any) -> Any:
-    """Return one lane as a number."""
-    position = _literal(index)
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.extract_element(arguments[0], _WORD(position))
-
-    return value.dtype(value, index), generate
-
-
-@instruction
 def put(typing_context: Any, value: Any, index: Any, scalar: Any) -> Any:
     """Return the lanes with one of them replaced."""
     position = _literal(index)
@@ -239,71 +185,6 @@ def total(typing_context: Any, value: Any) -> Any:
 
 
 @instruction
-def peak(typing_context: Any, value: Any) -> Any:
-    """Return the largest of all lanes."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        (rest,) = arguments
-        while rest.type.count > 1:
-            low, high = _halve(builder, rest)
-            rest = builder.select(builder.fcmp_ordered(">", low, high), low, high)
-        return builder.extract_element(rest, _WORD(0))
-
-    return value.dtype(value), generate
-
-
-@instruction
-def totals(typing_context: Any, a: Any, b: Any, c: Any, d: Any, e: Any, f: Any, g: Any, h: Any) -> Any:
-    """Return the sums of eight vectors over their lanes, in eight lanes.
-
-    Neighbours are added in pairs, two vectors with one instruction: a third of the work of eight times ``total``.
-    """
-    result = Lanes(a.dtype, 8)
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        vectors = list(arguments)
-        while vectors[0].type.count > 8:
-            vectors = [builder.fadd(*_halve(builder, vector), flags=FLAGS) for vector in vectors]
-        n_additions = vectors[0].type.count.bit_length() - 1
-        while len(vectors) > 1:
-            # With fewer than eight lanes, several vectors of sums are left in the end, and only put together.
-            merge, n_additions = (_add_neighbours if n_additions else _join), max(0, n_additions - 1)
-            pairs = zip(vectors[::2], vectors[1::2], strict=True)
-            vectors = [merge(builder, left, right) for left, right in pairs]
-        return vectors[0]
-
-    return result(a, b, c, d, e, f, g, h), generate
-
-
-def _add_neighbours(builder: Any, left: Any, right: Any) -> Any:
-    """Return ``l0 + l1, l2 + l3, ..., r0 + r1, ...``."""
-    count = left.type.count
-
-    def every_second(start: int) -> Any:
-        places = ir.Constant(ir.VectorType(_WORD, count), list(range(start, 2 * count, 2)))
-        return builder.shuffle_vector(left, right, places)
-
-    return builder.fadd(every_second(0), every_second(1), flags=FLAGS)
-
-
-def _join(builder: Any, left: Any, right: Any) -> Any:
-    places = ir.Constant(ir.VectorType(_WORD, 2 * left.type.count), list(range(2 * left.type.count)))
-    return builder.shuffle_vector(left, right, places)
-
-
-@instruction
-def multiply_add(typing_context: Any, a: Any, b: Any, c: Any) -> Any:
-    """Return ``a * b + c``; ``b`` may be one number for all lanes."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        left, right, rest = arguments
-        product = builder.fmul(left, broadcast(builder, right, left.type), flags=FLAGS)
-        return builder.fadd(product, rest, flags=FLAGS)
-
-    return c(a, b, c), generate
-
-
-@instruction
 def spread(typing_context: Any, scalar: Any, like: Any) -> Any:
     """Return a number in all lanes, as many as ``like`` has."""
 
@@ -315,80 +196,3 @@ def spread(typing_context: Any, scalar: Any, like: Any) -> Any:
 
 log = unary("log")
 """Natural logarithm of a number or of lanes, by the C library."""
-
-
-@instruction
-def sequence(typing_context: Any, first: Any, last: Any, used: Any, count: Any) -> Any:
-    """Return the row numbers ``first, first + 1, ...``, none beyond ``last``."""
-    rows = Rows(_literal(used), _literal(count))
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return _up_to(context, builder, rows, signature.args, arguments)
-
-    return rows(first, last, used, count), generate
-
-
-@instruction
-def visits(typing_context: Any, order: Any, epoch: Any, first: Any, last: Any, used: Any, count: Any) -> Any:
-    """Return ``order[epoch, first], order[epoch, first + 1], ...``, none beyond ``last``."""
-    rows = Rows(_literal(used), _literal(count))
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        array = context.make_array(order)(context, builder, arguments[0])
-        at = context.cast(builder, arguments[1], epoch, types.intp)
-        start = builder.mul(at, builder.extract_value(array.shape, 1))
-        places = _up_to(context, builder, rows, signature.args[2:], arguments[2:])
-        found = ir.Constant(places.type, ir.Undefined)
-        for lane_ in range(rows.used):
-            place = builder.add(start, builder.extract_element(places, _WORD(lane_)))
-            number = context.unpack_value(builder, order.dtype, builder.gep(array.data, [place]))
-            number = context.cast(builder, number, order.dtype, types.int64)
-            found = builder.insert_element(found, number, _WORD(lane_))
-        return found
-
-    return rows(order, epoch, first, last, used, count), generate
-
-
-def _up_to(context: Any, builder: Any, rows: Rows, kinds: Any, arguments: Any) -> Any:
-    vector = ir.VectorType(_INDEX, rows.count)
-    first = broadcast(builder, context.cast(builder, arguments[0], kinds[0], types.int64), vector)
-    last = broadcast(builder, context.cast(builder, arguments[1], kinds[1], types.int64), vector)
-    places = builder.add(first, ir.Constant(vector, list(range(rows.count))))
-    return builder.select(builder.icmp_signed("<", places, last), places, last)
-
-
-@instruction
-def below(typing_context: Any, n: Any, count: Any) -> Any:
-    """Return the mask that is true in the first ``n`` of ``count`` lanes."""
-    mask = Mask(_literal(count))
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        vector = ir.VectorType(_INDEX, mask.count)
-        bound = broadcast(builder, context.cast(builder, arguments[0], n, types.int64), vector)
-        return builder.icmp_signed("<", ir.Constant(vector, list(range(mask.count))), bound)
-
-    return mask(n, count), generate
-
-
-@instruction
-def column(typing_context: Any, like: Any, array: Any, rows: Any, index: Any) -> Any:
-    """Return ``array[rows, index]``, or ``array[rows]`` of a 1-D array, in lanes of the dtype of the array ``like``.
-
-    Lanes that have no row hold 0.
-    """
-    lanes, position = Lanes(like.dtype, rows.count), _literal(index)
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        source = context.make_array(array)(context, builder, arguments[1])
-        value = ir.Constant(context.get_value_type(lanes), None)
-        for lane_ in range(rows.used):
-            at = builder.extract_element(arguments[2], _WORD(lane_))
-            if array.ndim == 2:
-                at = builder.mul(at, builder.extract_value(source.shape, 1))
-            at = builder.add(at, _INDEX(position))
-            element = context.unpack_value(builder, array.dtype, builder.gep(source.data, [at]))
-            number = context.cast(builder, element, array.dtype, lanes.dtype)
-            value = builder.insert_element(value, number, _WORD(lane_))
-        return value
-
-    return lanes(like, array, rows, index), generate

@@ -3,8 +3,6 @@
 Sizes and settings are arguments, so that one function serves all networks of a kind. ``places`` holds the batch size
 and the number of rows in a block, then for every parameter its offset, rows and columns, then for every scratch array
 its offset and columns; ``numbers`` holds the settings in the order in which the source reads them.
-
-Large batches of small networks are ``blocked``.
 """
 
 from collections.abc import Callable
@@ -12,9 +10,6 @@ from collections.abc import Callable
 from tinynet_kernels.cpu.fused.writer import HEAD, PREDICT_SIGNATURE, SIGNATURE, Writer
 from tinynet_kernels.kinds import ACTIVATIONS, LOSSES
 from tinynet_kernels.network import Layer, Network
-
-BLOCK_BYTES = 1 << 17
-"""What the arrays of a block may take: half of a common second-level cache."""
 
 
 def source_of(network: Network) -> tuple[str, list[float]]:
@@ -67,24 +62,12 @@ def predict_source_of(layers: tuple[Layer, ...]) -> tuple[str, list[float]]:
 def pass_rows(write: Writer, network: Network, mode: str) -> None:
     """Take ``rows`` rows from ``first`` on forward and back, and add their loss to ``total``.
 
-    ``mode`` says what becomes of the gradient of a weight: "set", "add" to what is there, or "fold" into the update.
+    ``mode`` says what becomes of the gradient of a weight: "set", or "fold" into the update.
     """
     _batch(write, network)
     _forward(write, network.layers)
     _loss(write, network)
     _backward(write, network, mode)
-
-
-def block_rows(network: Network, batch_size: int) -> int:
-    """Return how many rows to take through the network at a time."""
-    size = 4 if network.dtype == "float32" else 8
-    columns = sum(layer.n_in + 2 * layer.n_out for layer in network.layers)
-    weights = sum(layer.n_in * layer.n_out for layer in network.layers if layer.kind == "linear")
-    # A dropout mask is drawn for a whole batch; and weights that fill the cache by themselves want long products.
-    whole = any(layer.kind == "dropout" for layer in network.layers) or weights * size > BLOCK_BYTES
-    if whole or batch_size * columns * size <= 2 * BLOCK_BYTES:
-        return batch_size
-    return min(batch_size, max(64, BLOCK_BYTES // (columns * size) // 16 * 16))
 
 
 class Layout:
@@ -299,9 +282,9 @@ def _backward_linear(write: Writer, i: int, layer: Layer, before: str, below: st
         write("rate = rates[e, min(u, rates.shape[1] - 1)]")
         write(f"add_product_transposed_left(-rate, {before}, d, 1.0, w{i})")
     else:
-        write(f"add_product_transposed_left(1.0, {before}, d, {'1.0' if mode == 'add' else '0.0'}, dw{i})")
+        write(f"add_product_transposed_left(1.0, {before}, d, 0.0, dw{i})")
     if layer.bias:
-        write(f"linear._add_rows(d, db{i})" if mode == "add" else f"linear._sum_rows(d, db{i})")
+        write(f"linear._sum_rows(d, db{i})")
         if mode == "fold":
             kernel = write.kernel("descend", "optimizers._sgd(False, False, False)")
             write(f"{kernel}(b{i}, db{i}, moments, rate, 0.0, 0.0)")

@@ -1,0 +1,198 @@
+"""Builder: writes the steps of a network into a table, pass by pass."""
+
+from __future__ import annotations
+
+from tinynet_kernels.cpu.generated.frame import PLACES
+from tinynet_kernels.cpu.generated.layout import Panels, keeps_z, weights_of
+from tinynet_kernels.cpu.generated.random import SLACK
+from tinynet_kernels.cpu.generated.small import float_of
+from tinynet_kernels.cpu.generated.table import Sources, Table
+from tinynet_kernels.cpu.generated.target import Target
+from tinynet_kernels.kinds import ACTIVATIONS, LOSSES
+from tinynet_kernels.network import Layer, Loss
+
+
+class Builder:
+    """Writes the table of a network, pass by pass."""
+
+    def __init__(self, layers: tuple[Layer, ...], dtype: str, target: Target, rows: int) -> None:
+        self.layers = layers
+        self.table = Table(dtype, target, rows)
+        self.arena = self.table.arena
+        self.weights, self.size, self.flat = weights_of(self.arena, layers)
+        self.parameters = self.arena.take(self.size)
+        self.outputs: list[Panels] = []
+        self.pre: list[Panels] = []
+        """Of each layer, what goes into its activation: the output's place, or one of its own."""
+        self.masks: dict[int, int] = {}
+        self.columns: dict[int, tuple[int, int]] = {}
+        """Of each layer that normalises, where its means and scales are."""
+
+    # -- once --------------------------------------------------------------------------------------------------------
+
+    def pack(self, vector: str, place: int, flat: int = 0) -> None:
+        """Bring parameters, or a row of the moments, into panels at the start."""
+        self._transfer("prologue", "pack", vector, place, flat)
+
+    def unpack(self, vector: str, place: int, flat: int = 0) -> None:
+        """Bring them back at the end."""
+        self._transfer("epilogue", "unpack", vector, place, flat)
+
+    def _transfer(self, part: str, kernel: str, vector: str, place: int, flat: int) -> None:
+        for i, own in self.weights.items():
+            layer = self.layers[i]
+            places = (place + own.place, own.step, flat + own.flat_weight, flat + own.flat_bias)
+            sizes = (layer.n_in, layer.n_out, int(layer.bias))
+            self.table.add(part, "core", kernel, *places, *sizes, PLACES[vector])
+
+    def pack_columns(self) -> None:
+        """Bring means and scales into panels."""
+        flat = 0
+        for i, layer in enumerate(self.layers):
+            if layer.kind != "normalize":
+                continue
+            arena, found = self.arena, []
+            for _ in range(2):
+                place = arena.take(arena.panels(layer.n_in) * arena.row_bytes)
+                arguments = (place, arena.row_bytes, 0, flat, 0, layer.n_in, 1, PLACES["buffers"])
+                self.table.add("prologue", "core", "pack", *arguments)
+                found.append(place)
+                flat += layer.n_in * arena.bytes
+            self.columns[i] = found[0], found[1]
+
+    # -- forward -----------------------------------------------------------------------------------------------------
+
+    def gather(self, name: str, dtype: str, n: int, part: str = "rows", rows: int = 0) -> Panels:
+        """Gather the rows of a source; with ``rows`` as a vector of so many numbers."""
+        arena = self.arena
+        if rows:
+            into, row_step = Panels(arena.take_own(rows * arena.bytes), 0), arena.bytes
+        else:
+            into, row_step = arena.activation(n), arena.row_bytes
+        self.table.add(part, f"gather:{dtype}", "gather", into.place, row_step, into.step, n, PLACES[name])
+        return into
+
+    def forward(self, x: Panels) -> Panels:
+        """Write the forward pass; return where its result is."""
+        self.x = x
+        for i, layer in enumerate(self.layers):
+            y = self.arena.activation(layer.n_out)
+            pre = self.arena.activation(layer.n_out) if keeps_z(layer) and layer.kind == "linear" else y
+            getattr(self, f"_forward_{layer.kind}")(i, layer, x, pre, y)
+            self.outputs.append(y)
+            self.pre.append(x if layer.kind == "activation" else pre)
+            x = y
+        return x
+
+    def _forward_linear(self, i: int, layer: Layer, x: Panels, z: Panels, y: Panels) -> None:
+        own, arena = self.weights[i], self.arena
+        bias = self.parameters + own.place
+        places = (x.place, bias + arena.row_bytes, bias, z.place, x.step, own.step, own.step, z.step)
+        self.table.add("rows", "core", "product_rows", *places, layer.n_in, arena.panels(layer.n_out))
+        if layer.activation != "identity":
+            self._forward_activation(i, layer, z, z, y)
+
+    def _forward_activation(self, i: int, layer: Layer, x: Panels, z: Panels, y: Panels) -> None:
+        kind, alpha = layer.activation, float_of(layer.alpha)
+        unit = f"activation:{kind}"
+        self.table.add("rows", unit, f"{kind}_forward", x.place, y.place, y.step, layer.n_out, alpha)
+
+    def _forward_dropout(self, i: int, layer: Layer, x: Panels, z: Panels, y: Panels) -> None:
+        arena, n, rate = self.arena, layer.n_out, float_of(layer.alpha)
+        rows = self.table.block
+        mask = arena.take_own(rows * n * arena.bytes + (4 + SLACK) * arena.vector_bytes)
+        self.masks[i] = mask
+        threshold, keep = int(rate * 2**32), 1.0 / (1.0 - rate)
+        self.table.add("rows", "dropout", "draw_mask", mask, n, layer.place, threshold, keep)
+        self.table.add("rows", "dropout", "multiply", x.place, y.place, y.step, n, mask)
+
+    def _forward_normalize(self, i: int, layer: Layer, x: Panels, z: Panels, y: Panels) -> None:
+        arguments = (x.place, y.place, y.step, layer.n_out, *self.columns[i])
+        self.table.add("rows", "normalize", "normalize_forward", *arguments)
+
+    # -- loss and backward -------------------------------------------------------------------------------------------
+
+    def loss(self, loss: Loss, sources: Sources, y: Panels, *, mean: bool, n: int, batch: int) -> Panels:
+        """Write the loss; return where its gradient is. ``mean`` says whether it is the mean of a batch."""
+        arena, rows = self.arena, self.arena.rows
+        if LOSSES[loss.kind].index_target:
+            target = Panels(arena.take_own(8 * rows), 0)
+            self.table.add("rows", f"labels:{sources.y}", "labels", target.place)
+        else:
+            target = self.gather("y", sources.y, n)
+        size = -(-rows * arena.bytes // arena.vector_bytes) * arena.vector_bytes
+        if sources.weight:
+            if loss.by_weight and mean:
+                whole = self.gather("weight", sources.weight, 1, "begin", batch)
+                self.table.add("begin", "core", "weigh", whole.place)
+            weights = self.gather("weight", sources.weight, 1, "rows", rows).place
+        else:
+            weights = arena.take_own(size)
+            self.table.add("prologue", "core", "fill_ones", weights, size)
+        d = arena.activation(n)
+        places = (y.place, target.place, d.place, weights, y.step, target.step, n)
+        numbers = (loss.scale, loss.report, int(mean), float_of(loss.parameter))
+        self.table.add("rows", f"loss:{loss.kind}", f"loss_{loss.kind}", *places, *numbers)
+        return d
+
+    def backward(self, d: Panels, gradients: int, *, fold: bool) -> None:
+        """Write the way back, to the gradients of all weights; with ``fold`` to a step of gradient descent."""
+        first = min(self.weights, default=len(self.layers))
+        transposed = self.arena.take_own(max((self._transposed_bytes(i) for i in self.weights), default=0))
+        for i in range(len(self.layers) - 1, first - 1, -1):
+            layer = self.layers[i]
+            if layer.activation != "identity":
+                self._backward_activation(i, layer, d)
+            if layer.kind == "linear":
+                below = self.arena.activation(layer.n_in) if i > first else None
+                self._backward_linear(i, layer, d, below, transposed, gradients, fold)
+                d = below or d
+            elif layer.kind == "dropout":
+                self.table.add("rows", "dropout", "multiply", d.place, d.place, d.step, layer.n_out, self.masks[i])
+            elif layer.kind == "normalize":
+                arguments = (d.place, d.place, d.step, layer.n_out, *self.columns[i])
+                self.table.add("rows", "normalize", "normalize_backward", *arguments)
+
+    def _transposed_bytes(self, i: int) -> int:
+        arena, layer = self.arena, self.layers[i]
+        return arena.panels(layer.n_in) * arena.panels(layer.n_out) * arena.width * arena.row_bytes
+
+    def _backward_activation(self, i: int, layer: Layer, d: Panels) -> None:
+        kind, y = layer.activation, self.outputs[i]
+        z = self.pre[i] if ACTIVATIONS[kind].reads_z else y
+        places = (z.place, y.place, d.place, d.place, d.step, layer.n_out, float_of(layer.alpha))
+        self.table.add("rows", f"activation:{kind}", f"{kind}_backward", *places)
+
+    def _backward_linear(
+        self, i: int, layer: Layer, d: Panels, below: Panels | None, transposed: int, gradients: int, fold: bool
+    ) -> None:
+        own, arena = self.weights[i], self.arena
+        x = self.outputs[i - 1] if i else self.x
+        panels_in, panels_out = arena.panels(layer.n_in), arena.panels(layer.n_out)
+        if below is not None:
+            step = panels_out * arena.width * arena.row_bytes
+            source = self.parameters + own.place + arena.row_bytes
+            self.table.add("rows", "core", "transposition", source, transposed, own.step, step, panels_in, panels_out)
+            factors = (d.place, transposed, arena.zeros, below.place, d.step, step, 0, below.step)
+            self.table.add("rows", "core", "product_rows", *factors, layer.n_out, panels_in)
+        out = (self.parameters if fold else gradients) + own.place
+        places = (x.place, d.place, out, arena.zeros, x.step, d.step, own.step)
+        sizes = (layer.n_in, panels_out, int(layer.bias), int(fold))
+        self.table.add("rows", "core", "gradient", *places, *sizes)
+
+    # -- update ------------------------------------------------------------------------------------------------------
+
+    def penalize(self, loss: Loss, gradients: int) -> None:
+        """Write the L2 penalty of all weights."""
+        for i, own in self.weights.items():
+            layer, first = self.layers[i], own.place + self.arena.row_bytes
+            places = (self.parameters + first, gradients + first, own.step)
+            sizes = (self.arena.panels(layer.n_out), layer.n_in)
+            self.table.add("update", "updates", "l2", *places, *sizes, float(loss.l2), int(loss.mean))
+
+    def clean(self) -> None:
+        """Keep the padding at zero where a step does not."""
+        for i, own in self.weights.items():
+            layer = self.layers[i]
+            sizes = (layer.n_in, layer.n_out, self.arena.weight_rows(layer.n_in), int(not layer.bias))
+            self.table.add("update", "updates", "clean", self.parameters + own.place, own.step, *sizes)

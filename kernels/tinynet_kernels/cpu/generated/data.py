@@ -1,0 +1,275 @@
+"""Moving data: rows of the caller's arrays into panels and back, and parameters between their two layouts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import NamedTuple
+
+from tinynet_kernels.cpu.generated.frame import Frame, Kernel
+from tinynet_kernels.cpu.generated.ir import I64, POINTER, Code, Value, vector, with_element
+from tinynet_kernels.cpu.generated.target import VECTORS
+
+
+class Source(NamedTuple):
+    """How numbers of a dtype are read."""
+
+    stored: str
+    """As what they are loaded."""
+    signed: bool = True
+    swapped: bool = False
+    """Whether their bytes are in the other order."""
+
+
+@cache
+def source_of(code: str) -> Source | None:
+    """Return how numbers are read whose NumPy dtype has this ``str``, such as ``<f4``; None if they are not.
+
+    Examples
+    --------
+    >>> source_of("<f4"), source_of("|u1"), source_of("<c8")
+    (Source(stored='float', signed=False, swapped=False), Source(stored='i8', signed=False, swapped=False), None)
+    """
+    order, kind, size = code[0], code[1], int(code[2:])
+    if kind == "f":
+        stored = {2: "half", 4: "float", 8: "double"}.get(size)
+    else:
+        stored = f"i{8 * size}" if kind in "iub" and size <= 8 else None
+    return None if stored is None else Source(stored, kind == "i", order == ">")
+
+
+def _as_real(frame: Frame, value: Value, source: Source) -> Value:
+    """Turn what was loaded as whole numbers into the numbers that they mean."""
+    code, bits = frame.code, value.kind
+    if source.swapped:
+        value = code.call_intrinsic("bswap", value)
+    kind = with_element(bits, frame.real)
+    if source.stored == "half":
+        return _from_half(frame, value)
+    if source.stored in ("float", "double"):
+        return code.resize(code.convert("bitcast", value, with_element(bits, source.stored)), frame.real)
+    return code.convert("sitofp" if source.signed else "uitofp", value, kind)
+
+
+def _from_half(frame: Frame, value: Value) -> Value:
+    """Return half-precision numbers by their bits: not all processors have an instruction for it.
+
+    Moved to where they are in a float, exponent and mantissa are 2**112 times too small.
+    """
+    code = frame.code
+    wide = with_element(value.kind, "i32")
+    whole = code.convert("zext", value, wide)
+
+    def both(name: str, number: int, of: Value = whole) -> Value:
+        return code.op(wide, f"{name} {of}, {code.constant(wide, number).name}")
+
+    kind = with_element(value.kind, "float")
+    size = code.convert("bitcast", both("shl", 13, both("and", 0x7FFF)), kind) * 2.0**112
+    special = code.compare(">=", both("and", 0x7FFF), 0x7C00)
+    nan_or_inf = both("or", 0x7F800000, both("shl", 13, both("and", 0x3FF)))
+    bits = code.select(special, nan_or_inf, code.convert("bitcast", size, wide))
+    signed = code.op(wide, f"or {bits}, {both('shl', 16, both('and', 0x8000)).name}")
+    return code.resize(code.convert("bitcast", signed, kind), frame.real)
+
+
+def read(frame: Frame, pointer: Value, source: Source, size: int, lanes: int) -> Value:
+    """Read numbers of ``size`` bytes, as many as there are lanes, as those of the arrays' type.
+
+    They are aligned to a byte: a column of a structured array, or a file, may begin anywhere.
+    """
+    kind = vector(f"i{8 * size}", lanes)
+    return _as_real(frame, frame.code.op(kind, f"load {kind}, {pointer}, align 1"), source)
+
+
+def gather(dtype: str) -> Callable[[Frame], None]:
+    """Gather the rows in hand from a source whose numbers have this dtype.
+
+    Arguments: where to; bytes from a row to the next there, and from a panel; columns; the word of the context in which
+    the source begins (its address, and its steps).
+    """
+    source = source_of(dtype)
+    assert source is not None
+    size = int(dtype[2:])
+
+    def body(frame: Frame) -> None:
+        code = frame.code
+        place, row_step, panel_step, n = frame.place(0), *(frame.size(i) for i in (1, 2, 3))
+        words = code.at(frame.context, frame.size(4), I64)
+        origin = code.load(words, POINTER)
+        data_row, data_column = (code.load(code.at(words, i, I64), I64) for i in (1, 2))
+        order = code.at(frame.pointer("order"), frame.whole("epoch") * frame.whole("order_step"))
+        order = code.at(order, frame.whole("start") + frame.whole("first"), I64)
+        zero = code.constant(frame.row, 0.0)
+
+        def row(r: Value, place: Value, zeros: Value) -> tuple[Value, Value]:
+            index = code.load(code.at(order, r, I64), I64)
+            start = code.at(origin, index * data_row)
+
+            def whole_panel(place: Value, start: Value, zeros: Value) -> Value:
+                for v in range(VECTORS):
+                    value = read(frame, code.at(start, v * frame.lanes * size), source, size, frame.lanes)
+                    code.store(value, code.at(place, v * frame.vector_bytes))
+                    zeros = code.fma(0.0, value, zeros)
+                return zeros
+
+            def panel(p: Value, place: Value, start: Value, zeros: Value) -> list[Value]:
+                return [
+                    code.at(place, panel_step),
+                    code.at(start, frame.width * size),
+                    whole_panel(place, start, zeros),
+                ]
+
+            def one(j: Value, zeros: Value, there: Value, start: Value) -> list[Value]:
+                value = read(frame, code.at(start, j * data_column), source, size, 1)
+                code.store(value, code.at(there, j, frame.real))
+                first = code.op(frame.row, f"insertelement {zero}, {value}, i64 0")
+                return [code.fma(0.0, first, zeros)]
+
+            fast = code.select(code.compare("==", data_column, size), n / frame.width, code.constant(I64, 0))
+            there, start, zeros = code.loop(0, fast, 1, panel, place, start, zeros)
+
+            def rest(p: Value, there: Value, start: Value, zeros: Value) -> list[Value]:
+                count = code.smaller(n - p * frame.width, frame.width)
+                zeros, *_ = code.loop(0, count, 1, lambda j, zeros: one(j, zeros, there, start), zeros)
+                return [code.at(there, panel_step), code.at(start, data_column * frame.width), zeros]
+
+            _, _, zeros = code.loop(fast, frame.panels(n), 1, rest, there, start, zeros)
+            return code.at(place, row_step), zeros
+
+        _, zeros = code.loop(0, frame.whole("rows"), 1, row, place, zero)
+        # The product of 0 with a number is 0 if that is finite, and NaN if not.
+        sum_of_zeros = code.halves(zeros, lambda a, b: a + b)
+        bad = code.compare("!=", sum_of_zeros, 0.0)
+        code.when(bad, lambda: frame.put("finite", 0))
+
+    return body
+
+
+def gather_labels(dtype: str) -> Callable[[Frame], None]:
+    """Gather the class numbers of the rows in hand, as i64. Argument: where to."""
+    source = source_of(dtype)
+    assert source is not None
+    stored = f"i{8 * int(dtype[2:])}"
+
+    def body(frame: Frame) -> None:
+        code, place = frame.code, frame.place(0)
+        order = code.at(frame.pointer("order"), frame.whole("epoch") * frame.whole("order_step"))
+        order = code.at(order, frame.whole("start") + frame.whole("first"), I64)
+        origin, step = frame.pointer("y"), frame.whole("y_row")
+
+        def row(r: Value) -> None:
+            pointer = code.at(origin, code.load(code.at(order, r, I64), I64) * step)
+            value = code.op(stored, f"load {stored}, {pointer}, align 1")
+            if source.swapped:
+                value = code.call_intrinsic("bswap", value)
+            code.store(code.convert("sext" if source.signed else "zext", value, I64), code.at(place, r, I64))
+
+        code.loop(0, frame.whole("rows"), 1, row)
+
+    return body
+
+
+def _copy_rows(
+    frame: Frame, count: Value, valid: Value, packed: Value, flat: Value, flat_row: Value, *, pack: bool
+) -> None:
+    """Copy rows between a panel and a flat array, of which the panel has ``valid`` columns, by a function for all."""
+    name = "pack_rows" if pack else "unpack_rows"
+
+    def body(code: Code, count: Value, valid: Value, packed: Value, flat: Value, flat_row: Value) -> None:
+        _write_copy(Frame(code, packed, packed), count, valid, packed, flat, flat_row, pack=pack)
+
+    kinds = [I64, I64, POINTER, POINTER, I64]
+    frame.module.function(name, kinds, body, exported=False)
+    frame.code.call(name, count, valid, packed, flat, flat_row)
+
+
+def _write_copy(
+    frame: Frame, count: Value, valid: Value, packed: Value, flat: Value, flat_row: Value, *, pack: bool
+) -> None:
+    code = frame.code
+
+    def move(there: Value, here: Value, kind: str) -> None:
+        source, place = (here, there) if pack else (there, here)
+        code.store(code.load(source, kind), place)
+
+    def onward(packed: Value, flat: Value) -> list[Value]:
+        return [code.at(packed, frame.row_bytes), code.at(flat, flat_row)]
+
+    def whole(_: Value, packed: Value, flat: Value) -> list[Value]:
+        for v in range(VECTORS):
+            move(code.at(packed, v * frame.vector_bytes), code.at(flat, v * frame.vector_bytes), frame.row)
+        return onward(packed, flat)
+
+    def part(_: Value, packed: Value, flat: Value) -> list[Value]:
+        if pack:
+            for v in range(VECTORS):
+                code.store(code.constant(frame.row, 0.0), code.at(packed, v * frame.vector_bytes))
+        code.loop(0, valid, 1, lambda j: move(code.at(packed, j, frame.real), code.at(flat, j, frame.real), frame.real))
+        return onward(packed, flat)
+
+    code.when(
+        code.compare(">=", valid, frame.width),
+        lambda: code.loop(0, count, 1, whole, packed, flat),
+        lambda: code.loop(0, count, 1, part, packed, flat),
+    )
+
+
+def _layer(*, pack: bool) -> Callable[[Frame], None]:
+    """Copy the weight and the bias of a layer between a flat vector and panels, or what belongs to them.
+
+    Arguments: panels (the bias of the first); bytes between them; offsets of weight and bias in the vector; inputs,
+    outputs; whether there is a bias; the word of the context that is the vector's address.
+    """
+
+    def body(frame: Frame) -> None:
+        code = frame.code
+        packed, step, weight, bias, n_in, n_out, has_bias = frame.place(0), *(frame.size(i) for i in range(1, 7))
+        flat = code.load(code.at(frame.context, frame.size(7), I64), POINTER)
+        flat_row = n_out * frame.bytes
+        rows_of_bias = code.select(code.compare("!=", has_bias, 0), code.constant(I64, 1), 0)
+
+        def panel(p: Value, packed: Value) -> list[Value]:
+            valid, column = n_out - p * frame.width, code.at(flat, p * frame.row_bytes)
+            _copy_rows(frame, rows_of_bias, valid, packed, code.at(column, bias), flat_row, pack=pack)
+            rows = code.at(packed, frame.row_bytes)
+            _copy_rows(frame, n_in, valid, rows, code.at(column, weight), flat_row, pack=pack)
+            return [code.at(packed, step)]
+
+        code.loop(0, frame.panels(n_out), 1, panel, packed)
+
+    return body
+
+
+def put_rows(frame: Frame) -> None:
+    """Write the rows in hand to the caller's ``out``. Arguments: panels, bytes between them, columns."""
+    code = frame.code
+    packed, step, n = frame.place(0), frame.size(1), frame.size(2)
+    flat_row = n * frame.bytes
+    first = code.at(frame.pointer("out"), (frame.whole("start") + frame.whole("first")) * flat_row)
+
+    def panel(p: Value, packed: Value) -> list[Value]:
+        valid = n - p * frame.width
+        place = code.at(first, p * frame.row_bytes)
+        _copy_rows(frame, frame.whole("rows"), valid, packed, place, flat_row, pack=False)
+        return [code.at(packed, step)]
+
+    code.loop(0, frame.panels(n), 1, panel, packed)
+
+
+def clear(frame: Frame) -> None:
+    """Write zeros. Arguments: where to, how many bytes, a multiple of a register's."""
+    write_zeros(frame, frame.place(0), frame.size(1))
+
+
+def write_zeros(frame: Frame, place: Value, size: Value) -> None:
+    """Write so many bytes of zeros."""
+    code, zero = frame.code, frame.code.constant(frame.row, 0.0)
+    code.loop(0, size, frame.vector_bytes, lambda i: code.store(zero, code.at(place, i)))
+
+
+KERNELS = [
+    Kernel("pack", _layer(pack=True)),
+    Kernel("unpack", _layer(pack=False)),
+    Kernel("put_rows", put_rows),
+    Kernel("clear", clear),
+]

@@ -1,0 +1,151 @@
+"""Where everything lies: panels in an arena, in bytes from its start."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from tinynet_kernels.cpu.generated.products import rows_covered
+from tinynet_kernels.cpu.generated.target import VECTORS, Target
+from tinynet_kernels.cpu.generated.team import RANGES
+from tinynet_kernels.kinds import ACTIVATIONS
+from tinynet_kernels.network import Layer
+
+LINE = 64
+"""Bytes of a cache line."""
+
+BLOCK_BYTES = 1 << 18
+"""What the numbers between the layers may take while rows go through: half of a common second-level cache."""
+
+WHOLE_BATCH = 256
+"""A batch of up to so many rows goes through in one piece: its gradient is then not the sum of pieces."""
+
+
+def ranges_of(batch: int) -> int:
+    """Return how many ranges a batch is cut into, each with a gradient of its own."""
+    return 1 if batch <= WHOLE_BATCH else RANGES
+
+
+def block_rows(layers: tuple[Layer, ...], dtype: str, target: Target, batch: int | None = None) -> int:
+    """Return how many rows should go through a network at a time.
+
+    Parameters
+    ----------
+    layers : tuple of Layer
+    dtype : str
+    target : Target
+    batch : int, optional
+        Rows of a batch: never more than that. A part of it is a multiple of four rows (four elements of a dropout mask
+        are drawn together), and of a tile's.
+    """
+    if batch is not None and batch <= WHOLE_BATCH:
+        return batch
+    if batch is not None:
+        batch = -(-batch // ranges_of(batch)) + 4
+    arena = Arena(dtype, target, 1)
+    width = sum(arena.panels(layer.n_in) + 2 * arena.panels(layer.n_out) for layer in layers) * arena.row_bytes
+    unit = math.lcm(4, target.high)
+    rows = max(BLOCK_BYTES // width, 96) // unit * unit
+    return rows if batch is None else min(batch, rows)
+
+
+class Panels(NamedTuple):
+    """An array in panels: where, and the bytes from a panel to the next."""
+
+    place: int
+    step: int
+
+
+class Own(int):
+    """A place in what each thread of a team has for itself: everything but weights, gradients and moments."""
+
+
+class Arena:
+    """Hands out places, one after the other: in what all threads share, or in what each has for itself.
+
+    Parameters
+    ----------
+    dtype : str
+    target : Target
+    rows : int
+        Most rows that go through the network at a time.
+    """
+
+    def __init__(self, dtype: str, target: Target, rows: int) -> None:
+        self.bytes = 4 if dtype == "float32" else 8
+        self.vector_bytes = target.vector_bytes
+        self.width = VECTORS * target.vector_bytes // self.bytes
+        """Columns of a panel."""
+        self.row_bytes = self.width * self.bytes
+        self.rows = max(rows_covered(n, target) for n in range(max(1, rows - target.high), rows + 1))
+        self.size = 0
+        """Bytes that are shared."""
+        self.own = 0
+        """Bytes that each thread has for itself."""
+        # What a product starts from where nothing else is, and as many rows of it as a tile has.
+        self.zeros = self.take(target.high * self.row_bytes)
+
+    def take(self, size: int) -> int:
+        """Return the place of so many bytes."""
+        place = self.size
+        self.size += -(-size // LINE) * LINE
+        return place
+
+    def take_own(self, size: int) -> Own:
+        """Return the place of so many bytes of each thread's own."""
+        place = Own(self.own)
+        self.own += -(-size // LINE) * LINE
+        return place
+
+    def panels(self, n: int) -> int:
+        """Return how many panels ``n`` columns take."""
+        return -(-n // self.width)
+
+    def activation(self, n: int) -> Panels:
+        """Return the place of ``n`` columns for the rows in hand.
+
+        An odd number of rows lies between the panels, so that they do not all fall into the same sets of a cache.
+        """
+        step = (self.rows | 1) * self.row_bytes
+        return Panels(self.take_own(self.panels(n) * step), step)
+
+    def weight_rows(self, n_in: int) -> int:
+        """Return the rows of a panel of weights: the bias, and the inputs up to a whole panel."""
+        return 1 + self.panels(n_in) * self.width
+
+
+class Weights(NamedTuple):
+    """A linear layer's parameters: offset in the panels, bytes between them, and offsets in the flat vector."""
+
+    place: int
+    step: int
+    flat_weight: int
+    flat_bias: int
+
+
+def weights_of(arena: Arena, layers: tuple[Layer, ...]) -> tuple[dict[int, Weights], int, int]:
+    """Lay out the parameters of all linear layers.
+
+    Returns
+    -------
+    weights : dict of int to Weights
+        By the number of the layer.
+    size : int
+        Bytes of the panels.
+    flat : int
+        Bytes of the flat vector.
+    """
+    found, size, flat = {}, 0, 0
+    for i, layer in enumerate(layers):
+        if layer.kind == "linear":
+            step = arena.weight_rows(layer.n_in) * arena.row_bytes
+            bias = flat + layer.n_in * layer.n_out * arena.bytes
+            found[i] = Weights(size, step, flat, bias)
+            size += arena.panels(layer.n_out) * step
+            flat = bias + layer.n_out * arena.bytes * layer.bias
+    return found, size, flat
+
+
+def keeps_z(layer: Layer) -> bool:
+    """Whether the backward pass of a layer's activation reads the pre-activation."""
+    return layer.kind in ("linear", "activation") and ACTIVATIONS[layer.activation].reads_z

@@ -1,0 +1,70 @@
+"""The library: the addresses of kernels, compiled when they are first asked for."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Iterable
+
+from tinynet_kernels.cpu.generated import cache, compiler
+from tinynet_kernels.cpu.generated.target import Target
+from tinynet_kernels.cpu.generated.units import kernels_of, symbol, text_of
+
+_addresses: dict[tuple[str, str], dict[tuple[str, str], int]] = {}
+"""By dtype and unit, those of its kernels: by unit and name."""
+
+Run = Callable[[int, int], None]
+"""The driver: takes the addresses of the context and of the table, and lets other threads run meanwhile."""
+
+_SIGNATURE = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)
+
+
+def addresses(dtype: str, units: Iterable[str]) -> dict[tuple[str, str], int]:
+    """Return the addresses of all kernels of some units, by unit and name.
+
+    Parameters
+    ----------
+    dtype : {"float32", "float64"}
+    units : iterable of str
+    """
+    wanted = sorted(set(units))
+    if any((dtype, unit) not in _addresses for unit in wanted):
+        with compiler.in_llvm():
+            _load(dtype, [unit for unit in wanted if (dtype, unit) not in _addresses])
+    return {key: address for unit in wanted for key, address in _addresses[dtype, unit].items()}
+
+
+def missing(dtype: str, units: Iterable[str]) -> list[str]:
+    """Return which units neither this process nor the disk has: those that will have to be compiled."""
+    target = compiler.host()
+    return [
+        unit
+        for unit in sorted(set(units))
+        if (dtype, unit) not in _addresses and cache.read(_file_of(unit, dtype, target)) is None
+    ]
+
+
+def driver(dtype: str) -> Run:
+    """Return the driver."""
+    return _SIGNATURE(addresses(dtype, ["core"])["core", "drive"])
+
+
+def _load(dtype: str, units: list[str]) -> None:
+    target = compiler.host()
+    names = [(unit, kernel.name) for unit in units for kernel in kernels_of(unit)]
+    objects = [_object(unit, dtype, target) for unit in units]
+    found = compiler.load(objects, [symbol(unit, kernel, dtype) for unit, kernel in names])
+    for unit in units:
+        _addresses[dtype, unit] = {key: place for key, place in zip(names, found, strict=True) if key[0] == unit}
+
+
+def _file_of(unit: str, dtype: str, target: Target) -> str:
+    return cache.name_of(unit, dtype, *map(str, target), compiler.version())
+
+
+def _object(unit: str, dtype: str, target: Target) -> bytes:
+    name = _file_of(unit, dtype, target)
+    content = cache.read(name)
+    if content is None:
+        content = compiler.to_object(text_of(unit, dtype, target), target)
+        cache.write(name, content)
+    return content

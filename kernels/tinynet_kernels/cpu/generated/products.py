@@ -1,0 +1,238 @@
+"""The three products of a layer, from tiles of sums that stay in registers.
+
+A tile is some rows high and ``VECTORS`` registers wide. All factors lie in panels of that width, so every product
+reads memory in order, and the sums of a tile leave the registers once, when they are complete (Van Zee and van de
+Geijn, 2015, call the innermost loop the micro-kernel). Sizes are arguments: with tiles, constant ones gain nothing.
+
+Rows of a batch are made up of tiles of ``high`` and ``high - 1`` rows, which all numbers from 20 on can be; smaller
+ones may compute up to four rows too many, whose results nobody reads. Thinner tiles would have too few sums under way
+to keep the processor busy, and be no quicker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from tinynet_kernels.cpu.generated.frame import Frame, Kernel
+from tinynet_kernels.cpu.generated.ir import Value
+from tinynet_kernels.cpu.generated.target import VECTORS, Target
+
+
+def rows_covered(n: int, target: Target) -> int:
+    """Return how many rows the tiles compute for ``n``.
+
+    Examples
+    --------
+    >>> target = Target.of("x86_64-unknown-linux-gnu", "x86-64-v3", "+avx,+avx2,+fma")
+    >>> [rows_covered(n, target) for n in (1, 7, 11, 32)]
+    [5, 10, 11, 32]
+    """
+    tiles = -(-n // target.high)
+    return target.high * tiles - min(tiles, target.high * tiles - n)
+
+
+def heights_in_panel(width: int, high: int) -> list[int]:
+    """Return the heights of the tiles that cut up a panel of so many rows.
+
+    Examples
+    --------
+    >>> heights_in_panel(16, 6), heights_in_panel(8, 6), heights_in_panel(32, 8)
+    ([6, 5, 5], [4, 4], [8, 8, 8, 8])
+    """
+    tiles = -(-width // high)
+    small, larger = divmod(width, tiles)
+    return [small + 1] * larger + [small] * (tiles - larger)
+
+
+def _vectors(frame: Frame, pointer: Value) -> list[Value]:
+    """Read a row of a panel."""
+    code = frame.code
+    return [code.load(code.at(pointer, v * frame.vector_bytes), frame.row) for v in range(VECTORS)]
+
+
+def _add_products(
+    frame: Frame, numbers: Sequence[Value], vectors: Sequence[Value], sums: Sequence[Value]
+) -> list[Value]:
+    """Add the products of some numbers, one for each row of a tile, with a row of vectors."""
+    code, added = frame.code, []
+    for r, number in enumerate(numbers):
+        factor = code.spread(number)
+        added += [code.fma(factor, one, sums[r * VECTORS + v]) for v, one in enumerate(vectors)]
+    return added
+
+
+def product_rows(frame: Frame) -> None:
+    """``C = start + A B`` for rows of a batch: the forward product, and that of a gradient with transposed weights.
+
+    Arguments: A, B, start (a row for each panel, such as the bias), C; bytes from a panel to the next of A, B, start,
+    C; columns of A, panels of C.
+    """
+    code, row_bytes, high = frame.code, frame.row_bytes, frame.module.target.high
+    a, b, start, c = (frame.place(i) for i in range(4))
+    a_step, b_step, start_step, c_step, n_in, n_panels = (frame.size(i) for i in range(4, 10))
+    rows = frame.whole("rows")
+    tiles = (rows + (high - 1)) / high
+    low = code.smaller(tiles * high - rows, tiles)
+    high_rows, low_rows = (tiles - low) * high, low * (high - 1)
+    panels_in = frame.panels(n_in)
+    back = a_step - frame.width * frame.bytes
+
+    def tile(height: int, first: Sequence[Value], a: Value, b: Value, c: Value) -> None:
+        def panel(p: Value, a: Value, b: Value, *sums: Value) -> tuple[Value, ...]:
+            def step(_: Value, a: Value, b: Value, *sums: Value) -> tuple[Value, ...]:
+                numbers = [code.load(code.at(a, r * row_bytes), frame.real) for r in range(height)]
+                added = _add_products(frame, numbers, _vectors(frame, b), sums)
+                return (code.at(a, frame.bytes), code.at(b, row_bytes), *added)
+
+            steps = code.smaller(n_in - p * frame.width, frame.width)
+            a, b, *sums_after = code.loop(0, steps, 1, step, a, b, *sums)
+            return (code.at(a, back), b, *sums_after)
+
+        _, _, *sums = code.loop(0, panels_in, 1, panel, a, b, *(list(first) * height))
+        for i, value in enumerate(sums):
+            code.store(value, code.at(c, i // VECTORS * row_bytes + i % VECTORS * frame.vector_bytes))
+
+    def panel_out(_: Value, b: Value, start: Value, c: Value) -> tuple[Value, ...]:
+        first = _vectors(frame, start)
+        cursor = (a, c)
+        for height, count in ((high, high_rows), (high - 1, low_rows)):
+
+            def strip(_: Value, a: Value, c: Value, height: int = height) -> tuple[Value, ...]:
+                tile(height, first, a, b, c)
+                return code.at(a, height * row_bytes), code.at(c, height * row_bytes)
+
+            cursor = code.loop(0, count, height, strip, *cursor)  # type: ignore[assignment]
+        return code.at(b, b_step), code.at(start, start_step), code.at(c, c_step)
+
+    code.loop(0, n_panels, 1, panel_out, b, start, c)
+
+
+def gradient(frame: Frame) -> None:
+    """``dW = x.T d`` and ``db = d.sum(0)``, or the step of plain gradient descent that they make.
+
+    Arguments: x, d, out (the bias of the first panel), zeros; bytes from a panel to the next of x, d, out; inputs,
+    panels of d; whether there is a bias; whether ``out`` are the parameters, from which rate times gradient is taken.
+    Else it is the gradient of the range in hand, to which its blocks behind the first one are added.
+    """
+    code, row_bytes = frame.code, frame.row_bytes
+    x, d, out, zeros = (frame.place(i) for i in range(4))
+    x_step, d_step, out_step, n_in, n_panels, bias, fold = (frame.size(i) for i in range(4, 11))
+    rows = frame.whole("rows")
+    out = code.at(out, frame.whole("range_gradient"))
+    descends = code.compare("!=", fold, 0)
+    later = code.compare("!=", frame.whole("first"), frame.whole("low"))
+    keeps = code.op("i1", f"or {descends}, {later.name}")
+    rate = code.resize(frame.state("rate"), frame.real)
+    factor = code.spread(code.select(descends, -rate, 1.0))
+
+    def finish(sums: Sequence[Value], place: Value) -> None:
+        """Add to what is there, or to zeros."""
+        old = code.select(keeps, place, zeros)
+        for i, value in enumerate(sums):
+            offset = i // VECTORS * row_bytes + i % VECTORS * frame.vector_bytes
+            code.store(code.fma(factor, value, code.load(code.at(old, offset), frame.row)), code.at(place, offset))
+
+    def bias_of(d: Value, place: Value) -> None:
+        def add(_: Value, d: Value, *sums: Value) -> tuple[Value, ...]:
+            return (code.at(d, row_bytes), *(a + b for a, b in zip(sums, _vectors(frame, d), strict=True)))
+
+        nothing = [code.constant(frame.row, 0.0)] * VECTORS
+        _, *sums = code.loop(0, rows, 1, add, d, *nothing)
+        finish(sums, place)
+
+    def tile(height: int, x: Value, d: Value, place: Value) -> None:
+        def step(_: Value, x: Value, d: Value, *sums: Value) -> tuple[Value, ...]:
+            numbers = [code.load(code.at(x, r * frame.bytes), frame.real) for r in range(height)]
+            added = _add_products(frame, numbers, _vectors(frame, d), sums)
+            return (code.at(x, row_bytes), code.at(d, row_bytes), *added)
+
+        nothing = [code.constant(frame.row, 0.0)] * (height * VECTORS)
+        _, _, *sums = code.loop(0, rows, 1, step, x, d, *nothing)
+        finish(sums, place)
+
+    heights = heights_in_panel(frame.width, frame.module.target.high)
+
+    def panel_in(p: Value, x: Value, out: Value) -> tuple[Value, ...]:
+        left = n_in - p * frame.width
+
+        def panel_out(_: Value, d: Value, out: Value) -> tuple[Value, ...]:
+            offset = 0
+            for height in sorted(set(heights), reverse=True):
+                last = code.smaller(left, offset + height * heights.count(height))
+
+                def strip(i: Value, height: int = height) -> None:
+                    tile(height, code.at(x, i, frame.real), d, code.at(out, i * row_bytes))
+
+                code.loop(offset, last, height, strip)
+                offset += height * heights.count(height)
+            return code.at(d, d_step), code.at(out, out_step)
+
+        code.loop(0, n_panels, 1, panel_out, d, out)
+        return code.at(x, x_step), code.at(out, frame.width * row_bytes)
+
+    def panel_bias(_: Value, d: Value, out: Value) -> tuple[Value, ...]:
+        bias_of(d, out)
+        return code.at(d, d_step), code.at(out, out_step)
+
+    code.when(code.compare("!=", bias, 0), lambda: code.loop(0, n_panels, 1, panel_bias, d, out))
+    code.loop(0, frame.panels(n_in), 1, panel_in, x, code.at(out, row_bytes))
+
+
+def transposition(frame: Frame) -> None:
+    """Write the panels of transposed weights.
+
+    Arguments: weights (the first row behind the bias), transposed ones; bytes from a panel to the next of each; panels
+    of inputs, panels of outputs.
+    """
+    code, row_bytes, lanes = frame.code, frame.row_bytes, frame.lanes
+    w, wt = frame.place(0), frame.place(1)
+    w_step, wt_step, panels_in, panels_out = (frame.size(i) for i in range(2, 6))
+    block = lanes * row_bytes
+
+    def square(source: Value, place: Value) -> None:
+        rows = [code.load(code.at(source, i * row_bytes), frame.row) for i in range(lanes)]
+        for j, row in enumerate(transposed(frame, rows)):
+            code.store(row, code.at(place, j * row_bytes))
+
+    def each(count: Value | int, body: Callable[..., None], *pointers: tuple[Value, Value | int]) -> None:
+        """Run ``body(*pointers)`` so many times, each pointer moved on by its step."""
+
+        def step(_: Value, *now: Value) -> list[Value]:
+            body(*now)
+            return [code.at(pointer, by) for pointer, (_, by) in zip(now, pointers, strict=True)]
+
+        code.loop(0, count, 1, step, *(pointer for pointer, _ in pointers))
+
+    # Registers of inputs, then of outputs, within a panel of each.
+    def within(source: Value, place: Value) -> None:
+        def over_inputs(source: Value, place: Value) -> None:
+            each(VECTORS, square, (source, frame.vector_bytes), (place, block))
+
+        each(VECTORS, over_inputs, (source, block), (place, frame.vector_bytes))
+
+    def over_panels_in(source: Value, place: Value) -> None:
+        each(panels_in, within, (source, frame.width * row_bytes), (place, wt_step))
+
+    each(panels_out, over_panels_in, (w, w_step), (wt, frame.width * row_bytes))
+
+
+def transposed(frame: Frame, rows: Sequence[Value]) -> list[Value]:
+    """Return the columns of a square of vectors, by exchanging ever smaller blocks."""
+    code, n, found = frame.code, len(rows), list(rows)
+    size = n // 2
+    while size:
+        low = [lane if not lane & size else n + lane - size for lane in range(n)]
+        high = [lane + size if not lane & size else n + lane for lane in range(n)]
+        for r in range(n):
+            if not r & size:
+                upper, lower = found[r], found[r + size]
+                found[r], found[r + size] = code.shuffle(upper, lower, low), code.shuffle(upper, lower, high)
+        size //= 2
+    return found
+
+
+KERNELS = [
+    Kernel("product_rows", product_rows),
+    Kernel("gradient", gradient),
+    Kernel("transposition", transposition),
+]

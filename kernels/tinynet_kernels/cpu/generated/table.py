@@ -1,0 +1,96 @@
+"""Tables: the steps of a network, for the driver to walk."""
+
+from __future__ import annotations
+
+import struct
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinynet_kernels.cpu.generated.driver import PARTS
+from tinynet_kernels.cpu.generated.frame import ROW
+from tinynet_kernels.cpu.generated.layout import Arena, Own, ranges_of
+from tinynet_kernels.cpu.generated.target import Target
+
+
+class Step(NamedTuple):
+    """A call of a kernel: the unit that it is in, its name, its arguments."""
+
+    unit: str
+    kernel: str
+    arguments: tuple[int | float, ...]
+
+
+class Sources(NamedTuple):
+    """The dtypes of the data, as NumPy writes them: ``<f4``."""
+
+    x: str
+    y: str = ""
+    weight: str = ""
+
+
+class Table:
+    """The steps of a network, and the arena they work in.
+
+    Attributes
+    ----------
+    parts : dict of str to list of Step
+    arena : Arena
+    ranges : int
+        That a batch is cut into.
+    gradient, range_step : int
+        Where the gradient of the first one is, and the bytes to that of the next.
+    """
+
+    def __init__(self, dtype: str, target: Target, rows: int) -> None:
+        self.dtype, self.block = dtype, rows
+        self.arena = Arena(dtype, target, rows)
+        self.parts: dict[str, list[Step]] = {part: [] for part in PARTS}
+        self.ranges, self.gradient, self.range_step = 1, 0, 0
+
+    def take_gradients(self, size: int, batch: int) -> int:
+        """Return the place of the gradients: those of all ranges of a large batch."""
+        self.ranges = ranges_of(batch)
+        self.gradient, self.range_step = self.arena.take(size * self.ranges), size
+        if self.ranges > 1:
+            self.add("update", "core", "sum_ranges", self.gradient, size)
+        return self.gradient
+
+    def add(self, part: str, unit: str, kernel: str, *arguments: int | float) -> None:
+        """Append a step."""
+        assert len(arguments) < ROW, "a row of the table has no more words"
+        self.parts[part].append(Step(unit, kernel, arguments))
+
+    @property
+    def units(self) -> set[str]:
+        """The units that the steps are in."""
+        return {step.unit for steps in self.parts.values() for step in steps}
+
+    def size(self, n_threads: int = 1) -> int:
+        """Return the bytes of the arena."""
+        return self.arena.size + n_threads * self.arena.own
+
+    def words(self, addresses: dict[tuple[str, str], int], thread: int = 0) -> NDArray[np.int64]:
+        """Return the table as the driver reads it in a thread, with the addresses of the kernels by unit and name."""
+        # What is done once to what is shared is the first thread's business.
+        parts = {
+            part: [s for s in self.parts[part] if thread == 0 or part == "rows" or self._is_own(s)] for part in PARTS
+        }
+        steps = [step for part in PARTS for step in parts[part]]
+        table = np.zeros((1 + len(steps), ROW), np.int64)
+        table[0, : len(PARTS)] = [len(parts[part]) for part in PARTS]
+        for row, step in zip(table[1:], steps, strict=True):
+            row[0] = addresses[step.unit, step.kernel]
+            row[1 : 1 + len(step.arguments)] = [self._word(argument, thread) for argument in step.arguments]
+        return table
+
+    @staticmethod
+    def _is_own(step: Step) -> bool:
+        """Whether a step writes to what each thread has for itself: the place comes first."""
+        return isinstance(step.arguments[0], Own)
+
+    def _word(self, argument: int | float, thread: int) -> int:
+        if isinstance(argument, float):
+            return int(struct.unpack("<q", struct.pack("<d", argument))[0])
+        return argument + (self.arena.size + thread * self.arena.own if isinstance(argument, Own) else 0)

@@ -1,0 +1,239 @@
+"""Tasks: a table with the addresses of its kernels, and memory to run it in, once for each thread that does."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from tinynet_kernels.cpu.generated import library
+from tinynet_kernels.cpu.generated.data import source_of
+from tinynet_kernels.cpu.generated.frame import CONTEXT, PLACES
+from tinynet_kernels.cpu.generated.table import Table
+from tinynet_kernels.cpu.generated.team import shared_words
+
+PAGE = 4096
+KEPT = 8
+"""Most memories that lie ready for the runs to come."""
+_NATIVE = "<" if sys.byteorder == "little" else ">"
+
+
+@cache
+def dtype_code(dtype: DTypeLike) -> str:
+    """Return what names the code that reads a dtype; "<" stands for the order of this machine.
+
+    Examples
+    --------
+    >>> dtype_code("float32"), dtype_code("bool")
+    ('<f4', '|b1')
+    """
+    found = np.dtype(dtype)
+    order = "|" if found.itemsize == 1 else "<" if found.isnative else ">"
+    return f"{order}{found.kind}{found.itemsize}"
+
+
+class Data(NamedTuple):
+    """An array that rows are gathered from.
+
+    Attributes
+    ----------
+    array : array
+        Held as long as its address is in use.
+    code : str
+        See ``dtype_code``.
+    """
+
+    array: NDArray[Any]
+    code: str
+
+    @classmethod
+    def of(cls, array: NDArray[Any], dtype: DTypeLike) -> Data:
+        """Return an array as it lies; one whose numbers no code reads (long double) as a copy of this dtype."""
+        code = dtype_code(array.dtype)
+        if source_of(code) is None:
+            array = np.ascontiguousarray(array, dtype)
+            code = dtype_code(array.dtype)
+        return cls(array, code)
+
+    @property
+    def dense(self) -> bool:
+        """Whether the columns of a row lie side by side."""
+        return self.array.ndim == 1 or self.array.strides[1] == self.array.itemsize
+
+    def words(self, name: str) -> dict[str, int]:
+        """Return what the context says of it."""
+        strides = self.array.strides
+        return {name: self.array.ctypes.data, f"{name}_row": strides[0], f"{name}_column": strides[-1]}
+
+
+class Space:
+    """The memory of a run: an arena, and for each thread a context.
+
+    Attributes
+    ----------
+    arena : uint8 array
+    words : memoryview
+        The context of the first thread.
+    kept : object
+        What the user of the task keeps with it.
+    """
+
+    def __init__(self, table: Table, n_threads: int = 1) -> None:
+        # Zeros: most of what lies beyond the last column of something is never written.
+        self._memory = np.zeros(table.size(n_threads) + PAGE, np.uint8)
+        self._contexts = np.zeros((n_threads, len(CONTEXT)), np.int64)
+        self._reals = self._contexts.view(np.float64)
+        self._shared = np.zeros(shared_words(n_threads), np.int64)
+        self._nothing = np.zeros(1)
+        self.words = memoryview(self._contexts[0])
+        self.addresses = [context.ctypes.data for context in self._contexts]
+        self.kept: Any = None
+        first = -self._memory.ctypes.data % PAGE
+        self.arena = self._memory[first : first + table.size(n_threads)]
+        nothing = self._nothing.ctypes.data
+        self.put({"arena": self.arena.ctypes.data, "block": table.block, "rates": nothing, "losses": nothing})
+        self.put({"n_rates": 1, "n_epochs": 1, "n_threads": 1, "ranges": 1})
+        self.put({"gradient": table.gradient, "range_step": table.range_step})
+        self.put({"team": self._shared.ctypes.data, "yield": _offers_core()})
+        self.divide(1.0)
+
+    def put(self, values: dict[str, int]) -> None:
+        """Change words of the context."""
+        for name, value in values.items():
+            self.words[PLACES[name]] = value
+
+    def divide(self, divisor: float) -> None:
+        """Let the loss be divided by a number."""
+        self._reals[0, PLACES["divisor"]] = divisor
+
+    def share(self) -> None:
+        """Give every thread the context of the first one."""
+        self._shared[:] = 0
+        self._contexts[0, PLACES["n_threads"]] = len(self._contexts)
+        self._contexts[1:] = self._contexts[0]
+        self._contexts[:, PLACES["thread"]] = np.arange(len(self._contexts))
+
+    def all_finite(self) -> bool:
+        """Whether no thread has gathered anything that is not finite."""
+        return bool(self._contexts[:, _FINITE].all())
+
+
+class Task:
+    """A table that can be run, by several threads at once.
+
+    Parameters
+    ----------
+    table : Table
+
+    Attributes
+    ----------
+    block : int
+        Rows that go through at a time.
+    ranges : int
+        That a batch is cut into: the most threads that can share a run.
+    counts : bool
+        Whether a kernel counts the epochs itself, as ``laps``.
+    """
+
+    def __init__(self, table: Table) -> None:
+        self._addresses = library.addresses(table.dtype, table.units | {"core"})
+        self._drive = library.driver(table.dtype)
+        self._table = table
+        self.block, self.ranges, self.counts = table.block, table.ranges, not table.parts["rows"]
+        self._tables: list[NDArray[np.int64]] = []
+        self._places: list[int] = []
+        self._free: dict[int, list[Space]] = {}
+        self._single = self._free.setdefault(1, [])
+        self._place(0)
+
+    def _place(self, thread: int) -> int:
+        """Return the address of a thread's table."""
+        while len(self._tables) <= thread:
+            self._tables.append(self._table.words(self._addresses, len(self._tables)))
+            self._places.append(self._tables[-1].ctypes.data)
+        return self._places[thread]
+
+    def take(self) -> Space:
+        """Return memory that nobody else uses until it is given back."""
+        try:
+            return self._single.pop()
+        except IndexError:
+            return Space(self._table)
+
+    def give_back(self, space: Space) -> None:
+        """Let the next run have the memory."""
+        if len(self._single) < KEPT:
+            self._single.append(space)
+
+    def run(self, space: Space) -> bool:
+        """Run the table; return whether all that was gathered is finite. Other threads of Python run meanwhile."""
+        words = space.words
+        words[_FINITE] = 1
+        self._drive(space.addresses[0], self._places[0])
+        return bool(words[_FINITE])
+
+    def __call__(self, words: dict[str, int], divisor: float = 1.0, n_threads: int = 1) -> bool:
+        """Run the table with these words in the context.
+
+        The number of threads changes nothing in the result; what it depends on is whether the words cut batches into
+        ``ranges``.
+        """
+        ranges = words.get("ranges", 1)
+        words["range_shift"] = ranges.bit_length() - 1
+        n_threads = max(1, min(n_threads, ranges))
+        free = self._free.setdefault(n_threads, [])
+        try:
+            space = free.pop()
+        except IndexError:
+            space = Space(self._table, n_threads)
+        space.put(words)
+        space.divide(divisor)
+        finite = self.run(space) if n_threads == 1 else self._run_together(space, n_threads)
+        if len(free) < KEPT:
+            free.append(space)
+        return finite
+
+    def _run_together(self, space: Space, n_threads: int) -> bool:
+        """Run the table in several threads, which live as long as the call: nothing is left that a fork could break."""
+        places = [self._place(thread) for thread in range(n_threads)]
+        space.words[_FINITE] = 1
+        space.share()
+        # In the generated code threads wait for one another, so none may enter before it is sure that all can.
+        ready, complete = threading.Event(), False
+
+        def follow(thread: int) -> None:
+            ready.wait()
+            if complete:
+                self._drive(space.addresses[thread], places[thread])
+
+        with ThreadPoolExecutor(n_threads - 1) as pool:
+            try:
+                others = [pool.submit(follow, thread) for thread in range(1, n_threads)]
+                complete = True
+            finally:
+                ready.set()
+            self._drive(space.addresses[0], places[0])
+            for other in others:
+                other.result()
+        return space.all_finite()
+
+
+@cache
+def _offers_core() -> int:
+    """Return the address of the system's function by which a thread that waits lets others have its core."""
+    if sys.platform == "win32":
+        offers = ctypes.WinDLL("kernel32").SwitchToThread
+    else:
+        offers = ctypes.CDLL(None).sched_yield
+    address = ctypes.cast(offers, ctypes.c_void_p).value
+    assert address is not None
+    return address
+
+
+_FINITE = PLACES["finite"]

@@ -1,0 +1,72 @@
+"""Units: the pieces in which machine code is made, kept and loaded.
+
+A unit is named by what it holds, such as ``activation:relu`` or ``gather:<f4``, and made for a dtype and a processor.
+It serves all networks, so that a new one compiles only the kinds that no network before it had.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+from tinynet_kernels.cpu.generated import (
+    data,
+    driver,
+    elementwise,
+    losses,
+    products,
+    random,
+    registers,
+    samples,
+    updates,
+)
+from tinynet_kernels.cpu.generated.frame import Kernel, write
+from tinynet_kernels.cpu.generated.ir import Module
+from tinynet_kernels.cpu.generated.small import Small
+from tinynet_kernels.cpu.generated.target import Target
+
+_FIXED: dict[str, list[Kernel]] = {
+    "core": [*driver.KERNELS, *products.KERNELS, *data.KERNELS],
+    "dropout": random.KERNELS,
+    "normalize": elementwise.NORMALIZE,
+    "activation:softmax": losses.SOFTMAX,
+    "updates": updates.KERNELS,
+}
+
+
+def kernels_of(unit: str) -> list[Kernel]:
+    """Return the kernels of a unit.
+
+    Examples
+    --------
+    >>> [kernel.name for kernel in kernels_of("activation:relu")]
+    ['relu_forward', 'relu_backward']
+    >>> [kernel.name for kernel in kernels_of("step:sgd:momentum")]
+    ['step_sgd_momentum']
+    """
+    if unit in _FIXED:
+        return _FIXED[unit]
+    kind, *rest = unit.split(":")
+    if kind == "activation":
+        return elementwise.activations(rest[0])
+    if kind == "loss":
+        return losses.loss(rest[0])
+    if kind in ("samples", "registers"):
+        written = {"samples": samples.samples, "registers": registers.registers}[kind]
+        return [Kernel(kind, written(Small.of(unit.split(":", 1)[1])))]
+    if kind == "step":
+        return updates.optimizer(rest[0], tuple(rest[1:]))
+    made = {"gather": data.gather, "labels": data.gather_labels}[kind](rest[0])
+    return [Kernel(kind, made)]
+
+
+def symbol(unit: str, kernel: str, dtype: str) -> str:
+    """Return the name of a kernel's function, which no other unit has."""
+    return f"tinynet_{kernel}_{dtype}_{hashlib.sha256(unit.encode()).hexdigest()[:12]}"
+
+
+def text_of(unit: str, dtype: str, target: Target) -> str:
+    """Return a unit as LLVM reads it."""
+    module = Module(target, dtype)
+    named = [kernel._replace(name=symbol(unit, kernel.name, dtype)) for kernel in kernels_of(unit)]
+    write(module, named)
+    return module.text()

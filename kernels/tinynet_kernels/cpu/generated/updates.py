@@ -1,0 +1,254 @@
+"""What becomes of a gradient: penalties, clipping, and the steps of the optimizers.
+
+They run over the panels of all layers, padding and all: it holds zeros, and zeros stay zeros, but for an epsilon of 0.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from tinynet_kernels import formulas
+from tinynet_kernels.cpu.generated.elementary import absolute, sqrt
+from tinynet_kernels.cpu.generated.emit import Writer
+from tinynet_kernels.cpu.generated.frame import Frame, Kernel
+from tinynet_kernels.cpu.generated.ir import DOUBLE, I64, Value, with_element
+from tinynet_kernels.cpu.generated.target import VECTORS
+
+FIRST_SETTING = 4
+"""The settings of a step are its arguments from here on."""
+
+SETTINGS: dict[str, tuple[str, ...]] = {
+    "sgd": ("momentum", "nesterov", "decay"),
+    "adam": ("beta1", "beta2", "epsilon", "decay", "hat"),
+    "adamw": ("beta1", "beta2", "epsilon", "decay"),
+    "rmsprop": ("alpha", "epsilon", "decay", "momentum", "centered"),
+}
+"""Names of the settings of each optimizer, in their order."""
+
+
+def flags(kind: str, settings: tuple[float, ...]) -> tuple[str, ...]:
+    """Return which of the settings change the code of a step: those that are not 0 and could be.
+
+    Examples
+    --------
+    >>> flags("sgd", (0.9, 0.0, 0.0))
+    ('momentum',)
+    """
+    changing = {"decay", "momentum", "nesterov", "centered", "hat"}
+    return tuple(name for name, value in zip(SETTINGS[kind], settings, strict=True) if name in changing and value != 0)
+
+
+def n_moments(kind: str, on: tuple[str, ...]) -> int:
+    """Return how many numbers an optimizer remembers for each parameter."""
+    if kind == "sgd":
+        return int("momentum" in on)
+    return 2 if kind in ("adam", "adamw") else 1 + ("momentum" in on) + ("centered" in on)
+
+
+def _power(frame: Frame, base: Value, exponent: Value) -> Value:
+    """Return a whole power, by squaring."""
+    code = frame.code
+    one = code.constant(DOUBLE, 1.0)
+
+    # 63 bits at most; where those that are left are 0, nothing changes any more.
+    def bit(_: Value, result: Value, base: Value, left: Value) -> list[Value]:
+        odd = code.compare("!=", code.op(I64, f"and {left}, 1"), 0)
+        return [result * code.select(odd, base, one), base * base, code.op(I64, f"lshr {left}, 1")]
+
+    length = 64 - code.op(I64, f"call i64 @llvm.ctlz.i64({exponent}, i1 false)")
+    frame.module.declared.add("declare i64 @llvm.ctlz.i64(i64, i1)")
+    return code.loop(0, length, 1, bit, one, base, exponent)[0]
+
+
+def numbers_of(frame: Frame, kind: str, on: tuple[str, ...], rate: Value, step: Value) -> dict[str, Value]:
+    """Return the numbers of a step, by the names that its formula has for them, as doubles."""
+    names = SETTINGS[kind]
+    numbers = {name: frame.double(FIRST_SETTING + i) for i, name in enumerate(names)}
+    if kind in ("adam", "adamw"):
+        beta1, beta2 = numbers["beta1"], numbers["beta2"]
+        corrected = rate / (1.0 - _power(frame, beta1, step))
+        root = sqrt(1.0 - _power(frame, beta2, step))
+        hat = "hat" in on
+        numbers["rate"] = corrected * root if hat else corrected
+        numbers["root"] = frame.code.constant(DOUBLE, 1.0) if hat else 1.0 / root
+        numbers |= {"new1": 1.0 - beta1, "new2": 1.0 - beta2, "keep": 1.0 - rate * numbers["decay"]}
+    else:
+        numbers["rate"] = rate
+        if kind == "rmsprop":
+            numbers["new"] = 1.0 - numbers["alpha"]
+    return numbers
+
+
+def step(kind: str, on: tuple[str, ...]) -> Callable[[Frame], None]:
+    """Return what writes a step. Arguments: parameters, gradients, moments, bytes of each; then the settings."""
+
+    def body(frame: Frame) -> None:
+        code, count = frame.code, n_moments(kind, on)
+        p, g, moments, size = *(frame.place(i) for i in range(3)), frame.size(3)
+        numbers = numbers_of(frame, kind, on, frame.state("rate"), frame.whole("step"))
+        settings = {name: code.spread(code.resize(value, frame.real)) for name, value in numbers.items()}
+        formula = formula_of(kind, on)
+
+        def vector(_: Value, p: Value, g: Value, *moments: Value) -> list[Value]:
+            values = {"p": code.load(p, frame.row), "g": code.load(g, frame.row)}
+            values |= {f"m{i}": code.load(moment, frame.row) for i, moment in enumerate(moments)}
+            symbols = {name: formulas.symbol(name) for name in settings}
+            old = tuple(formulas.symbol(f"m{i}") for i in range(count))
+            new = formula(formulas.symbol("p"), formulas.symbol("g"), old, symbols)
+            write = Writer(code, settings | values)
+            for place, value in zip((p, *moments), (new.parameter, *new.moments), strict=True):
+                code.store(write(value), place)
+            return [code.at(pointer, frame.vector_bytes) for pointer in (p, g, *moments)]
+
+        rows = [code.at(moments, size * i) for i in range(count)]
+        code.loop(0, size, frame.vector_bytes, vector, p, g, *rows)
+
+    return body
+
+
+def formula_of(kind: str, on: tuple[str, ...]) -> Callable[..., formulas.Update]:
+    """Return the formula of an optimizer with these flags, see ``tinynet_kernels.formulas``."""
+    has = {name: name in on for name in ("decay", "momentum", "nesterov", "centered")}
+
+    def chosen(p: formulas.E, g: formulas.E, m: tuple[formulas.E, ...], s: dict[str, formulas.E]) -> formulas.Update:
+        if kind == "sgd":
+            return formulas.sgd(p, g, m, s, momentum=has["momentum"], nesterov=has["nesterov"], decay=has["decay"])
+        if kind == "rmsprop":
+            return formulas.rmsprop(p, g, m, s, decay=has["decay"], momentum=has["momentum"], centered=has["centered"])
+        return formulas.adam(p, g, m, s, decay=has["decay"] and kind == "adam", decoupled=kind == "adamw")
+
+    return chosen
+
+
+def clip_value(frame: Frame) -> None:
+    """Clip to ``[-limit, limit]``; NaN stays. Arguments: gradients, their bytes, limit."""
+    code, g, size, high = frame.code, frame.place(0), frame.size(1), frame.spread(2)
+
+    def vector(i: Value) -> None:
+        place = code.at(g, i)
+        value = code.load(place, frame.row)
+        value = code.select(code.compare(">", value, high), high, value)
+        code.store(code.select(code.compare("<", value, -high), -high, value), place)
+
+    code.loop(0, size, frame.vector_bytes, vector)
+
+
+def clip_norm(frame: Frame) -> None:
+    """Scale so that the 2-norm is at most a limit. Arguments: gradients, their bytes, limit.
+
+    The norm is in float64; a second pass, scaled by the largest element, only where squares overflow or vanish.
+    """
+    code, g, size, limit = frame.code, frame.place(0), frame.size(1), frame.double(2)
+    wide = with_element(frame.row, DOUBLE)
+
+    def squares(unit: Value | None = None) -> Value:
+        divisor = None if unit is None else code.spread(unit)
+
+        def vector(i: Value, total: Value) -> list[Value]:
+            value = code.resize(code.load(code.at(g, i), frame.row), DOUBLE)
+            value = value if divisor is None else value / divisor
+            return [code.fma(value, value, total)]
+
+        return code.total(code.loop(0, size, frame.vector_bytes, vector, code.constant(wide, 0.0))[0])
+
+    norm = code.op("ptr", "alloca double, align 8")
+    total = squares()
+    code.store(sqrt(total), norm)
+
+    def scaled() -> None:
+        def larger(i: Value, peak: Value) -> list[Value]:
+            one = absolute(code.load(code.at(g, i), frame.row))
+            return [code.select(code.compare("<=", one, peak), peak, one)]
+
+        peaks = code.loop(0, size, frame.vector_bytes, larger, code.constant(frame.row, 0.0))[0]
+        peak = code.resize(code.halves(peaks, lambda a, b: code.select(code.compare("<=", a, b), b, a)), DOUBLE)
+        usable = code.op("i1", f"and {code.compare('>', peak, 0.0)}, {code.compare('<', peak, math.inf).name}")
+        code.store(peak, norm)
+        code.when(usable, lambda: code.store(peak * sqrt(squares(peak)), norm))
+
+    # Neither for what is usual nor for NaN, which makes everything NaN.
+    unusual = code.op("i1", f"or {code.compare('<=', total, 1e-280)}, {code.compare('==', total, math.inf).name}")
+    code.when(unusual, scaled)
+    coefficient = limit / (code.load(norm, DOUBLE) + 1e-6)
+
+    def shrink() -> None:
+        factor = code.spread(code.resize(coefficient, frame.real))
+        code.loop(
+            0,
+            size,
+            frame.vector_bytes,
+            lambda i: code.store(code.load(code.at(g, i), frame.row) * factor, code.at(g, i)),
+        )
+
+    code.when(code.op("i1", f"xor {code.compare('>=', coefficient, 1.0)}, true"), shrink)
+
+
+def l2(frame: Frame) -> None:
+    """Add an L2 penalty to the gradient of a weight and to the loss.
+
+    Arguments: weights, gradients (their first rows behind the bias); bytes between panels; panels; inputs; the
+    strength; whether a batch's mean is meant.
+    """
+    code = frame.code
+    w, g, step, count, n_in = frame.place(0), frame.place(1), *(frame.size(i) for i in (2, 3, 4))
+    mean, wide = code.compare("!=", frame.size(6), 0), with_element(frame.row, DOUBLE)
+    strength = frame.double(5) / code.select(mean, frame.state("mass"), 1.0)
+    factor = code.spread(code.resize(strength, frame.real))
+
+    def panel(_: Value, w: Value, g: Value, total: Value) -> list[Value]:
+        def row(_: Value, w: Value, g: Value, total: Value) -> list[Value]:
+            for v in range(VECTORS):
+                weight = code.load(code.at(w, v * frame.vector_bytes), frame.row)
+                place = code.at(g, v * frame.vector_bytes)
+                code.store(code.fma(factor, weight, code.load(place, frame.row)), place)
+                square = code.resize(weight, DOUBLE)
+                total = code.fma(square, square, total)
+            return [code.at(w, frame.row_bytes), code.at(g, frame.row_bytes), total]
+
+        after = code.loop(0, n_in, 1, row, w, g, total)
+        return [code.at(w, step), code.at(g, step), after[2]]
+
+    total = code.loop(0, count, 1, panel, w, g, code.constant(wide, 0.0))[2]
+    rows = code.convert("sitofp", frame.whole("batch_rows"), DOUBLE)
+    counted = strength * 0.5 * code.select(mean, rows, 1.0)
+    frame.put("total", code.fma(counted, code.total(total), frame.state("total")))
+
+
+def clean(frame: Frame) -> None:
+    """Write zeros to the padding of a layer's panels, where a step without epsilon has made 0 / 0 of it.
+
+    Arguments: panels; bytes between them; inputs; outputs; rows of a panel, the bias among them; first row in use.
+    """
+    code = frame.code
+    panels, step, n_in, n_out, rows, first = frame.place(0), *(frame.size(i) for i in range(1, 6))
+
+    def column(i: Value) -> None:
+        # All of a panel's, also those without a lane in use.
+        p, v = i / VECTORS, i - i / VECTORS * VECTORS
+        mask = frame.mask(n_out - i * frame.lanes)
+        start = code.at(code.at(panels, p * step), v * frame.vector_bytes)
+
+        def row(r: Value) -> None:
+            place = code.at(start, r * frame.row_bytes)
+            inside = code.compare("<=", r, n_in)
+            used = code.op("i1", f"and {inside}, {code.compare('>=', r, first).name}")
+            value = code.select(used, code.load(place, frame.row), code.constant(frame.row, 0.0))
+            code.store(frame.kept(mask, value), place)
+
+        code.loop(0, rows, 1, row)
+
+    code.loop(0, frame.panels(n_out) * VECTORS, 1, column)
+
+
+def optimizer(kind: str, on: tuple[str, ...]) -> list[Kernel]:
+    """Return the step of an optimizer."""
+    return [Kernel("_".join(["step", kind, *on]), step(kind, on))]
+
+
+KERNELS = [
+    Kernel("clip_value", clip_value),
+    Kernel("clip_norm", clip_norm),
+    Kernel("l2", l2),
+    Kernel("clean", clean),
+]

@@ -1,0 +1,140 @@
+"""The cache of generated code: whatever happens to it, code is compiled again, and nobody waits for ever."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from tinynet_kernels.cpu.generated import cache
+
+CODE = """
+import sys
+from tinynet_kernels.cpu.generated import compiler, library
+made = []
+compile = compiler.to_object
+compiler.to_object = lambda text, target: made.append(text) or compile(text, target)
+found = library.addresses("float32", ["activation:relu", "step:sgd"])
+assert all(found.values())
+print(len(made))
+"""
+
+
+def compiled(folder: Path) -> int:
+    """Ask for two units in a new process; return how many it compiled."""
+    environment = {**os.environ, "TINYNET_CACHE_DIR": str(folder), "PYTHONPATH": os.pathsep.join(sys.path)}
+    result = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, check=True, env=environment)
+    return int(result.stdout)
+
+
+def cut_off(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:100])
+
+
+def flip_a_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-10] ^= 1
+    path.write_bytes(content)
+
+
+def put_a_folder_in_its_place(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+DAMAGES: dict[str, Callable[[Path], None]] = {
+    "cut off": cut_off,
+    "empty": lambda path: path.write_bytes(b""),
+    "zeros": lambda path: path.write_bytes(bytes(path.stat().st_size)),
+    "a bit": flip_a_bit,
+    "foreign": lambda path: path.write_bytes(b"\x7fELF and so on"),
+    "gone": lambda path: path.unlink(),
+    "a folder": put_a_folder_in_its_place,
+}
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("cache")
+    assert compiled(folder) == 2
+    return folder
+
+
+def test_a_second_process_compiles_nothing(filled: Path) -> None:
+    assert compiled(filled) == 0
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_a_damaged_file_is_not_trusted(
+    name: str, filled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(filled, tmp_path / "cache")
+    monkeypatch.setenv("TINYNET_CACHE_DIR", str(tmp_path / "cache"))
+    (first, *_) = sorted((tmp_path / "cache" / "objects").iterdir())
+    assert cache.read(first.name) is not None
+    DAMAGES[name](first)
+    assert cache.read(first.name) is None
+    cache.write(first.name, b"anew")
+    # A folder in the file's place stays; nothing is kept, and nothing is said.
+    assert cache.read(first.name) == (None if name == "a folder" else b"anew")
+    assert not list(first.parent.glob("*.tmp"))
+
+
+def test_a_damaged_cache_costs_a_compilation_and_no_result(filled: Path, tmp_path: Path) -> None:
+    shutil.copytree(filled, tmp_path / "cache")
+    for path in (tmp_path / "cache" / "objects").iterdir():
+        flip_a_bit(path)
+    assert compiled(tmp_path / "cache") == 2
+    assert compiled(tmp_path / "cache") == 0
+
+
+def test_where_nothing_can_be_kept_code_is_compiled_all_the_same(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    assert compiled(tmp_path / "file" / "cache") == 2
+
+
+def test_what_the_code_is_written_by_is_part_of_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = cache.name_of("core", "float32")
+    assert before != cache.name_of("core", "float64")
+    monkeypatch.setattr(cache, "sources_digest", lambda: "other sources")
+    assert before != cache.name_of("core", "float32")
+
+
+def test_several_processes_may_begin_at_once(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(compiled, [tmp_path] * 3))
+    assert compiled(tmp_path) == 0
+
+
+FORK = """
+import os, threading
+from tinynet_kernels.cpu.generated import compiler, library
+begun, text_of = threading.Event(), library.text_of
+def slowly(unit, dtype, target):
+    begun.set()
+    return text_of(unit, dtype, target)
+library.text_of = slowly
+thread = threading.Thread(target=library.addresses, args=("float64", ["core", "activation:gelu"]))
+thread.start()
+begun.wait()
+child = os.fork()
+if child == 0:
+    found = library.addresses("float64", ["core", "activation:relu"])
+    os._exit(0 if all(found.values()) else 1)
+thread.join()
+_, status = os.waitpid(child, 0)
+print(os.waitstatus_to_exitcode(status))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+def test_a_fork_while_another_thread_compiles_can_compile(tmp_path: Path) -> None:
+    environment = {**os.environ, "TINYNET_CACHE_DIR": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-W", "ignore", "-c", FORK]
+    result = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    assert result.stdout.strip() == "0"

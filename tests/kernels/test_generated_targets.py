@@ -1,0 +1,99 @@
+"""Every kernel is written for processors of all kinds, calls nothing outside, and keeps its sums in registers."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from typing import Any
+
+import pytest
+from tinynet_kernels.cpu.generated import units
+from tinynet_kernels.cpu.generated.compiler import machine
+from tinynet_kernels.cpu.generated.small import Small
+from tinynet_kernels.cpu.generated.target import Target
+from tinynet_kernels.formulas import ACTIVATIONS
+from tinynet_kernels.kinds import LOSSES
+from tinynet_kernels.network import Layer
+
+llvm = pytest.importorskip("llvmlite.binding")
+
+LINUX, MAC, ARM = "x86_64-unknown-linux-gnu", "arm64-apple-macosx", "aarch64-unknown-linux-gnu"
+PROCESSORS = {
+    "x86-64-v2": (LINUX, "+sse4.2"),
+    "x86-64-v3": (LINUX, "+avx2,+fma,+avx"),
+    "x86-64-v4": (LINUX, "+avx2,+fma,+avx,+avx512f,+avx512vl,+avx512dq,+avx512bw"),
+    "neoverse-n1": (ARM, ""),
+    "apple-m1": (MAC, ""),
+}
+LAYERS = (Layer("linear", 4, 5, True, "sigmoid"), Layer("linear", 5, 3, False, "tanh"))
+SMALL = Small(LAYERS, "mse", 0.0, "<f4", "<f8", "<f4", 10)
+UNITS = [
+    "core",
+    "dropout",
+    "normalize",
+    "updates",
+    "activation:softmax",
+    *(f"activation:{kind}" for kind in ACTIVATIONS),
+    *(f"loss:{kind}" for kind in LOSSES),
+    *(f"gather:{code}" for code in ("<f4", ">f8", "<f2", "<u8", "|b1")),
+    "labels:<i4",
+    *(f"step:{step}" for step in ("sgd", "sgd:momentum:nesterov", "adam:decay", "adamw:decay", "rmsprop:centered")),
+    f"samples:{SMALL.text()}",
+    f"registers:{SMALL._replace(batch=1, step=('sgd',)).text()}",
+    f"registers:{SMALL._replace(batch=1, step=('adam',), loss='cross_entropy').text()}",
+]
+
+
+@cache
+def initialized() -> None:
+    llvm.initialize_all_targets()
+    llvm.initialize_all_asmprinters()
+
+
+def target_of(processor: str) -> Target:
+    triple, features = PROCESSORS[processor]
+    return Target.of(triple, processor, features)
+
+
+def parsed(text: str, target: Target) -> Any:
+    initialized()
+    module = llvm.parse_assembly(text)
+    module.triple = target.triple
+    module.verify()
+    return module
+
+
+def assembly(unit: str, dtype: str, processor: str) -> str:
+    target = target_of(processor)
+    return str(machine(target).emit_assembly(parsed(units.text_of(unit, dtype, target), target)))
+
+
+@pytest.mark.parametrize("processor", PROCESSORS)
+def test_every_unit_assembles_and_calls_nothing_outside(processor: str) -> None:
+    for number, unit in enumerate(UNITS):
+        text = assembly(unit, ("float32", "float64")[number % 2], processor)
+        calls = re.findall(r"^[ \t]*(?:callq?|bl|b|jmp)[ \t]+([A-Za-z_][\w@.$]*)", text, re.MULTILINE)
+        outside = [name for name in calls if not name.lstrip("_").startswith(("tinynet_", "LBB"))]
+        assert not outside, f"{unit} calls {outside}"
+
+
+def test_an_object_file_is_made_for_another_processor() -> None:
+    target = target_of("neoverse-n1")
+    assert machine(target).emit_object(parsed(units.text_of("core", "float32", target), target)).startswith(b"\x7fELF")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("processor", ["x86-64-v3", "x86-64-v4", "neoverse-n1"])
+def test_the_sums_of_a_tile_stay_in_registers(processor: str, dtype: str) -> None:
+    text = assembly("core", dtype, processor)
+    for name in ("product_rows", "gradient"):
+        start = text.index(f"{units.symbol('core', name, dtype)}:\n")
+        body = text[start : text.index(".Lfunc_end", start)]
+        on_stack = (
+            r"v(?:movup|movap|fmadd)\w*.*\((?:%rsp|%rbp)\)" if processor.startswith("x86") else r"(?:st|ld)r\s+q.*\[sp"
+        )
+        loops = [block for block in re.split(r"^\.LBB", body, flags=re.MULTILINE) if "fma" in block or "fmla" in block]
+        products = [block for block in loops if len(re.findall(r"fmadd|fmla", block)) >= 8]
+        assert products
+        for block in products:
+            assert not re.findall(on_stack, block), f"{name} spills"

@@ -1,0 +1,139 @@
+"""The plan of generated code: what it imports, what it says, and that it is the same run after run."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinynet as tn
+from tinynet.backends.numba.generated import GeneratedPlan
+
+ROOT = Path(__file__).resolve().parent.parent
+
+FIT = """
+import sys
+import numpy as np
+import tinynet as tn
+x, y, labels = np.zeros((40, 3)), np.zeros((40, 2)), np.arange(40) % 2
+net = tn.Sequential(tn.Normalize(3).adapt(np.eye(3)), tn.Linear(3, 20), tn.GELU(), tn.Dropout(0.1), tn.Linear(20, 2))
+net.fit(x, y, epochs=2, optimizer=tn.Adam(clip_norm=1.0), validation_data=(x, y), threads=2)
+net.predict(x), net.predict(x[:1]), net.evaluate(x, y)
+other = tn.Sequential(tn.Linear(3, 2), tn.Softmax())
+other.fit(x, labels, loss=tn.CrossEntropy(from_logits=False), epochs=1)
+print(sorted({"numba", "scipy"} & {name.split(".")[0] for name in sys.modules}))
+"""
+
+
+def test_training_on_built_in_parts_imports_neither_numba_nor_scipy() -> None:
+    result = subprocess.run([sys.executable, "-c", FIT], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert result.stdout.strip() == "[]"
+
+
+def model(width: int = 20, dtype: str = "float32") -> tn.Sequential:
+    layers = (tn.Linear(3, width), tn.SiLU(), tn.Dropout(0.2), tn.Linear(width, 2))
+    return tn.Sequential(*layers, dtype=dtype, seed=0, backend="numba")
+
+
+def data(n: int = 50) -> tuple[Any, Any]:
+    rng = np.random.default_rng(0)
+    return rng.normal(size=(n, 3)), rng.normal(size=(n, 2))
+
+
+@pytest.mark.parametrize(("batch", "way"), [(1, "tiles"), (10, "tiles"), (300, "tiles")])
+def test_the_description_tells_how_it_computes(batch: int, way: str) -> None:
+    net = model()
+    plan = net.plan(tn.MeanSquaredError(), tn.SGD(), np.zeros((1, 2), "float32"), batch, "epoch")
+    assert isinstance(plan, GeneratedPlan)
+    assert way in plan.description
+
+
+def trained(seed: int) -> bytes:
+    x, y = data()
+    net = model()
+    net.fit(x, y, epochs=3, batch_size=7, optimizer=tn.Adam())
+    return net.flat_parameters().tobytes() + net.predict(x).tobytes()
+
+
+def test_runs_in_threads_of_python_are_those_of_one_thread() -> None:
+    expected = trained(0)
+    with ThreadPoolExecutor(4) as pool:
+        assert set(pool.map(trained, range(8))) == {expected}
+
+
+def test_one_model_predicts_in_many_threads_at_once() -> None:
+    net, (x, _) = model(), data(1000)
+    parts = [x[i : i + size] for i, size in enumerate((1, 5, 64, 65, 300, 900))]
+    alone = [net.predict(part) for part in parts]
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(20):
+            together = list(pool.map(net.predict, parts))
+            assert all(np.array_equal(a, b) for a, b in zip(alone, together, strict=True))
+
+
+@pytest.mark.parametrize("rows", [1, 63, 64, 65, 256, 257, 5000])
+def test_predictions_and_evaluations_of_any_size_agree_with_the_loop(rows: int) -> None:
+    x, y = data(rows)
+    net = model(dtype="float64")
+    other = net.clone().to("numpy")
+    for threads in (1, 3):
+        with tn.base.config.use_threads(threads):
+            np.testing.assert_allclose(net.predict(x), other.predict(x), rtol=1e-11, atol=1e-13)
+            assert net.evaluate(x, y, loss="mse") == pytest.approx(other.evaluate(x, y, loss="mse"), rel=1e-12)
+
+
+@pytest.mark.parametrize("rows", [1, 10, 300, 1001])
+def test_gradients_of_any_number_of_rows_agree_with_the_loop(rows: int) -> None:
+    x, y = data(rows)
+    found = []
+    for backend in ("numba", "numpy"):
+        net = model(dtype="float64").to(backend)
+        plan = net.plan(tn.Huber(), tn.SGD(), y, None, "epoch")
+        value = plan.gradient(net.state, x, y)
+        found.append(np.append(net.state.gradients, value))
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-11, atol=1e-13)
+
+
+@pytest.mark.parametrize("code", [">f8", "<f2", "<i4", "|u1", "<f8"])
+def test_data_of_any_dtype_are_read_as_they_lie(code: str) -> None:
+    x, y = data()
+    if code[1] == "u":
+        x = np.abs(x)
+    given = (10 * x).astype(code)
+    losses = []
+    for array in (given, given.astype("float32"), np.asfortranarray(given)):
+        net = model()
+        losses.append(net.fit(array, y, epochs=2, batch_size=8).history["loss"])
+    assert losses[0] == losses[1] == losses[2]
+
+
+def test_what_is_not_finite_is_refused_in_predictions() -> None:
+    net, (x, _) = model(), data(400)
+    for rows in (1, 400):
+        bad = x[:rows].copy()
+        bad[-1, -1] = np.nan
+        with pytest.raises(ValueError, match="finite"):
+            net.predict(bad)
+
+
+def test_what_diverged_leaves_nothing_behind() -> None:
+    """The memory of a plan is used again: nothing of what was not finite may be left in it."""
+    x, y = data()
+    net = model()
+    net.prepare_optimizer(tn.Adam())
+    plan = net.plan(tn.MeanSquaredError(), tn.Adam(), y, 8, "epoch")
+    first, rates = net.flat_parameters(), np.full((2, 1), 0.01)
+    ends = []
+    for spoiled in (False, True, False):
+        net.set_flat_parameters(np.full_like(first, np.nan) if spoiled else first)
+        net.prepare_optimizer(tn.Adam())
+        net.state.draws = 0
+        plan.run(net.state, x, y, None, rates)
+        ends.append(net.flat_parameters())
+    assert not np.isfinite(ends[1]).any()
+    np.testing.assert_array_equal(ends[0], ends[2])
