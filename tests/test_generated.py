@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import tinynet as tn
+from tinynet.backends.numba import generated
 from tinynet.backends.numba.generated import GeneratedPlan
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -77,7 +78,11 @@ def test_one_model_predicts_in_many_threads_at_once() -> None:
 
 
 @pytest.mark.parametrize("rows", [1, 63, 64, 65, 256, 257, 5000])
-def test_predictions_and_evaluations_of_any_size_agree_with_the_loop(rows: int) -> None:
+def test_predictions_and_evaluations_of_any_size_agree_with_the_loop(
+    rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(generated, "THREAD_WORK", 1)
+    monkeypatch.setattr(generated, "MEETING_WORK", 1)
     x, y = data(rows)
     net = model(dtype="float64")
     other = net.clone().to("numpy")

@@ -34,8 +34,10 @@ REGISTERS = "one sample after the other, weights in registers"
 SAMPLES = "samples side by side in SIMD lanes"
 TILES = "products from tiles of registers"
 
-THREAD_WORK = 1 << 21
-"""Multiplications and additions, of about as many numbers, that repay another thread."""
+THREAD_WORK = 1 << 24
+"""Multiplications of a call that repay another thread, which is started for it."""
+MEETING_WORK = 1 << 19
+"""Multiplications of a batch that repay another thread, for which all wait at its end."""
 THREAD_COLUMNS = 64
 """What the functions of a layer cost beside its product, in numbers of it."""
 
@@ -121,7 +123,7 @@ class GeneratedPlan(LoopPlan):
         words = {"order": order.ctypes.data, "out": ready.ctypes.data, "n_visits": len(x), "batch": n}
         words["ranges"] = ranges_of(n)
         vectors = _vectors(state)
-        finite = task({**source.words("x"), **_addresses(vectors), **words}, n_threads=self._threads(n))
+        finite = task({**source.words("x"), **_addresses(vectors), **words}, n_threads=self._threads(n, n))
         if ready is not out:
             out[...] = ready
         return finite
@@ -196,15 +198,21 @@ class GeneratedPlan(LoopPlan):
         for name, source in data.items():
             context |= source.words(name)
         context["ranges"] = min(ranges_of(batch), task.ranges)
-        n_threads = self._threads(batch) if context["ranges"] > 1 else 1
+        n_threads = self._threads(n_visits * words.get("laps", 1), batch) if context["ranges"] > 1 else 1
         vectors = _vectors(state)
         self._check(vectors)
         task({**context, **_addresses(vectors), **words}, divisor, n_threads)
 
-    def _threads(self, rows: int) -> int:
-        """Return how many threads a pass over so many rows repays; that changes nothing in its result."""
-        work = rows * (self.program.n_parameters + THREAD_COLUMNS * len(self.program.ops))
-        return min(config.threads(), max(1, work // THREAD_WORK))
+    def _threads(self, rows: int, batch: int) -> int:
+        """Return how many threads a call over so many rows, in such batches, repays; its result is the same.
+
+        Training takes as many as it was told to.
+        """
+        if rows > batch and config.chosen_threads() is not None:
+            return config.threads()
+        each = self.program.n_parameters + THREAD_COLUMNS * len(self.program.ops)
+        repaid = min(rows * each // THREAD_WORK, batch * each // MEETING_WORK)
+        return min(config.threads(), max(1, repaid))
 
     def _way(self, batch: int) -> str:
         """Return which kind of code trains, of three; it depends on nothing but the program and the batch."""
