@@ -138,11 +138,12 @@ class GeneratedPlan(LoopPlan):
         at_parameters, at_buffers, at_visits = (PLACES[name] for name in ("parameters", "buffers", "n_visits"))
         take, give_back, run = task.take, task.give_back, task.run
 
-        def prepare(space: Space) -> tuple[Array, Array, Array]:
+        def prepare(space: Space) -> tuple[list[Array], list[Array], Array]:
             x, out = np.zeros((FEW_ROWS, program.n_in), dtype), np.zeros((FEW_ROWS, program.n_out), dtype)
             space.put(Data.of(x, dtype).words("x"))
             space.put({"order": order.ctypes.data, "out": out.ctypes.data, "batch": task.block})
-            return x, out, order
+            counts = range(FEW_ROWS + 1)
+            return [x[:n] for n in counts], [out[:n] for n in counts], order
 
         # `held` keeps the arrays whose addresses are passed on.
         def predict(x: Array, out: Array, held: dict[str, Array] = vectors) -> bool:
@@ -154,9 +155,9 @@ class GeneratedPlan(LoopPlan):
                 space.kept = prepare(space)
             words, (own_x, own_out, _) = space.words, space.kept
             words[at_parameters], words[at_buffers], words[at_visits] = parameters, buffers, n
-            own_x[:n] = x
+            own_x[n][...] = x
             finite = run(space)
-            out[...] = own_out[:n]
+            out[...] = own_out[n]
             give_back(space)
             return finite
 
