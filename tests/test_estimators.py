@@ -149,8 +149,7 @@ def test_plans_of_every_kind_agree(n_updates: str, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(solver, "WORTH_A_FUNCTION", limits[0])
     monkeypatch.setattr(solver, "WORTH_A_FUNCTION_OF_ITS_OWN", limits[1])
     fit = MLPClassifier((5,), random_state=0, max_iter=20, backend="numba", batch_size=30).fit(X, Y)
-    word = {"nothing": "loop: too few updates", "kind": "BLAS", "sizes": "lanes"}[n_updates]
-    assert word in fit.network_.history.plan
+    assert "tiles" in fit.network_.history.plan
     np.testing.assert_allclose(fit.predict_proba(X), reference.predict_proba(X), rtol=1e-9)
 
 

@@ -216,8 +216,12 @@ class GeneratedPlan(LoopPlan):
         return min(config.threads(), max(1, repaid))
 
     def _way(self, batch: int) -> str:
-        """Return which kind of code trains, of three; it depends on nothing but the program and the batch."""
-        if self.program.loss is None or self.program.optimizer is None:
+        """Return which kind of code trains, of three; it depends on nothing but the program and the batch.
+
+        Code for one architecture takes a tenth of a second to compile, which few updates do not repay.
+        """
+        program = self.program
+        if program.loss is None or program.optimizer is None or program.specialize != "sizes":
             return TILES
         network = lower(self.program, weighted=True, ordered=True)
         if registers.fits(network, batch):
