@@ -10,6 +10,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tinynet_kernels.cpu.generated import programs
+from tinynet_kernels.cpu.generated.compiler import host
+from tinynet_kernels.cpu.generated.table import Sources
+from tinynet_kernels.cpu.generated.task import Data, Task
+from tinynet_kernels.network import Layer
 
 import tinynet as tn
 from tinynet.backends.numba import generated
@@ -142,3 +149,39 @@ def test_what_diverged_leaves_nothing_behind() -> None:
         ends.append(net.flat_parameters())
     assert not np.isfinite(ends[1]).any()
     np.testing.assert_array_equal(ends[0], ends[2])
+
+
+layers = st.builds(
+    Layer,
+    kind=st.sampled_from(["linear", "activation", "dropout", "normalize", "convolution"]),
+    n_in=st.integers(-1, 4),
+    n_out=st.integers(-1, 4),
+    bias=st.booleans(),
+    activation=st.sampled_from(["identity", "relu", "softmax", "none of these"]),
+    alpha=st.just(0.25),
+)
+
+
+@settings(max_examples=60)
+@given(
+    chain=st.lists(layers, max_size=3), rows=st.integers(0, 9), dtype=st.sampled_from(["float32", "float64", "float16"])
+)
+def test_a_table_that_cannot_be_is_refused_and_any_other_runs(chain: list[Layer], rows: int, dtype: str) -> None:
+    chain = [layer for layer in chain if layer.kind != "dropout"]
+    widths = [(chain[0].n_in if chain else 0), *(layer.n_out for layer in chain)]
+    follows = all(layer.n_in == n and layer.n_out > 0 for layer, n in zip(chain, widths, strict=False))
+    known = all(layer.kind != "convolution" and layer.activation != "none of these" for layer in chain)
+    steady = all(layer.kind == "linear" or layer.n_in == layer.n_out for layer in chain)
+    possible = bool(chain) and widths[0] > 0 and follows and known and steady and rows > 0 and dtype != "float16"
+    try:
+        made = programs.prediction(tuple(chain), dtype, Sources("<f8"), host(), rows)
+    except ValueError:
+        assert not possible
+        return
+    assert possible
+    x, out = np.zeros((rows, widths[0])), np.zeros((rows, widths[-1]), dtype)
+    vectors, order = np.ones(200, dtype), np.arange(rows)
+    words = {"order": order.ctypes.data, "out": out.ctypes.data, "n_visits": rows, "batch": rows}
+    words |= {"parameters": vectors.ctypes.data, "buffers": vectors.ctypes.data}
+    assert Task(made)({**Data.of(x, dtype).words("x"), **words})
+    assert np.isfinite(out).all()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tinynet_kernels.cpu.generated.frame import PLACES
-from tinynet_kernels.cpu.generated.layout import Panels, keeps_z, weights_of
+from tinynet_kernels.cpu.generated.layout import Panels, check, keeps_z, weights_of
 from tinynet_kernels.cpu.generated.random import SLACK
 from tinynet_kernels.cpu.generated.small import float_of
 from tinynet_kernels.cpu.generated.table import Sources, Table
@@ -16,6 +16,7 @@ class Builder:
     """Writes the table of a network, pass by pass."""
 
     def __init__(self, layers: tuple[Layer, ...], dtype: str, target: Target, rows: int) -> None:
+        check(layers, dtype, rows)
         self.layers = layers
         self.table = Table(dtype, target, rows)
         self.arena = self.table.arena

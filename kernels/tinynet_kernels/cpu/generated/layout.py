@@ -49,6 +49,29 @@ def block_rows(layers: tuple[Layer, ...], dtype: str, target: Target, batch: int
     return rows if batch is None else min(batch, rows)
 
 
+def check(layers: tuple[Layer, ...], dtype: str, rows: int) -> None:
+    """Refuse what no table can be made of: in compiled code a wrong size would be a wrong address.
+
+    Raises
+    ------
+    ValueError
+        If the layers do not follow one another, or anything is not of a kind or a size that there is.
+    """
+    if dtype not in ("float32", "float64"):
+        raise ValueError(f"generated code computes in float32 or float64; got {dtype!r}.")
+    if rows < 1 or not layers:
+        raise ValueError(f"a table expects layers and rows; got {len(layers)} layers and {rows} rows.")
+    width = layers[0].n_in
+    for layer in layers:
+        if layer.n_in != width or layer.n_in < 1 or layer.n_out < 1:
+            raise ValueError(f"a layer of {width} columns was expected; got {layer}.")
+        if layer.kind not in ("linear", "activation", "dropout", "normalize") or layer.activation not in ACTIVATIONS:
+            raise ValueError(f"generated code has no {layer}.")
+        if layer.kind != "linear" and layer.n_out != width:
+            raise ValueError(f"only a linear layer changes the number of columns; got {layer}.")
+        width = layer.n_out
+
+
 class Panels(NamedTuple):
     """An array in panels: where, and the bytes from a panel to the next."""
 

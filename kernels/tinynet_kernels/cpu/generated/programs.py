@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tinynet_kernels.cpu.generated.builder import Builder
 from tinynet_kernels.cpu.generated.frame import PLACES
-from tinynet_kernels.cpu.generated.layout import ranges_of
+from tinynet_kernels.cpu.generated.layout import check, ranges_of
 from tinynet_kernels.cpu.generated.small import Small, float_of, n_parameters
 from tinynet_kernels.cpu.generated.table import Sources, Table
 from tinynet_kernels.cpu.generated.target import Target
@@ -49,6 +49,8 @@ def training(network: Network, sources: Sources, target: Target, batch: int, blo
         Rows of a batch, and of those that go through the network at a time; a multiple of four unless it is the batch.
     """
     loss, optimizer = network.loss, network.optimizer
+    if block < batch and block % 4:
+        raise ValueError(f"a part of a batch is a multiple of four rows; got {block} of {batch}.")
     on = _step_of(optimizer)[1:]
     clips = optimizer.clip_norm is not None or optimizer.clip_value is not None
     fold = optimizer.kind == "sgd" and not on and not clips and not loss.l2 and ranges_of(batch) == 1
@@ -78,6 +80,7 @@ def training(network: Network, sources: Sources, target: Target, batch: int, blo
 def training_samples(network: Network, sources: Sources, target: Target, batch: int) -> Table:
     """Return the table that trains a small network with the samples of a batch in the lanes."""
     loss, optimizer = network.loss, network.optimizer
+    check(network.layers, network.dtype, batch)
     made = Table(network.dtype, target, 1)
     made.block = batch
     arena, n = made.arena, n_parameters(network.layers)
@@ -111,6 +114,7 @@ def training_samples(network: Network, sources: Sources, target: Target, batch: 
 
 def training_registers(network: Network, sources: Sources, target: Target) -> Table:
     """Return the table that trains a tiny network, one sample after the other; its kernel counts the epochs itself."""
+    check(network.layers, network.dtype, 1)
     made = Table(network.dtype, target, 1)
     small = _small(network, sources, 1)._replace(step=_step_of(network.optimizer))
     size = n_parameters(network.layers) * made.arena.bytes
