@@ -1,10 +1,10 @@
 """Machine code for the CPU that this package writes itself: LLVM IR as text, compiled by llvmlite, kept on disk.
 
-From the bottom up: ``target`` says what must be known of a processor, ``ir`` writes instructions, ``elementary`` and
-``emit`` turn formulas into them; ``frame`` is what a kernel sees, and ``products``, ``elementwise``, ``losses``,
-``updates``, ``random`` and ``data`` are the kernels; ``samples`` and ``registers`` are those of small networks.
-``units`` names the pieces of code, ``compiler``, ``cache`` and ``library`` make, keep and load them. ``layout`` and
-``table`` lay a network out for the ``driver``, which calls the kernels; ``task`` runs it.
+From the bottom up: ``target`` says what must be known of a processor, ``ir`` and ``ir_types`` write instructions,
+``elementary`` and ``emit`` turn formulas into them; ``frame`` is what a kernel sees, and ``products``,
+``elementwise``, ``losses``, ``updates``, ``random`` and ``data`` are the kernels; ``samples`` and ``registers`` are
+those of small networks. ``units`` names the pieces of code, ``compiler``, ``cache`` and ``library`` make, keep and
+load them. ``layout`` and ``table`` lay a network out for the ``driver``, which calls the kernels; ``task`` runs it.
 
 Nothing here imports Numba or SciPy, and llvmlite only where code is loaded.
 """

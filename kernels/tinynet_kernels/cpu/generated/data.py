@@ -7,7 +7,8 @@ from functools import cache
 from typing import NamedTuple
 
 from tinynet_kernels.cpu.generated.frame import Frame, Kernel
-from tinynet_kernels.cpu.generated.ir import I64, POINTER, Code, Value, vector, with_element
+from tinynet_kernels.cpu.generated.ir import Code, Value
+from tinynet_kernels.cpu.generated.ir_types import I64, POINTER, vector, with_element
 from tinynet_kernels.cpu.generated.target import VECTORS
 
 

@@ -17,7 +17,8 @@ import math
 
 from tinynet_kernels.cpu.generated.data import write_zeros
 from tinynet_kernels.cpu.generated.frame import ROW, Frame, Kernel
-from tinynet_kernels.cpu.generated.ir import DOUBLE, I64, POINTER, Value
+from tinynet_kernels.cpu.generated.ir import Value
+from tinynet_kernels.cpu.generated.ir_types import DOUBLE, I64, POINTER
 from tinynet_kernels.cpu.generated.team import Team
 
 PARTS = ("prologue", "begin", "rows", "update", "epilogue")

@@ -10,7 +10,8 @@ import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from tinynet_kernels.cpu.generated.ir import Value, bits_of, element_of
+from tinynet_kernels.cpu.generated.ir import Value
+from tinynet_kernels.cpu.generated.ir_types import bits_of, element_of
 
 
 class Format(NamedTuple):

@@ -13,7 +13,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from tinynet_kernels.cpu.generated.ir import DOUBLE, I64, POINTER, Code, Module, Value
+from tinynet_kernels.cpu.generated.ir import Code, Module, Value
+from tinynet_kernels.cpu.generated.ir_types import DOUBLE, I64, POINTER
 from tinynet_kernels.cpu.generated.target import VECTORS
 
 POINTERS = (

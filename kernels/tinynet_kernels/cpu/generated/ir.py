@@ -11,75 +11,21 @@ A whole number may be a Python integer; it then is a constant of the machine cod
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from tinynet_kernels.cpu.generated.ir_types import (
+    BYTE,
+    BYTES,
+    I64,
+    POINTER,
+    element_of,
+    lanes_of,
+    literal,
+    vector,
+    with_element,
+)
 from tinynet_kernels.cpu.generated.target import Target
-
-I64, DOUBLE, POINTER, BYTE = "i64", "double", "ptr", "i8"
-
-_BYTES = {"float": 4, "double": 8, "i64": 8, "i32": 4, "i16": 2, "i8": 1, "ptr": 8}
-
-
-def vector(element: str, lanes: int) -> str:
-    """Return the type of so many numbers in a register.
-
-    Examples
-    --------
-    >>> vector("float", 8), vector("double", 1)
-    ('<8 x float>', 'double')
-    """
-    return element if lanes == 1 else f"<{lanes} x {element}>"
-
-
-def lanes_of(kind: str) -> int:
-    """Return how many numbers a type holds.
-
-    Examples
-    --------
-    >>> lanes_of("<8 x float>"), lanes_of("i64")
-    (8, 1)
-    """
-    return int(kind[1:].split(" ", 1)[0]) if kind[0] == "<" else 1
-
-
-def element_of(kind: str) -> str:
-    """Return the type of the numbers that a type holds.
-
-    Examples
-    --------
-    >>> element_of("<8 x float>"), element_of("i64")
-    ('float', 'i64')
-    """
-    return kind.rsplit(" ", 1)[1][:-1] if kind[0] == "<" else kind
-
-
-def with_element(kind: str, element: str) -> str:
-    """Return the type of as many numbers of another element."""
-    return vector(element, lanes_of(kind))
-
-
-def bits_of(kind: str) -> str:
-    """Return the type of whole numbers of the same size.
-
-    Examples
-    --------
-    >>> bits_of("<4 x double>")
-    '<4 x i64>'
-    """
-    return with_element(kind, f"i{8 * _BYTES[element_of(kind)]}")
-
-
-def literal(kind: str, number: float) -> str:
-    """Return a constant as LLVM reads it, floating-point numbers by their bits; in a vector all lanes are the same."""
-    element = element_of(kind)
-    if element in ("float", "double"):
-        value = struct.unpack("f", struct.pack("f", number))[0] if element == "float" else float(number)
-        text = f"0x{struct.unpack('<Q', struct.pack('<d', value))[0]:016X}"
-    else:
-        text = str(int(number))
-    return text if kind == element else f"<{', '.join([f'{element} {text}'] * lanes_of(kind))}>"
 
 
 class Value:
@@ -143,7 +89,7 @@ class Module:
     def __init__(self, target: Target, dtype: str) -> None:
         self.target, self.dtype = target, dtype
         self.real = {"float32": "float", "float64": "double"}[dtype]
-        self.bytes = _BYTES[self.real]
+        self.bytes = BYTES[self.real]
         self.lanes = target.vector_bytes // self.bytes
         self.row = vector(self.real, self.lanes)
         self.functions: dict[str, str] = {}
@@ -252,7 +198,7 @@ class Code:
 
     def resize(self, value: Value, element: str) -> Value:
         """Return floating-point numbers as ``float`` or ``double``."""
-        wider = _BYTES[element] > _BYTES[element_of(value.kind)]
+        wider = BYTES[element] > BYTES[element_of(value.kind)]
         return self.convert("fpext" if wider else "fptrunc", value, with_element(value.kind, element))
 
     # -- lanes -------------------------------------------------------------------------------------------------------
@@ -306,11 +252,11 @@ class Code:
 
     def load(self, pointer: Value, kind: str) -> Value:
         """Read from memory, aligned to an element."""
-        return self.op(kind, f"load {kind}, {pointer}, align {_BYTES[element_of(kind)]}")
+        return self.op(kind, f"load {kind}, {pointer}, align {BYTES[element_of(kind)]}")
 
     def store(self, value: Value, pointer: Value) -> None:
         """Write to memory, aligned to an element."""
-        self.emit(f"store {value}, {pointer}, align {_BYTES[element_of(value.kind)]}")
+        self.emit(f"store {value}, {pointer}, align {BYTES[element_of(value.kind)]}")
 
     # -- control -----------------------------------------------------------------------------------------------------
 

@@ -15,7 +15,8 @@ from tinynet_kernels.cpu.generated.elementary import exp, log
 from tinynet_kernels.cpu.generated.elementwise import each_column
 from tinynet_kernels.cpu.generated.emit import Writer
 from tinynet_kernels.cpu.generated.frame import Frame, Kernel
-from tinynet_kernels.cpu.generated.ir import DOUBLE, I64, Value, with_element
+from tinynet_kernels.cpu.generated.ir import Value
+from tinynet_kernels.cpu.generated.ir_types import DOUBLE, I64, with_element
 from tinynet_kernels.cpu.generated.target import VECTORS
 
 

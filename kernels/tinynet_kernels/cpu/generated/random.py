@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from tinynet_kernels.cpu.generated.elementwise import MULTIPLY
 from tinynet_kernels.cpu.generated.frame import Frame, Kernel
-from tinynet_kernels.cpu.generated.ir import I64, Value, vector
+from tinynet_kernels.cpu.generated.ir import Value
+from tinynet_kernels.cpu.generated.ir_types import I64, vector
 
 _LOW = 0xFFFFFFFF
 _MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)

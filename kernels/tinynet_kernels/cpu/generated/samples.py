@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 
 from tinynet_kernels.cpu.generated.elementary import exp, log
 from tinynet_kernels.cpu.generated.frame import Frame
-from tinynet_kernels.cpu.generated.ir import DOUBLE, I64, Value, lanes_of, vector, with_element
+from tinynet_kernels.cpu.generated.ir import Value
+from tinynet_kernels.cpu.generated.ir_types import DOUBLE, I64, lanes_of, vector, with_element
 from tinynet_kernels.cpu.generated.small import (
     Small,
     activate,

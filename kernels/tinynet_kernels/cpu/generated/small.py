@@ -14,7 +14,8 @@ from tinynet_kernels import formulas
 from tinynet_kernels.cpu.generated.data import read, source_of
 from tinynet_kernels.cpu.generated.emit import Writer
 from tinynet_kernels.cpu.generated.frame import Frame
-from tinynet_kernels.cpu.generated.ir import I64, Code, Value
+from tinynet_kernels.cpu.generated.ir import Code, Value
+from tinynet_kernels.cpu.generated.ir_types import I64
 from tinynet_kernels.kinds import ACTIVATIONS, LOSSES
 from tinynet_kernels.network import Layer, Network
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tinynet_kernels.cpu.generated.frame import Frame
-from tinynet_kernels.cpu.generated.ir import DOUBLE, I64, Value
+from tinynet_kernels.cpu.generated.ir import Value
+from tinynet_kernels.cpu.generated.ir_types import DOUBLE, I64
 
 RANGES = 8
 """Ranges that a large batch is cut into: the most threads that can help."""

@@ -12,7 +12,8 @@ from tinynet_kernels import formulas
 from tinynet_kernels.cpu.generated.elementary import absolute, sqrt
 from tinynet_kernels.cpu.generated.emit import Writer
 from tinynet_kernels.cpu.generated.frame import Frame, Kernel
-from tinynet_kernels.cpu.generated.ir import DOUBLE, I64, Value, with_element
+from tinynet_kernels.cpu.generated.ir import Value
+from tinynet_kernels.cpu.generated.ir_types import DOUBLE, I64, with_element
 from tinynet_kernels.cpu.generated.target import VECTORS
 
 FIRST_SETTING = 4
