@@ -49,8 +49,8 @@ def training(network: Network, sources: Sources, target: Target, batch: int, blo
         Rows of a batch, and of those that go through the network at a time; a multiple of four unless it is the batch.
     """
     loss, optimizer = network.loss, network.optimizer
-    if block < batch and block % 4:
-        raise ValueError(f"a part of a batch is a multiple of four rows; got {block} of {batch}.")
+    if block * ranges_of(batch) < batch and block % 4:
+        raise ValueError(f"a part of a range is a multiple of four rows; got {block} of a batch of {batch}.")
     on = _step_of(optimizer)[1:]
     clips = optimizer.clip_norm is not None or optimizer.clip_value is not None
     fold = optimizer.kind == "sgd" and not on and not clips and not loss.l2 and ranges_of(batch) == 1
