@@ -191,6 +191,9 @@ class Program:
         of this kind, or nothing, because the training is over before that.
     precision : {"float32", "tf32", "bf16"}
         What the factors of matrix products may be rounded to; "float32" is the full precision of ``dtype``.
+    frozen : tuple of int
+        Numbers of the ops whose parameters are not trained: no gradient is computed for them, no optimizer remembers
+        anything of them or changes them.
 
     Examples
     --------
@@ -207,6 +210,7 @@ class Program:
     n_models: int | None = None
     specialize: Specialize = "sizes"
     precision: Precision = "float32"
+    frozen: tuple[int, ...] = ()
 
     @property
     def n_in(self) -> int:
@@ -232,6 +236,33 @@ class Program:
     def n_parameters(self) -> int:
         """Length of the flat vector of parameters."""
         return sum(math.prod(shape) for op in self.ops for shape in op.shapes)
+
+    @cached_property
+    def trained(self) -> tuple[slice, ...]:
+        """What of the flat vector of parameters is trained, in as few ranges as can be.
+
+        Examples
+        --------
+        >>> ops = (LinearOp(1, 2), LinearOp(2, 2), LinearOp(2, 1))
+        >>> Program(ops).trained, Program(ops, frozen=(1,)).trained
+        ((slice(0, 13, None),), (slice(0, 4, None), slice(10, 13, None)))
+        """
+        ranges: list[slice] = []
+        stop = 0
+        for i, op in enumerate(self.ops):
+            start, stop = stop, stop + sum(math.prod(shape) for shape in op.shapes)
+            if start == stop or i in self.frozen:
+                continue
+            if ranges and ranges[-1].stop == start:
+                ranges[-1] = slice(ranges[-1].start, stop)
+            else:
+                ranges.append(slice(start, stop))
+        return tuple(ranges)
+
+    @cached_property
+    def n_trained(self) -> int:
+        """Number of parameters that are trained."""
+        return sum(part.stop - part.start for part in self.trained)
 
     @cached_property
     def n_buffers(self) -> int:

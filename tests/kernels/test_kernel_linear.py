@@ -101,3 +101,13 @@ def test_overflow_is_inf_and_silent(kernels: ModuleType, dtype: str) -> None:
     kernels.linear_backward(big, big, big, dw, db[0], dx)
     for array in (y, dw, db[0], dx):
         assert np.isinf(array).all()
+
+
+def test_each_gradient_may_be_left_out(kernels: ModuleType, dtype: str) -> None:
+    x, w, b, dy = problem(5, 3, 4, dtype, seed=1)
+    whole = garbage(w), garbage(b), garbage(x)
+    kernels.linear_backward(x, w, dy, *whole)
+    for kept in range(3):
+        some = [garbage(like) if i == kept else None for i, like in enumerate((w, b, x))]
+        kernels.linear_backward(x, w, dy, *some)
+        np.testing.assert_array_equal(some[kept], whole[kept])

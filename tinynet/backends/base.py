@@ -31,14 +31,14 @@ class State:
     """All that training changes, as flat contiguous vectors on the backend.
 
     The state of an ensemble has the models as an axis of their own: parameters, gradients and buffers are (n_models,
-    n), moments (n_moments, n_models, n_parameters), and ``step``, ``draws`` and ``dropout_seed`` are (n_models,) int64
+    n), moments (n_moments, n_models, n_trained), and ``step``, ``draws`` and ``dropout_seed`` are (n_models,) int64
     arrays in host memory.
 
     Attributes
     ----------
     parameters, gradients : (n_parameters,) float
-    moments : (n_moments, n_parameters) float
-        What the optimizer remembers.
+    moments : (n_moments, n_trained) float
+        What the optimizer remembers of the parameters that are trained: of all, where no layer is frozen.
     buffers : (n_buffers,) float
         What layers store but nobody trains (the columns of ``Normalize``).
     step : int
@@ -369,9 +369,9 @@ class Backend(ABC):
         """Return the quickest plan for a program and a state that lies where it does; see ``plan``."""
         return self.plan(program, granularity=granularity, streamed=streamed)
 
-    def new_moments(self, state: State, n_moments: int) -> Array:
+    def new_moments(self, state: State, n_moments: int, n_trained: int) -> Array:
         """Return zeros for what an optimizer remembers of a state: arrays of this backend, where the others lie."""
-        return self.asarray(np.zeros((n_moments, *state.parameters.shape), state.parameters.dtype))
+        return self.asarray(np.zeros((n_moments, *state.parameters.shape[:-1], n_trained), state.parameters.dtype))
 
     def new_state(
         self, program: Program, parameters: FloatArray, dropout_seed: Any = 0, buffers: FloatArray | None = None
@@ -401,7 +401,7 @@ def fresh_state(
     return State(
         parameters=placed(np.array(parameters, dtype=dtype)),
         gradients=placed(np.zeros((*models, program.n_parameters), dtype)),
-        moments=placed(np.zeros((n_moments, *models, program.n_parameters), dtype)),
+        moments=placed(np.zeros((n_moments, *models, program.n_trained), dtype)),
         buffers=placed(held),
         step=counter,
         draws=np.copy(counter) if models else 0,

@@ -16,19 +16,21 @@ class Chain:
 
     def __init__(self, program: Program, n_ops: int, backend: Backend) -> None:
         self.stages = stages_of(program, n_ops, backend)
-        self._layouts: list[tuple[Any, Any]] = []
+        self._layouts: list[tuple[Any, Any, bool]] = []
         position = 0
         for stage in self.stages:
             # Only the first op of a stage can own parameters: the second, if any, is an activation.
-            self._layouts.append((program.parameter_layout[position], program.buffer_layout[position]))
+            layouts = program.parameter_layout[position], program.buffer_layout[position]
+            self._layouts.append((*layouts, position in program.frozen))
             position += stage.n_ops
 
     def bind(self, state: State) -> Bound:
         """Return each stage with the views that belong to it."""
-        return [
-            (stage, Own(views(state.parameters, layout), views(state.buffers, held), views(state.gradients, layout)))
-            for stage, (layout, held) in zip(self.stages, self._layouts, strict=True)
-        ]
+        bound = []
+        for stage, (layout, held, frozen) in zip(self.stages, self._layouts, strict=True):
+            gradients = None if frozen else views(state.gradients, layout)
+            bound.append((stage, Own(views(state.parameters, layout), views(state.buffers, held), gradients)))
+        return bound
 
 
 def forward(bound: Bound, x: Array, state: State | None) -> Array:
@@ -39,8 +41,19 @@ def forward(bound: Bound, x: Array, state: State | None) -> Array:
 
 
 def backward(bound: Bound, dy: Array, need_dx: bool) -> Array:
-    """Go back through a chain and fill its gradients; return that with respect to what went in, if it is needed."""
-    for position in range(len(bound) - 1, -1, -1):
+    """Go back through a chain and fill its gradients; return that with respect to what went in, if it is needed.
+
+    Where it is not needed, the way ends at the first stage that learns.
+    """
+    first = 0 if need_dx else next((i for i, (stage, own) in enumerate(bound) if stage.learns(own)), len(bound))
+    for position in range(len(bound) - 1, first - 1, -1):
         stage, own = bound[position]
-        dy = stage.backward(dy, own, need_dx or position > 0)
+        dy = stage.backward(dy, own, need_dx or position > first)
     return dy
+
+
+def zero_frozen(program: Program, gradients: Array) -> None:
+    """Set the gradients of frozen parameters to 0: what stands there is of an earlier pass, or a user's layer's."""
+    for i in program.frozen:
+        for view in views(gradients, program.parameter_layout[i]):
+            view[...] = 0

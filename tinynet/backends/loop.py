@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinynet.backends.base import Array, Backend, FloatArray, Members, Plan, State, on_backend
-from tinynet.backends.chain import Bound, backward, forward
+from tinynet.backends.chain import Bound, backward, forward, zero_frozen
 from tinynet.backends.stages import LinearStage, Own
 from tinynet.backends.work import Pool, Work
 from tinynet.base.turns import Turns
@@ -132,6 +132,7 @@ class LoopPlan(Plan):
         with self._works.one() as work, self._users:
             bound = work.training.bind(state)
             self._forward_backward(work, bound, state, x, y, sample_weight, value)
+            zero_frozen(self.program, state.gradients)
             total = loss.report * float(self.backend.to_numpy(value)[0])
             if not loss.l2:
                 return total
@@ -271,6 +272,7 @@ class LoopPlan(Plan):
     def _penalize(self, bound: Bound, strength: float, squares: Array) -> None:
         """Add the gradient of the L2 penalty to those of the weights; write the squares of each to ``squares``."""
         for i, own in enumerate(_linear(bound)):
+            assert own.gradients is not None
             weight, gradient = own.parameters[0], own.gradients[0]
             self.backend.kernels.l2_penalty(weight, gradient, strength, squares[i : i + 1])
 
@@ -293,19 +295,43 @@ class LoopPlan(Plan):
 
     def _update(self, work: Work, state: State, optimizer: OptimizerSpec, learning_rate: float) -> None:
         kernels = self.backend.kernels
-        if optimizer.clip_value is not None:
-            kernels.clip_by_value(state.gradients, optimizer.clip_value)
-        if optimizer.clip_norm is not None:
-            kernels.clip_by_norm(state.gradients, optimizer.clip_norm, work.norm)
         state.step += 1
         state.draws += 1
+        if not self.program.trained:
+            return
+        parameters = self._trained(work, "parameters", state.parameters)
+        gradients = self._trained(work, "gradients", state.gradients)
+        if optimizer.clip_value is not None:
+            kernels.clip_by_value(gradients, optimizer.clip_value)
+        if optimizer.clip_norm is not None:
+            kernels.clip_by_norm(gradients, optimizer.clip_norm, work.norm)
         step = getattr(kernels, f"{optimizer.kind}_step")
         settings = [value for _, value in optimizer.settings]
-        step(state.parameters, state.gradients, state.moments, state.step, learning_rate, *settings)
+        step(parameters, gradients, state.moments, state.step, learning_rate, *settings)
+        if len(self.program.trained) > 1:
+            start = 0
+            for part in self.program.trained:
+                stop = start + part.stop - part.start
+                state.parameters[part] = parameters[start:stop]
+                start = stop
+
+    def _trained(self, work: Work, name: str, vector: Array) -> Array:
+        """Return what of a flat vector is trained, as one: a view, but a copy where it does not lie together."""
+        parts = self.program.trained
+        if len(parts) == 1:
+            return vector if self.program.n_trained == len(vector) else vector[parts[0]]
+        out = work.scratch(name, (self.program.n_trained,), self.program.dtype)
+        start = 0
+        for part in parts:
+            stop = start + part.stop - part.start
+            out[start:stop] = vector[part]
+            start = stop
+        return out
 
 
 def _linear(bound: Bound) -> list[Own]:
-    return [own for stage, own in bound if isinstance(stage, LinearStage)]
+    """Return what belongs to the linear stages that are trained."""
+    return [own for stage, own in bound if isinstance(stage, LinearStage) and own.gradients is not None]
 
 
 def _mass(loss: LossSpec, rows: int, weight: Array | None) -> float:

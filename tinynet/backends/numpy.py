@@ -73,6 +73,8 @@ def slow_reason(program: Program, granularity: Granularity) -> str | None:
     for op in program.ops:
         if isinstance(op, CustomOp):
             return f"custom layer {type(op.layer).__name__}"
+    if program.frozen:
+        return f"frozen layer{'s' * (len(program.frozen) > 1)} {', '.join(map(str, program.frozen))}"
     if program.loss is not None and program.loss.custom is not None:
         return f"custom loss {type(program.loss.custom).__name__}"
     if granularity == "step":

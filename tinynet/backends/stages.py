@@ -20,11 +20,14 @@ if TYPE_CHECKING:
 
 
 class Own(NamedTuple):
-    """What belongs to a stage: views of its parameters, of what it stores untrained, and of its gradients."""
+    """What belongs to a stage: views of its parameters, of what it stores untrained, and of its gradients.
+
+    ``gradients`` is None where the stage is frozen.
+    """
 
     parameters: tuple[Array, ...]
     buffers: tuple[Array, ...]
-    gradients: tuple[Array, ...]
+    gradients: tuple[Array, ...] | None
 
 
 class Scratch:
@@ -71,6 +74,10 @@ class Stage(ABC):
     def backward(self, dy: Array, own: Own, need_dx: bool) -> Array:
         """Fill ``own.gradients``; return the gradient with respect to the last input, or None if nobody needs it."""
 
+    def learns(self, own: Own) -> bool:
+        """Whether there is a reason to go back to the stage, even if nobody needs the gradient of its input."""
+        return bool(own.gradients)
+
 
 class LinearStage(Stage):
     """``y = f(x @ w + b)``."""
@@ -97,7 +104,7 @@ class LinearStage(Stage):
 
     def backward(self, dy: Array, own: Own, need_dx: bool) -> Array:
         dz = self._through_activation(dy)
-        dw, db = own.gradients if self.op.bias else (*own.gradients, None)
+        dw, db = (*(own.gradients or ()), None, None)[:2]
         dx = self.scratch("dx", *dy.shape[:-1], self.op.n_in) if need_dx else None
         self.kernels.linear_backward(self._x, own.parameters[0], dz, dw, db, dx)
         return dx
@@ -107,6 +114,7 @@ class LinearStage(Stage):
 
         For kernels that have ``linear_descent``. The gradient of the bias is left for the caller.
         """
+        assert own.gradients is not None
         dz, db = self._through_activation(dy), own.gradients[1] if self.op.bias else None
         dx = self.scratch("dx", *dy.shape[:-1], self.op.n_in) if need_dx else None
         self.kernels.linear_descent(self._x, own.parameters[0], dz, db, dx, rate)
@@ -224,6 +232,10 @@ class CustomStage(Stage):
             )
         dx = layer.backward(dy)
         return self._checked(dx, (len(dy), self.op.n_in), "backward") if need_dx else None
+
+    def learns(self, own: Own) -> bool:
+        """Whether it is not frozen: a layer in Python may learn more than what it has declared."""
+        return own.gradients is not None
 
     def _checked(self, result: Any, shape: tuple[int, int], method: str) -> Array:
         """Hold what user code returned against the shape that the neighbours expect, in the model's dtype."""

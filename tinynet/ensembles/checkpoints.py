@@ -80,7 +80,7 @@ class Resumption:
     def restore(self, trainer: EnsembleTrainer) -> None:
         """Put the models of a trainer, and what its callbacks remember, where the checkpoint left them."""
         models, arrays, asarray = trainer.model, self.arrays, trainer.model.backend.asarray
-        models.prepare_optimizer(trainer.optimizer)
+        models.prepare_optimizer(trainer.optimizer, trainer.plan.program.frozen)
         state = models.state
         with models.guard.changing():
             state.parameters[...] = asarray(arrays["parameters"])
@@ -181,7 +181,7 @@ def _wanted(
         "parameters": ([n, n_parameters], dtype),
         "buffers": ([n, models.program.n_buffers], dtype),
         "training.best_parameters": ([n, n_parameters], dtype),
-        "training.moments": ([trainer.optimizer.n_moments, n, n_parameters], dtype),
+        "training.moments": ([trainer.optimizer.n_moments, n, trainer.plan.program.n_trained], dtype),
         "generators": ([n, 6], "uint64"),
     }
     recorded = {name[8:] for name in listed if name.startswith("history.")}

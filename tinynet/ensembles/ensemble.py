@@ -19,7 +19,7 @@ from tinynet.base.hints import hints_arguments
 from tinynet.ensembles.files import Stored, read_ensemble, save_ensemble
 from tinynet.ensembles.models import joined, model_of, selected
 from tinynet.ensembles.predictions import Predictions
-from tinynet.ensembles.settings import check_program, generators_of
+from tinynet.ensembles.settings import check_program, generators_of, with_frozen
 from tinynet.ensembles.trainer import EnsembleTrainer
 from tinynet.ensembles.whole import WholeEnsembleTrainer
 from tinynet.layers.layer import Layer
@@ -49,7 +49,8 @@ class Ensemble(Predictions):
     Parameters
     ----------
     net : Sequential
-        The network; its weights are not used. Only built-in layers can be trained many at once.
+        The network. Its weights are not used, but those of layers that are not ``trainable``: all models have them.
+        Only built-in layers can be trained many at once.
     n_models : int
     seeds : (n_models,) ints, optional
         By default ``net.seed, net.seed + 1, ...``, or random ones where ``net`` has no seed.
@@ -86,6 +87,7 @@ class Ensemble(Predictions):
         for i, rng in enumerate(generators):
             values[i] = np.concatenate([layer.initial_values(rng) for layer in layers])
             dropout_seeds[i] = rng.integers(0, 2**63)
+        values = with_frozen(values, net)
         program = replace(net.program, n_models=n_models)
         check_program(program)
         buffers = net.backend.to_numpy(net.state.buffers)
@@ -350,7 +352,8 @@ class Ensemble(Predictions):
         """Return the plan that trains these models on targets like ``y``."""
         spec = self._loss_spec(loss, y)
         updates = None if optimizer is None else optimizer.lower()
-        program = replace(self.program, loss=spec, optimizer=updates, batch_size=batch_size)
+        frozen = () if optimizer is None else self.frozen
+        program = replace(self.program, loss=spec, optimizer=updates, batch_size=batch_size, frozen=frozen)
         check_program(program)
         return self._plan(program)
 

@@ -16,6 +16,7 @@ from tinynet.base.checks import whole
 from tinynet.base.errors import ModelFileError
 from tinynet.exchange.archive import check_finite_arrays, listing, read_archive, write_archive
 from tinynet.exchange.atomic import Path_
+from tinynet.exchange.modelfile import layer_entry, with_trainable
 from tinynet.exchange.parts import refuse_infinite
 from tinynet.layers import LAYERS
 from tinynet.layers.layer import Layer
@@ -40,7 +41,7 @@ def describe_ensemble(models: Ensemble) -> tuple[dict[str, Any], dict[str, NDArr
     header = {
         "kind": "ensemble",
         "dtype": models.dtype,
-        "layers": [{"kind": type(layer).__name__, "config": layer.config()} for layer in models.layers],
+        "layers": [layer_entry(layer, layer.config()) for layer in models.layers],
         "loss": {"kind": type(loss).__name__, "config": loss.config()} if loss is not None and known else None,
         "metadata": models.metadata,
         "n_models": len(models),
@@ -143,7 +144,7 @@ def _layer(entry: Any) -> Layer:
     kind = entry["kind"]
     if not isinstance(kind, str) or kind not in LAYERS:
         raise ValueError(f"it has a layer {kind!r}, which this version does not know")
-    return LAYERS[kind](**entry["config"])
+    return with_trainable(LAYERS[kind](**entry["config"]), entry)
 
 
 def _check_listed(program: Program, listed: Any) -> None:

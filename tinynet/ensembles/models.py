@@ -57,7 +57,8 @@ def joined(ensembles: Sequence[Ensemble]) -> Ensemble:
     for other in ensembles:
         if plain(other) != plain(first) or other.backend is not first.backend:
             raise ValueError(
-                "concatenate expects ensembles of the same layers, dtype, precision and backend; got others. "
+                "concatenate expects ensembles of the same layers, frozen or not, dtype, precision and backend; got "
+                "others. "
                 "Build them from one network."
             )
     layers = joined_layers(ensembles)

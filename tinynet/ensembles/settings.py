@@ -16,6 +16,7 @@ from tinynet.program import CustomOp, Program
 
 if TYPE_CHECKING:
     from tinynet.ensembles.ensemble import Ensemble
+    from tinynet.models.sequential import Sequential
 
 
 def generators_of(
@@ -29,6 +30,16 @@ def generators_of(
     if len(chosen) != n_models:
         raise ValueError(f"seeds expects one for each model, {n_models}; got {len(chosen)}.")
     return [np.random.default_rng(seed) for seed in chosen], chosen
+
+
+def with_frozen(values: NDArray[Any], net: Sequential) -> NDArray[Any]:
+    """Return the drawn parameters of models, but in frozen layers those of the network."""
+    flat = net.flat_parameters()
+    for i in net.frozen:
+        layout = net.program.parameter_layout[i]
+        start, stop = layout[0][0], layout[-1][0] + int(np.prod(layout[-1][1]))
+        values[:, start:stop] = flat[start:stop]
+    return values
 
 
 def check_program(program: Program) -> None:
@@ -98,4 +109,4 @@ def plain(ensemble: Ensemble) -> tuple[Any, ...]:
         (type(op), op.n_in, op.n_out, getattr(op, "kind", ""), getattr(op, "alpha", 0), getattr(op, "bias", 0))
         for op in ensemble.program.ops
     ]
-    return (*ops, ensemble.dtype, ensemble.program.precision)
+    return (*ops, ensemble.dtype, ensemble.program.precision, ensemble.frozen)

@@ -17,6 +17,13 @@ from tinynet.ensembles.watch import Plateau, Stopping, Watch
 from tinynet.losses import Loss
 from tinynet.optimizers import Optimizer
 from tinynet.schedules import Schedule, is_own, rates, usable_rates
+from tinynet.training.arguments import (
+    checked_batch_size,
+    checked_callbacks,
+    checked_shuffle,
+    reason_of,
+    warn_if_nothing_is_trained,
+)
 from tinynet.training.callbacks import Callback, acting
 from tinynet.training.data import Data
 from tinynet.training.history import EnsembleHistory
@@ -26,14 +33,7 @@ from tinynet.training.monitors import EarlyStopping, ReduceLROnPlateau
 from tinynet.training.progress import ProgressBar
 from tinynet.training.remembered import with_state
 from tinynet.training.saving import Checkpoint
-from tinynet.training.trainer import (
-    CHUNK_BYTES,
-    CHUNK_SECONDS,
-    checked_batch_size,
-    checked_callbacks,
-    checked_shuffle,
-    reason_of,
-)
+from tinynet.training.trainer import CHUNK_BYTES, CHUNK_SECONDS
 
 if TYPE_CHECKING:
     from tinynet.ensembles.ensemble import Ensemble
@@ -88,6 +88,7 @@ class EnsembleTrainer(Retracing):
         self.plan = models.plan(loss, optimizer, data.y, self.batch_size)
         self.history = EnsembleHistory(len(models))
         self.history.plan = self.plan.description
+        warn_if_nothing_is_trained(self.plan.program)
         self.resumed = False
         self.epoch = 0
         self.live = np.arange(len(models))
@@ -113,7 +114,7 @@ class EnsembleTrainer(Retracing):
             self.resumed = True
         with acting([*self.callbacks, *self.checkpoints], models, self):
             if found is None:
-                models.prepare_optimizer(self.optimizer)
+                models.prepare_optimizer(self.optimizer, self.plan.program.frozen)
             else:
                 found.restore(self)
             self._take_over()

@@ -82,7 +82,7 @@ class SolverState:
     def put(self, network: Trainable) -> None:
         """Give a network what the optimizer remembers."""
         network.prepare_optimizer(self.optimizer)
-        if self.moments is not None:
+        if self.moments is not None and self.moments.shape == network.state.moments.shape:
             network.state.moments[...] = network.backend.asarray(self.moments, network.dtype)
             network.state.step = self.step
 

@@ -29,7 +29,7 @@ def describe(parts: Parts, *, portable: bool = True) -> tuple[dict[str, Any], di
     layers = []
     for layer in parts.layers:
         builtin = LAYERS.get(type(layer).__name__) is type(layer)
-        layers.append({"kind": type(layer).__name__, "config": layer.config() if portable or builtin else {}})
+        layers.append(layer_entry(layer, layer.config() if portable or builtin else {}))
     arrays = parts.named()
     loss = parts.loss
     known = loss is not None and not loss.is_custom
@@ -154,7 +154,26 @@ def _layer(entry: Any, known: Mapping[str, type[Layer]], path: Path_) -> Layer:
             f"{os.fspath(path)!r} has a layer {kind!r}, which this version does not know. "
             "For a layer of your own, pass its class: tinynet.load(path, custom={'" + str(kind) + "': ...})."
         )
-    return known[kind](**config)
+    return with_trainable(known[kind](**config), entry)
+
+
+def layer_entry(layer: Layer, config: dict[str, Any]) -> dict[str, Any]:
+    """Return how a header tells of a layer.
+
+    Examples
+    --------
+    >>> from tinynet.layers import Tanh
+    >>> layer_entry(Tanh(), {})
+    {'kind': 'Tanh', 'config': {}}
+    """
+    frozen = {} if layer.trainable else {"trainable": False}
+    return {"kind": type(layer).__name__, "config": config, **frozen}
+
+
+def with_trainable(layer: Layer, entry: dict[str, Any]) -> Layer:
+    """Return a layer that is frozen if its entry in a header says so."""
+    layer.trainable = entry.get("trainable", True)
+    return layer
 
 
 def _loss(entry: Any, path: Path_) -> Loss | None:

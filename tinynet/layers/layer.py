@@ -19,7 +19,6 @@ Subclass ``Layer`` with your own ``forward`` and ``backward`` for a layer that i
 from __future__ import annotations
 
 import copy
-import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -35,15 +34,11 @@ from tinynet.base.arrays import as_real_array_anywhere, as_samples
 from tinynet.base.checks import whole
 from tinynet.base.guard import Guard
 from tinynet.base.hints import Hinting
-from tinynet.base.kept import Kept
 from tinynet.base.turns import turn_of
 from tinynet.layers.initializers import get_initializer
 from tinynet.program import CustomOp, Op, Program, Shape
 
 Init = str | float | Callable[..., Any]
-
-KEPT_WIDTHS = 8
-"""Widths of inputs for which a layer by itself keeps scratch."""
 
 
 @dataclass
@@ -68,6 +63,9 @@ class Layer(Hinting):
         Widths; None: as wide as what comes in.
     training : bool
         Whether ``forward`` is part of a training step; for custom layers.
+    trainable : bool
+        False freezes the layer, from the next ``fit`` or step on: no gradient is computed for its arrays, no optimizer
+        remembers anything of them or changes them, weight decay included.
     """
 
     n_in: int | None = None
@@ -77,16 +75,26 @@ class Layer(Hinting):
     _state: State | None
     _backend: Backend | None
     _bound: dict[str, Array]
-    _hands: Kept[ByHand]
-    _last: threading.local
+    _by_hand: ByHand | None
     _guard: Guard | None
     _owned: bool
 
     def __init__(self) -> None:
         object.__setattr__(self, "_parameters", {})
-        self.training = False
+        self.training, self._frozen = False, False
         self._dtype = "float32"
         self.__dict__.update(_unbound())
+
+    @property
+    def trainable(self) -> bool:
+        """Whether the layer is trained; False freezes it."""
+        return not self._frozen
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        if not isinstance(value, bool | np.bool_):
+            raise TypeError(f"{type(self).__name__}.trainable must be True or False; got {value!r}.")
+        self._frozen = not value
 
     # -- for subclasses ----------------------------------------------------------------------------------------------
 
@@ -130,18 +138,18 @@ class Layer(Hinting):
         if self._owned:
             raise RuntimeError(f"{self!r} belongs to a model, which holds its arrays; set_weights changes them.")
         place = get_backend(backend)
-        program = self._program(str(np.dtype(dtype)))
-        state = place.new_state(program, self.initial_values(np.random.default_rng(seed)))
-        self._attach(state, place, program.dtype)
+        self._dtype = str(np.dtype(dtype))
+        state = place.new_state(self._program(), self.initial_values(np.random.default_rng(seed)))
+        self._attach(state, place, self._dtype)
         self._write_buffers()
         return self
 
     def forward(self, x: Any, training: bool = False) -> Array:
         """Return the output for ``x`` (n_samples, n_in), and remember what ``backward`` needs."""
         given, inputs = self._checked(x)
-        hand, state = self._alone(inputs.shape[1])
-        self._last.hand = hand
-        return hand.forward(state, inputs, training, given)
+        assert self._state is not None
+        assert self._by_hand is not None
+        return self._by_hand.forward(self._program(inputs.shape[1]), self._state, inputs, training, given)
 
     def backward(self, grad: Any) -> Array:
         """Return the gradient with respect to the last input of ``forward``; overwrite the gradients of the parameters.
@@ -151,12 +159,12 @@ class Layer(Hinting):
         grad : (n_samples, n_out) array
             Gradient of the loss with respect to the output of ``forward``.
         """
-        hand: ByHand | None = getattr(self._last, "hand", None)
-        if hand is None or hand.input is None:
+        hand = self._by_hand
+        shape = None if hand is None else hand.shape
+        if hand is None or shape is None:
             raise RuntimeError(f"{self!r}.backward expects forward(x) to have run before, in this thread; it has not.")
         assert self._backend is not None
         assert self._state is not None
-        shape = (len(hand.input), hand.program.n_out)
         given = as_real_array_anywhere(self._backend.admit(grad, "grad"), "grad")
         if given.shape != shape:
             raise ValueError(
@@ -245,9 +253,9 @@ class Layer(Hinting):
         """Make the layer's arrays views into ``state``, which holds this layer alone."""
         object.__setattr__(self, "_state", state)
         self._backend, self._dtype = backend, dtype
-        self._hands, self._last = Kept(KEPT_WIDTHS), threading.local()
+        self._by_hand = ByHand(backend)
         bound = self._bound = {}
-        layout = self._program(dtype).parameter_layout[0]
+        layout = self._program().parameter_layout[0]
         names = [p.name for p in self._trainable()]
         bound.update(zip(names, views(state.parameters, layout), strict=True))
         bound.update(zip([f"{name}_grad" for name in names], views(state.gradients, layout), strict=True))
@@ -309,7 +317,7 @@ class Layer(Hinting):
             return
         place, arrays = get_backend(kept["backend"]), kept["arrays"]
         values = np.concatenate([arrays[name].ravel() for name in self.trainable_names] or [np.empty(0)])
-        self._attach(place.new_state(self._program(self._dtype), values), place, self._dtype)
+        self._attach(place.new_state(self._program(), values), place, self._dtype)
         with place.active():
             for name in self.buffer_names:
                 self._bound[name][...] = place.asarray(arrays[name])
@@ -319,9 +327,10 @@ class Layer(Hinting):
         assert self._backend is not None
         return {name: np.array(self._backend.to_numpy(self._bound[name])) for name in self.parameter_names}
 
-    def _program(self, dtype: str) -> Program:
-        """Return the layer as a program of its own."""
-        return Program((self.lower(self.n_in or 1, 0),), dtype=dtype)
+    def _program(self, width: int | None = None) -> Program:
+        """Return the layer as a program of its own, for inputs of this width."""
+        op = self.lower(width or self.n_in or 1, 0)
+        return Program((op,), dtype=self._dtype, frozen=(0,) if self._frozen and op.shapes else ())
 
     def fresh_copy(self) -> Layer:
         """Return a copy with the same settings that belongs to no model and holds no arrays."""
@@ -348,13 +357,6 @@ class Layer(Hinting):
                 if self._state is None:
                     self.build()
 
-    def _alone(self, width: int) -> tuple[ByHand, State]:
-        """Return what runs this layer alone on inputs of this width."""
-        backend, state, dtype = self._backend, self._state, self._dtype
-        assert backend is not None
-        assert state is not None
-        return self._hands.made(width, lambda: ByHand(Program((self.lower(width, 0),), dtype=dtype), backend)), state
-
     def __repr__(self) -> str:
         sizes = ", ".join(str(n) for n in (self.n_in, self.n_out) if n is not None)
         return f"{type(self).__name__}({sizes})"
@@ -366,8 +368,7 @@ def _unbound() -> dict[str, Any]:
         "_state": None,
         "_backend": None,
         "_bound": {},
-        "_hands": Kept(KEPT_WIDTHS),
-        "_last": threading.local(),
+        "_by_hand": None,
         "_guard": None,
         "_owned": False,
     }

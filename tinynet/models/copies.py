@@ -62,7 +62,7 @@ def put_together(network: Network, parts: dict[str, Any]) -> State:
     asarray = network.backend.asarray
     with network.backend.active():
         state = network.backend.new_state(network.program, vectors["parameters"], counters["dropout_seed"])
-        state.moments = network.backend.new_moments(state, len(vectors["moments"]))
+        state.moments = network.backend.new_moments(state, len(vectors["moments"]), vectors["moments"].shape[-1])
         state.moments[...] = asarray(vectors["moments"])
     return replace(state, step=counters["step"], draws=counters["draws"])
 

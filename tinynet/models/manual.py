@@ -27,11 +27,11 @@ class ManualLoop(Network):
     def forward(self, x: Any, training: bool = True) -> Array:
         """Return the output for ``x`` and remember what ``backward`` needs; with ``training``, dropout is on."""
         samples = self._samples(x)
-        inputs = self.backend.asarray(samples, self.dtype)
+        inputs, program = self.backend.asarray(samples, self.dtype), replace(self.program, frozen=self.frozen)
         if not training:
-            return self.at_one_moment(lambda state: self._by_hand.forward(state, inputs, False, samples))
+            return self.at_one_moment(lambda state: self._by_hand.forward(program, state, inputs, False, samples))
         with self._in_a_loop("forward"):
-            result = self._by_hand.forward(self.state, inputs, True, samples)
+            result = self._by_hand.forward(program, self.state, inputs, True, samples)
             self.state.draws += 1  # The next pass draws other masks, whether or not an optimizer steps between.
         return result
 
@@ -52,17 +52,16 @@ class ManualLoop(Network):
             If ``forward`` has not run.
         """
         with self._in_a_loop("backward"):
-            hand = self._by_hand
-            if hand.input is None:
+            shape = self._by_hand.shape
+            if shape is None:
                 raise RuntimeError("backward expects forward(x) to have run before, in this thread; it has not.")
-            shape = (len(hand.input), self.program.n_out)
             dy = as_real_array_anywhere(self.backend.admit(grad, "grad"), "grad")
             if dy.shape != shape:
                 raise ValueError(
                     f"backward expects a gradient of shape {shape}, as the output of forward; got {dy.shape}."
                 )
             before = self.state.gradients.copy()
-            dx = hand.backward(self.state, self.backend.asarray(dy, self.dtype), dy)
+            dx = self._by_hand.backward(self.state, self.backend.asarray(dy, self.dtype), dy)
             self.state.gradients += before
             return dx
 
@@ -77,7 +76,7 @@ class ManualLoop(Network):
         """Make one update; see ``Optimizer.step``."""
         with self._in_a_loop("Optimizer.step"):
             self.prepare_optimizer(optimizer)
-            program = replace(self.program, optimizer=optimizer.lower())
+            program = replace(self.program, optimizer=optimizer.lower(), frozen=self.frozen)
             plan = self._plan(program, "step")
             assert isinstance(plan, LoopPlan)
             with self.changing():

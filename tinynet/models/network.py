@@ -74,6 +74,7 @@ class Network(Hinting):
         self.loss: Loss | None = None
         self.stop_training = False
         self._optimizer: Optimizer | None = None
+        self._left_out: tuple[int, ...] = ()
         self._begin_sharing()
 
     def _begin_sharing(self) -> None:
@@ -176,8 +177,30 @@ class Network(Hinting):
 
     # -- the optimizer's memory --------------------------------------------------------------------------------------
 
-    def prepare_optimizer(self, optimizer: Optimizer) -> None:
-        """Make room for what the optimizer remembers; keep it if it is the optimizer of before.
+    @property
+    def frozen(self) -> tuple[int, ...]:
+        """Numbers of the layers that have parameters and are not trained; see ``Layer.trainable``."""
+        pairs = enumerate(zip(self.layers, self.program.ops, strict=True))
+        return tuple(i for i, (layer, op) in pairs if op.shapes and not layer.trainable)
+
+    @property
+    def trainable(self) -> bool:
+        """Whether any layer is trained; setting it freezes all layers, or lets all be trained."""
+        return any(layer.trainable for layer in self.layers)
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        for layer in self.layers:
+            layer.trainable = value
+
+    def prepare_optimizer(self, optimizer: Optimizer, frozen: tuple[int, ...] | None = None) -> None:
+        """Make room for what the optimizer remembers; keep it if it is the optimizer of before, of the same layers.
+
+        Parameters
+        ----------
+        optimizer : Optimizer
+        frozen : tuple of int, optional
+            Layers that it does not train; by default those that are frozen now.
 
         Raises
         ------
@@ -185,13 +208,15 @@ class Network(Hinting):
             If it is another than that which a training of this thread's is under way with.
         """
         with self.guard.turn:
-            state = self.state
-            if optimizer is self._optimizer and len(state.moments) == optimizer.n_moments:
+            state, frozen = self.state, self.frozen if frozen is None else frozen
+            same = optimizer is self._optimizer and frozen == self._left_out
+            if same and len(state.moments) == optimizer.n_moments:
                 return
             self.guard.check("prepare_optimizer")
-            state.moments = self.backend.new_moments(state, optimizer.n_moments)
+            n_trained = replace(self.program, frozen=frozen).n_trained
+            state.moments = self.backend.new_moments(state, optimizer.n_moments, n_trained)
             state.step *= 0  # One number, or one for each model.
-            self._optimizer = optimizer
+            self._optimizer, self._left_out = optimizer, frozen
 
     def forget_optimizer(self) -> None:
         """Let the next optimizer start afresh, also the one of before."""

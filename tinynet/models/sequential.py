@@ -110,7 +110,7 @@ class Sequential(ManualLoop, Inference, Differentiable, Exports):
     def _settle(self, state: State) -> None:
         """Make ``state`` the model's, and the layers' arrays views into it."""
         super()._settle(state)
-        self._by_hand = ByHand(self.program, self.backend)
+        self._by_hand = ByHand(self.backend)
         self._predict_plan = None
         self._quick = None
         first, first_buffer = 0, 0
@@ -337,7 +337,8 @@ class Sequential(ManualLoop, Inference, Differentiable, Exports):
     ) -> Plan:
         """Return the plan that trains this model on targets like ``y``; see ``Backend.plan`` and ``Program``."""
         spec, update = self._loss_spec(loss, y), optimizer.lower()
-        program = replace(self.program, loss=spec, optimizer=update, batch_size=batch_size, specialize=specialize)
+        program = replace(self.program, loss=spec, optimizer=update, batch_size=batch_size)
+        program = replace(program, specialize=specialize, frozen=self.frozen)
         own = [*program.own_settings, *["learning rate"] * is_own(optimizer.learning_rate)]
         if own:
             raise ValueError(

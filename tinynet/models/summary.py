@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -34,11 +35,17 @@ def as_html(model: Sequential) -> str:
 def _rows(model: Sequential) -> list[tuple[str, str, str, str]]:
     pairs = zip(model.layers, model.program.ops, strict=True)
     return [
-        (str(position), repr(layer), f"(batch, {op.n_out})", f"{layer.n_parameters:,}")
+        (str(position), repr(layer), f"(batch, {op.n_out})", _count(layer.n_parameters, position in model.frozen))
         for position, (layer, op) in enumerate(pairs)
     ]
 
 
 def _total(model: Sequential) -> str:
-    size = model.n_parameters * np.dtype(model.dtype).itemsize
-    return f"{model.n_parameters:,} parameters, {size:,} bytes, {model.dtype}, backend {model.backend.name}"
+    size, frozen = model.n_parameters * np.dtype(model.dtype).itemsize, ""
+    if model.frozen:
+        frozen = f" ({replace(model.program, frozen=model.frozen).n_trained:,} of them trained)"
+    return f"{model.n_parameters:,} parameters{frozen}, {size:,} bytes, {model.dtype}, backend {model.backend.name}"
+
+
+def _count(n_parameters: int, frozen: bool) -> str:
+    return f"{n_parameters:,}" + " frozen" * frozen

@@ -20,7 +20,7 @@ from tinynet.optimizers import OPTIMIZERS, Optimizer
 from tinynet.program import CustomOp, DropoutOp, Program
 from tinynet.schedules import Schedule, is_own
 from tinynet.sweeps.space import Settings
-from tinynet.training.trainer import checked_shuffle
+from tinynet.training.arguments import checked_shuffle
 
 FIT = ("loss", "optimizer", "epochs", "batch_size", "shuffle", "drop_last")
 """Names of a space that go to ``fit``; see ``Recipe``."""

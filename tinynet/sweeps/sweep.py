@@ -23,12 +23,12 @@ from tinynet.sweeps.result import SweepResult
 from tinynet.sweeps.runs import Recipe, grouped
 from tinynet.sweeps.space import Settings, Space, settings_of
 from tinynet.sweeps.training import Data, Options, Task, run_tasks
+from tinynet.training.arguments import checked_callbacks
 from tinynet.training.callbacks import Callback
 from tinynet.training.class_weights import ClassWeight
 from tinynet.training.metrics import Metric, direction, get_metrics
 from tinynet.training.monitors import EarlyStopping, ReduceLROnPlateau
 from tinynet.training.progress import rich_bar
-from tinynet.training.trainer import checked_callbacks
 
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 

@@ -88,7 +88,7 @@ class Resumption:
     def restore(self, trainer: Trainer) -> None:
         """Put the model of a trainer, and what its callbacks remember, where the checkpoint left them."""
         model, state, asarray = trainer.model, trainer.model.state, trainer.model.backend.asarray
-        model.prepare_optimizer(trainer.optimizer)
+        model.prepare_optimizer(trainer.optimizer, trainer.plan.program.frozen)
         with model.guard.changing():
             model.set_flat_parameters(self.parameters)
             state.buffers[...] = asarray(self.buffers)
@@ -142,7 +142,7 @@ def _checked(trainer: Trainer, training: dict[str, Any], arrays: Arrays, changed
         ("parameters", parameters, (n,)),
         ("buffers", buffers, (model.program.n_buffers,)),
         ("best_parameters", best, (n,)),
-        ("moments", moments, (n_moments, n)),
+        ("moments", moments, (n_moments, trainer.plan.program.n_trained)),
     ):
         if array.shape != shape or (array.size and array.dtype != model.dtype):
             raise ModelFileError(f"checkpoint array {name} has shape {array.shape}, {array.dtype}; expected {shape}.")

@@ -78,7 +78,7 @@ def identity_of(training: Identified) -> Identity:
     assert program.loss is not None
     settings = optimizer.lower()
     found = {
-        **{f"layer {i}": op_text(op) for i, op in enumerate(program.ops)},
+        **{f"layer {i}": op_text(op) + ", frozen" * (i in program.frozen) for i, op in enumerate(program.ops)},
         "dtype": program.dtype,
         "precision": program.precision,
         "loss": loss_text(program.loss),

@@ -57,7 +57,7 @@ class Trainable(Protocol):
     ) -> Plan:
         """Return the plan that trains the model on targets like ``y``."""
 
-    def prepare_optimizer(self, optimizer: Optimizer) -> None:
+    def prepare_optimizer(self, optimizer: Optimizer, frozen: tuple[int, ...] | None = None) -> None:
         """Make room for what the optimizer remembers; keep it if it is the optimizer of before."""
 
     def forget_optimizer(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import cached_property
 from typing import Any, NoReturn
 
@@ -19,6 +19,13 @@ from tinynet.losses import Loss
 from tinynet.optimizers import Optimizer
 from tinynet.program import Specialize
 from tinynet.schedules import Schedule, rates, usable_rates
+from tinynet.training.arguments import (
+    checked_batch_size,
+    checked_callbacks,
+    checked_shuffle,
+    reason_of,
+    warn_if_nothing_is_trained,
+)
 from tinynet.training.callbacks import Callback, acting
 from tinynet.training.data import Data
 from tinynet.training.history import History
@@ -32,9 +39,6 @@ from tinynet.training.trainable import Trainable
 
 CHUNK_SECONDS = 0.1
 """How long one call into the backend should take: long enough that the call costs nothing, short enough for Ctrl-C."""
-
-USUAL_BATCH = 32
-"""Samples of an update, where nobody says how many."""
 
 CHUNK_BYTES = 1 << 26
 """Most memory for the sample order of one call."""
@@ -104,6 +108,7 @@ class Trainer(Retracing):
         granularity: Granularity = "step" if self._stepwise else "epoch"
         self.plan = model.plan(loss, optimizer, data.y, self.batch_size, granularity, data.streamed, self._specialize())
         self.history.plan = self.plan.description
+        warn_if_nothing_is_trained(self.plan.program)
 
     # -- the loop ----------------------------------------------------------------------------------------------------
 
@@ -122,7 +127,7 @@ class Trainer(Retracing):
             self.resumed = True
         with acting(self.callbacks, model, self):
             if found is None:
-                model.prepare_optimizer(self.optimizer)
+                model.prepare_optimizer(self.optimizer, self.plan.program.frozen)
             else:
                 found.restore(self)
             self._take_over()
@@ -355,48 +360,3 @@ class Trainer(Retracing):
             self.model.get_weights(),
             reason,
         )
-
-
-def reason_of(error: BaseException) -> str | None:
-    """Return why a training ended that was ended by what is no error of its own."""
-    if isinstance(error, MemoryError):
-        return "out of memory"
-    return "interrupted" if isinstance(error, KeyboardInterrupt) else None
-
-
-def checked_batch_size(batch_size: int | None, optimizer: Optimizer, n_samples: int) -> int:
-    """Return how many samples an update takes: ``USUAL_BATCH`` or all by default, and never more than there are.
-
-    Raises
-    ------
-    ValueError
-        If an optimizer that takes all samples is given fewer.
-    """
-    if batch_size is None:
-        return n_samples if optimizer.takes_all_samples else min(USUAL_BATCH, n_samples)
-    size = min(whole("batch_size", batch_size), n_samples)
-    if optimizer.takes_all_samples and size < n_samples:
-        raise ValueError(
-            f"{type(optimizer).__name__} compares the loss of all samples before and after a step, so it expects no "
-            f"batches; got batch_size={batch_size} for {n_samples} samples. Leave batch_size out, or use tn.Adam."
-        )
-    return size
-
-
-def checked_shuffle(shuffle: Any) -> bool | str:
-    """Return what ``fit`` was given for ``shuffle``, or say what it may be."""
-    if shuffle in (True, False) or shuffle == "replacement":
-        return shuffle if isinstance(shuffle, str) else bool(shuffle)
-    raise ValueError(f"shuffle must be True, False or 'replacement'; got {shuffle!r}.")
-
-
-def checked_callbacks(callbacks: Any) -> list[Callback]:
-    """Return a list of callbacks from one or several, or say what they should be."""
-    if isinstance(callbacks, Callback):
-        callbacks = [callbacks]
-    if not isinstance(callbacks, Sequence):
-        raise TypeError(f"callbacks must be a list of Callback objects; got {callbacks!r}.")
-    for callback in callbacks:
-        if not isinstance(callback, Callback):
-            raise TypeError(f"callbacks must be Callback objects; got {callback!r}. Subclass tinynet.Callback.")
-    return list(callbacks)

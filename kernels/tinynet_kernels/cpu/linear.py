@@ -20,12 +20,13 @@ def linear_backward(
     x: FloatArray,
     w: FloatArray,
     dy: FloatArray,
-    dw: FloatArray,
+    dw: FloatArray | None,
     db: FloatArray | None,
     dx: FloatArray | None,
 ) -> None:
     """Gradients of ``y = x @ w + b`` with respect to its inputs. See ``tinynet_kernels.reference.linear_backward``."""
-    np.matmul(x.T, dy, out=dw)
+    if dw is not None:
+        np.matmul(x.T, dy, out=dw)
     if db is not None:
         _sum_rows(dy, db)
     if dx is not None:

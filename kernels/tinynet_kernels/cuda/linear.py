@@ -25,7 +25,7 @@ def linear_backward(
     x: DeviceArray,
     w: DeviceArray,
     dy: DeviceArray,
-    dw: DeviceArray,
+    dw: DeviceArray | None,
     db: DeviceArray | None,
     dx: DeviceArray | None,
 ) -> None:
@@ -110,11 +110,12 @@ def _backward(
     x: DeviceArray,
     w: DeviceArray,
     dy: DeviceArray,
-    dw: DeviceArray,
+    dw: DeviceArray | None,
     db: DeviceArray | None,
     dx: DeviceArray | None,
 ) -> None:
-    product(_transposed(x), dy, dw, precision)
+    if dw is not None:
+        product(_transposed(x), dy, dw, precision)
     if db is not None:
         sum_rows(dy, db)
     if dx is not None:

@@ -28,7 +28,7 @@ def linear_backward(
     x: FloatArray,
     w: FloatArray,
     dy: FloatArray,
-    dw: FloatArray,
+    dw: FloatArray | None,
     db: FloatArray | None,
     dx: FloatArray | None,
 ) -> None:
@@ -41,9 +41,11 @@ def linear_backward(
     dy : (n_samples, n_out) array
         Gradient of the loss with respect to ``y``.
     dw, db, dx : arrays shaped like ``w``, ``b``, ``x``
-        Overwritten. ``db`` may be None where there is no bias; ``dx`` may be None: the first layer needs none.
+        Overwritten. Each may be None where nobody needs it: ``db`` where there is no bias, ``dx`` of the first layer,
+        ``dw`` and ``db`` of one that is not trained.
     """
-    np.matmul(x.T, dy, out=dw)
+    if dw is not None:
+        np.matmul(x.T, dy, out=dw)
     if db is not None:
         np.sum(dy, axis=0, out=db)
     if dx is not None:

@@ -218,11 +218,11 @@ class CuPyBackend(Backend):
             return super().new_state(program, parameters, dropout_seed, buffers)
         return fresh_state(program, parameters, dropout_seed, hosted, buffers)
 
-    def new_moments(self, state: State, n_moments: int) -> Array:
+    def new_moments(self, state: State, n_moments: int, n_trained: int) -> Array:
         """Return zeros for what an optimizer remembers, where the parameters lie; see ``Backend.new_moments``."""
         if is_cupy(state.parameters):
-            return super().new_moments(state, n_moments)
-        return hosted(np.zeros((n_moments, *state.parameters.shape), state.parameters.dtype))
+            return super().new_moments(state, n_moments, n_trained)
+        return hosted(np.zeros((n_moments, *state.parameters.shape[:-1], n_trained), state.parameters.dtype))
 
     def plan_for(
         self, state: State, program: Program, *, granularity: Granularity = "epoch", streamed: bool = False

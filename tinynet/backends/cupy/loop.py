@@ -30,7 +30,7 @@ def is_descent(program: Program) -> bool:
         return False
     plain = not any(value for _, value in optimizer.settings)
     custom = any(isinstance(op, CustomOp) for op in program.ops)
-    return plain and optimizer.clip_norm is None and optimizer.clip_value is None and not custom
+    return plain and optimizer.clip_norm is None and optimizer.clip_value is None and not custom and not program.frozen
 
 
 class CuPyWork(Work):
@@ -104,6 +104,7 @@ class CuPyLoopPlan(LoopPlan):
             if not isinstance(stage, LinearStage):
                 dy = stage.backward(dy, own, position > 0)
                 continue
+            assert own.gradients is not None
             dy = stage.descend(dy, own, position > 0, rate)
             for bias, gradient in zip(own.parameters[1:], own.gradients[1:], strict=True):
                 kernels.sgd_step(bias, gradient, state.moments, state.step, rate, 0.0, False, 0.0)

@@ -35,13 +35,13 @@ class LBFGSPlan(WholePlan):
 
     def step(self, state: State, x: Array, y: Array, weight: Array | None) -> float | None:
         """Make one step; see ``WholePlan.step``."""
-        before = state.parameters.astype(np.float64)
+        before = state.parameters[self.trained].astype(np.float64)
 
         def value_and_gradient(parameters: Float64) -> tuple[float, Float64]:
             if not np.array_equal(parameters, known[0]):
-                state.parameters[...] = parameters
+                state.parameters[self.trained] = parameters
                 loss = float(self._loop.gradient(state, x, y, weight))
-                known[:] = [parameters.copy(), loss, state.gradients.astype(np.float64)]
+                known[:] = [parameters.copy(), loss, state.gradients[self.trained].astype(np.float64)]
             return known[1], known[2]
 
         known: list[Any] = [None, math.nan, before]
@@ -58,12 +58,12 @@ class LBFGSPlan(WholePlan):
                 break
             state.moments[COUNT, 0] = 0  # The next direction is the steepest.
         if length is None:
-            state.parameters[...] = before
+            state.parameters[self.trained] = before
             self.stop(state, "line search")
             return None
         after = before + length * direction
         loss, changed = value_and_gradient(after)
-        state.parameters[...] = after
+        state.parameters[self.trained] = after
         self._remember(state, after - before, changed - gradient)
         return loss
 

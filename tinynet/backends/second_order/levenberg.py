@@ -41,7 +41,7 @@ class LevenbergMarquardtPlan(WholePlan):
             self.figure_names = ("effective_parameters",)
 
     def _check(self) -> None:
-        loss, n = self.program.loss, self.program.n_parameters
+        loss, n = self.program.loss, self.program.n_trained
         assert loss is not None
         if loss.custom is not None or loss.kind not in CURVED:
             raise ValueError(
@@ -67,12 +67,12 @@ class LevenbergMarquardtPlan(WholePlan):
 
     def step(self, state: State, x: Array, y: Array, weight: Array | None) -> float | None:
         """Make one step; see ``WholePlan.step``."""
-        equations, settings, parameters = self.equations, self.settings, state.parameters
+        equations, settings = self.equations, self.settings
         bound = equations.bind(state)
         loss, gradient = equations.sum(bound, x, y, weight)
         if not np.isfinite(loss) or not np.isfinite(gradient).all():
             return float("nan")
-        before = parameters.astype(np.float64)
+        before = self._held(state)
         if self._bayesian:
             self._weigh_evidence(state, loss, before, len(x))
         decay = self._decay(state, x, weight)
@@ -90,18 +90,23 @@ class LevenbergMarquardtPlan(WholePlan):
         while damping <= settings["max_damping"]:
             found = self._direction(bound, (x, y, weight), before, gradient, damping * scale)
             if found is not None:
-                parameters[...] = before - found
+                state.parameters[self.trained] = before - found
                 value = equations.value(bound, x, y, weight)
-                held = parameters.astype(np.float64)
+                held = self._held(state)
                 if value + 0.5 * float(decay @ np.square(held)) < worth:
                     # Never so small that it could not grow again.
                     state.moments[DAMPING, 0] = max(damping * settings["decrease"], 1e-20)
                     return value + self._penalty(state, x, weight)
             damping *= settings["increase"]
-        parameters[...] = before
+        state.parameters[self.trained] = before
         state.moments[DAMPING, 0] = damping
         self.stop(state, "damping")
         return None
+
+    def _held(self, state: State) -> Float64:
+        """Return the trained parameters, in float64."""
+        held: Float64 = state.parameters[self.trained].astype(np.float64)
+        return held
 
     # -- parts -------------------------------------------------------------------------------------------------------
 
@@ -128,14 +133,14 @@ class LevenbergMarquardtPlan(WholePlan):
 
     def _decay(self, state: State, x: Array, weight: Array | None) -> Float64:
         """Return half of what the square of each parameter is weighted by in what is minimised."""
-        decay = np.full(self.program.n_parameters, float(self.settings.get("weight_decay", 0.0)))
+        decay = np.full(self.program.n_trained, float(self.settings.get("weight_decay", 0.0)))
         if self._bayesian:
             decay += float(state.moments[DECAY, 0])
         return decay + self.equations.l2(x, weight)
 
     def _penalty(self, state: State, x: Array, weight: Array | None) -> float:
         """Return the part of the loss that is the estimators' L2 penalty."""
-        return 0.5 * float(self.equations.l2(x, weight) @ np.square(state.parameters, dtype=np.float64))
+        return 0.5 * float(self.equations.l2(x, weight) @ np.square(self._held(state)))
 
     def _weigh_evidence(self, state: State, loss: float, parameters: Float64, n_samples: int) -> None:
         """Set the decay of the weights to what the evidence says (MacKay 1992; Foresee and Hagan 1997, step 3).

@@ -41,11 +41,12 @@ class NormalEquations:
         self._parameter = program.loss.parameter
         n_ops = len(program.ops) - program.loss.on_logits
         self._chain = Chain(program, n_ops, backend)
-        self.matrix = np.empty((program.n_parameters, program.n_parameters))
+        n = program.n_trained
+        self.matrix = np.empty((n, n))
         self._product = np.empty_like(self.matrix)
-        rows = BLOCK_BYTES // (8 * max(1, program.n_parameters))
+        rows = BLOCK_BYTES // (8 * n)
         self.block = max(64, min(4096, rows // 64 * 64))
-        self._held = np.empty(program.n_parameters * self.block)
+        self._held = np.empty(n * self.block)
 
     def bind(self, state: State) -> Bound:
         """Return the network with the parameters of a state."""
@@ -65,7 +66,7 @@ class NormalEquations:
     def sum(self, bound: Bound, x: Array, y: Array, weight: Array | None) -> tuple[float, Float64]:
         """Fill ``matrix``; return the loss of all samples and its gradient."""
         self.matrix[...] = 0.0
-        gradient, total = np.zeros(self.program.n_parameters), 0.0
+        gradient, total = np.zeros(self.program.n_trained), 0.0
         scale = self._scale(x, weight)
         for rows in self._blocks(len(x)):
             own, target = None if weight is None else weight[rows], self._target(y, rows)
@@ -87,30 +88,26 @@ class NormalEquations:
         return self.loss.report * total, gradient
 
     def rows(self, bound: Bound, seed: Array) -> Float64:
-        """Lead ``seed``, (n_samples, n_out), back; return what each sample says of each parameter, transposed.
+        """Lead ``seed``, (n_samples, n_out), back; return what each sample says of each trained parameter, transposed.
 
         Returns
         -------
-        rows : (n_parameters, n_samples) float64 array
+        rows : (n_trained, n_samples) float64 array
             Scratch: the next call overwrites it.
         """
-        n, stop = len(seed), self.program.n_parameters
+        n, stop = len(seed), self.program.n_trained
         out = self._held[: stop * n].reshape(stop, n)
         dy = seed
-        for position in range(len(bound) - 1, -1, -1):
-            stage, own = bound[position]
+        for stage, own in reversed(bound):
+            if stop == 0:
+                break
             if not isinstance(stage, LinearStage):
-                dy = stage.backward(dy, own, position > 0)
+                dy = stage.backward(dy, own, True)
                 continue
             x, dz = stage.factors(dy)
-            if stage.op.bias:
-                out[stop - stage.op.n_out : stop] = dz.T
-                stop -= stage.op.n_out
-            start = stop - stage.op.n_in * stage.op.n_out
-            block = out[start:stop].reshape(stage.op.n_in, stage.op.n_out, n)
-            np.multiply(np.ascontiguousarray(x.T)[:, None], np.ascontiguousarray(dz.T), out=block)
-            stop = start
-            dy = dz @ own.parameters[0].T if position > 0 else None
+            if own.gradients is not None:
+                stop = _write_rows(stage, x, dz, out, stop)
+            dy = dz @ own.parameters[0].T if stop else None
         return out
 
     def second_derivative(
@@ -122,7 +119,7 @@ class NormalEquations:
         The parameters are as they were when it returns.
         """
         (x, y, weight), scale = data, self._scale(data[0], data[2])
-        result = np.zeros(self.program.n_parameters)
+        result = np.zeros(self.program.n_trained)
         held = bound_parameters(bound)
         for rows in self._blocks(len(x)):
             own = None if weight is None else weight[rows]
@@ -147,7 +144,7 @@ class NormalEquations:
                 if isinstance(op, LinearOp):
                     offset, shape = layout[0]
                     weights[offset : offset + math.prod(shape)] = self.loss.l2 / mass
-        return weights
+        return np.concatenate([weights[part] for part in self.program.trained])
 
     def _samples(self, x: Array, rows: slice) -> Array:
         return np.ascontiguousarray(x[rows], self.program.dtype)
@@ -177,9 +174,20 @@ STEP = 0.1
 """Share of a direction that a difference along it goes to both sides."""
 
 
+def _write_rows(stage: LinearStage, x: Array, dz: Array, out: Float64, stop: int) -> int:
+    """Write what each sample says of the parameters of a stage, whose rows end at ``stop``; return where they begin."""
+    if stage.op.bias:
+        out[stop - stage.op.n_out : stop] = dz.T
+        stop -= stage.op.n_out
+    start = stop - stage.op.n_in * stage.op.n_out
+    block = out[start:stop].reshape(stage.op.n_in, stage.op.n_out, len(dz))
+    np.multiply(np.ascontiguousarray(x.T)[:, None], np.ascontiguousarray(dz.T), out=block)
+    return start
+
+
 def bound_parameters(bound: Bound) -> list[Array]:
-    """Return the views of the parameters of a network, in their order in the flat vector."""
-    return [array for _, own in bound for array in own.parameters]
+    """Return the views of the trained parameters of a network, in their order in the flat vector."""
+    return [array for _, own in bound if own.gradients is not None for array in own.parameters]
 
 
 def put(views: list[Array], flat: Float64) -> None:

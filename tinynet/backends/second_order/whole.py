@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from tinynet.backends import get_backend
 from tinynet.backends.base import Array, Backend, FloatArray, Members, Plan, State
 from tinynet.backends.loop import LoopPlan
+from tinynet.base.turns import Turns
 from tinynet.program import DropoutOp, Program
 
 REASONS = ("", "gradient", "damping", "line search", "goal")
@@ -35,11 +36,21 @@ class WholePlan(Plan):
                 "with it. Leave Dropout out (weight_decay and BayesianRegularization keep weights small), or use Adam."
             )
         self.program, self.backend, self.optimizer = program, backend, program.optimizer
+        if not program.n_trained:
+            raise ValueError(
+                f"{what} expects parameters that it can train; got none, or all in layers that are not trainable. Set "
+                "layer.trainable = True for some."
+            )
+        # Where the trained parameters stand among all.
+        self.trained: Any = slice(None)
+        if program.n_trained < program.n_parameters:
+            self.trained = np.concatenate([np.arange(part.start, part.stop) for part in program.trained])
         self.settings: dict[str, float] = {}
         for name, value in program.optimizer.settings:
             assert isinstance(value, float), name
             self.settings[name] = value
-        self._inner = backend.plan(replace(program, optimizer=None, batch_size=None))
+        self._inner = backend.plan(replace(program, optimizer=None, batch_size=None, frozen=()))
+        self._users = Turns(program.user_code)
         # NumPy's kernels need no compiling, and a step is long enough for them.
         self._loop = LoopPlan(replace(program, optimizer=None, batch_size=None), get_backend("numpy"), what)
 
@@ -58,7 +69,8 @@ class WholePlan(Plan):
             raise ValueError(f"{self.optimizer.kind} takes all samples in each step; got an order of samples.")
         losses: list[float] = []
         while len(losses) < len(learning_rates) and not self.stop_reason(state):
-            value = self.step(state, x, y, sample_weight)
+            with self._users:
+                value = self.step(state, x, y, sample_weight)
             if value is not None:
                 losses.append(value)
                 state.step += 1
