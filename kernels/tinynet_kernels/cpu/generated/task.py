@@ -149,7 +149,8 @@ class Task:
         self._tables: list[NDArray[np.int64]] = []
         self._places: list[int] = []
         self._free: dict[int, list[Space]] = {}
-        self._single = self._free.setdefault(1, [])
+        # What ``take`` lends is prepared once, for arrays of its user's: no other run may put its own addresses there.
+        self._single: list[Space] = []
         self._place(0)
 
     def _place(self, thread: int) -> int:
