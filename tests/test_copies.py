@@ -265,5 +265,5 @@ def test_a_pickle_of_a_backend_that_is_not_here_says_what_is_missing(monkeypatch
     tn_backends = sys.modules["tinynet.backends"]
     monkeypatch.setattr(tn_backends, "_created", {})
     monkeypatch.setitem(sys.modules, "numba", None)
-    with pytest.raises(tn.BackendUnavailableError, match="needs Numba"):
+    with pytest.raises(tn.BackendUnavailableError, match="needs numba"):
         pickle.loads(text)
