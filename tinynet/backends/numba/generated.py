@@ -88,7 +88,7 @@ class GeneratedPlan(LoopPlan):
             "laps": n_epochs,
             "step": state.step,
         }
-        self._pass(task, state, data, order, n_visits, batch, words)
+        self._pass(task, state, data, order, n_visits, batch, words, trains=True)
         n_updates = n_epochs * -(-n_visits // batch)
         state.step += n_updates
         state.draws += n_updates
@@ -187,6 +187,8 @@ class GeneratedPlan(LoopPlan):
         batch: int,
         words: dict[str, int],
         divisor: float | None = None,
+        *,
+        trains: bool = False,
     ) -> None:
         """Run a task over the data; by default a mean is divided by the number of rows."""
         step = 0 if order is None else 8 * n_visits
@@ -201,7 +203,7 @@ class GeneratedPlan(LoopPlan):
         context["ranges"] = min(ranges_of(batch), task.ranges)
         n_threads = self._threads(n_visits * words.get("laps", 1), batch) if context["ranges"] > 1 else 1
         vectors = _vectors(state)
-        self._check(vectors)
+        self._check(vectors, trains)
         task({**context, **_addresses(vectors), **words}, divisor, n_threads)
 
     def _threads(self, rows: int, batch: int) -> int:
@@ -228,10 +230,10 @@ class GeneratedPlan(LoopPlan):
             return REGISTERS
         return SAMPLES if samples.fits(network, batch) else TILES
 
-    def _check(self, vectors: dict[str, Array]) -> None:
-        """Refuse to train on what has not the sizes of the program: compiled code would read and write beyond it."""
+    def _check(self, vectors: dict[str, Array], trains: bool) -> None:
+        """Refuse to compute on what has not the sizes of the program: compiled code would read and write beyond it."""
         optimizer, n = self.program.optimizer, self.program.n_parameters
-        n_moments = 0 if optimizer is None else optimizer.n_moments
+        n_moments = optimizer.n_moments if optimizer is not None and trains else 0
         if vectors["parameters"].shape != (n,) or len(vectors["moments"]) < n_moments:
             raise RuntimeError(
                 f"this plan trains {n} parameters with {n_moments} numbers each that the optimizer remembers; got "
