@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import operator
+import pickle
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
@@ -87,6 +89,18 @@ def test_views_share_memory_and_copies_do_not(cp: ModuleType) -> None:
     a.T.ravel()[0] = 9
     assert_array_equal(a.get(), [[1, 5, 7], [8, 6, 7]])
     assert (a.T.flags.c_contiguous, a.T.flags.f_contiguous, a[0].strides) == (False, True, (8,))
+
+
+@pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, lambda a: pickle.loads(pickle.dumps(a))])
+def test_copies_and_pickles_are_arrays_of_the_device_with_memory_of_their_own(
+    cp: ModuleType, again: Callable[[Any], Any]
+) -> None:
+    for array in (cp.arange(6.0).reshape(2, 3), cp.arange(6.0).reshape(2, 3).T, cp.float32(3) * cp.ones(())):
+        before, copied = array.get(), again(array)
+        array += 1
+        assert type(copied) is cp.ndarray
+        assert (copied.dtype, copied.device) == (array.dtype, array.device)
+        assert_array_equal(copied.get(), before)
 
 
 def test_indexing_by_arrays(cp: ModuleType) -> None:

@@ -124,6 +124,16 @@ class ndarray(OnDevice):
         get_current_stream()._queue.submit(lambda: np.copyto(target, source), [made._allocation, self._allocation])
         return made
 
+    def __copy__(self) -> ndarray:
+        return self.copy()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> ndarray:
+        with self.device:
+            return self.copy()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _from_host, (self.get(order="A"),)
+
     def astype(
         self, dtype: DTypeLike, order: str = "K", casting: None = None, subok: None = None, copy: bool = True
     ) -> ndarray:
@@ -298,3 +308,10 @@ def _split(keys: tuple[Any, ...]) -> tuple[tuple[Any, ...], list[ndarray]]:
     pattern = tuple(key if is_basic(key) else ARRAY for key in keys)
     found = [key for key in keys if not is_basic(key)]
     return pattern, [key if isinstance(key, ndarray) else from_host(key) for key in found]
+
+
+def _from_host(host: NDArray[Any]) -> ndarray:
+    """What a pickle calls: the array on the current device, whichever it was on."""
+    array = new(host.shape, host.dtype, order="F" if host.flags.fnc else "C")
+    array.set(host)
+    return array
