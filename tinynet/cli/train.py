@@ -28,6 +28,7 @@ from tinynet.plotting.history import plot_loss
 from tinynet.training.callbacks import Callback
 from tinynet.training.logs import Logs
 from tinynet.training.monitors import EarlyStopping
+from tinynet.training.progress import CompilerNotice
 from tinynet.training.saving import Checkpoint
 
 OUT, PLOT = "tinynet-model.npz", "tinynet-loss.png"
@@ -70,10 +71,9 @@ LARGE_OFFSET = 1e4
 """A column whose mean is this many times its deviation loses about 4 of the 7 digits of float32."""
 
 
-class Lines(Callback):
+class Lines(CompilerNotice):
     """Print the figures of each tenth of the training, and of others if those take long; in a log as on a terminal."""
 
-    looks_every = None
     seconds = 2.0
 
     def on_train_begin(self, logs: Logs) -> None:
@@ -217,8 +217,10 @@ def _fit(args: argparse.Namespace, net: Sequential, loss: Loss, problem: Problem
         raise DivergenceError(
             f"{error.reason} {_advice(args)}", error.epoch, error.history, error.best_weights
         ) from error
-    seconds = time.perf_counter() - started
-    say("trained", f"{len(history)} epochs in {seconds:.2f} s on {net.backend.name} ({history.plan})")
+    compiled = history.compile_seconds
+    seconds, before = time.perf_counter() - started - compiled, f" after compiling for {compiled:.2f} s"
+    took = f"{seconds:.2f} s{before if compiled else ''}"
+    say("trained", f"{len(history)} epochs in {took} on {net.backend.name} ({history.plan})")
     if history.stop_reason:
         say("stopped", f"{history.stop_reason}; the model is that of the best epoch")
 

@@ -13,6 +13,7 @@ from tinynet.estimators.objective import Objective
 from tinynet.optimizers import SGD, Adam, Optimizer
 from tinynet.program import Specialize
 from tinynet.training.data import Data
+from tinynet.training.progress import CompilerNotice
 from tinynet.training.trainable import Trainable
 from tinynet.training.trainer import Trainer
 
@@ -158,7 +159,7 @@ class StochasticTrainer(Trainer):
             shuffle=estimator.shuffle,
             drop_last=False,
             metrics={},
-            callbacks=list(estimator.callbacks or ()),
+            callbacks=[*(estimator.callbacks or ()), *([CompilerNotice()] if estimator.verbose else [])],
             verbose=0,
         )
         self.estimator, self.solver, self.task = estimator, estimator._optimizer, task

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from tinynet.backends.compiling import watched
 from tinynet.base.checks import whole
 from tinynet.base.hints import hints_arguments
 from tinynet.base.text import plain
@@ -28,7 +29,7 @@ from tinynet.training.callbacks import Callback
 from tinynet.training.class_weights import ClassWeight
 from tinynet.training.metrics import Metric, direction, get_metrics
 from tinynet.training.monitors import EarlyStopping, ReduceLROnPlateau
-from tinynet.training.progress import rich_bar
+from tinynet.training.progress import COMPILING, rich_bar
 
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 
@@ -226,10 +227,18 @@ class _Progress:
         elif self.verbose and self.n_done:
             print(f"runs {self.n_done}/{self.n_runs}  were finished before", flush=True)
         try:
-            yield
+            with watched(self._tell_compiling):
+                yield
         finally:
             if self._bar is not None:
                 self._bar.stop()
+
+    def _tell_compiling(self) -> None:
+        """Tell what there is to wait for; in other processes nobody hears it."""
+        if self._bar is not None:
+            self._bar.update(self._task, description=COMPILING, refresh=True)
+        elif self.verbose:
+            print(COMPILING, file=sys.stderr, flush=True)
 
     def _count(self, group: Group) -> str:
         """Count a group; return the name of the figure that is shown."""

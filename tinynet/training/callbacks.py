@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from tinynet.backends.compiling import watched
 from tinynet.base.checks import member
 from tinynet.base.hints import Hinting
 from tinynet.training.logs import Logs
@@ -39,6 +40,9 @@ class Callback(Hinting):
 
     def on_train_end(self, logs: Logs) -> None:
         """Run after the last epoch, also when training is interrupted or fails."""
+
+    def on_compile(self, logs: Logs) -> None:
+        """Run before machine code is made that is not there yet, where it takes some tenths of a second or more."""
 
     def on_epoch_begin(self, epoch: int, logs: Logs) -> None:
         """Run before an epoch, counted from 0."""
@@ -82,14 +86,26 @@ class Callback(Hinting):
 
 @contextmanager
 def acting(callbacks: Iterable[Callback], model: Any, trainer: Any) -> Iterator[None]:
-    """Let callbacks begin, and in the end, whatever happens, let those end that have begun."""
-    begun = []
+    """Let callbacks begin, and in the end, whatever happens, let those end that have begun.
+
+    What is compiled between the two, they are told.
+    """
+    begun: list[Callback] = []
+
+    def tell() -> None:
+        for callback in begun:
+            callback.on_compile({})
+
     try:
         for callback in callbacks:
             callback.model, callback.trainer = model, trainer
             callback.on_train_begin({})
             begun.append(callback)
-        yield
+        with watched(tell) as watch:
+            try:
+                yield
+            finally:
+                trainer.history.compile_seconds += watch.seconds
     finally:
         for callback in begun:
             callback.on_train_end({})

@@ -26,6 +26,8 @@ class History:
         Which plan ran and why.
     stop_reason : str or None
         Why training ended before its last epoch, if it did.
+    compile_seconds : float
+        How long it took to make machine code that was not there yet.
 
     Examples
     --------
@@ -40,6 +42,7 @@ class History:
         self.epoch: list[int] = []
         self.plan = ""
         self.stop_reason: str | None = None
+        self.compile_seconds = 0.0
 
     def record(self, epoch: int, logs: dict[str, float]) -> None:
         """Append one epoch."""
@@ -133,6 +136,8 @@ class EnsembleHistory:
         Which plan ran and why.
     stop_reason : str or None
         Why training ended before its last epoch, if it did.
+    compile_seconds : float
+        How long it took to make machine code that was not there yet.
     """
 
     def __init__(self, n_models: int) -> None:
@@ -142,6 +147,7 @@ class EnsembleHistory:
         self.diverged: list[int] = []
         self.plan = ""
         self.stop_reason: str | None = None
+        self.compile_seconds = 0.0
         self._rows: dict[str, list[NDArray[np.float64]]] = {}
 
     def record(self, epoch: int, logs: dict[str, NDArray[np.float64]]) -> None:

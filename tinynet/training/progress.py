@@ -10,8 +10,20 @@ from typing import Any
 from tinynet.training.callbacks import Callback
 from tinynet.training.logs import Logs, as_text
 
+COMPILING = "compiling for this processor ..."
 
-class ProgressBar(Callback):
+
+class CompilerNotice(Callback):
+    """Tell what there is to wait for, while machine code is made; beside the output, not in it."""
+
+    looks_every = None
+
+    def on_compile(self, logs: Logs) -> None:
+        """Tell it."""
+        print(COMPILING, file=sys.stderr, flush=True)
+
+
+class ProgressBar(CompilerNotice):
     """Show progress: a bar if ``rich`` is installed and the output is a terminal, else a line now and then.
 
     Of an ensemble it tells how many models are still trained, and the lowest, the median and the highest figure.
@@ -22,7 +34,6 @@ class ProgressBar(Callback):
         Print one line for every epoch instead (``verbose=2``).
     """
 
-    looks_every = None
     refresh_seconds = 1.0
 
     def __init__(self, every_epoch: bool = False) -> None:
@@ -38,6 +49,13 @@ class ProgressBar(Callback):
         if self._bar is not None:
             self._bar.start()
             self._task = self._bar.add_task("training", total=self.trainer.epochs, completed=self.trainer.epoch)
+
+    def on_compile(self, logs: Logs) -> None:
+        """Tell what there is to wait for."""
+        if self._bar is None:
+            super().on_compile(logs)
+        else:
+            self._bar.update(self._task, description=COMPILING, refresh=True)
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         """Show the figures of the epoch."""

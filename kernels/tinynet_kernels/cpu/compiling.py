@@ -4,6 +4,7 @@ import hashlib
 import itertools
 import os
 import secrets
+import threading
 import uuid
 from collections.abc import Callable
 from functools import cache, partial
@@ -11,7 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import numba
+from numba.core import event
 from numba.core.bytecode import FunctionIdentity
+
+from tinynet_kernels.waiting import compiling
 
 Kernel = Callable[..., Any]
 
@@ -43,6 +47,26 @@ def _number_functions_anew() -> None:
 _number_functions_anew()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_number_functions_anew)
+
+
+class _Told(event.Listener):
+    """Tells of what Numba compiles: it sends this event when neither the process nor the disk has the code."""
+
+    def __init__(self) -> None:
+        self._own = threading.local()
+
+    def on_start(self, event: Any) -> None:
+        """Tell before; what a function calls is compiled within."""
+        within = self._own.__dict__.setdefault("within", [])
+        within.append(compiling(long=True))
+        within[-1].__enter__()
+
+    def on_end(self, event: Any) -> None:
+        """Stop counting the seconds."""
+        self._own.within.pop().__exit__(None, None, None)
+
+
+event.register("numba:compile", _Told())
 
 _TOKEN = uuid.uuid4().hex[:12]
 """Tells processes apart that have the same number, at different times or on different machines."""

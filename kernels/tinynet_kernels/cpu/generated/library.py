@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 
 from tinynet_kernels.cpu.generated import cache, compiler
 from tinynet_kernels.cpu.generated.target import Target
 from tinynet_kernels.cpu.generated.units import kernels_of, symbol, text_of
+from tinynet_kernels.waiting import compiling
+
+LONG = 100_000
+"""Characters of code that take a tenth of a second to compile, and a third of one on a slow core."""
 
 _addresses: dict[tuple[str, str], dict[tuple[str, str], int]] = {}
 """By dtype and unit, those of its kernels: by unit and name."""
@@ -51,7 +56,7 @@ def driver(dtype: str) -> Run:
 def _load(dtype: str, units: list[str]) -> None:
     target = compiler.host()
     names = [(unit, kernel.name) for unit in units for kernel in kernels_of(unit)]
-    objects = [_object(unit, dtype, target) for unit in units]
+    objects = _objects(units, dtype, target)
     found = compiler.load(objects, [symbol(unit, kernel, dtype) for unit, kernel in names])
     for unit in units:
         _addresses[dtype, unit] = {key: place for key, place in zip(names, found, strict=True) if key[0] == unit}
@@ -61,10 +66,13 @@ def _file_of(unit: str, dtype: str, target: Target) -> str:
     return cache.name_of(unit, dtype, *map(str, target), compiler.version())
 
 
-def _object(unit: str, dtype: str, target: Target) -> bytes:
-    name = _file_of(unit, dtype, target)
-    content = cache.read(name)
-    if content is None:
-        content = compiler.to_object(text_of(unit, dtype, target), target)
-        cache.write(name, content)
-    return content
+def _objects(units: list[str], dtype: str, target: Target) -> list[bytes]:
+    """Return the object files of some units: kept ones, and new ones that are kept from now on."""
+    names = {unit: _file_of(unit, dtype, target) for unit in units}
+    found = {unit: cache.read(name) for unit, name in names.items()}
+    texts = {unit: text_of(unit, dtype, target) for unit in units if found[unit] is None}
+    with compiling(long=sum(map(len, texts.values())) >= LONG) if texts else nullcontext():
+        for unit, text in texts.items():
+            made = found[unit] = compiler.to_object(text, target)
+            cache.write(names[unit], made)
+    return [content for content in found.values() if content is not None]

@@ -1,0 +1,131 @@
+"""No silence: who waits for the compiler is told before it begins, and afterwards how long it took."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tinynet_kernels import waiting
+from tinynet_kernels.cpu.generated import compiler, library
+
+import tinynet as tn
+from tinynet.cli.main import main
+from tinynet.estimators import MLPRegressor
+
+SAID = "compiling for this processor ...\n"
+X = np.random.default_rng(0).normal(size=(40, 3))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def forgetful(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that has no code yet, and a cache that has what the tests before have left."""
+    monkeypatch.setenv("TINYNET_CACHE_DIR", str(folder))
+    monkeypatch.setattr(library, "_addresses", {})
+
+
+def trained(verbose: int, callbacks: Any = ()) -> Any:
+    net = tn.Sequential(tn.Linear(3, 40), tn.Tanh(), tn.Linear(40, 1), seed=0, backend="numba")
+    return net.fit(X, X[:, :1], epochs=2, verbose=verbose, callbacks=callbacks)
+
+
+class Seen(Exception):
+    """Ends a training as soon as it has compiled."""
+
+
+class Events(tn.Callback):
+    def __init__(self, events: list[str]) -> None:
+        self.events = events
+
+    def on_compile(self, logs: Any) -> None:
+        self.events.append("told")
+
+    def on_epoch_end(self, epoch: int, logs: Any) -> None:
+        self.events.append("epoch")
+
+
+@pytest.mark.usefixtures("forgetful")
+def test_it_is_told_before_the_compiler_begins_and_only_where_the_cache_has_no_code(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    events: list[str] = []
+    compile_ = compiler.to_object
+    monkeypatch.setattr(compiler, "to_object", lambda *given: events.append("compiled") or compile_(*given))
+    history = trained(1, [Events(events)])
+    assert events[:2] == ["told", "compiled"]
+    assert events.count("told") == 1
+    assert history.compile_seconds > 0
+    first = capsys.readouterr()
+    assert first.err == SAID
+    assert "compiling" not in first.out
+
+    monkeypatch.setattr(library, "_addresses", {})
+    del events[:]
+    assert trained(1, [Events(events)]).compile_seconds == 0
+    assert events == ["epoch", "epoch"]
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.usefixtures("forgetful")
+def test_nothing_is_said_where_nothing_is_to_be_said(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TINYNET_CACHE_DIR", str(tmp_path))
+    assert trained(0).compile_seconds > 0
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.usefixtures("forgetful")
+def test_the_command_line_tells_and_counts_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["train", "--epochs", "2", "--backend", "numba", "--plot", "none", "--out", str(tmp_path / "net.npz")]
+    assert main(command) == 0
+    first = capsys.readouterr()
+    assert SAID in first.err
+    assert "after compiling for" in first.out
+    library._addresses.clear()
+    assert main(command) == 0
+    again = capsys.readouterr()
+    assert SAID not in again.err
+    assert "compiling" not in again.out
+
+
+@pytest.mark.usefixtures("forgetful")
+def test_an_ensemble_and_an_estimator_and_a_sweep_tell(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def compiles(*given: Any, **named: Any) -> Any:
+        with waiting.compiling(long=True):
+            raise Seen
+
+    net = tn.Sequential(tn.Linear(3, 2), backend="numpy")
+    monkeypatch.setattr("tinynet.backends.loop.LoopPlan.run", compiles)
+    monkeypatch.setattr("tinynet.backends.members.MembersPlan.run", compiles)
+    for work in (
+        lambda: tn.Ensemble(net, 2).fit(X, X[:, :2], verbose=1),
+        lambda: MLPRegressor(verbose=True, backend="numpy").fit(X, X[:, 0]),
+        lambda: tn.sweep(lambda width: net.clone(), {"width": [2]}, X, X[:, :2], epochs=1, verbose=1),
+    ):
+        with pytest.raises(Seen):
+            work()
+        assert capsys.readouterr().err == SAID
+
+
+def test_what_numba_compiles_is_told() -> None:
+    numba = pytest.importorskip("numba")
+    import tinynet_kernels.cpu.compiling  # noqa: F401
+
+    told: list[str] = []
+    outer = numba.njit(lambda x: x + 1)
+    with waiting.watched(lambda: told.append("told")) as watch:
+        outer(1)
+        assert told == ["told"]
+        seconds = watch.seconds
+        assert seconds > 0
+        outer(2)
+        assert watch.seconds == seconds
