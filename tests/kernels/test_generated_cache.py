@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from tinynet_kernels.cpu.generated import cache
+from tinynet_kernels.cpu.generated import cache, compiler, library
 
 CODE = """
 import sys
@@ -25,10 +27,11 @@ print(len(made))
 """
 
 
-def compiled(folder: Path) -> int:
-    """Ask for two units in a new process; return how many it compiled."""
+def compiled(folder: Path, before: str = "") -> int:
+    """Ask for two units in a new process, in which something is done before; return how many it compiled."""
     environment = {**os.environ, "TINYNET_CACHE_DIR": str(folder), "PYTHONPATH": os.pathsep.join(sys.path)}
-    result = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, check=True, env=environment)
+    command = [sys.executable, "-c", before + CODE]
+    result = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
     return int(result.stdout)
 
 
@@ -96,6 +99,83 @@ def test_a_damaged_cache_costs_a_compilation_and_no_result(filled: Path, tmp_pat
 def test_where_nothing_can_be_kept_code_is_compiled_all_the_same(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
     assert compiled(tmp_path / "file" / "cache") == 2
+
+
+def test_a_full_disk_costs_a_compilation_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    pytest.importorskip("resource", reason="this system does not limit the size of files")
+    full = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))\n"
+    assert compiled(tmp_path, full) == 2
+    assert not list((tmp_path / "objects").iterdir())
+
+
+@pytest.mark.parametrize("function", ["mkstemp", "replace"])
+def test_a_folder_that_may_not_be_written_stays_as_it_is(
+    function: str, filled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(filled, tmp_path / "cache")
+    monkeypatch.setenv("TINYNET_CACHE_DIR", str(tmp_path / "cache"))
+    before = sorted((tmp_path / "cache" / "objects").iterdir())
+
+    def refuse(*given: object, **named: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(tempfile if function == "mkstemp" else os, function, refuse)
+    cache.write(cache.name_of("another"), b"code")
+    assert sorted((tmp_path / "cache" / "objects").iterdir()) == before
+    assert cache.read(before[0].name)
+
+
+def places_without_execution() -> list[Path]:
+    """Return folders that can be written, and from which nothing can be run."""
+    mounts = Path("/proc/mounts")
+    lines = mounts.read_text().splitlines() if mounts.exists() else []
+    found = [Path(line.split()[1]) for line in lines if "noexec" in line.split()[3].split(",")]
+    return [place for place in found if os.access(place, os.W_OK) and place.parts[1] not in ("proc", "sys")]
+
+
+def test_where_nothing_may_be_run_code_is_kept_and_loaded() -> None:
+    for place in places_without_execution():
+        with tempfile.TemporaryDirectory(dir=place) as folder:
+            assert compiled(Path(folder)) == 2
+            assert compiled(Path(folder)) == 0
+            return
+    pytest.skip("no folder here is mounted noexec and can be written")
+
+
+def test_a_cache_that_is_deleted_while_it_is_used_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TINYNET_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setattr(library, "_addresses", {})
+    used = library.addresses("float32", ["activation:relu"])
+    shutil.rmtree(tmp_path / "cache")
+    assert library.addresses("float32", ["activation:relu"]) == used
+    assert all(library.addresses("float32", ["step:sgd"]).values())
+    assert len(list((tmp_path / "cache" / "objects").iterdir())) == 1
+
+
+def test_a_file_with_the_name_of_another_is_no_file(
+    filled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TINYNET_CACHE_DIR", str(tmp_path))
+    first, second = sorted((filled / "objects").iterdir())
+    (tmp_path / "objects").mkdir()
+    shutil.copy(first, tmp_path / "objects" / second.name)
+    assert cache.read(second.name) is None
+
+
+def test_threads_that_ask_at_once_get_the_same_code_which_is_compiled_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TINYNET_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(library, "_addresses", {})
+    made: list[str] = []
+    compile_ = compiler.to_object
+    monkeypatch.setattr(compiler, "to_object", lambda text, target: made.append(text) or compile_(text, target))
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda _: library.addresses("float64", ["activation:tanh", "step:adam"]), range(16)))
+    assert all(addresses == found[0] for addresses in found)
+    assert len(made) == 2
 
 
 def test_what_the_code_is_written_by_is_part_of_its_name(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -73,8 +73,11 @@ def test_two_processes_may_compile_at_once(copy: Path) -> None:
 def test_a_folder_that_cannot_be_written_is_a_warning_and_works(copy: Path) -> None:
     blocked = copy.parent / "file"
     blocked.write_text("")
-    result = run(copy, FUSED, TINYNET_CACHE_DIR=str(blocked))
+    temporary = copy.parent / "temporary"
+    temporary.mkdir()
+    result = run(copy, FUSED, TINYNET_CACHE_DIR=str(blocked), TMPDIR=str(temporary))
     assert result.stdout == "1.0\n"
+    assert not list(temporary.iterdir())
     assert result.stderr.count("Set TINYNET_CACHE_DIR to a folder that can be written") == 1
 
 

@@ -1,4 +1,4 @@
-"""Compiling, as those who train see it: they are told before it begins."""
+"""Compiling, as those above the backends see it: they are told before it begins, and may empty the cache."""
 
 from __future__ import annotations
 
@@ -19,3 +19,35 @@ def watched(tell: Callable[[], None]) -> AbstractContextManager[Watch]:
     from tinynet_kernels.waiting import watched
 
     return watched(tell)
+
+
+def clear_cache() -> str:
+    """Delete the machine code that is kept on disk; return what was deleted, as a text."""
+    from tinynet_kernels.cpu.upkeep import clear
+
+    found = clear()
+    if found.folder is None:
+        return f"nothing is kept: {found.problem}"
+    return f"{amount(found.n_files, found.n_bytes)} in {found.folder}"
+
+
+def described_cache() -> str:
+    """Return where machine code is kept, how much it is, and whether more can be kept."""
+    from tinynet_kernels.cpu.upkeep import holding
+
+    found = holding()
+    if found.folder is None:
+        return f"not kept: {found.problem}"
+    writes = f"cannot be written ({found.problem})" if found.problem else "can be written"
+    return f"{found.folder}: {amount(found.n_files, found.n_bytes)}, {writes}"
+
+
+def amount(n_files: int, n_bytes: int) -> str:
+    """Return an amount of files.
+
+    Examples
+    --------
+    >>> amount(1, 20_000)
+    '1 file, 0.02 MB'
+    """
+    return f"{n_files:,} {'file' if n_files == 1 else 'files'}, {n_bytes / 1e6:.2f} MB"

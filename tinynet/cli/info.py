@@ -16,7 +16,7 @@ from tinynet.base.errors import BackendUnavailableError
 from tinynet.base.version import __version__
 
 PACKAGES = (
-    *("numpy", "scipy", "numba"),
+    *("numpy", "scipy", "numba", "llvmlite", "platformdirs"),
     *("matplotlib", "rich", "scikit-learn", "safetensors", "onnx", "tensorboardX", "optuna"),
 )
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from tinynet.backends import NAMES, parsed
+from tinynet.backends.compiling import clear_cache
 from tinynet.base.checks import member, number, whole
 from tinynet.base.errors import ResumeError, TinynetError
 from tinynet.base.hints import did_you_mean
@@ -264,11 +265,12 @@ def _evaluate(parser: argparse.ArgumentParser) -> None:
 
 
 def _info(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--clear-cache", action="store_true", help="delete the compiled code that is kept on disk")
     parser.set_defaults(run=_print_report)
 
 
 def _print_report(args: argparse.Namespace) -> int:
-    print(report())
+    print(f"deleted {clear_cache()}" if args.clear_cache else report())
     return 0
 
 

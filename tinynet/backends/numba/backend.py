@@ -5,8 +5,11 @@ from __future__ import annotations
 import sys
 from importlib.util import find_spec
 
+from tinynet_kernels.cpu.generated.compiler import host
+
 from tinynet.backends import get_backend
 from tinynet.backends.base import Backend, Granularity, Plan
+from tinynet.backends.compiling import described_cache
 from tinynet.backends.loop import LoopPlan
 from tinynet.backends.members import MembersPlan
 from tinynet.backends.numba import generated
@@ -16,11 +19,21 @@ from tinynet.base import config
 from tinynet.base.errors import BackendUnavailableError
 from tinynet.program import Program
 
+VECTOR_FEATURES = ("+sse", "+avx", "+fma", "+neon", "+sve")
+"""How LLVM's names of what vector registers can do begin."""
+
 
 class NumbaBackend(HostBackend):
     """Compiled kernels on NumPy arrays."""
 
     name = "numba"
+
+    def describe(self) -> dict[str, str]:
+        """Return what code is made for, and where it is kept."""
+        target = host()
+        features = [name[1:] for name in target.features.split(",") if name.startswith(VECTOR_FEATURES)]
+        registers = f"{target.registers} registers of {target.vector_bytes} bytes"
+        return {"code for": f"{target.cpu}, {registers} ({' '.join(features)})", "kept in": described_cache()}
 
     def plan(self, program: Program, *, granularity: Granularity = "epoch", streamed: bool = False) -> Plan:
         """Return a fused plan where the program needs no Python inside."""

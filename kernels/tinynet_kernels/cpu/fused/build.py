@@ -1,12 +1,15 @@
 """From a network to its compiled function: written to a folder of the user's, imported, compiled, kept on disk."""
 
+import atexit
 import hashlib
 import importlib.util
 import os
+import shutil
 import sys
 import tempfile
 import threading
 import warnings
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -18,6 +21,7 @@ from numpy.typing import NDArray
 
 from tinynet_kernels.cpu.compiling import Kernel, fingerprint
 from tinynet_kernels.cpu.fused import medium
+from tinynet_kernels.cpu.place import place
 from tinynet_kernels.network import Layer, Network
 
 
@@ -109,34 +113,27 @@ def _write(path: Path, text: str) -> None:
 def cache_folder() -> Path:
     """Return the folder for generated code, one for each state of this package and each version of Numba.
 
-    ``TINYNET_CACHE_DIR``, else the user's cache folder. Where none can be written, a temporary folder, with a warning:
-    functions then compile anew in every process.
+    Where none can be written, a temporary folder, which goes with the process, and a warning: functions then compile
+    anew in every process.
     """
     name = f"{fingerprint()}-numba{numba.__version__}-py{sys.version_info[0]}{sys.version_info[1]}"
-    for base in _bases():
+    base = place()
+    if base is not None:
         folder = base / name
-        try:
+        with suppress(OSError):
             folder.mkdir(parents=True, exist_ok=True)
             tempfile.TemporaryFile(dir=folder).close()
-        except OSError:
-            continue
-        return folder
+            return folder
     folder = Path(tempfile.mkdtemp(prefix="tinynet-"))
+    atexit.register(_delete, folder, os.getpid())
+    where = "This user has no folder for caches" if base is None else f"tinynet cannot write to {base}"
     warnings.warn(
-        f"tinynet cannot write to {' or '.join(map(str, _bases()))}, so compiled code is not kept. "
-        "Set TINYNET_CACHE_DIR to a folder that can be written.",
-        stacklevel=2,
+        f"{where}, so compiled code is not kept. Set TINYNET_CACHE_DIR to a folder that can be written.", stacklevel=2
     )
     return folder
 
 
-def _bases() -> list[Path]:
-    """Return where the cache may be, best first."""
-    chosen = os.environ.get("TINYNET_CACHE_DIR")
-    if chosen:
-        return [Path(chosen)]
-    if sys.platform == "win32":
-        root = os.environ.get("LOCALAPPDATA", str(Path.home() / "AppData" / "Local"))
-    else:
-        root = os.environ.get("XDG_CACHE_HOME", str(Path.home() / ".cache"))
-    return [Path(root) / "tinynet"]
+def _delete(folder: Path, process: int) -> None:
+    """Delete a temporary folder, unless this is a child that was forked from the process that made it."""
+    if os.getpid() == process:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import os
-import sys
 import tempfile
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
-MARK = b"tinynet object 1\n"
+from tinynet_kernels.cpu.place import place
+
+MARK = b"tinynet object 2\n"
 
 
 @cache
@@ -34,56 +35,43 @@ def name_of(*parts: str) -> str:
     return hashlib.sha256("\0".join((sources_digest(), *parts)).encode()).hexdigest()[:40] + ".o"
 
 
-def bases() -> list[Path]:
-    """Return where the cache may be: ``TINYNET_CACHE_DIR``, else the user's cache folder."""
-    chosen = os.environ.get("TINYNET_CACHE_DIR")
-    if chosen:
-        return [Path(chosen)]
-    if sys.platform == "win32":
-        root = os.environ.get("LOCALAPPDATA") or "~/AppData/Local"
-    else:
-        root = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    path = Path(os.path.expanduser(root))
-    # Without a home there is no such folder.
-    return [path / "tinynet"] if path.is_absolute() else []
-
-
 def folder() -> Path | None:
     """Return the folder of the object files, which need not exist yet."""
-    found = bases()
-    return found[0] / "objects" if found else None
+    found = place()
+    return None if found is None else found / "objects"
 
 
 def read(name: str) -> bytes | None:
     """Return what was kept under a name; None if there is nothing that can be trusted."""
-    place = folder()
-    if place is None:
+    found = folder()
+    if found is None:
         return None
     try:
-        content = (place / name).read_bytes()
+        content = (found / name).read_bytes()
     except OSError:
         return None
-    head = len(MARK) + 32
-    if content[: len(MARK)] != MARK or hashlib.sha256(content[head:]).digest() != content[len(MARK) : head]:
-        return None
-    return content[head:]
+    head, code = content[: len(MARK) + 32], content[len(MARK) + 32 :]
+    return code if head == _head(name, code) else None
+
+
+def _head(name: str, content: bytes) -> bytes:
+    """Return how a file begins. The name is in the digest: a file under another's name is not what it says."""
+    return MARK + hashlib.sha256(name.encode() + b"\0" + content).digest()
 
 
 def write(name: str, content: bytes) -> None:
     """Keep something under a name, whole or not at all: other processes may read and write it at the same time."""
-    place = folder()
-    if place is None:
+    found = folder()
+    if found is None:
         return
     temporary = None
     try:
-        place.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=place, suffix=".tmp")
+        found.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=found, suffix=".tmp")
         with os.fdopen(handle, "wb") as file:
-            file.write(MARK + hashlib.sha256(content).digest() + content)
-            file.flush()
-            # Else a crash of the machine could leave the name and not the content.
-            os.fsync(file.fileno())
-        os.replace(temporary, place / name)
+            # Not synced: should the machine crash, the digest tells that the content is not there.
+            file.write(_head(name, content) + content)
+        os.replace(temporary, found / name)
     except OSError:
         # No room, no right to write, or a folder in the file's place. The next process compiles again.
         if temporary is not None:

@@ -111,7 +111,7 @@ def load(objects: list[bytes], names: list[str]) -> list[int]:
     Raises
     ------
     RuntimeError
-        If LLVM cannot read them.
+        If LLVM cannot read them, or a function is not in them.
     """
     llvm = _llvm()
     with in_llvm():
@@ -120,4 +120,7 @@ def load(objects: list[bytes], names: list[str]) -> list[int]:
             engine.add_object_file(llvm.ObjectFileRef.from_data(content))
         engine.finalize_object()
         _engines.append(engine)
-        return [engine.get_function_address(name) for name in names]
+        found = {name: engine.get_function_address(name) for name in names}
+        if not all(found.values()):
+            raise RuntimeError(f"compiled code should have {[name for name in names if not found[name]]}; it has not.")
+        return list(found.values())
