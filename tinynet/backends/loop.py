@@ -14,6 +14,7 @@ from tinynet.backends.base import Array, Backend, FloatArray, Members, Plan, Sta
 from tinynet.backends.chain import Bound, backward, forward, zero_frozen
 from tinynet.backends.stages import LinearStage, Own
 from tinynet.backends.work import Pool, Work
+from tinynet.base.arrays import is_plain
 from tinynet.base.turns import Turns
 from tinynet.program import LossSpec, OptimizerSpec, Program
 
@@ -131,7 +132,8 @@ class LoopPlan(Plan):
         value = self.backend.empty((1,), "float64")
         with self._works.one() as work, self._users:
             bound = work.training.bind(state)
-            self._forward_backward(work, bound, state, x, y, sample_weight, value)
+            (batch,) = self._batches(work, x, y, sample_weight, None, [(0, len(x))])
+            self._forward_backward(work, bound, state, *batch, value)
             zero_frozen(self.program, state.gradients)
             total = loss.report * float(self.backend.to_numpy(value)[0])
             if not loss.l2:
@@ -227,7 +229,7 @@ class LoopPlan(Plan):
         self, work: Work, name: str, source: Array, index: Array | None, cut: tuple[int, int], dtype: str
     ) -> Array:
         """Return the rows of a batch in the dtype of the computation: a view where that is possible."""
-        if index is None and source.dtype == dtype:
+        if index is None and is_plain(source, dtype):
             return source[slice(*cut)]
         if index is None:
             index = self.backend.namespace.arange(*cut)

@@ -13,11 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-CHECK_ROWS = 1 << 16
-"""Rows that are checked at a time, so that a file larger than memory can be checked."""
+CHECK_NUMBERS = 1 << 20
+"""Numbers that are checked at a time, so that a file larger than memory can be checked."""
 
 HOST_MEMORY = (1, 3, 11)
 """DLPack's device types that the processor reads: its own memory, and what CUDA or ROCm pins there."""
+
+_PLAIN = frozenset(np.dtype(code) for code in "?bhilqBHILQfd")
 
 _KINDS = {
     "O": "Python objects",
@@ -212,26 +214,28 @@ def wrong_kind(array: NDArray[Any], name: str) -> TypeError:
     return TypeError(f"{name} must hold real numbers; got {_KINDS.get(kind, kind)} (dtype {array.dtype}). {remedy}")
 
 
-def check_finite(array: Any, name: str) -> None:
-    """Raise ValueError if any element is NaN or infinite.
+def check_finite(array: Any, name: str, fits: str | None = None) -> None:
+    """Raise ValueError if any element is NaN or infinite, or would be in the dtype ``fits``.
 
     Reads an array in host memory a block of rows at a time; one on a GPU at once, and waits for the device once.
     """
     if array.dtype.kind != "f":
         return
-    rows = CHECK_ROWS if isinstance(array, np.ndarray) else max(1, len(array))
+    width = max(1, math.prod(array.shape[1:]))
+    rows = max(1, CHECK_NUMBERS // width if isinstance(array, np.ndarray) else len(array))
     for start in range(0, len(array), rows):
         block = array[start : start + rows]
-        if _sum_is_finite(block):
-            continue
-        bad = numpy_namespace(block).nonzero(~numpy_namespace(block).isfinite(block))
-        if len(bad[0]):
-            place = tuple(int(axis[0]) for axis in bad)
-            value, row = block[place], place[0] + start
-            where = f"row {row}" + (f", column {place[1]}" if len(place) > 1 else "")
-            raise ValueError(
-                f"{name} must be finite; got {value} in {where}. Drop such rows or fill them in before training."
-            )
+        if not _sum_is_finite(block):
+            bad = numpy_namespace(block).nonzero(~numpy_namespace(block).isfinite(block))
+            if len(bad[0]):
+                place = tuple(int(axis[0]) for axis in bad)
+                value, row = block[place], place[0] + start
+                where = f"row {row}" + (f", column {place[1]}" if len(place) > 1 else "")
+                raise ValueError(
+                    f"{name} must be finite; got {value} in {where}. Drop such rows or fill them in before training."
+                )
+        if fits is not None and array.dtype.itemsize > np.dtype(fits).itemsize:
+            convert(block, name, fits)
 
 
 def _sum_is_finite(block: Any) -> bool:
@@ -256,8 +260,9 @@ def read(*scalars: Any) -> list[float]:
 def as_samples(data: Any, name: str, n_columns: int | None, dtype: str, *, expects: str = "the model") -> Any:
     """Return data as a finite, C-contiguous (n_samples, n_columns) array of ``dtype``.
 
-    A ``numpy.memmap`` is left on disk, in its own dtype: batches are converted as they are read. A CuPy array, which a
-    backend must have admitted, stays on its device, and is not copied if it fits as it is.
+    A ``numpy.memmap`` is left on disk as it lies there, in its own dtype, byte order and layout: batches are converted
+    as they are read. A CuPy array, which a backend must have admitted, stays on its device, and is not copied if it
+    fits as it is.
 
     Parameters
     ----------
@@ -288,9 +293,10 @@ def as_samples(data: Any, name: str, n_columns: int | None, dtype: str, *, expec
         raise ValueError(f"{expects} expects at least one sample and one column in {name}; got shape {array.shape}.")
     if is_cupy(array):
         return _on_device(array, name, dtype)
-    check_finite(array, name)
-    if on_disk(array) and array.flags.c_contiguous:
+    if on_disk(array):
+        check_finite(array, name, dtype)
         return array
+    check_finite(array, name)
     return convert(array, name, dtype)
 
 
@@ -310,6 +316,19 @@ def on_disk(array: Any) -> bool:
             return True
         array = getattr(array, "base", None)
     return False
+
+
+def is_plain(array: Any, dtype: Any = None) -> bool:
+    """Tell whether an array lies as compiled kernels read it: C-contiguous and aligned, in a dtype, or in any of C's.
+
+    Examples
+    --------
+    >>> x = np.zeros((4, 2), "float32")
+    >>> is_plain(x), is_plain(x, "float64"), is_plain(x[:, 1:]), is_plain(x.astype(">f4"))
+    (True, False, False, False)
+    """
+    known = array.dtype in _PLAIN if dtype is None else array.dtype == dtype
+    return known and array.flags.c_contiguous and (not isinstance(array, np.ndarray) or array.flags.aligned)
 
 
 def convert(array: Any, name: str, dtype: str) -> Any:

@@ -86,10 +86,12 @@ class Predictions(Network):
 
     def _output(self, state: State, samples: Any, members: Members | None = None) -> NDArray[Any]:
         n_models = len(self) if members is None else len(members)
-        # Where the state lies: if that is too large for a device, the outputs may be, too.
-        empty = np.empty if isinstance(state.parameters, np.ndarray) else self.backend.empty
+        (samples,) = self.backend.hold(x=samples)
+        # Where the state and the samples lie: if one is too large for a device, the outputs may be, too.
+        here = any(isinstance(array, np.ndarray) for array in (state.parameters, samples))
+        empty = np.empty if here else self.backend.empty
         out = empty((n_models, len(samples), self.program.n_out), self.dtype)
-        self._plan(self.program).predict(state, self.backend.asarray(samples), out, members)
+        self._plan(self.program).predict(state, samples, out, members)
         return self.backend.to_numpy(out)
 
     def measure(self, meter: Meter, members: Members, state: State) -> dict[str, NDArray[np.float64]]:

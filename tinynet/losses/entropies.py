@@ -120,7 +120,7 @@ class CrossEntropy(_CrossEntropyLike):
         array = as_real_array_anywhere(y, "y")
         if array.ndim == 2 and array.shape[1] == n_out:
             rows = as_samples(array, "y", n_out, dtype)
-            low, error = read(rows.min(), abs(rows.sum(axis=1) - 1.0).max())
+            low, error = read(rows.min(), abs(rows.sum(axis=1, dtype="float64") - 1.0).max())
             if low < 0 or error > 1.1e-4:
                 raise ValueError(
                     "CrossEntropy expects rows of y that are probabilities: not negative, with the sum 1; got others. "

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinynet.backends.base import Array, Backend
-from tinynet.base.arrays import numpy_namespace
+from tinynet.base.arrays import numpy_namespace, on_disk
 from tinynet.base.checks import number
 from tinynet.losses import Loss, as_weights
 
@@ -25,6 +25,8 @@ class Data:
         Factor of each sample's loss: while training with those of classes and of bootstrap samples.
     sample_weight : array or None
         The factors alone that the user gave for the samples. Metrics go by them.
+    dtype : str or None
+        In which metrics see targets that lie on disk in another; None: as they are.
     """
 
     backend: Backend
@@ -33,6 +35,7 @@ class Data:
     weight: Array | None = None
     _y_host: NDArray[Any] | None = None
     sample_weight: Array | None = None
+    dtype: str | None = None
 
     def __len__(self) -> int:
         return len(self.x)
@@ -44,7 +47,7 @@ class Data:
             weight = self.backend.asarray(weight)
         own = None if self.sample_weight is None else self.sample_weight[..., start:stop]
         y_host = None if self._y_host is None else self._y_host[start:stop]
-        return Data(self.backend, self.x[start:stop], self.y[start:stop], weight, y_host, own)
+        return Data(self.backend, self.x[start:stop], self.y[start:stop], weight, y_host, own, self.dtype)
 
     @property
     def streamed(self) -> bool:
@@ -55,7 +58,8 @@ class Data:
     def y_host(self) -> NDArray[Any]:
         """The targets in host memory, for metrics; brought there once, when somebody first asks."""
         if self._y_host is None:
-            self._y_host = self.backend.to_numpy(self.y)
+            host = self.backend.to_numpy(self.y)
+            self._y_host = np.ascontiguousarray(host, self.dtype) if on_disk(host) else host
         return self._y_host
 
     @property
@@ -90,9 +94,9 @@ def checked_data(
     if sample_weight is not None:
         weight = as_weights(backend.admit(sample_weight, "sample_weight"), len(samples), dtype)
         refuse_weights(loss)
-    y_host = targets if isinstance(targets, np.ndarray) else None
+    y_host = targets if isinstance(targets, np.ndarray) and not on_disk(targets) else None
     x, y, weight = backend.hold(x=samples, y=targets, sample_weight=weight)
-    return Data(backend, x, y, weight, y_host, weight)
+    return Data(backend, x, y, weight, y_host, weight, dtype)
 
 
 def refuse_weights(loss: Loss) -> None:

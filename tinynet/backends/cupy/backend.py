@@ -18,13 +18,13 @@ from numpy.typing import DTypeLike, NDArray
 
 from tinynet.backends.base import Array, Backend, Derivatives, FloatArray, Granularity, Plan, State, fresh_state
 from tinynet.backends.cupy import environment
-from tinynet.backends.cupy.memory import in_units, storable
+from tinynet.backends.cupy.memory import in_units, storable, storable_dtype
 from tinynet.backends.cupy.slices import SlicedPlan, bytes_of_state, hosted
 from tinynet.backends.derivatives import derivatives_of
 from tinynet.backends.members import MembersPlan
 from tinynet.backends.numpy import slow_reason
 from tinynet.backends.second_order import takes_all_samples
-from tinynet.base.arrays import dlpack_device, is_cupy, refuse_gradients, resolved
+from tinynet.base.arrays import dlpack_device, is_cupy, on_disk, refuse_gradients, resolved
 from tinynet.base.checks import whole
 from tinynet.base.errors import DeviceMemoryError
 from tinynet.program import Precision, Program, Shape
@@ -37,6 +37,9 @@ STATE_SHARE = 0.5
 
 TENSOR_CORES = 80
 """Compute capability, times ten, of the first GPUs that multiply in TF32 and bfloat16."""
+
+UPLOAD_ROWS = 1 << 16
+"""Rows of a file that go up at a time."""
 
 CUDA_MEMORY = (2, 13)
 """DLPack's numbers for memory that a GPU reads: its own, and managed."""
@@ -181,10 +184,19 @@ class CuPyBackend(Backend):
         if is_cupy(array):
             with self._device_of(array.device.id, name):
                 return self.namespace.asarray(array, dtype=dtype, order="C")
-        host = storable(np.asarray(array, dtype=dtype))
-        result = self._empty(host.shape, host.dtype, name)
+        source = np.asarray(array)
+        if not on_disk(source):
+            host = storable(np.asarray(source, dtype=dtype))
+            result = self._empty(host.shape, host.dtype, name)
+            with self.active():
+                result.set(host)
+            return result
+        # A file may be larger than memory, and have to be converted on the way.
+        result = self._empty(source.shape, storable_dtype(source.dtype if dtype is None else np.dtype(dtype)), name)
         with self.active():
-            result.set(host)
+            for start in range(0, len(source), UPLOAD_ROWS):
+                rows = slice(start, start + UPLOAD_ROWS)
+                result[rows].set(storable(np.asarray(source[rows], dtype=dtype)))
         return result
 
     def _empty(self, shape: Shape, dtype: DTypeLike, name: str) -> Array:

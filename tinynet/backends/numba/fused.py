@@ -15,6 +15,7 @@ from tinynet.backends.base import Array, Backend, FloatArray, Members, State
 from tinynet.backends.loop import LoopPlan
 from tinynet.backends.lowering import layers_of, lower
 from tinynet.backends.work import Work
+from tinynet.base.arrays import is_plain
 from tinynet.base.kept import Kept
 from tinynet.program import Op, Program
 
@@ -32,6 +33,9 @@ class FusedForward(LoopPlan):
 
     def predict(self, state: State, x: Array, out: Array, members: Members | None = None) -> bool:
         """Write the output and tell whether ``x`` is finite; see ``Plan.predict``."""
+        if not is_plain(x):
+            # Rows are converted a batch at a time.
+            return super().predict(state, x, out)
         return self._predict_with(state)(x, out)
 
     def _predict_with(self, state: State) -> Callable[[Array, Array], bool]:
@@ -67,7 +71,10 @@ class FusedForward(LoopPlan):
 
 
 class FusedPlan(FusedForward):
-    """Trains in one call of a function that is compiled for the program."""
+    """Trains in one call of a function that is compiled for the program.
+
+    Data that do not lie as Numba reads them, which are on disk, go kernel by kernel.
+    """
 
     def __init__(self, program: Program, backend: Backend) -> None:
         super().__init__(program, backend)
@@ -86,6 +93,8 @@ class FusedPlan(FusedForward):
         members: Members | None = None,
     ) -> NDArray[np.float64]:
         """Train; see ``Plan.run``."""
+        if not all(array is None or is_plain(array) for array in (x, y, sample_weight)):
+            return super().run(state, x, y, order, learning_rates, sample_weight)
         n_epochs, dtype = len(learning_rates), self.program.dtype
         if order is None and (x.dtype != dtype or (y.ndim == 2 and y.dtype != dtype)):
             # Rows are converted where they are gathered.

@@ -13,7 +13,7 @@ from tinynet_kernels.cpu.generated.compiler import host
 from tinynet_kernels.cpu.generated.frame import PLACES
 from tinynet_kernels.cpu.generated.layout import block_rows, ranges_of
 from tinynet_kernels.cpu.generated.table import Sources, Table
-from tinynet_kernels.cpu.generated.task import Data, Space, Task, dtype_code
+from tinynet_kernels.cpu.generated.task import Data, Space, Task, dtype_code, reads
 from tinynet_kernels.network import Layer
 
 from tinynet.backends.base import Array, Backend, FloatArray, Members, State
@@ -51,7 +51,10 @@ def fits(program: Program) -> bool:
 
 
 class GeneratedPlan(LoopPlan):
-    """Trains, predicts and evaluates in generated code; what is done by hand goes kernel by kernel, as ever."""
+    """Trains, predicts and evaluates in generated code; what is done by hand goes kernel by kernel, as ever.
+
+    So do long doubles that stay on disk, whose format is another on each kind of processor.
+    """
 
     def __init__(self, program: Program, backend: Backend) -> None:
         super().__init__(program, backend, "")
@@ -74,6 +77,8 @@ class GeneratedPlan(LoopPlan):
     ) -> NDArray[np.float64]:
         """Train; see ``Plan.run``."""
         required(self.program)
+        if not reads(x, y, sample_weight):
+            return super().run(state, x, y, order, learning_rates, sample_weight)
         data, rates = self._data(x, y, sample_weight), np.ascontiguousarray(learning_rates, np.float64)
         n_epochs, n_visits = len(rates), len(x) if order is None else order.shape[1]
         batch = min(self.program.batch_size or n_visits, n_visits)
@@ -96,6 +101,8 @@ class GeneratedPlan(LoopPlan):
 
     def gradient(self, state: State, x: Array, y: Array, sample_weight: Array | None = None) -> float:
         """Return the loss and fill ``state.gradients``; see ``Plan.gradient``."""
+        if not reads(x, y, sample_weight):
+            return super().gradient(state, x, y, sample_weight)
         data, losses, n = self._data(x, y, sample_weight), np.zeros(1), len(x)
         task = self._gradient_task(_sources(data), n)
         self._pass(task, state, data, None, n, n, {"losses": losses.ctypes.data})
@@ -105,6 +112,8 @@ class GeneratedPlan(LoopPlan):
         self, state: State, x: Array, y: Array, sample_weight: Array | None = None, members: Members | None = None
     ) -> float:
         """Return the loss over ``x``; see ``Plan.evaluate``."""
+        if not reads(x, y, sample_weight):
+            return super().evaluate(state, x, y, sample_weight)
         loss, data, losses = self._loss_spec, self._data(x, y, sample_weight), np.zeros(1)
         task = self._evaluation_task(_sources(data))
         self._pass(task, state, data, None, len(x), max(1, len(x)), {"losses": losses.ctypes.data}, divisor=1.0)
@@ -115,8 +124,10 @@ class GeneratedPlan(LoopPlan):
 
     def predict(self, state: State, x: Array, out: Array, members: Members | None = None) -> bool:
         """Write the output and tell whether ``x`` is finite; see ``Plan.predict``."""
+        if not reads(x):
+            return super().predict(state, x, out)
         dtype = self.program.dtype
-        source, order = Data.of(x, dtype), np.arange(len(x))
+        source, order = Data.of(x), np.arange(len(x))
         ready = out if out.flags.c_contiguous and out.dtype == dtype else np.empty(out.shape, dtype)
         task = self._prediction_task(self.program.ops, source.code)
         n = max(1, len(x))
@@ -140,7 +151,7 @@ class GeneratedPlan(LoopPlan):
 
         def prepare(space: Space) -> tuple[list[Array], list[Array], Array]:
             x, out = np.zeros((FEW_ROWS, program.n_in), dtype), np.zeros((FEW_ROWS, program.n_out), dtype)
-            space.put(Data.of(x, dtype).words("x"))
+            space.put(Data.of(x).words("x"))
             space.put({"order": order.ctypes.data, "out": out.ctypes.data, "batch": task.block})
             counts = range(FEW_ROWS + 1)
             return [x[:n] for n in counts], [out[:n] for n in counts], order
@@ -171,10 +182,9 @@ class GeneratedPlan(LoopPlan):
 
     def _data(self, x: Array, y: Array, weight: Array | None) -> dict[str, Data]:
         """Return what rows are gathered from, by name."""
-        dtype, labels = self.program.dtype, self._loss_spec.index_target
-        found = {"x": Data.of(x, dtype), "y": Data.of(y, "int64" if labels else dtype)}
+        found = {"x": Data.of(x), "y": Data.of(y)}
         if weight is not None:
-            found["weight"] = Data.of(weight, dtype)
+            found["weight"] = Data.of(weight)
         return found
 
     def _pass(

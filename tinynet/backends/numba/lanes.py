@@ -15,6 +15,7 @@ from tinynet.backends.base import Array, Backend, FloatArray, Members, State
 from tinynet.backends.lowering import layers_of, loss_of, lower
 from tinynet.backends.members import KEPT_PLANS, MembersPlan
 from tinynet.base import config
+from tinynet.base.arrays import is_plain
 from tinynet.base.kept import Kept
 from tinynet.program import Program
 
@@ -35,7 +36,10 @@ def fits(program: Program) -> bool:
 
 
 class LanesPlan(MembersPlan):
-    """Train, evaluate and predict with blocks of models, on several threads."""
+    """Train, evaluate and predict with blocks of models, on several threads.
+
+    Data that do not lie as Numba reads them, which are on disk, go through model by model.
+    """
 
     def __init__(self, program: Program, backend: Backend) -> None:
         self.program, self.backend, self.granularity = program, backend, "epoch"
@@ -55,6 +59,8 @@ class LanesPlan(MembersPlan):
         members: Members | None = None,
     ) -> NDArray[np.float64]:
         """Train; see ``Plan.run``."""
+        if not _plain(x, y, sample_weight):
+            return super().run(state, x, y, order, learning_rates, sample_weight, members)
         n_epochs, n_visits = len(learning_rates), len(x) if order is None else order.shape[-1]
         batch_size = self.program.batch_size or n_visits
         made = self._training(order, learning_rates, sample_weight, batch_size)
@@ -72,6 +78,8 @@ class LanesPlan(MembersPlan):
 
     def predict(self, state: State, x: Array, out: Array, members: Members | None = None) -> bool:
         """Write the output of each model and tell whether ``x`` is finite; see ``Plan.predict``."""
+        if not _plain(x):
+            return super().predict(state, x, out, members)
         made = self._prediction()
         self._on_threads(made, state.chosen(members), (state.parameters, state.buffers, x, out), ())
         return bool(np.isfinite(x).all())
@@ -80,6 +88,8 @@ class LanesPlan(MembersPlan):
         self, state: State, x: Array, y: Array, sample_weight: Array | None = None, members: Members | None = None
     ) -> NDArray[np.float64]:
         """Return the loss of each model over ``x``; see ``Plan.evaluate``."""
+        if not _plain(x, y, sample_weight):
+            return super().evaluate(state, x, y, sample_weight, members)
         made = self._evaluation(sample_weight)
         chosen = state.chosen(members)
         losses = np.empty(len(chosen))
@@ -164,6 +174,11 @@ def shares_of(n_blocks: int, n_threads: int) -> Iterator[tuple[int, int]]:
         last = first + max(1, (n_blocks - first) // (2 * n_threads))
         yield first, last
         first = last
+
+
+def _plain(*data: Array | None) -> bool:
+    """Whether data lie as the compiled functions read them."""
+    return all(array is None or is_plain(array) for array in data)
 
 
 def _sharing(array: Any) -> str:

@@ -26,6 +26,7 @@ from tinynet.backends.loop import LoopPlan
 from tinynet.backends.members import MembersPlan
 from tinynet.backends.numba.fused import FusedForward
 from tinynet.backends.numba.lanes import LanesPlan
+from tinynet.base.arrays import is_plain
 from tinynet.program import Program
 
 REHEARSAL_ROWS = 1
@@ -144,7 +145,12 @@ class _Warming(Plan):
                 rehearsal.wait()
 
     def _chosen(self, method: str, few: tuple[Any, ...]) -> Plan:
-        """Return the plan to call now; the first call of a method has it compiled."""
+        """Return the plan to call now; the first call of a method has it compiled.
+
+        Data that the function would not read (samples, and targets after them) wait for nothing.
+        """
+        if not all(map(is_plain, few[: 1 if method == "predict" else 2])):
+            return self.meanwhile
         if method not in self._rehearsals:
             function = self.fused.function_for(method, few)
             ready = on_disk(function)

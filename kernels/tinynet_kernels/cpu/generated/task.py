@@ -24,6 +24,17 @@ KEPT = 8
 _NATIVE = "<" if sys.byteorder == "little" else ">"
 
 
+def reads(*arrays: NDArray[Any] | None) -> bool:
+    """Tell whether there is code that reads the numbers of all these arrays: of any dtype but long double.
+
+    Examples
+    --------
+    >>> reads(np.zeros(3, ">f2"), np.zeros(3, "bool"), None), reads(np.zeros(3, "longdouble"))
+    (True, False)
+    """
+    return all(array is None or source_of(dtype_code(array.dtype)) is not None for array in arrays)
+
+
 @cache
 def dtype_code(dtype: DTypeLike) -> str:
     """Return what names the code that reads a dtype; "<" stands for the order of this machine.
@@ -53,13 +64,9 @@ class Data(NamedTuple):
     code: str
 
     @classmethod
-    def of(cls, array: NDArray[Any], dtype: DTypeLike) -> Data:
-        """Return an array as it lies; one whose numbers no code reads (long double) as a copy of this dtype."""
-        code = dtype_code(array.dtype)
-        if source_of(code) is None:
-            array = np.ascontiguousarray(array, dtype)
-            code = dtype_code(array.dtype)
-        return cls(array, code)
+    def of(cls, array: NDArray[Any]) -> Data:
+        """Return an array as it lies."""
+        return cls(array, dtype_code(array.dtype))
 
     @property
     def dense(self) -> bool:
