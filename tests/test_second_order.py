@@ -11,6 +11,7 @@ from formula_table import table
 
 import tinynet as tn
 from tinynet.backends.second_order.normal import NormalEquations
+from tinynet.base.config import use_threads
 from tinynet.losses import get_loss
 from tinynet.optimizers import LBFGS, BayesianRegularization, LevenbergMarquardt
 
@@ -110,6 +111,97 @@ def test_the_second_derivative_along_a_direction_is_that_of_the_network() -> Non
     net.zero_grad()
     net.backward(2 * curve / curve.size)  # J' H K, with the second derivative of the mean square.
     np.testing.assert_allclose(got, net.state.gradients, rtol=1e-2, atol=1e-9)
+
+
+# -- generated code ----------------------------------------------------------------------------------------------------
+
+
+def both_equations(net: tn.Sequential, loss: Any, y: Any, models: int = 2) -> tuple[list[Any], Any]:
+    """Return the reference and the generated equations of a network, and some models of it."""
+    pytest.importorskip("llvmlite")
+    from tinynet.backends.second_order.equations import Models, ReferenceEquations
+    from tinynet.backends.second_order.generated import GeneratedEquations
+
+    program = replace(net.program, loss=loss.lower(net.program.ops, index_target=y.ndim == 1))
+    rng = np.random.default_rng(4)
+    parameters = net.flat_parameters() + 0.3 * rng.normal(size=(models, net.n_parameters))
+    buffers = np.tile(np.asarray(net.state.buffers, np.float64), (models, 1))
+    return [ReferenceEquations(program, net.backend), GeneratedEquations(program)], Models(
+        parameters, buffers, np.arange(models)
+    )
+
+
+def assert_equal_equations(net: tn.Sequential, loss: Any, x: Any, y: Any, w: Any) -> None:
+    """Losses, gradients, matrices, steps: with the same damping, in both ways."""
+    results = []
+    equations, models = both_equations(net, loss, y)
+    for one in equations:
+        data = one.prepare(x, y, w)
+        losses, gradients, matrices = one.sums(models, data)
+        ridge = 0.1 * one.diagonals(matrices) + 1e-3
+        steps = one.solve(matrices, slice(None), gradients, ridge)
+        results.append(
+            [losses, one.values(models, data), gradients, ridge, steps, one.traces_of_inverses(matrices, ridge)]
+        )
+    for got, expected in zip(results[1], results[0], strict=True):
+        np.testing.assert_allclose(got, expected, rtol=1e-8, atol=1e-10 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("weighted", [False, True], ids=["", "weighted"])
+@pytest.mark.parametrize("name", SMOOTH)
+def test_generated_equations_are_those_of_the_reference(name: str, weighted: bool) -> None:
+    net, loss, (x, y, w) = problem(name, n=37, weighted=weighted)
+    assert_equal_equations(net, loss, x, y, w if w is None else np.stack([w, w[::-1]]))
+
+
+@pytest.mark.parametrize("n", [1, 300, 2600])
+def test_generated_equations_of_all_kinds_of_layers(n: int) -> None:
+    """Of a few samples and of many, which are cut into parts; with a layer that is not trained."""
+    rng = np.random.default_rng(2)
+    x, y = rng.normal(size=(n, 5)), rng.normal(size=(n, 2))
+    normalize = tn.Normalize(5).adapt(rng.normal(1, 3, (20, 5)))
+    layers = [normalize, tn.Linear(5, 9), tn.GELU(), tn.Normalize(9), tn.Linear(9, 6, bias=False), tn.Softmax()]
+    net = tn.Sequential(*layers, tn.Softplus(), tn.Linear(6, 2), dtype="float64", seed=0, backend="numpy")
+    net.layers[4].trainable = n != 300
+    assert_equal_equations(net, tn.MeanSquaredError(), x, y, None)
+
+
+def test_a_loss_without_any_curvature_still_has_its_gradient() -> None:
+    """Far out on the logits the second derivative rounds to 0, the slope to 1."""
+    net = tn.Sequential(tn.Linear(1, 1), dtype="float64", seed=0, backend="numpy")
+    net.set_weights([[[900.0]], [0.0]])
+    x, y = np.array([[1.0], [1.0]]), np.array([[0.0], [1.0]])
+    equations, models = both_equations(net, tn.BinaryCrossEntropy(from_logits=True), y)
+    models.parameters[...] = net.flat_parameters()
+    for one in equations:
+        _, gradients, _ = one.sums(models, one.prepare(x, y, None))
+        np.testing.assert_allclose(gradients, 0.5)
+
+
+def test_what_is_not_positive_definite_has_no_solution() -> None:
+    net, loss, (x, y, _) = problem("mse")
+    equations, models = both_equations(net, loss, y)
+    for one in equations:
+        _, gradients, matrices = one.sums(models, one.prepare(x, y, None))
+        diagonals = np.full_like(gradients, 1e-3)
+        diagonals[1, 5] = -1e3
+        steps = one.solve(matrices, slice(None), gradients, diagonals)
+        assert np.isfinite(steps[0]).all()
+        assert not np.isfinite(steps[1]).any()
+
+
+def test_the_number_of_threads_changes_no_bit() -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(1500, 6)), rng.normal(size=(1500, 1))
+    net = tn.Sequential(tn.Linear(6, 14), tn.Tanh(), tn.Linear(14, 1), dtype="float64", seed=0, backend="numpy")
+    (_, generated), models = both_equations(net, tn.MeanSquaredError(), y, 3)
+    found = []
+    for threads in (1, 3):
+        with use_threads(threads):
+            found.append([array.copy() for array in generated.sums(models, generated.prepare(x, y, None))[:2]])
+    assert generated._kernels.parts > 1
+    for one, three in zip(*found, strict=True):
+        np.testing.assert_array_equal(one, three)
 
 
 def names_of(optimizer: tn.Optimizer) -> str:
@@ -369,8 +461,9 @@ def test_the_evidence_is_the_one_of_the_formula() -> None:
     net.prepare_optimizer(optimizer)
     plan.run(net.state, x, y, None, np.ones((3, 1)))
     decay = float(net.state.moments[DECAY, 0])
-    value, _ = plan.equations.sum(plan.equations.bind(net.state), x, y, None)
-    matrix, p = plan.equations.matrix.copy(), net.flat_parameters()
+    equations = equations_of(net, loss, y)
+    value, _ = equations.sum(equations.bind(net.state), x, y, None)
+    matrix, p = equations.matrix.copy(), net.flat_parameters()
     plan.run(net.state, x, y, None, np.ones((1, 1)))
     known = step_of("BayesianRegularization", p=p, H=matrix, n=len(p), N=y.size, loss=value, decay=decay)
     assert net.state.moments[EFFECTIVE, 0] == pytest.approx(known["gamma"], rel=1e-10)

@@ -187,6 +187,27 @@ LOSSES: dict[str, Loss] = {
 """Every elementwise loss, by kind."""
 
 
+def _huber_curvature(p: E, t: E, delta: E) -> E:
+    """The slope over the distance: the parabola that touches the loss from above (Huber 1981, section 7.8)."""
+    size = abs(p - t)
+    return delta / select(size > delta, size, delta)
+
+
+def _bce_logits_curvature(z: E, t: E, parameter: E) -> E:
+    """``sigmoid(z) (1 - sigmoid(z))``."""
+    e = exp(-abs(z))
+    return e / ((1 + e) * (1 + e))
+
+
+CURVATURES: dict[str, Callable[[E, E, E], Term]] = {
+    "mse": lambda p, t, _: 2.0,
+    "huber": _huber_curvature,
+    "bce_logits": _bce_logits_curvature,
+    "poisson_log": lambda z, t, _: exp(z),
+}
+"""Second derivatives by the prediction of the losses that are convex in each element of it."""
+
+
 # -- optimizers -------------------------------------------------------------------------------------------------------
 
 
@@ -247,4 +268,16 @@ def rmsprop(
     return Update(p - s["rate"] * direction, tuple(kept))
 
 
-__all__ = ["ACTIVATIONS", "LOSSES", "Activation", "E", "Loss", "Update", "adam", "rmsprop", "sgd", "symbol"]
+__all__ = [
+    "ACTIVATIONS",
+    "CURVATURES",
+    "LOSSES",
+    "Activation",
+    "E",
+    "Loss",
+    "Update",
+    "adam",
+    "rmsprop",
+    "sgd",
+    "symbol",
+]

@@ -14,6 +14,7 @@ from tinynet_kernels.cpu.generated.target import Target
 from tinynet_kernels.formulas import ACTIVATIONS
 from tinynet_kernels.kinds import LOSSES
 from tinynet_kernels.network import Layer
+from tinynet_kernels.reference.curvature import CURVED
 
 llvm = pytest.importorskip("llvmlite.binding")
 
@@ -37,6 +38,10 @@ UNITS = [
     *(f"loss:{kind}" for kind in LOSSES),
     *(f"gather:{code}" for code in ("<f4", ">f8", "<f2", "<u8", "|b1")),
     "labels:<i4",
+    "abreast",
+    "abreast:tanh",
+    "abreast:gelu",
+    *(f"curvature:{kind}" for kind in sorted(CURVED)),
     *(f"step:{step}" for step in ("sgd", "sgd:momentum:nesterov", "adam:decay", "adamw:decay", "rmsprop:centered")),
     f"samples:{SMALL.text()}",
     f"registers:{SMALL._replace(batch=1, step=('sgd',)).text()}",
@@ -87,9 +92,10 @@ def test_an_object_file_is_made_for_another_processor() -> None:
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("processor", ["x86-64-v3", "x86-64-v4", "neoverse-n1"])
 def test_the_sums_of_a_tile_stay_in_registers(processor: str, dtype: str) -> None:
-    text = assembly("core", dtype, processor)
-    for name in ("product_rows", "gradient"):
-        start = text.index(f"{units.symbol('core', name, dtype)}:\n")
+    kernels = [("core", "product_rows"), ("core", "gradient"), ("abreast", "affine"), ("abreast", "triangle")]
+    for unit, name in kernels:
+        text = assembly(unit, dtype, processor)
+        start = text.index(f"{units.symbol(unit, name, dtype)}:\n")
         body = text[start : text.index(".Lfunc_end", start)]
         on_stack = (
             r"v(?:movup|movap|fmadd)\w*.*\((?:%rsp|%rbp)\)" if processor.startswith("x86") else r"(?:st|ld)r\s+q.*\[sp"

@@ -65,10 +65,10 @@ class HostBackend(Backend):
     def plan(self, program: Program, *, granularity: Granularity = "epoch", streamed: bool = False) -> Plan:
         """Return a plan for the program."""
         self.check_precision(program.precision)
+        if takes_all_samples(program):
+            return whole_plan(program, self, granularity)
         if program.n_models is not None:
             return MembersPlan(program, self, granularity)
-        if takes_all_samples(program):
-            return whole_plan(program, self)
         return LoopPlan(program, self, slow_reason(program, granularity) or self.reason)
 
 

@@ -40,7 +40,7 @@ class NumbaBackend(HostBackend):
         self.check_precision(program.precision)
         reason = slow_reason(program, granularity)
         if takes_all_samples(program):
-            return whole_plan(program, self) if program.n_models is None else MembersPlan(program, self, granularity)
+            return whole_plan(program, self, granularity, generated=True)
         if program.n_models is not None:
             return self._plan_of_many(program, granularity, reason)
         if reason is not None:

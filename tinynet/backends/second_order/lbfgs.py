@@ -30,7 +30,7 @@ class LBFGSPlan(WholePlan):
 
     def __init__(self, program: Program, backend: Backend) -> None:
         super().__init__(program, backend, "LBFGS")
-        self._memory = int(self.settings["memory"])
+        self._memory = int(self.setting("memory"))
         self.description = f"L-BFGS: {self._memory} pairs, gradients {self._loop.description}"
 
     def step(self, state: State, x: Array, y: Array, weight: Array | None) -> float | None:
@@ -48,7 +48,7 @@ class LBFGSPlan(WholePlan):
         loss, gradient = value_and_gradient(before)
         if not np.isfinite(loss) or not np.isfinite(gradient).all():
             return math.nan
-        if not np.abs(gradient).max() > self.settings["min_gradient"]:
+        if not np.abs(gradient).max() > self.setting("min_gradient"):
             self.stop(state, "gradient")
             return None
         while True:

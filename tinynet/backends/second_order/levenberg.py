@@ -1,17 +1,18 @@
-"""Levenberg-Marquardt, and Bayesian regularisation on it."""
+"""Levenberg-Marquardt, and Bayesian regularisation on it, for one model or for many at once."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from tinynet_kernels.reference.curvature import CURVED
 
-from tinynet.backends.base import Array, Backend, State
-from tinynet.backends.chain import Bound
-from tinynet.backends.second_order.normal import Float64, NormalEquations
-from tinynet.backends.second_order.whole import WholePlan
-from tinynet.program import CustomOp, Program
+from tinynet.backends.base import Array, Backend, FloatArray, Members, State
+from tinynet.backends.second_order.equations import Data, Equations, Float64, Models, ReferenceEquations
+from tinynet.backends.second_order.whole import REASONS, WholePlan
+from tinynet.program import CustomOp, LinearOp, Program
 
 MOST_PARAMETERS = 5000
 """The normal matrix of so many takes 200 MB, and a step some seconds."""
@@ -23,21 +24,43 @@ STOP, DAMPING, DECAY, EFFECTIVE = range(4)
 """Rows of ``state.moments``, of which the first element counts."""
 
 
+@dataclass
+class Standing:
+    """Where some models stand, in host memory and float64.
+
+    Attributes
+    ----------
+    models : Models
+    stop, damping, decay, effective : (n_models,) arrays
+        What is remembered from step to step, as in the rows of ``state.moments``.
+    settings : dict of str to (n_models,) array
+        Of the optimizer.
+    """
+
+    models: Models
+    stop: Float64
+    damping: Float64
+    decay: Float64
+    effective: Float64
+    settings: dict[str, Float64]
+
+
 class LevenbergMarquardtPlan(WholePlan):
     """Gauss-Newton steps, damped until they help (Levenberg 1944, Marquardt 1963; Hagan and Menhaj 1994).
 
     ``(J'HJ + damping D) step = gradient``; a step that makes the loss smaller is taken and the damping made smaller,
-    one that does not is taken back and the damping made larger.
+    one that does not is taken back and the damping made larger. Every model of an ensemble has its own damping; what
+    it gets does not depend on the others.
     """
 
-    def __init__(self, program: Program, backend: Backend) -> None:
+    def __init__(self, program: Program, backend: Backend, equations: Equations | None = None) -> None:
         super().__init__(program, backend, "LevenbergMarquardt")
         self._check()
-        self.equations = NormalEquations(program, self._loop.backend)
-        self.description = f"Levenberg-Marquardt: normal equations in blocks of {self.equations.block} samples"
-        self._scaled = bool(self.settings.get("marquardt"))
+        self.equations = equations or ReferenceEquations(program, self._loop.backend)
+        many = "" if program.n_models is None else ", models together"
+        self.description = f"Levenberg-Marquardt: {self.equations.description}{many}"
         self._bayesian = self.optimizer.kind == "bayesian_regularization"
-        if self._bayesian:
+        if self._bayesian and program.n_models is None:
             self.figure_names = ("effective_parameters",)
 
     def _check(self) -> None:
@@ -65,101 +88,217 @@ class LevenbergMarquardtPlan(WholePlan):
                 f"network has {n:,}. Use tn.LBFGS, which needs no matrix."
             )
 
-    def step(self, state: State, x: Array, y: Array, weight: Array | None) -> float | None:
-        """Make one step; see ``WholePlan.step``."""
-        equations, settings = self.equations, self.settings
-        bound = equations.bind(state)
-        loss, gradient = equations.sum(bound, x, y, weight)
-        if not np.isfinite(loss) or not np.isfinite(gradient).all():
-            return float("nan")
-        before = self._held(state)
+    def run(
+        self,
+        state: State,
+        x: Array,
+        y: Array,
+        order: Array | None,
+        learning_rates: FloatArray,
+        sample_weight: Array | None = None,
+        members: Members | None = None,
+    ) -> NDArray[np.float64]:
+        """Make steps; see ``WholePlan.run``. Of an ensemble NaN stands where a model makes none."""
+        self._refuse(order)
+        n_epochs = len(learning_rates)
+        with self._users:
+            standing = self._standing(state, members)
+            data = self.equations.prepare(x, y, sample_weight)
+            n_models = len(standing.stop)
+            losses, counts = np.full((n_epochs, n_models), np.nan), np.zeros(n_models, np.int64)
+            for epoch in range(n_epochs):
+                going = np.flatnonzero(standing.stop == 0)
+                most = self.equations.most_models
+                for first in range(0, len(going), most):
+                    self._step(standing, going[first : first + most], data, losses[epoch], counts)
+                if not len(going):
+                    break
+            self._keep(state, standing, members, counts)
+        return losses[: counts[0]] if self.program.n_models is None else losses
+
+    # -- the state ---------------------------------------------------------------------------------------------------
+
+    def _standing(self, state: State, members: Members | None) -> Standing:
+        """Return where the models stand."""
+        host, program = self.backend.to_numpy, self.program
+        many = program.n_models is not None
+        chosen = state.chosen(members) if many else np.zeros(1, np.int64)
+        flat = {name: np.asarray(host(getattr(state, name))) for name in ("parameters", "buffers", "moments")}
+        parameters, buffers = (
+            np.atleast_2d(flat[name])[chosen].astype(np.float64) for name in ("parameters", "buffers")
+        )
+        numbers = state.numbers(chosen) if many else chosen
+        settings = {
+            name: np.asarray(value, np.float64)[numbers] if isinstance(value, tuple) else np.full(len(chosen), value)
+            for name, value in self.optimizer.settings
+        }
+        moments = flat["moments"].reshape(len(flat["moments"]), -1, program.n_trained)[:, chosen, 0].astype(np.float64)
+        begins = (np.atleast_1d(state.step)[chosen] == 0) | (moments[DAMPING] == 0)
+        moments[DAMPING] = np.where(begins, settings["damping"], moments[DAMPING])
+        stop, damping, weighed, effective = moments[:4]
+        return Standing(Models(parameters, buffers, chosen), stop, damping, weighed, effective, settings)
+
+    def _keep(self, state: State, standing: Standing, members: Members | None, counts: NDArray[np.int64]) -> None:
+        """Put where the models stand now into the state."""
+        asarray, chosen = self.backend.asarray, standing.models.numbers
+        dtype, moments = self.program.dtype, (standing.stop, standing.damping, standing.decay, standing.effective)
+        if self.program.n_models is None:
+            state.parameters[...] = asarray(standing.models.parameters[0].astype(dtype))
+            for row, values in enumerate(moments):
+                state.moments[row, 0] = values[0]
+            state.step += int(counts[0])
+            return
+        state.parameters[chosen] = asarray(standing.models.parameters.astype(dtype))
+        for row, values in enumerate(moments):
+            state.moments[row, chosen, 0] = asarray(values.astype(dtype))
+        state.step[chosen] += counts
+
+    def stopped(self, state: State, members: Members) -> NDArray[np.bool_]:
+        """Tell of which models the optimizer has stopped by itself."""
+        reasons: NDArray[Any] = np.asarray(self.backend.to_numpy(state.moments[STOP, :, 0]))
+        found: NDArray[np.bool_] = reasons[members] != 0
+        return found
+
+    def resume(self, state: State) -> None:
+        """Forget why the last training ended."""
+        state.moments[STOP] = 0
+
+    # -- a step ------------------------------------------------------------------------------------------------------
+
+    def _step(
+        self, now: Standing, going: NDArray[np.int64], data: Data, losses: Float64, counts: NDArray[np.int64]
+    ) -> None:
+        """Make a step of each of some models, and write its loss and count it; or note why there is none."""
+        equations, models = self.equations, now.models.chosen(going)
+        settings = {name: values[going] for name, values in now.settings.items()}
+        loss, gradient, matrices = equations.sums(models, data)
+        held = models.parameters[:, self.trained]
+        finite = np.isfinite(loss) & np.isfinite(gradient).all(axis=1)
+        counts[going[~finite]] += 1  # A step to nowhere: whoever reads the loss, which is NaN, ends this.
+        decay = self._l2(data, models) + settings.get("weight_decay", np.zeros(len(going)))[:, np.newaxis]
         if self._bayesian:
-            self._weigh_evidence(state, loss, before, len(x))
-        decay = self._decay(state, x, weight)
-        gradient += decay * before
-        matrix = equations.matrix
-        matrix.flat[:: len(matrix) + 1] += decay
-        if not np.abs(gradient).max() > settings["min_gradient"]:
-            self.stop(state, "gradient")
-            return None
-        if state.step == 0 or not state.moments[DAMPING, 0]:
-            state.moments[DAMPING, 0] = settings["damping"]
-        damping = float(state.moments[DAMPING, 0])
-        worth = loss + 0.5 * float(decay @ np.square(before))
-        scale = np.maximum(np.diagonal(matrix), 1e-12) if self._scaled else np.ones(len(matrix))
-        while damping <= settings["max_damping"]:
-            found = self._direction(bound, (x, y, weight), before, gradient, damping * scale)
-            if found is not None:
-                state.parameters[self.trained] = before - found
-                value = equations.value(bound, x, y, weight)
-                held = self._held(state)
-                if value + 0.5 * float(decay @ np.square(held)) < worth:
-                    # Never so small that it could not grow again.
-                    state.moments[DAMPING, 0] = max(damping * settings["decrease"], 1e-20)
-                    return value + self._penalty(state, x, weight)
-            damping *= settings["increase"]
-        state.parameters[self.trained] = before
-        state.moments[DAMPING, 0] = damping
-        self.stop(state, "damping")
-        return None
+            self._weigh_evidence(now, going, finite, loss, held, matrices, len(data.x))
+            decay = decay + now.decay[going, np.newaxis]
+        gradient += decay * held
+        ended = finite & ~(np.abs(gradient).max(axis=1) > settings["min_gradient"])
+        now.stop[going[ended]] = REASONS.index("gradient")
+        worth = loss + _penalty(decay, held)
+        scale = np.ones_like(held)
+        if settings.get("marquardt", np.zeros(1)).any():
+            own = np.maximum(equations.diagonals(matrices) + decay, 1e-12)
+            scale = np.where(settings["marquardt"][:, np.newaxis] != 0, own, scale)
+        pending = np.flatnonzero(finite & ~ended)
+        damping = now.damping[going]
+        while True:
+            over = damping[pending] > settings["max_damping"][pending]
+            now.stop[going[pending[over]]] = REASONS.index("damping")
+            pending = pending[~over]
+            if not len(pending):
+                break
+            # All of them, most often: then nothing need be copied.
+            chosen: Any = slice(None) if len(pending) == len(going) else pending
+            diagonals = damping[chosen, np.newaxis] * scale[chosen] + decay[chosen]
+            steps = equations.solve(matrices, chosen, gradient[chosen], diagonals)
+            if settings.get("acceleration", np.zeros(1)).any():
+                steps = self._accelerated(models, pending, chosen, data, matrices, steps, diagonals, settings)
+            trial = models.chosen(chosen)._replace(parameters=models.parameters[chosen].copy())
+            trial.parameters[:, self.trained] = (held[chosen] - steps).astype(self.program.dtype)
+            value, moved = equations.values(trial, data), trial.parameters[:, self.trained]
+            better = value + _penalty(decay[chosen], moved) < worth[chosen]
+            taken = pending[better]
+            now.models.parameters[going[taken]] = trial.parameters[better]
+            losses[going[taken]] = value[better] + _penalty(self._l2(data, trial), moved)[better]
+            # Never so small that it could not grow again.
+            now.damping[going[taken]] = np.maximum(damping[taken] * settings["decrease"][taken], 1e-20)
+            counts[going[taken]] += 1
+            pending = pending[~better]
+            damping[pending] *= settings["increase"][pending]
+            now.damping[going[pending]] = damping[pending]
+        reached = (losses[going] <= settings["goal"]) & (now.stop[going] == 0)
+        now.stop[going[reached]] = REASONS.index("goal")
 
-    def _held(self, state: State) -> Float64:
-        """Return the trained parameters, in float64."""
-        held: Float64 = state.parameters[self.trained].astype(np.float64)
-        return held
-
-    # -- parts -------------------------------------------------------------------------------------------------------
-
-    def _direction(
-        self, bound: Bound, data: tuple[Any, ...], before: Float64, gradient: Float64, diagonal: Float64
-    ) -> Float64 | None:
-        """Return the damped step, to be subtracted, or None where the matrix is not positive definite."""
-        from scipy.linalg import lapack
-
-        damped = self.equations.matrix.copy()
-        damped.flat[:: len(damped) + 1] += diagonal
-        factor, failed = lapack.dpotrf(damped, lower=1, overwrite_a=1)
-        if failed:
-            return None
-        step: Float64 = lapack.dpotrs(factor, gradient, lower=1)[0]
-        if not self.settings.get("acceleration"):
-            return step
-        curved = self.equations.second_derivative(bound, before, -step, data)
-        correction = 0.5 * lapack.dpotrs(factor, curved, lower=1)[0]
-        if 2 * np.linalg.norm(correction) > ACCELERATION_RATIO * np.linalg.norm(step):
-            return None
-        accelerated: Float64 = step + correction
+    def _accelerated(
+        self,
+        models: Models,
+        pending: NDArray[np.int64],
+        chosen: Any,
+        data: Data,
+        matrices: Any,
+        steps: Float64,
+        diagonals: Float64,
+        settings: dict[str, Float64],
+    ) -> Float64:
+        """Return steps with their second-order part, where that was asked for; NaN where it is too large."""
+        equations, curved = self.equations, np.zeros_like(steps)
+        wanted = (settings["acceleration"][pending] != 0) & np.isfinite(steps).all(axis=1)
+        for row in np.flatnonzero(wanted):
+            curved[row] = equations.second_derivative(models, int(pending[row]), -steps[row], data)
+        correction = 0.5 * equations.solve(matrices, chosen, curved, diagonals)
+        large = 2 * np.linalg.norm(correction, axis=1) > ACCELERATION_RATIO * np.linalg.norm(steps, axis=1)
+        accelerated = np.where(wanted[:, np.newaxis], steps + correction, steps)
+        accelerated[wanted & large] = np.nan
         return accelerated
 
-    def _decay(self, state: State, x: Array, weight: Array | None) -> Float64:
-        """Return half of what the square of each parameter is weighted by in what is minimised."""
-        decay = np.full(self.program.n_trained, float(self.settings.get("weight_decay", 0.0)))
-        if self._bayesian:
-            decay += float(state.moments[DECAY, 0])
-        return decay + self.equations.l2(x, weight)
+    def _l2(self, data: Data, models: Models) -> Float64:
+        """Return what the estimators' L2 penalty weighs half the square of each parameter by: biases by 0."""
+        program, loss = self.program, self.equations.loss
+        if not loss.l2:
+            return np.zeros((1, program.n_trained))
+        which = np.zeros(program.n_parameters)
+        for op, layout in zip(program.ops, program.parameter_layout, strict=True):
+            if isinstance(op, LinearOp):
+                offset = layout[0][0]
+                which[offset : offset + op.n_in * op.n_out] = loss.l2
+        mass = np.full(len(models.numbers), float(len(data.x)) if loss.reduction == "mean" else 1.0)
+        if data.weight is not None and loss.by_weight and loss.reduction == "mean":
+            sums = np.atleast_1d(np.asarray(self.backend.to_numpy(data.weight.sum(axis=-1, dtype="float64"))))
+            mass = sums[models.numbers] if len(sums) > 1 else np.broadcast_to(sums, mass.shape)
+            mass = np.where(mass == 0, np.inf, mass)
+        weights: Float64 = np.concatenate([which[part] for part in program.trained]) / mass[:, np.newaxis]
+        return weights
 
-    def _penalty(self, state: State, x: Array, weight: Array | None) -> float:
-        """Return the part of the loss that is the estimators' L2 penalty."""
-        return 0.5 * float(self.equations.l2(x, weight) @ np.square(self._held(state)))
-
-    def _weigh_evidence(self, state: State, loss: float, parameters: Float64, n_samples: int) -> None:
+    def _weigh_evidence(
+        self,
+        now: Standing,
+        going: NDArray[np.int64],
+        finite: NDArray[np.bool_],
+        loss: Float64,
+        held: Float64,
+        matrices: Any,
+        n_samples: int,
+    ) -> None:
         """Set the decay of the weights to what the evidence says (MacKay 1992; Foresee and Hagan 1997, step 3).
 
         In their letters: the number of effective parameters is ``gamma = N - 2 alpha tr(H^-1)``, and ``alpha = gamma /
         2 E_W``, ``beta = (n - gamma) / 2 E_D``; the decay is ``2 alpha / beta`` in units of the loss.
         """
-        n_parameters, n_values = len(parameters), n_samples * self.program.n_out
-        squares = float(parameters @ parameters)
-        decay, matrix = float(state.moments[DECAY, 0]), self.equations.matrix
-        effective = float(min(n_parameters, 0.9 * n_values))
-        if decay > 0:
-            damped = matrix.copy()
-            damped.flat[:: n_parameters + 1] += decay
-            effective = n_parameters - decay * float(np.trace(np.linalg.inv(damped)))
-        effective = min(max(effective, 0.0), 0.999 * n_values)
-        state.moments[DECAY, 0] = 2 * loss * effective / (max(squares, 1e-300) * (n_values - effective))
-        state.moments[EFFECTIVE, 0] = effective
+        n_parameters, n_values = held.shape[1], n_samples * self.program.n_out
+        decay = now.decay[going]
+        effective = np.full(len(going), min(n_parameters, 0.9 * n_values))
+        known = decay > 0
+        if known.any():
+            # Where nothing is known yet the identity is added, so that all can be inverted together.
+            shift = np.where(known, decay, 1.0)[:, np.newaxis] * np.ones_like(held)
+            with np.errstate(all="ignore"):
+                traces = self.equations.traces_of_inverses(matrices, shift)
+            effective = np.where(known, n_parameters - decay * traces, effective)
+        effective = np.clip(effective, 0.0, 0.999 * n_values)
+        squares = np.maximum(np.einsum("mi,mi->m", held, held), 1e-300)
+        own = going[finite]
+        now.decay[own] = (2 * loss * effective / (squares * (n_values - effective)))[finite]
+        now.effective[own] = effective[finite]
+
+    def step(self, state: State, x: Array, y: Array, weight: Array | None) -> float | None:
+        """Make one step; see ``WholePlan.step``."""
+        found = self.run(state, x, y, None, np.ones((1, 1)), weight)
+        return float(found[0, 0]) if len(found) else None
 
     def figures(self, state: State) -> dict[str, float]:
         """Return what the history shows of an epoch beside its loss."""
         return {name: float(state.moments[EFFECTIVE, 0]) for name in self.figure_names}
+
+
+def _penalty(decay: Float64, parameters: Float64) -> Float64:
+    """Return half the sum of squares of each model's parameters, weighed by ``decay``."""
+    penalty: Float64 = 0.5 * np.einsum("mi,mi,mi->m", np.broadcast_to(decay, parameters.shape), parameters, parameters)
+    return penalty

@@ -12,7 +12,7 @@ from tinynet_kernels.reference.curvature import loss_curvature
 from tinynet.backends.base import Array, Backend, State
 from tinynet.backends.chain import Bound, Chain, forward
 from tinynet.backends.stages import LinearStage
-from tinynet.program import LinearOp, Program
+from tinynet.program import Program
 
 Float64 = NDArray[np.float64]
 
@@ -134,17 +134,6 @@ class NormalEquations:
             seed = np.einsum("rno,rnp,np->no", factors, factors, curve)
             result += self.rows(bound, seed).sum(axis=1)
         return result
-
-    def l2(self, x: Array, weight: Array | None) -> Float64:
-        """Return what the estimators' L2 penalty weighs half the square of each parameter by: biases by 0."""
-        weights = np.zeros(self.program.n_parameters)
-        if self.loss.l2:
-            mass = self._mass(x, weight) if self.loss.reduction == "mean" else 1.0
-            for op, layout in zip(self.program.ops, self.program.parameter_layout, strict=True):
-                if isinstance(op, LinearOp):
-                    offset, shape = layout[0]
-                    weights[offset : offset + math.prod(shape)] = self.loss.l2 / mass
-        return np.concatenate([weights[part] for part in self.program.trained])
 
     def _samples(self, x: Array, rows: slice) -> Array:
         return np.ascontiguousarray(x[rows], self.program.dtype)

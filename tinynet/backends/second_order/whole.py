@@ -45,14 +45,11 @@ class WholePlan(Plan):
         self.trained: Any = slice(None)
         if program.n_trained < program.n_parameters:
             self.trained = np.concatenate([np.arange(part.start, part.stop) for part in program.trained])
-        self.settings: dict[str, float] = {}
-        for name, value in program.optimizer.settings:
-            assert isinstance(value, float), name
-            self.settings[name] = value
         self._inner = backend.plan(replace(program, optimizer=None, batch_size=None, frozen=()))
         self._users = Turns(program.user_code)
         # NumPy's kernels need no compiling, and a step is long enough for them.
-        self._loop = LoopPlan(replace(program, optimizer=None, batch_size=None), get_backend("numpy"), what)
+        one = program if program.n_models is None else program.member(0)
+        self._loop = LoopPlan(replace(one, optimizer=None, batch_size=None), get_backend("numpy"), what)
 
     def run(
         self,
@@ -65,8 +62,7 @@ class WholePlan(Plan):
         members: Members | None = None,
     ) -> NDArray[np.float64]:
         """Make steps, and return the loss after each: fewer than were asked for where the optimizer has stopped."""
-        if order is not None:
-            raise ValueError(f"{self.optimizer.kind} takes all samples in each step; got an order of samples.")
+        self._refuse(order)
         losses: list[float] = []
         while len(losses) < len(learning_rates) and not self.stop_reason(state):
             with self._users:
@@ -74,9 +70,19 @@ class WholePlan(Plan):
             if value is not None:
                 losses.append(value)
                 state.step += 1
-                if value <= self.settings["goal"]:
+                if value <= self.setting("goal"):
                     self.stop(state, "goal")
         return np.array(losses, np.float64)[:, np.newaxis]
+
+    def _refuse(self, order: Array | None) -> None:
+        if order is not None:
+            raise ValueError(f"{self.optimizer.kind} takes all samples in each step; got an order of samples.")
+
+    def setting(self, name: str) -> float:
+        """Return a setting of the optimizer of one model."""
+        value = dict(self.optimizer.settings)[name]
+        assert isinstance(value, float), name
+        return value
 
     @abstractmethod
     def step(self, state: State, x: Array, y: Array, weight: Array | None) -> float | None:

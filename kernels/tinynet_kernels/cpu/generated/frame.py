@@ -61,6 +61,11 @@ WHOLES = (
     "gradient",  # offset of that of the first one in the arena
     "range_gradient",  # offset of the gradient of the range in hand
     "low",  # where that range begins, within the batch
+    "first_item",  # of the models, or parts of their samples, that a thread goes through
+    "last_item",
+    "parameters_step",  # bytes from what belongs to a model to the same of the next
+    "buffers_step",
+    "weight_step",
 )
 
 REALS = (

@@ -9,10 +9,13 @@ from __future__ import annotations
 import hashlib
 
 from tinynet_kernels.cpu.generated import (
+    abreast,
+    curvature,
     data,
     driver,
     elementwise,
     losses,
+    normal,
     products,
     random,
     registers,
@@ -30,6 +33,7 @@ _FIXED: dict[str, list[Kernel]] = {
     "normalize": elementwise.NORMALIZE,
     "activation:softmax": losses.SOFTMAX,
     "updates": updates.KERNELS,
+    "abreast": [*abreast.KERNELS, *curvature.KERNELS, *normal.KERNELS],
 }
 
 
@@ -48,6 +52,10 @@ def kernels_of(unit: str) -> list[Kernel]:
     kind, *rest = unit.split(":")
     if kind == "activation":
         return elementwise.activations(rest[0])
+    if kind == "abreast":
+        return [Kernel(f"{rest[0]}_abreast", abreast.activation(rest[0]))]
+    if kind == "curvature":
+        return curvature.curvature(rest[0])
     if kind == "loss":
         return losses.loss(rest[0])
     if kind in ("samples", "registers"):

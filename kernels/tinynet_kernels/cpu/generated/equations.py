@@ -1,0 +1,387 @@
+"""Equations: the normal equations of many models of one network, in generated code.
+
+A model goes through its samples in blocks: forward, the loss and its curvature, back once for each output, and the
+products of the Jacobian's rows. Models, and parts of the samples of large ones, are items that threads share; which
+parts there are does not depend on the number of threads or of models, and they are added up in order.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import struct
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinynet_kernels.cpu.generated import library
+from tinynet_kernels.cpu.generated.abreast import UNIT
+from tinynet_kernels.cpu.generated.compiler import host
+from tinynet_kernels.cpu.generated.frame import CONTEXT, PLACES, ROW
+from tinynet_kernels.cpu.generated.layout import LINE
+from tinynet_kernels.cpu.generated.normal import TILE
+from tinynet_kernels.cpu.generated.small import float_of
+from tinynet_kernels.kinds import ACTIVATIONS
+from tinynet_kernels.network import Layer, Loss
+
+Array = NDArray[Any]
+Threads = Callable[[], int]
+Call = tuple[str, str, tuple[int | float, ...]]
+"""A step: its unit, its kernel, its arguments."""
+
+BLOCK_BYTES = 1 << 17
+"""Of the rows of a Jacobian that are held at a time: they stay in the second-level cache."""
+BLOCK_ROWS = (128, 512)
+"""Fewest and most samples of a block: every block takes some time to add to the matrix."""
+PARTS = 8
+"""Parts that the samples of a model are cut into, where each is worth a thread."""
+PART_WORK = 1 << 20
+"""Multiplications of a part that repay a matrix of its own."""
+THREAD_WORK = 1 << 21
+"""Multiplications that repay a thread, which is started for them."""
+LARGEST_SOLVED = 1000
+"""Parameters up to which ``solve`` is as quick as LAPACK (measured); nothing larger has the memory for it."""
+PAGE = 4096
+
+_SIGNATURE = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)
+
+
+class Samples(NamedTuple):
+    """Samples as the kernels read them, side by side, and zeros behind the last.
+
+    Attributes
+    ----------
+    x : (n_in, padded) float64 array
+    y : (n_out, padded) float64 array
+        Or (1, padded) with class numbers.
+    masses : (n_models or 1, padded) float64 array
+        What the loss of each sample counts.
+    words : dict of int to int
+        What the context says of them.
+    """
+
+    x: Array
+    y: Array
+    masses: Array
+    words: dict[int, int]
+
+
+class Memory(NamedTuple):
+    """Of one thread: a context, and an arena."""
+
+    words: memoryview
+    arrays: tuple[Array, Array]
+    address: int
+
+
+class _Steps:
+    """The steps of one pass, and where in an arena their arrays are."""
+
+    def __init__(self, block: int) -> None:
+        # Not a power of two: else all columns would fall into the same few sets of a cache.
+        self.stride = block * 8 + LINE
+        self.size = 0
+        self.calls: list[Call] = []
+
+    def take(self, columns: int) -> int:
+        place, self.size = self.size, self.size + columns * self.stride
+        return place
+
+    def add(self, unit: str, kernel: str, *arguments: int | float) -> None:
+        self.calls.append((unit, kernel, (*arguments, self.stride)))
+
+    def words(self, header: Sequence[int]) -> Array:
+        addresses = library.addresses("float64", {unit for unit, *_ in self.calls} | {"abreast"})
+        table = np.zeros((1 + len(self.calls), ROW), np.int64)
+        table[0, : 1 + len(header)] = [len(self.calls), *header]
+        for line, (unit, kernel, arguments) in zip(table[1:], self.calls, strict=True):
+            line[0] = addresses[unit, kernel]
+            line[1 : 1 + len(arguments)] = [_word(one) for one in arguments]
+        return table
+
+
+class Equations:
+    """The normal equations of a network; everything is computed in float64.
+
+    Parameters
+    ----------
+    layers : tuple of Layer
+        Up to what the loss reads, without dropout.
+    trained : sequence of bool
+        Whether the parameters of each layer are.
+    loss : Loss
+        One that has a curvature: see ``tinynet_kernels.reference.curvature``.
+    n_samples : int
+
+    Attributes
+    ----------
+    n : int
+        Trained parameters.
+    columns : int
+        Of a matrix: ``n`` and one for the gradient, rounded up.
+    parts : int
+        That the samples are cut into.
+    """
+
+    def __init__(self, layers: tuple[Layer, ...], trained: Sequence[bool], loss: Loss, n_samples: int) -> None:
+        self.layers, self.loss = layers, loss
+        self.trained = [on and layer.kind == "linear" for on, layer in zip(trained, layers, strict=True)]
+        sizes = [(layer.n_in + layer.bias) * layer.n_out * (layer.kind == "linear") for layer in layers]
+        self.offsets = np.concatenate([[0], np.cumsum(sizes)]).tolist()
+        self.rows = np.concatenate([[0], np.cumsum(np.multiply(sizes, self.trained))]).tolist()
+        widths = [2 * layer.n_in * (layer.kind == "normalize") for layer in layers]
+        self.held = np.concatenate([[0], np.cumsum(widths)]).tolist()
+        self.n = self.rows[-1]
+        self.columns = -(-(self.n + 1) // TILE) * TILE
+        unit = UNIT * host().vector_bytes // 8
+        self.padded = -(-n_samples // unit) * unit
+        least, most = BLOCK_ROWS
+        block = min(max(BLOCK_BYTES // (8 * self.columns), least), most) // unit * unit
+        self.work = self.padded * (self.columns**2 // 2 * max(1, layers[-1].n_out) + self.offsets[-1])
+        self.parts = PARTS if self.work >= PARTS * PART_WORK and self.padded >= PARTS * least else 1
+        self.part = -(-self.padded // (self.parts * unit)) * unit
+        self.parts = -(-self.padded // self.part)
+        block = min(block, self.part)
+        self._sums, self._values, self._solution = _Steps(block), _Steps(block), _Steps(block)
+        self._write(self._sums, slopes=True)
+        self._write(self._values, slopes=False)
+        size = self.columns * self.columns * 8
+        self._tables = {
+            "sums": self._sums.words((block, self.part, self.parts, size)),
+            "values": self._values.words((block, self.padded, 1, 0)),
+            "solve": self._write_solution(),
+        }
+        self._places = {name: _address(table) for name, table in self._tables.items()}
+        self._size = max(self._sums.size, self._values.size, self._solution.size) + PAGE
+        own = library.addresses("float64", ["abreast"])
+        self._drive, self._solve = (_SIGNATURE(own["abreast", name]) for name in ("drive_items", "solve"))
+        self._memories: list[Memory] = []
+
+    # -- what is computed --------------------------------------------------------------------------------------------
+
+    def samples(self, x: Array, y: Array, masses: Array) -> Samples:
+        """Return samples as the kernels read them.
+
+        Parameters
+        ----------
+        x : (n_samples, n_in) array
+        y : (n_samples, n_out) array, or (n_samples,) with class numbers
+        masses : (n_models, n_samples) array, or (1, n_samples) for all models
+            Of each sample the factor of its loss.
+        """
+        rows = [np.zeros((width, self.padded)) for width in (x.shape[1], y.size // max(1, len(y)), len(masses))]
+        for row, array in zip(rows, (x.T, y.reshape(len(y), -1).T, masses), strict=True):
+            row[:, : array.shape[1]] = array
+        own_x, own_y, own_masses = rows
+        words = {"x": _address(own_x), "y": _address(own_y), "n_visits": self.padded}
+        words |= {"x_column": own_x.strides[0], "y_column": own_y.strides[0]}
+        return Samples(own_x, own_y, own_masses, {PLACES[name]: value for name, value in words.items()})
+
+    def sums(self, parameters: Array, buffers: Array, samples: Samples, threads: Threads) -> Any:
+        """Return losses, (n_models,), and matrices, (n_models, columns, columns).
+
+        Of a matrix the lower triangle counts: the Gauss-Newton matrix, and the gradient in row ``n``.
+
+        Parameters
+        ----------
+        parameters : (n_models, n_parameters) float64 array
+        buffers : (n_models, n_buffers) float64 array
+        samples : Samples
+            With masses for all models, or for each of these.
+        threads : callable
+            Tells how many threads there may be, where the work repays some.
+        """
+        m = len(parameters)
+        matrices, losses = np.empty((m * self.parts, self.columns, self.columns)), np.empty(m * self.parts)
+        words = self._words(parameters, buffers, samples, matrices, losses)
+        self._run("sums", words, m * self.parts, self.work * m, threads)
+        if self.parts == 1:
+            return losses, matrices
+        found = []
+        for array in (losses, matrices):
+            of_parts = array.reshape(m, self.parts, *array.shape[1:])
+            total = of_parts[:, 0].copy()
+            for part in range(1, self.parts):
+                total += of_parts[:, part]
+            found.append(total)
+        return tuple(found)
+
+    def values(self, parameters: Array, buffers: Array, samples: Samples, threads: Threads) -> Array:
+        """Return losses, (n_models,); see ``sums``."""
+        m = len(parameters)
+        losses = np.empty(m)
+        words = self._words(parameters, buffers, samples, losses, losses)
+        self._run("values", words, m, m * self.padded * self.offsets[-1], threads)
+        return losses
+
+    def solve(self, matrices: Array, diagonals: Array, threads: Threads) -> Array:
+        """Return the solutions ``s`` of ``(A + diag) s = g``, (n_models, n), NaN where ``A`` is not positive definite.
+
+        Of up to ``LARGEST_SOLVED`` parameters.
+
+        Parameters
+        ----------
+        matrices : (n_models, columns, columns) float64 array
+            With the gradient in row ``n``.
+        diagonals : (n_models, n) float64 array
+        threads : callable
+        """
+        if self.n > LARGEST_SOLVED:
+            raise ValueError(f"expected at most {LARGEST_SOLVED} parameters to solve for; got {self.n}.")
+        out = np.empty((len(matrices), self.n))
+        words = {_MATRICES: _address(matrices), _DIAGONALS: _address(diagonals), _OUT: _address(out)}
+        self._run("solve", words, len(matrices), len(matrices) * self.n**3 // 3, threads)
+        return out
+
+    # -- running -----------------------------------------------------------------------------------------------------
+
+    def _words(
+        self, parameters: Array, buffers: Array, samples: Samples, matrices: Array, losses: Array
+    ) -> dict[int, int]:
+        words = {_MATRICES: _address(matrices), _LOSSES: _address(losses)}
+        for (place, step), array in zip(_OWN, (parameters, buffers, samples.masses), strict=True):
+            words[place] = _address(array)
+            words[step] = array.strides[0] if len(array) > 1 else 0
+        return samples.words | words
+
+    def _run(self, name: str, words: dict[int, int], items: int, work: int, threads: Threads) -> None:
+        function = self._solve if name == "solve" else self._drive
+        n_threads = min(items, work // THREAD_WORK)
+        n_threads = min(n_threads, threads()) if n_threads > 1 else 1
+        memories = [self._take() for _ in range(n_threads)]
+        for i, memory in enumerate(memories):
+            held = memory.words
+            for place, value in words.items():
+                held[place] = value
+            held[_FIRST], held[_LAST] = items * i // n_threads, items * (i + 1) // n_threads
+        place = self._places[name]
+        if n_threads == 1:
+            function(memories[0].address, place)
+        else:
+            with ThreadPoolExecutor(n_threads - 1) as pool:
+                others = [pool.submit(function, memory.address, place) for memory in memories[1:]]
+                function(memories[0].address, place)
+                for other in others:
+                    other.result()
+        self._memories += memories
+
+    def _take(self) -> Memory:
+        """Return memory that nobody else uses; the arena begins with zeros, which padding of the matrix stays."""
+        try:
+            return self._memories.pop()
+        except IndexError:
+            arena, context = np.zeros(self._size, np.uint8), np.zeros(len(CONTEXT), np.int64)
+            place = _address(arena)
+            context[PLACES["arena"]] = place + -place % PAGE
+            return Memory(memoryview(context.data), (context, arena), _address(context))
+
+    # -- the tables --------------------------------------------------------------------------------------------------
+
+    def _write(self, steps: _Steps, *, slopes: bool) -> None:
+        """Write the way forward and the loss; with ``slopes`` also the ways back and the products."""
+        # The Jacobian comes first, where nothing else ever writes to its padding.
+        jacobian = steps.take(self.columns if slopes else 0)
+        x = steps.take(self.layers[0].n_in)
+        steps.add("abreast", "take", x, self.layers[0].n_in)
+        inputs, slopes_at = [], []
+        for i, layer in enumerate(self.layers):
+            inputs.append(x)
+            x, slope = self._forward(steps, i, layer, x, slopes)
+            slopes_at.append(slope)
+        kind, n_out = self.loss.kind, self.layers[-1].n_out
+        heights, ratios = steps.take(n_out), steps.take(n_out)
+        parameter = float_of(self.loss.parameter)
+        steps.add(f"curvature:{kind}", f"curvature_{kind}", x, heights, ratios, n_out, parameter)
+        if not slopes:
+            return
+        rowwise = int(kind.startswith("cross_entropy"))
+        seed = steps.take(n_out)
+        below = [steps.take(layer.n_in) for layer in self.layers]
+        for r in range(n_out):
+            steps.add("abreast", "seed", heights, seed, n_out, r, x, rowwise)
+            self._back(steps, seed, inputs, [*inputs[1:], x], slopes_at, below, jacobian)
+            steps.add("abreast", "copy", ratios + r * steps.stride, jacobian + self.n * steps.stride, 1)
+            steps.add("abreast", "triangle", jacobian, self.columns)
+
+    def _forward(self, steps: _Steps, i: int, layer: Layer, x: int, slopes: bool) -> tuple[int, int]:
+        """Write a layer; return where its output is, and where the slopes of its activation are."""
+        y, start = steps.take(layer.n_out), self.offsets[i] * 8
+        if layer.kind == "linear":
+            bias = (start + layer.n_in * layer.n_out * 8, 8 * layer.bias)
+            steps.add("abreast", "affine", x, y, layer.n_in, layer.n_out, start, 8 * layer.n_out, 8, *bias)
+        elif layer.kind == "normalize":
+            mean = self.held[i] * 8
+            steps.add("abreast", "normalize", x, y, layer.n_in, mean, mean + layer.n_in * 8, 1)
+        else:
+            steps.add("abreast", "copy", x, y, layer.n_out)
+        if layer.activation == "identity":
+            return y, y
+        if not ACTIVATIONS[layer.activation].elementwise:
+            steps.add("abreast", "softmax", y, layer.n_out)
+            return y, y
+        slope = steps.take(layer.n_out) if slopes else y
+        kind = layer.activation
+        steps.add(f"abreast:{kind}", f"{kind}_abreast", y, slope, layer.n_out, float_of(layer.alpha))
+        return y, slope
+
+    def _back(
+        self,
+        steps: _Steps,
+        d: int,
+        inputs: list[int],
+        outputs: list[int],
+        slopes: list[int],
+        below: list[int],
+        jacobian: int,
+    ) -> None:
+        """Write the way back from a seed, down to the first layer that is trained."""
+        first = self.trained.index(True)
+        for i in range(len(self.layers) - 1, first - 1, -1):
+            layer = self.layers[i]
+            if layer.activation == "softmax":
+                steps.add("abreast", "softmax_back", outputs[i], d, layer.n_out)
+            elif layer.activation != "identity":
+                steps.add("abreast", "multiply", d, slopes[i], d, layer.n_out)
+            if layer.kind == "normalize":
+                mean = self.held[i] * 8
+                steps.add("abreast", "normalize", d, d, layer.n_in, mean, mean + layer.n_in * 8, 0)
+            if layer.kind != "linear":
+                continue
+            if self.trained[i]:
+                rows = jacobian + self.rows[i] * steps.stride
+                steps.add("abreast", "outer", inputs[i], d, rows, layer.n_in, layer.n_out)
+                if layer.bias:
+                    bias = rows + layer.n_in * layer.n_out * steps.stride
+                    steps.add("abreast", "copy", d, bias, layer.n_out)
+            if i > first:
+                start = self.offsets[i] * 8
+                steps.add("abreast", "affine", d, below[i], layer.n_out, layer.n_in, start, 8, 8 * layer.n_out, 0, 0)
+                d = below[i]
+
+    def _write_solution(self) -> Array:
+        lanes = host().vector_bytes // 8
+        columns = -(-self.columns // lanes) * lanes
+        line = columns * 8
+        factor = (self.n + 1 + lanes) * line
+        self._solution.size = factor + 2 * line if self.n <= LARGEST_SOLVED else 0
+        return np.array([0, factor, factor + line, self.n, self.columns, columns], np.int64)
+
+
+def _word(argument: int | float) -> int:
+    if isinstance(argument, float):
+        return int(struct.unpack("<q", struct.pack("<d", argument))[0])
+    return int(argument)
+
+
+def _address(array: Array) -> int:
+    place: int = array.__array_interface__["data"][0]
+    return place
+
+
+_FIRST, _LAST, _MATRICES, _LOSSES, _DIAGONALS, _OUT = (
+    PLACES[name] for name in ("first_item", "last_item", "gradients", "losses", "moments", "out")
+)
+_OWN = [(PLACES[name], PLACES[f"{name}_step"]) for name in ("parameters", "buffers", "weight")]
+"""What each model has of its own: where it begins, and the bytes to that of the next model."""
