@@ -187,7 +187,7 @@ def test_ctrl_c_keeps_the_model_as_it_is() -> None:
 def test_ctrl_c_while_reading_writes_nothing(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def interrupted(*_: object) -> None:
+    def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(problem, "read", interrupted)
@@ -204,7 +204,7 @@ def test_a_training_that_diverges_keeps_its_best_and_says_so(capsys: pytest.Capt
 
 
 def test_a_bug_is_not_passed_off_as_a_mistake_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
-    def buggy(*_: object) -> None:
+    def buggy(*_: object, **__: object) -> None:
         raise ZeroDivisionError
 
     monkeypatch.setattr(problem, "read", buggy)

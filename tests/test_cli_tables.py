@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import gzip
+import io
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 
 import tinynet as tn
@@ -66,13 +68,15 @@ def test_labels_are_predicted_as_they_stand_in_the_file(
 def test_a_word_for_missing_is_told_and_kept(capsys: pytest.CaptureFixture[str]) -> None:
     Path("d.csv").write_text(table(["x", "label"], NUMBERS, ["EU", "NA", "US"] * 10))
     assert main(["train", "d.csv", "--epochs", "1", "--plot", "none"]) == 0
-    assert "3 classes: EU, NA, US (NA among them; --missing NA says that it is none)" in capsys.readouterr().out
-    assert "line 3, column 'label': the target is missing" in refused(["train", "d.csv", "--missing", "NA"], capsys)
-    net = train(table(["x", "y"], NUMBERS, TARGETS), "--missing", "-999", "--missing", "NA,none")
-    assert net.metadata["missing"] == ["-999", "NA", "none"]
+    assert "3 classes: EU, NA, US (NA among them; --missing-words NA says that it is none)" in capsys.readouterr().out
+    assert "line 3, column 'label': the target is missing" in refused(
+        ["train", "d.csv", "--missing-words", "NA"], capsys
+    )
+    net = train(table(["x", "y"], NUMBERS, TARGETS), "--missing-words", "-999", "--missing-words", "NA,none")
+    assert net.metadata["missing_words"] == ["-999", "NA", "none"]
     Path("n.csv").write_text("x\n1\n-999\n")
     assert "line 3, column 'x': the value is missing (got '-999')" in refused(["predict", MODEL, "n.csv"], capsys)
-    assert len(predicted("n.csv", capsys, "--missing", "other")) == 2
+    assert len(predicted("n.csv", capsys, "--missing-words", "other")) == 2
 
 
 def test_decimal_commas_are_told_once(capsys: pytest.CaptureFixture[str]) -> None:
@@ -150,7 +154,96 @@ def test_gzipped_files_are_read_and_written(capsys: pytest.CaptureFixture[str]) 
     assert gzip.decompress(Path("p.csv.gz").read_bytes()).decode().splitlines()[1:] == predicted("d.csv.gz", capsys)
 
 
-@pytest.mark.parametrize("option", ["--target", "--ignore", "--missing", "--decimal"])
+MIXED = table(
+    ["id", "size", "colour", "when", "y"],
+    ["01", "2"] * 15,
+    [number if i % 9 else "" for i, number in enumerate(NUMBERS)],
+    ["red", "blue", "red"] * 10,
+    [f"2026-{1 + i % 12:02d}-{1 + i % 28:02d}" for i in range(30)],
+    TARGETS,
+)
+
+
+def test_words_dates_and_gaps_are_learned_from_and_predicted_of(capsys: pytest.CaptureFixture[str]) -> None:
+    net = train(MIXED, "--categorical", "id", "--missing", "indicator")
+    known = tn.Table.of(net.metadata)
+    assert known.columns == (
+        *("id=01", "id=2", "size", "size=missing", "colour=blue", "colour=red"),
+        *("when.days", "when.year_sin", "when.year_cos", "when.week_sin", "when.week_cos"),
+    )
+    expected = net.predict(known.array("d.csv"))[:, 0].astype(str).tolist()
+    assert predicted("d.csv", capsys) == expected
+    Path("p.csv").write_text("colour,when,size,id\nmauve,2026-01-31,,2\n")
+    assert main(["predict", MODEL, "p.csv"]) == 0
+    told = capsys.readouterr().err
+    assert "'p.csv': 1 of 'size'; each is its mean, and 1 in a column of gaps" in told
+    assert "'p.csv': 'colour' has 'mauve' in 1 row, not seen in training" in told
+    assert main(["evaluate", MODEL, "d.csv"]) == 0
+    assert (
+        main(
+            [
+                "sweep",
+                "d.csv",
+                "--layers",
+                "2",
+                "--epochs",
+                "1",
+                "--seeds",
+                "1",
+                "--missing",
+                "mean",
+                "--no-plot",
+                "--quiet",
+            ]
+        )
+        == 0
+    )
+    Path("p.csv").write_text("colour,when,size,id\nred,soon,1,2\n")
+    assert "line 2, column 'when': expected a date such as 2026-01-31" in refused(["predict", MODEL, "p.csv"], capsys)
+
+
+def test_levels_and_means_are_those_of_the_rows_to_train_on(capsys: pytest.CaptureFixture[str]) -> None:
+    held = table(["x", "kind", "y"], ["100"] * 2, ["fir", "oak"], ["1.5"] * 2)
+    Path("held.csv").write_text(held)
+    text = table(["x", "kind", "y"], [*NUMBERS[:-1], ""], ["oak", "elm"] * 15, TARGETS)
+    Path("d.csv").write_text(text)
+    options = ["--missing", "mean", "--epochs", "1", "--plot", "none", "--validation", "held.csv"]
+    assert main(["train", "d.csv", *options]) == 0
+    told = capsys.readouterr().out
+    assert "columns   'kind': words in 2 columns; 3 inputs in all" in told
+    assert "missing   training rows: 1 of 'x'; each is the mean of the column" in told
+    assert "note      validation rows: 'kind' has 'fir' in 1 row, not seen in training" in told
+    (mean,) = tn.Table.of(tn.load(MODEL).metadata).encodings[0].mean
+    assert mean == pytest.approx(np.mean([float(number) for number in NUMBERS[:-1]]), rel=1e-12)
+
+
+def test_standard_input_and_parquet_are_read(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(MIXED, "--missing", "mean")
+    expected = predicted("d.csv", capsys)
+
+    def feed(content: bytes) -> None:
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BufferedReader(io.BytesIO(content))))  # type: ignore[arg-type]
+
+    feed(gzip.compress(MIXED.encode()))
+    assert predicted("-", capsys) == expected
+    feed(MIXED.encode())
+    assert main(["train", "-", "--missing", "mean", "--epochs", "2", "--layers", "4", "--plot", "none", "--quiet"]) == 0
+    assert predicted("d.csv", capsys) == expected
+    pl.read_csv("d.csv", try_parse_dates=True, schema_overrides={"id": pl.Int64}).write_parquet("d.parquet")
+    assert predicted("d.parquet", capsys) == expected
+    Path("e.parquet").write_bytes(b"PAR1?")
+    assert "cannot be read as Parquet by polars" in refused(["predict", MODEL, "e.parquet"], capsys)
+
+
+def test_the_former_meaning_of_missing_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["train", "d.csv", "--missing", "NA"])
+    assert "must be one of error, mean, indicator; got 'NA'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--target", "--ignore", "--missing-words", "--decimal", "--categorical"])
 def test_without_data_an_option_that_tells_of_them_is_refused(option: str, capsys: pytest.CaptureFixture[str]) -> None:
     for command in ("train", "sweep"):
         err = (
@@ -186,7 +279,10 @@ def test_sweeps_read_alike(capsys: pytest.CaptureFixture[str]) -> None:
     assert len(capsys.readouterr().out.splitlines()) == 31
 
 
-@pytest.mark.parametrize(("key", "value"), [("header", "no"), ("decimal", ";"), ("missing", [1]), ("missing", "NA")])
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("header", "no"), ("decimal", ";"), ("missing_words", [1]), ("missing_words", "NA")],
+)
 def test_notes_that_are_none_are_refused(key: str, value: object, capsys: pytest.CaptureFixture[str]) -> None:
     net = tn.Sequential(tn.Linear(1, 1), seed=0)
     net.metadata = {"features": ["x"], key: value}

@@ -91,9 +91,9 @@ def test_labels_are_what_stands_in_the_file(labels: list[str], classes: tuple[An
 
 def test_words_that_may_mean_missing_are_pointed_out(tmp_path: Path) -> None:
     task, _ = labels_of(tmp_path, ["EU", "NA"])
-    assert task.reason == "NA among them; --missing NA says that it is none"
+    assert task.reason == "NA among them; --missing-words NA says that it is none"
     with pytest.raises(ValueError, match=r"line 3, column 'label': the target is missing \(got 'NA'\)"):
-        labels_of(tmp_path, ["EU", "NA"], missing="NA")
+        labels_of(tmp_path, ["EU", "NA"], missing_words="NA")
 
 
 @pytest.mark.parametrize("word", ["NA", "-", "", "nan", "?", "-nan", "#N/A"])
@@ -148,7 +148,7 @@ def test_words_for_missing_are_told(tmp_path: Path) -> None:
     assert read(path)[0].x[1, 0] == -999
     for missing in ("-999", ["-999", "NA"]):
         with pytest.raises(ValueError, match=r"line 3, column 'a': the value is missing \(got '-999'\)"):
-            read(path, missing=missing)
+            read(path, missing_words=missing)
 
 
 @pytest.mark.parametrize("words", [("True", "False"), ("true", "false"), ("TRUE", "FALSE")])
@@ -237,7 +237,9 @@ def test_a_target_given_twice_is_refused(tmp_path: Path) -> None:
         read(write(tmp_path, "a,b\n1,2\n"), ("b", "1"))
 
 
-@pytest.mark.parametrize("argument", [{"ignore": ["a"]}, {"decimal": ","}, {"header": True}, {"missing": ["NA"]}])
+@pytest.mark.parametrize(
+    "argument", [{"ignore": ["a"]}, {"decimal": ","}, {"header": True}, {"missing_words": ["NA"]}, {"categorical": "a"}]
+)
 def test_an_argument_that_says_nothing_of_arrays_is_refused(argument: dict[str, Any], tmp_path: Path) -> None:
     np.savez(tmp_path / "d.npz", x=np.zeros((3, 2)), y=np.zeros(3))
     with pytest.raises(ValueError, match=f"{next(iter(argument))} expects a CSV file.*NPZ"):

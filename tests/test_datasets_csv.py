@@ -117,7 +117,7 @@ BAD_CSV: dict[str, tuple[str | bytes, str]] = {
     "NA": ("a,b\n1,2\nNA,3\n", "line 3, column 'a': the value is missing"),
     "NaN": ("a,b\nnan,2\n", "line 2, column 'a': the value is missing"),
     "infinite": ("a,b\n1,2\n1,2\ninf,3\n", "line 4, column 'a': expected a finite number; got 'inf'"),
-    "text": ("a,b,c\n1,red,2\n", "line 2, column 'b': features must be numbers; got 'red'.*--ignore 'b'"),
+    "text": ("a,b,c\n1,7,2\n1,red,2\n", "line 3, column 'b': features must be numbers; got 'red'.*--ignore 'b'"),
     "decimal comma": ("a;b\n1,5;2\n", "column 'a': features must be numbers; got '1,5'"),
     "no names": ("1,2\n3,x4\n5,6\nx,7\n", "line 4, column '0'"),
     "missing target": ("a,b\n1,2\n2,\n", "line 3, column 'b': the target is missing"),

@@ -185,7 +185,7 @@ BAD_LAYOUTS: dict[str, tuple[str | bytes, str]] = {
     "truncated gzip": (gzip.compress(b"a,b\n" + bytes(range(48, 58)) * 99)[:-9], "truncated or corrupt"),
     "damaged gzip": (gzip.compress(b"a,b\n1,2\n")[:-8] + b"\1" * 8, "truncated or corrupt"),
     "a workbook": (b"PK\x03\x04...", "it is a ZIP archive or a workbook. Unpack it, or save the sheet as CSV"),
-    "Parquet": (b"PAR1...", "it is a Parquet file. Convert it"),
+    "Parquet": (b"PAR1...", "it is a Parquet file. Give it a name that ends in .parquet"),
     "bzip2": (b"BZh9...", "compressed by bzip2. Unpack it"),
     "Latin-1": ("gr\u00f6\u00dfe,b\n1,2\n".encode("latin-1"), "CSV text in UTF-8; it is not"),
     "a missing value in a single column": ('a\n1\n""\n', "line 3, column 'a': the value is missing"),

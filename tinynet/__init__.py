@@ -76,6 +76,7 @@ from tinynet.training.progress import ProgressBar
 from tinynet.training.saving import Checkpoint
 
 if TYPE_CHECKING:
+    from tinynet.datasets.table import Table
     from tinynet.models.taken_over import from_sklearn, from_torch
     from tinynet.plotting.weights import plot_weights
     from tinynet.sweeps.distributions import Choice, IntUniform, LogUniform
@@ -96,6 +97,7 @@ _ON_FIRST_USE = {
     "LogUniform": "tinynet.sweeps.distributions",
     "OptunaPruning": "tinynet.training.pruning",
     "SweepResult": "tinynet.sweeps.result",
+    "Table": "tinynet.datasets.table",
     "TensorBoardLogger": "tinynet.training.trackers",
     "from_sklearn": "tinynet.models.taken_over",
     "from_torch": "tinynet.models.taken_over",
@@ -172,6 +174,7 @@ __all__ = [
     "Softplus",
     "StepDecay",
     "SweepResult",
+    "Table",
     "Tanh",
     "TensorBoardLogger",
     "TinynetError",

@@ -9,21 +9,33 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
-from tinynet.backends import NAMES, parsed
+from tinynet.backends import NAMES
 from tinynet.backends.compiling import clear_cache
-from tinynet.base.checks import member, number, whole
 from tinynet.base.errors import ResumeError, TinynetError
 from tinynet.base.hints import did_you_mean
 from tinynet.base.version import __version__
 from tinynet.cli import config, predict, sweep, train
 from tinynet.cli.info import report
-from tinynet.cli.ranges import values
-from tinynet.cli.reading import add_options, names
+from tinynet.cli.reading import add_columns, add_options, names
+from tinynet.cli.values import (
+    backend_name,
+    changes_of,
+    choices_of,
+    jobs_of,
+    layers_of,
+    members_of,
+    number_of,
+    searched,
+    share_of,
+    sizes_of,
+    whole_number,
+    widths_of,
+)
 from tinynet.datasets.targets import TASKS
 from tinynet.layers import ACTIVATIONS
 from tinynet.losses import LOSSES
 from tinynet.optimizers import OPTIMIZERS
-from tinynet.training.identity import CHANGEABLE, checked_changes
+from tinynet.training.identity import CHANGEABLE
 
 FAILED, INTERRUPTED, CLOSED = 2, 130, 141
 """Exit codes: an error; Ctrl-C; whoever read our output went away (128 and the number of the signal, as a shell's)."""
@@ -145,15 +157,16 @@ def _data(parser: argparse.ArgumentParser, validation: str) -> None:
         "data",
         nargs="?",
         metavar="DATA",
-        help="CSV, NPY or NPZ file, or folder of IDX files; default: the sine problem",
+        help="CSV, Parquet, NPY or NPZ file, - for standard input, or folder of IDX files; default: the sine problem",
     )
     data = parser.add_argument_group("data").add_argument
     columns: dict[str, Any] = {"type": names, "action": "extend", "default": [], "metavar": "NAMES"}
     data("--target", **columns, help="target columns, by name or position (last column)")
     data("--ignore", **columns, help="columns to leave out")
     add_options(data, ".")
+    add_columns(data)
     data("--task", choices=TASKS, default="auto", help="what the targets are (auto)")
-    data("--validation", type=_share, metavar="SHARE|FILE", help=validation)
+    data("--validation", type=share_of, metavar="SHARE|FILE", help=validation)
 
 
 def _train(parser: argparse.ArgumentParser) -> None:
@@ -161,30 +174,33 @@ def _train(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     _data(parser, "held out for validation (0.2, or the test set)")
     network = parser.add_argument_group("network").add_argument
-    network("--layers", type=_widths, metavar="N,N", help="widths of the hidden layers, or none (64,64)")
-    network("--activation", choices=sorted(ACTIVATIONS), metavar="NAME", help=_choices(ACTIVATIONS, "relu"))
-    network("--dropout", type=_number("--dropout", at_least=0.0, below=1.0), metavar="RATE", help=DROPOUT_HELP)
+    network("--layers", type=widths_of, metavar="N,N", help="widths of the hidden layers, or none (64,64)")
+    network("--activation", choices=sorted(ACTIVATIONS), metavar="NAME", help=choices_of(ACTIVATIONS, "relu"))
+    network("--dropout", type=number_of("--dropout", at_least=0.0, below=1.0), metavar="RATE", help=DROPOUT_HELP)
     network("--dtype", choices=("float32", "float64"), help="what is computed in (float32)")
     fit = parser.add_argument_group("training").add_argument
-    fit("--loss", choices=["auto", *LOSSES], default="auto", metavar="NAME", help=_choices(LOSSES, "auto"))
-    fit("--optimizer", choices=sorted(OPTIMIZERS), metavar="NAME", help=_choices(OPTIMIZERS, "adam"))
+    fit("--loss", choices=["auto", *LOSSES], default="auto", metavar="NAME", help=choices_of(LOSSES, "auto"))
+    fit("--optimizer", choices=sorted(OPTIMIZERS), metavar="NAME", help=choices_of(OPTIMIZERS, "adam"))
     for option, (bounds, text) in OPTIMIZER_OPTIONS.items():
-        fit(option, type=_number(option, **bounds), metavar="NUMBER", help=text)
+        fit(option, type=number_of(option, **bounds), metavar="NUMBER", help=text)
     fit("--schedule", choices=("cosine", "constant"), default="cosine", help="how the learning rate falls (cosine)")
-    fit("--epochs", type=_whole("--epochs"), metavar="N", help="passes over the data (100, more for few rows)")
-    fit("--batch-size", type=_whole("--batch-size"), metavar="N", help="rows in an update (32)")
+    fit("--epochs", type=whole_number("--epochs"), metavar="N", help="passes over the data (100, more for few rows)")
+    fit("--batch-size", type=whole_number("--batch-size"), metavar="N", help="rows in an update (32)")
     fit(
-        "--early-stopping", type=_whole("--early-stopping", 0), metavar="N", help="stop after N epochs without progress"
+        "--early-stopping",
+        type=whole_number("--early-stopping", 0),
+        metavar="N",
+        help="stop after N epochs without progress",
     )
-    fit("--seed", type=_whole("--seed", 0), default=0, metavar="N", help="of all random numbers (0)")
-    fit("--backend", type=_backend, metavar="NAME", help=BACKEND_HELP)
+    fit("--seed", type=whole_number("--seed", 0), default=0, metavar="N", help="of all random numbers (0)")
+    fit("--backend", type=backend_name, metavar="NAME", help=BACKEND_HELP)
     files = parser.add_argument_group("files").add_argument
     files("--out", metavar="FILE", help=f"the model ({train.OUT})")
     files("--plot", metavar="FILE", help=f"the losses, as .png, .svg or .pdf, or none ({train.PLOT})")
     files("--checkpoint", metavar="FILE", help="keep there what --resume needs")
     files(
         "--checkpoint-every",
-        type=_whole("--checkpoint-every"),
+        type=whole_number("--checkpoint-every"),
         default=10,
         metavar="N",
         help="epochs between two checkpoints (10)",
@@ -192,7 +208,7 @@ def _train(parser: argparse.ArgumentParser) -> None:
     files("--resume", action="store_true", help="go on from the checkpoint, with the same options")
     files(
         "--resume-changes",
-        type=_changes,
+        type=changes_of,
         default=(),
         metavar="NAMES",
         help="what may be new all the same: learning-rate, epochs (fewer), callbacks (--early-stopping)",
@@ -209,27 +225,48 @@ def _sweep(parser: argparse.ArgumentParser) -> None:
         "Give an option again for another value. VALUES are a number, numbers with commas, or a range such as "
         "1e-4:1e-1:log:20 or 0:0.5:linear:6; without its last number it is drawn from (--samples).",
     ).add_argument
-    many("--layers", type=_layers, action="append", metavar="N,N", help="widths of the hidden layers, or none (64,64)")
+    many(
+        "--layers", type=layers_of, action="append", metavar="N,N", help="widths of the hidden layers, or none (64,64)"
+    )
     names: tuple[tuple[str, Any, str], ...] = (("activation", ACTIVATIONS, "relu"), ("optimizer", OPTIMIZERS, "adam"))
     for name, table, default in names:
-        many(f"--{name}", type=_member(name, table), action="append", metavar="NAMES", help=_choices(table, default))
-    many("--dropout", **_searched("--dropout", at_least=0.0, below=1.0), help=DROPOUT_HELP)
+        many(
+            f"--{name}", type=members_of(name, table), action="append", metavar="NAMES", help=choices_of(table, default)
+        )
+    many("--dropout", **searched("--dropout", at_least=0.0, below=1.0), help=DROPOUT_HELP)
     for option, (bounds, text) in OPTIMIZER_OPTIONS.items():
-        many(option, **_searched(option, **bounds), help=text)
-    many("--batch-size", type=_sizes, action="append", metavar="N,N", help="rows in an update (32)")
-    many("--samples", type=_whole("--samples"), metavar="N", help="draw so many settings at random (try all)")
-    many("--seeds", type=_whole("--seeds"), default=3, metavar="N", help="train each setting with so many seeds (3)")
+        many(option, **searched(option, **bounds), help=text)
+    many("--batch-size", type=sizes_of, action="append", metavar="N,N", help="rows in an update (32)")
+    many("--samples", type=whole_number("--samples"), metavar="N", help="draw so many settings at random (try all)")
+    many(
+        "--seeds",
+        type=whole_number("--seeds"),
+        default=3,
+        metavar="N",
+        help="train each setting with so many seeds (3)",
+    )
     fit = parser.add_argument_group("training").add_argument
-    fit("--loss", choices=["auto", *LOSSES], default="auto", metavar="NAME", help=_choices(LOSSES, "auto"))
+    fit("--loss", choices=["auto", *LOSSES], default="auto", metavar="NAME", help=choices_of(LOSSES, "auto"))
     fit("--by", metavar="FIGURE", help="what tells which is best: val_loss, val_accuracy, val_r2 (val_loss)")
     fit("--dtype", choices=("float32", "float64"), help="what is computed in (float32)")
     fit("--schedule", choices=("cosine", "constant"), default="cosine", help="how the learning rate falls (cosine)")
-    fit("--epochs", type=_whole("--epochs"), metavar="N", help="passes over the data (100, more for few rows)")
-    fit("--early-stopping", type=_whole("--early-stopping", 0), metavar="N", help="epochs without progress; 0: never")
-    fit("--seed", type=_whole("--seed", 0), default=0, metavar="N", help="of the rows held out, and of --samples (0)")
-    fit("--backend", type=_backend, metavar="NAME", help=BACKEND_HELP)
-    fit("--jobs", type=_jobs, default=1, metavar="N", help="processes, -1: one for each core; needs joblib (1)")
-    fit("--threads", type=_whole("--threads"), metavar="N", help="of each process")
+    fit("--epochs", type=whole_number("--epochs"), metavar="N", help="passes over the data (100, more for few rows)")
+    fit(
+        "--early-stopping",
+        type=whole_number("--early-stopping", 0),
+        metavar="N",
+        help="epochs without progress; 0: never",
+    )
+    fit(
+        "--seed",
+        type=whole_number("--seed", 0),
+        default=0,
+        metavar="N",
+        help="of the rows held out, and of --samples (0)",
+    )
+    fit("--backend", type=backend_name, metavar="NAME", help=BACKEND_HELP)
+    fit("--jobs", type=jobs_of, default=1, metavar="N", help="processes, -1: one for each core; needs joblib (1)")
+    fit("--threads", type=whole_number("--threads"), metavar="N", help="of each process")
     parser.add_argument(
         "--out", metavar="DIR", help=f"where all goes; a sweep that was interrupted goes on ({sweep.OUT})"
     )
@@ -239,9 +276,11 @@ def _sweep(parser: argparse.ArgumentParser) -> None:
 
 def _model_and_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help="a file that `tinynet train` or net.save wrote")
-    parser.add_argument("data", metavar="DATA", help="CSV, NPY or NPZ file, IDX file or folder of IDX files")
+    parser.add_argument(
+        "data", metavar="DATA", help="CSV, Parquet, NPY or NPZ file, - for standard input, IDX file or folder of such"
+    )
     add_options(parser.add_argument, "as in training")
-    parser.add_argument("--backend", type=_backend, metavar="NAME", help=BACKEND_HELP)
+    parser.add_argument("--backend", type=backend_name, metavar="NAME", help=BACKEND_HELP)
 
 
 def _predict(parser: argparse.ArgumentParser) -> None:
@@ -281,93 +320,3 @@ COMMANDS: tuple[tuple[str, Callable[[argparse.ArgumentParser], None], str], ...]
     ("evaluate", _evaluate, "Tell how good the predictions of a model are."),
     ("info", _info, "Tell what works on this machine, and how to get what does not."),
 )
-
-
-# -- values of options -----------------------------------------------------------------------------------------------
-
-
-def _option(check: Callable[[str], Any]) -> Callable[[str], Any]:
-    """Let argparse show the message of a check."""
-
-    def convert(text: str) -> Any:
-        try:
-            return check(text)
-        except (TypeError, ValueError) as error:
-            raise argparse.ArgumentTypeError(str(error).rstrip(".")) from None
-
-    return convert
-
-
-def _as_number(text: str, kind: Callable[[str], Any]) -> Any:
-    """Return a text as a number, or as it is for a check to complain of."""
-    try:
-        return kind(text)
-    except ValueError:
-        return text
-
-
-def _whole(name: str, at_least: int = 1) -> Callable[[str], int]:
-    return _option(lambda text: whole(name, _as_number(text, int), at_least=at_least))
-
-
-def _number(name: str, **bounds: float) -> Callable[[str], float]:
-    return _option(lambda text: number(name, _as_number(text, float), **bounds))
-
-
-@_option
-def _backend(text: str) -> str:
-    """Return the name of a backend, with the number of a device or without."""
-    parsed(text, "the backend")
-    return text
-
-
-def _parsed_widths(text: str) -> tuple[int, ...]:
-    if text.strip() == "none":
-        return ()
-    return tuple(whole("a width in --layers", _as_number(width, int)) for width in text.split(","))
-
-
-_widths = _option(_parsed_widths)
-
-
-@_option
-def _layers(text: str) -> list[tuple[int, ...]]:
-    """Return a list of one architecture: widths have commas already, so that others are given by the option again."""
-    return [_parsed_widths(text)]
-
-
-def _searched(option: str, **bounds: float) -> dict[str, Any]:
-    """Return what argparse is told of an option that takes numbers, ranges and distributions."""
-    check = _option(lambda text: values(option, text, lambda part: number(option, _as_number(part, float), **bounds)))
-    return {"type": check, "action": "append", "metavar": "VALUES"}
-
-
-def _member(option: str, table: Any) -> Callable[[str], list[str]]:
-    return _option(lambda text: [member(f"--{option}", name.strip(), table) for name in text.split(",")])
-
-
-@_option
-def _sizes(text: str) -> list[int]:
-    return [whole("--batch-size", _as_number(part, int)) for part in text.split(",")]
-
-
-@_option
-def _changes(text: str) -> tuple[str, ...]:
-    return checked_changes([name.strip().replace("-", "_") for name in text.split(",")])
-
-
-@_option
-def _jobs(text: str) -> int:
-    value = whole("--jobs", _as_number(text, int), at_least=-1)
-    return value or whole("--jobs", value)
-
-
-@_option
-def _share(text: str) -> float | str:
-    """Return a share in [0, 1), or the name of a file."""
-    value = _as_number(text, float)
-    return value if isinstance(value, str) else number("--validation", value, at_least=0.0, below=1.0)
-
-
-def _choices(table: Any, default: str) -> str:
-    return f"{', '.join(sorted(table))} ({default})"

@@ -57,7 +57,12 @@ def _model_and_data(args: argparse.Namespace, with_targets: bool) -> tuple[Seque
     net = load(args.model, backend=args.backend)
     notes = notes_of(net, args.model)
     options = {"target": args.target if with_targets else (), "named": notes.named, **how(args, notes)}
-    return net, notes, read_known(args.data, notes.features, notes.targets, with_targets=with_targets, **options)
+    options |= {"with_targets": with_targets, "table": notes.table}
+    data = read_known(args.data, notes.features, notes.targets, **options)
+    for text in () if notes.table is None else (notes.table.gaps(data), notes.table.unknown(data)):
+        if text:
+            print(f"tinynet: note: {data.source}: {text}", file=sys.stderr)
+    return net, notes, data
 
 
 def _table(net: Sequential, x: NDArray[Any], notes: Notes, probabilities: bool) -> list[list[Any]]:

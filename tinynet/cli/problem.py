@@ -15,7 +15,10 @@ from tinynet.cli.notes import Notes
 from tinynet.cli.reading import how
 from tinynet.cli.scaling import Scaling, scaling_of
 from tinynet.datasets import Dataset, read, read_known, sine
+from tinynet.datasets.table import Table
 from tinynet.datasets.targets import Task, encode, find_task
+
+WHAT = {"word": "words", "date": "dates"}
 
 Pair = tuple[NDArray[Any], NDArray[Any]]
 Say = Callable[[str, str], None]
@@ -49,13 +52,21 @@ def read_problem(args: argparse.Namespace, say: Say) -> Problem:
         _require_data(args)
         data, test = sine(seed=args.seed), None
     else:
-        data, test = read(args.data, args.target, args.ignore, **how(args))
+        columns = {"categorical": args.categorical, "missing": args.missing or "error"}
+        data, test = read(args.data, args.target, args.ignore, **how(args), **columns)
     say("data", f"{data.source}: {len(data):,} rows, {data.x.shape[1]:,} features")
     task = find_task(data, args.task)
     if args.loss in LOSSES_OF_NUMBERS and "--task regression" in task.reason:
         task = find_task(data, "regression")  # That they were classes was a guess; the loss tells.
-    notes = Notes(data.features, data.targets, task.classes, data.named, data.decimal, tuple(args.missing))
     train, held = _hold_out(args, data, test)
+    table = None
+    if data.table is not None and not data.table.plain:
+        # Levels and means are those of the rows to train on: the others stand for what is not known yet.
+        table = Table.of_data(train, data.table.missing, dialect=data.table.dialect)
+        _tell(table, train, held, say)
+        train, held = table.applied(train), {name: table.applied(part) for name, part in held.items()}
+    words = tuple(args.missing_words)
+    notes = Notes(data.features, data.targets, task.classes, data.named, data.decimal, words, table)
     y = encode(train, task.classes)
     scaling = scaling_of(y, args.loss) if task.classes is None and args.data is not None else None
     say("target", f"{', '.join(data.targets)}: {_describe(task, scaling)}")
@@ -67,11 +78,24 @@ def read_problem(args: argparse.Namespace, say: Say) -> Problem:
 
 def _require_data(args: argparse.Namespace) -> None:
     """Raise ValueError for an option that says how data are to be read, where there are none."""
-    for name in ("target", "ignore", "decimal", "missing"):
+    for name in ("target", "ignore", "decimal", "missing", "missing_words", "categorical"):
         if getattr(args, name):
+            option = f"--{name.replace('_', '-')}"
             raise ValueError(
-                f"--{name} expects data to read, as in: tinynet {args.command} FILE --{name} ...; got none."
+                f"{option} expects data to read, as in: tinynet {args.command} FILE {option} ...; got none."
             )
+
+
+def _tell(table: Table, train: Dataset, held: dict[str, Dataset], say: Say) -> None:
+    """Say what the columns become, what is missing, and which words are held out with all of their rows."""
+    others = [encoding for encoding in table.encodings if encoding.kind != "number"]
+    told = [f"{encoding.name!r}: {WHAT[encoding.kind]} in {len(encoding.columns)} columns" for encoding in others]
+    if told:
+        say("columns", f"{'; '.join(told)}; {len(table.columns):,} inputs in all")
+    for name, part in {"training": train, **held}.items():
+        for what, text in (("missing", table.gaps(part)), ("note", table.unknown(part))):
+            if text:
+                say(what, f"{name} rows: {text}")
 
 
 def _describe(task: Task, scaling: Scaling | None) -> str:
@@ -86,7 +110,7 @@ def _hold_out(args: argparse.Namespace, data: Dataset, test: Dataset | None) -> 
     """Return what to train on, and what is held out by its name."""
     tests = {} if test is None else {"test": test}
     if isinstance(args.validation, str):
-        options = {"named": data.named, **how(args)}
+        options = {"named": data.named, "table": data.table, **how(args)}
         held = read_known(
             args.validation, data.features, data.targets, with_targets=True, target=args.target, **options
         )

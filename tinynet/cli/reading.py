@@ -8,6 +8,7 @@ from typing import Any
 
 from tinynet.cli.notes import Notes
 from tinynet.datasets.cells import DECIMALS
+from tinynet.datasets.encoding import POLICIES
 
 HEADER = {"auto": None, "yes": True, "no": False}
 
@@ -34,12 +35,40 @@ def add_options(add: Any, otherwise: str) -> None:
         help="whether its first line holds names (auto)",
     )
     add(
-        "--missing",
+        "--missing-words",
         type=names,
         action="extend",
         default=[],
         metavar="WORDS",
         help="words that stand for a missing value in any column",
+    )
+
+
+def add_columns(add: Any) -> None:
+    """Add the options that tell how columns become numbers: those of training, which a model keeps."""
+    add(
+        "--categorical",
+        type=names,
+        action="extend",
+        default=[],
+        metavar="NAMES",
+        help="columns that name kinds of things, as words do, though they look like numbers",
+    )
+    add(
+        "--missing",
+        type=_policy,
+        metavar="|".join(POLICIES),
+        help="what a missing value is: an error, the mean of its column, or that and 1 in a column of gaps (error)",
+    )
+
+
+def _policy(text: str) -> str:
+    """Return what is done with gaps; the option once had another meaning, which people may mean."""
+    if text in POLICIES:
+        return text
+    raise argparse.ArgumentTypeError(
+        f"must be one of {', '.join(POLICIES)}; got {text!r}. Words that stand for a missing value are those of "
+        f"--missing-words"
     )
 
 
@@ -49,6 +78,6 @@ def how(args: argparse.Namespace, notes: Notes | None = None) -> dict[str, Any]:
     said = {
         "decimal": args.decimal or notes.decimal,
         "header": HEADER[args.header],
-        "missing": tuple(args.missing) or notes.missing,
+        "missing_words": tuple(args.missing_words) or notes.missing_words,
     }
     return {name: value for name, value in said.items() if value not in (".", None, ())}

@@ -180,10 +180,10 @@ def _network(args: argparse.Namespace, problem: Problem) -> tuple[Sequential, Lo
 
 def _note_offsets(net: Sequential, notes: Notes, say: Say) -> None:
     first = net.layers[0]
-    if not isinstance(first, Normalize) or net.dtype != "float32" or notes.features is None:
+    if not isinstance(first, Normalize) or net.dtype != "float32" or notes.columns is None:
         return
     mean, scale = (np.abs(net.backend.to_numpy(array)) for array in (first.mean, first.scale))
-    names = [name for name, large in zip(notes.features, mean > LARGE_OFFSET * scale, strict=True) if large]
+    names = [name for name, large in zip(notes.columns, mean > LARGE_OFFSET * scale, strict=True) if large]
     if names:
         say("note", f"{', '.join(names)}: small changes of large numbers; --dtype float64 keeps their digits")
 

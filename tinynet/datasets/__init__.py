@@ -18,16 +18,18 @@ from typing import Any
 
 import numpy as np
 
-from tinynet.datasets.csvfile import read_csv
+from tinynet.base.checks import member
 from tinynet.datasets.dialect import Dialect
+from tinynet.datasets.encoding import POLICIES, Missing
 from tinynet.datasets.files import suffix_of
 from tinynet.datasets.idx import is_idx_name, read_idx_file, read_idx_folder
 from tinynet.datasets.numpyfile import read_npy, read_npz
-from tinynet.datasets.tables import Choose, Dataset, all_columns, are_positions, known_columns, split_columns
+from tinynet.datasets.parsing import Wanted
+from tinynet.datasets.sources import Names, names_of, read_table
+from tinynet.datasets.table import MOST_LEVELS, Table
+from tinynet.datasets.tables import Dataset, all_columns, are_positions, known_columns, split_columns
 
 __all__ = ["Dataset", "read", "read_known", "sine"]
-
-Names = str | int | Sequence[str | int]
 
 
 def read(
@@ -37,15 +39,19 @@ def read(
     *,
     decimal: str = ".",
     header: bool | None = None,
-    missing: str | Sequence[str] = (),
+    missing_words: str | Sequence[str] = (),
+    missing: Missing = "error",
+    categorical: Names = (),
+    most_levels: int = MOST_LEVELS,
 ) -> tuple[Dataset, Dataset | None]:
     r"""Read data to train on.
 
     Parameters
     ----------
     path : path
-        A CSV, NPY or NPZ file, gzipped or not, or a folder of IDX files. What does not end in ``.npy`` or ``.npz`` is
-        read as CSV: separated by commas, semicolons, tabs or spaces, with names in the first line or none.
+        A CSV, Parquet, NPY or NPZ file, gzipped or not, ``"-"`` for standard input, or a folder of IDX files. What does
+        not end in ``.npy``, ``.npz`` or ``.parquet`` is read as CSV: separated by commas, semicolons, tabs or spaces,
+        with names in the first line or none.
     target : str, int, or sequence of them
         Names or positions of the target columns (the last one by default); in an NPZ file, the name of the array.
     ignore : str, int, or sequence of them
@@ -55,15 +61,18 @@ def read(
     header : bool, optional
         Whether the first line of a CSV file holds names, which may be numbers, as years are. By default it is found
         out; where it cannot be, that is an error.
-    missing : str or sequence of str
+    missing_words : str or sequence of str
         Words that stand for a missing value in any column of a CSV file, for instance ``("NA", "-999")``. An empty cell
-        is always missing, and so are ``NA``, ``-``, ``?``, ``nan``, ``null`` and ``none`` where numbers are expected;
-        among labels that are words they are labels.
+        is always missing, and so are ``NA``, ``-``, ``?``, ``nan``, ``null`` and ``none`` where numbers or dates are
+        expected; among words they are words.
+    missing, categorical, most_levels
+        As for ``Table.fit``.
 
     Returns
     -------
     data, test : Dataset, Dataset or None
-        ``test`` where the source has a test set of its own. Columns of true and false are 1 and 0.
+        ``test`` where the source has a test set of its own. Columns of true and false are 1 and 0; where columns hold
+        words, dates or gaps, ``data.table.columns`` names those of ``data.x``.
 
     Raises
     ------
@@ -83,17 +92,22 @@ def read(
     >>> data.features, data.y.tolist()
     (('length', 'width'), ['setosa', 'versicolor'])
     """
-    target, ignore = _names(target), _names(ignore)
-    dialect = Dialect(decimal, header, _names(missing))
+    target, ignore, words = names_of(target), names_of(ignore), names_of(categorical)
+    dialect = Dialect(decimal, header, names_of(missing_words))
+    member("missing", missing, POLICIES)
+    said = {**_said(dialect), "categorical": words, "missing": None if missing == "error" else missing}
     if Path(path).is_dir():
-        _require_none("a folder of IDX files", {"target": target, "ignore": ignore, **_said(dialect)})
+        _require_none("a folder of IDX files", {"target": target, "ignore": ignore, **said})
         return read_idx_folder(path)
     if suffix_of(path) == ".npz":
-        _require_none("an NPZ file", {"ignore": ignore, **_said(dialect)})
+        _require_none("an NPZ file", {"ignore": ignore, **said})
         return read_npz(path, target)
+    choose = partial(split_columns, target=target, ignore=ignore)
     if suffix_of(path) == ".npy":
-        _require_none("an NPY file", _said(dialect))
-    return _read_table(path, partial(split_columns, target=target, ignore=ignore), dialect), None
+        _require_none("an NPY file", said)
+        return read_npy(path, choose), None
+    data = read_table(path, choose, dialect, None, Wanted({}, missing != "error"), words)
+    return Table.of_data(data, missing, most_levels, dialect).applied(data), None
 
 
 def read_known(
@@ -106,7 +120,8 @@ def read_known(
     named: bool | None = None,
     decimal: str = ".",
     header: bool | None = None,
-    missing: str | Sequence[str] = (),
+    missing_words: str | Sequence[str] = (),
+    table: Table | None = None,
 ) -> Dataset:
     """Read data for a model that knows its columns: by name where the file has names, else by position.
 
@@ -124,10 +139,12 @@ def read_known(
         Where the targets stand in this file, if not in ``targets``.
     named : bool, optional
         Whether ``features`` and ``targets`` are names, and not positions; by default they are unless all are numbers.
-    decimal, header, missing
+    decimal, header, missing_words
         As for ``read``. A first line that has all ``features`` holds names.
+    table : Table, optional
+        What makes ``x`` of the features; by default they are numbers.
     """
-    target, dialect = _names(target), Dialect(decimal, header, _names(missing))
+    target, dialect = names_of(target), Dialect(decimal, header, names_of(missing_words))
     if Path(path).is_dir():
         data, test = read_idx_folder(path)
         return test or data
@@ -136,24 +153,19 @@ def read_known(
     if suffix_of(path) == ".npz":
         data, test = read_npz(path, target, with_targets=with_targets)
         return test or data
+    known: Sequence[str] = ()
     if features is None:
-        return _read_table(path, partial(split_columns, target=target) if with_targets else all_columns, dialect, ())
-    wanted, at = (tuple(targets), target) if with_targets else ((), ())
-    if named is None:
-        named = not are_positions(features)
-    choose = partial(known_columns, features=tuple(features), targets=wanted, named=named, at=at)
-    return _read_table(path, choose, dialect, features if named else ())
-
-
-def _read_table(
-    path: str | os.PathLike[str], choose: Choose, dialect: Dialect, known: Sequence[str] | None = None
-) -> Dataset:
-    return read_npy(path, choose) if suffix_of(path) == ".npy" else read_csv(path, choose, dialect, known)
-
-
-def _names(given: Names) -> tuple[str, ...]:
-    """Return one name or position, or several, as texts."""
-    return tuple(map(str, [given] if isinstance(given, str | int) else given))
+        choose = partial(split_columns, target=target) if with_targets else all_columns
+    else:
+        wanted, at = (tuple(targets), target) if with_targets else ((), ())
+        if named is None:
+            named = not are_positions(features)
+        known = features if named else ()
+        choose = partial(known_columns, features=tuple(features), targets=wanted, named=named, at=at)
+    if suffix_of(path) == ".npy" and table is None:
+        return read_npy(path, choose)
+    data = read_table(path, choose, dialect, known, Wanted(otherwise="number") if table is None else table.wanted)
+    return data if table is None else table.applied(data)
 
 
 def _said(dialect: Dialect) -> dict[str, Any]:

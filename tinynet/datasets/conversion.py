@@ -1,14 +1,17 @@
-"""From the cells of a text table to features and targets; what cannot be read is named with its place."""
+"""From the cells of a text table to columns and targets; what cannot be read is named with its place."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tinynet.datasets.cells import DECIMALS, TRUTH, as_numbers, is_infinite, is_missing, is_number, shown
+from tinynet.datasets.cells import shown
 from tinynet.datasets.dialect import Dialect
+from tinynet.datasets.frame import Column, Frame, Kind
+from tinynet.datasets.parsing import Wanted, codes_of, is_gap, reason, values_of, writing_for
 from tinynet.datasets.tables import Columns, Header
 
 Row = tuple[int, list[str]]
@@ -16,53 +19,62 @@ Row = tuple[int, list[str]]
 
 
 class Converter:
-    """Converts rows of a table.
-
-    A column of features whose first cell is true or false holds such values throughout, any other one numbers.
+    """Converts the rows of a table, block by block.
 
     Parameters
     ----------
     header : Header
     columns : Columns
     dialect : Dialect
-    first : list of str
-        The cells of the first row.
+    wanted : Wanted
+    first : list of Row
+        The first block, which tells what each column holds; one that is all gaps there holds numbers.
     """
 
-    def __init__(self, header: Header, columns: Columns, dialect: Dialect, first: Sequence[str]) -> None:
-        self.header, self.columns, self.dialect = header, columns, dialect
-        is_truth = [first[place].strip() in TRUTH for place in columns.features]
-        self.truths = [i for i, found in enumerate(is_truth) if found]
-        self.numbers = [i for i, found in enumerate(is_truth) if not found]
+    def __init__(
+        self, header: Header, columns: Columns, dialect: Dialect, wanted: Wanted, first: Sequence[Row]
+    ) -> None:
+        self.header, self.columns, self.dialect, self.wanted = header, columns, dialect, wanted
+        self.names = tuple(header.label(place) for place in columns.features)
+        self.writings = [
+            writing_for(name, [cells[place] for _, cells in first], dialect, wanted)
+            for name, place in zip(self.names, columns.features, strict=True)
+        ]
+        self.matrix = [i for i, writing in enumerate(self.writings) if writing in ("number", "truth")]
+        self.levels: dict[int, dict[str, int]] = {i: {} for i, kind in enumerate(self.writings) if kind == "word"}
+        self._numbers: list[NDArray[np.float64]] = []
+        self._others: dict[int, list[NDArray[Any]]] = {i: [] for i in range(len(self.names)) if i not in self.matrix}
 
-    def features(self, block: Sequence[Row]) -> NDArray[np.float64]:
-        """Return the features of some rows, (n_rows, n_features).
+    def add(self, block: Sequence[Row]) -> None:
+        """Convert the features of some rows.
 
         Raises
         ------
         ValueError
             If a cell is missing or not what its column holds, or a column without a name has a value.
         """
-        x = np.empty((len(block), len(self.columns.features)))
-        places = [self.columns.features[i] for i in self.numbers]
-        cells = [cells[place] for _, cells in block for place in places]
-        numbers = as_numbers(cells, self.dialect.decimal)
-        if numbers is None or not np.isfinite(numbers).all() or self._stand_for_missing(cells):
-            raise self._blame(block)
-        x[:, self.numbers] = numbers.reshape(len(block), len(places))
-        for i in self.truths:
-            place = self.columns.features[i]
-            values = [TRUTH.get(cells[place].strip()) for _, cells in block]
-            if None in values:
-                raise self._blame(block)
-            x[:, i] = values
+        self._numbers.append(self._matrix_of(block))
+        for i, parts in self._others.items():
+            cells = [cells[self.columns.features[i]] for _, cells in block]
+            parts.append(self._values(i, cells, block))
         for line, place, cell in self._cells(block, self.columns.empty):
             if cell.strip():
                 raise ValueError(
                     f"{self.header.source}, line {line}: expected nothing in column {place}, which has no name; got "
                     f"{shown(cell)}. If it is an index, leave it out: --ignore {place}; else name it."
                 )
-        return x
+
+    def frame(self) -> Frame:
+        """Return all that was converted."""
+        matrix = np.concatenate(self._numbers)
+        if not self._others:
+            return Frame.of_numbers(self.names, matrix)
+        columns: dict[int, Column] = {i: Column("number", matrix[:, j]) for j, i in enumerate(self.matrix)}
+        for i, parts in self._others.items():
+            kind: Kind = "word" if i in self.levels else "date"
+            said = self.wanted.kind_of(self.names[i]) is not None
+            columns[i] = Column(kind, np.concatenate(parts), tuple(self.levels.get(i, ())), said)
+        return Frame.of(self.names, [columns[i] for i in range(len(self.names))])
 
     def targets(self, block: Sequence[Row]) -> list[list[str]]:
         """Return the targets of some rows, as they stand in the file.
@@ -73,16 +85,38 @@ class Converter:
             If one is missing.
         """
         for line, place, cell in self._cells(block, self.columns.targets):
-            if not cell.strip() or self._stand_for_missing([cell]):
+            if is_gap(cell, "word", self.dialect):
                 where = self._where(line, place)
                 raise ValueError(
                     f"{where}: the target is missing (got {shown(cell.strip())}). Fill it in, or drop the line."
                 )
         return [[cells[place].strip() for place in self.columns.targets] for _, cells in block]
 
-    def _stand_for_missing(self, cells: Sequence[str]) -> bool:
-        words = self.dialect.missing
-        return bool(words) and any(cell.strip() in words for cell in cells)
+    def _matrix_of(self, block: Sequence[Row]) -> NDArray[np.float64]:
+        """Return the columns of numbers, (n_rows, n_columns): all cells at once, where there are no gaps."""
+        x = np.empty((len(block), len(self.matrix)))
+        plain = [j for j, i in enumerate(self.matrix) if self.writings[i] == "number"]
+        places = [self.columns.features[self.matrix[j]] for j in plain]
+        numbers = values_of([cells[place] for _, cells in block for place in places], "number", self.dialect)
+        at_once = numbers is not None and not np.isnan(numbers).any()
+        if numbers is not None and at_once:
+            x[:, plain] = numbers.reshape(len(block), len(places))
+        for j, i in enumerate(self.matrix):
+            if not (at_once and j in plain):
+                x[:, j] = self._values(i, [cells[self.columns.features[i]] for _, cells in block], block)
+        return x
+
+    def _values(self, i: int, cells: Sequence[str], block: Sequence[Row]) -> NDArray[Any]:
+        """Return the values of a column, or say which cell is none."""
+        if self.writings[i] == "word":
+            codes = codes_of(cells, self.dialect, self.levels[i])
+            if self.wanted.gaps or (codes >= 0).all():
+                return codes
+        else:
+            values = values_of(cells, self.writings[i], self.dialect)
+            if values is not None and (self.wanted.gaps or not np.isnan(values).any()):
+                return values
+        raise self._blame(block)
 
     def _cells(self, block: Sequence[Row], places: Sequence[int]) -> Iterator[tuple[int, int, str]]:
         """Yield the line, the column and the text of cells, row by row."""
@@ -93,37 +127,9 @@ class Converter:
 
     def _blame(self, block: Sequence[Row]) -> ValueError:
         """Word the error for the first cell that cannot be read."""
-        truths = {self.columns.features[i] for i in self.truths}
+        writings = dict(zip(self.columns.features, self.writings, strict=True))
         for line, place, cell in self._cells(block, self.columns.features):
-            reason = self._reason(cell, place in truths, self.header.label(place))
-            if reason:
-                return ValueError(f"{self._where(line, place)}: {reason}")
+            text = reason(cell, writings[place], self.dialect, self.header.label(place), self.wanted)
+            if text:
+                return ValueError(f"{self._where(line, place)}: {text}")
         raise AssertionError("a block was refused that can be read")
-
-    def _reason(self, cell: str, is_truth: bool, name: str) -> str:
-        """Tell why a cell cannot be read, and what to do; an empty text if it can."""
-        decimal = self.dialect.decimal
-        if self._stand_for_missing([cell]) or is_missing(cell):
-            return f"the value is missing (got {shown(cell)}). Fill it in, or drop the line."
-        if is_truth:
-            known = cell.strip() in TRUTH
-            return (
-                ""
-                if known
-                else f"expected true or false, as in the first row; got {shown(cell)}. Write 0 and 1 throughout."
-            )
-        value = as_numbers([cell], decimal)
-        if value is not None and np.isfinite(value).all():
-            return ""
-        if value is not None or is_infinite(cell):
-            return f"expected a finite number; got {shown(cell)}. Correct it, or drop the line."
-        other = DECIMALS[1 - DECIMALS.index(decimal)]
-        if is_number(cell, other):
-            return (
-                f"features must be numbers; got {shown(cell)}. If {other!r} is the decimal mark of this file, say "
-                f"--decimal {other}; if it groups thousands, leave it out of the numbers."
-            )
-        return (
-            f"features must be numbers; got {shown(cell)}. Encode the column as numbers (one column of 0 and 1 for "
-            f"each value), or leave it out: --ignore {name!r}"
-        )

@@ -13,7 +13,8 @@ import numpy as np
 from tinynet.datasets.cells import is_value, shown
 from tinynet.datasets.conversion import Converter, Row
 from tinynet.datasets.dialect import Dialect, directive, find_delimiter, has_names, reader, rows_of, trimmed
-from tinynet.datasets.files import opened_text
+from tinynet.datasets.files import opened_text, source_of
+from tinynet.datasets.parsing import Wanted
 from tinynet.datasets.tables import Choose, Dataset, Header
 
 SAMPLE_LINES = 100
@@ -28,6 +29,7 @@ def read_csv(
     choose: Choose,
     dialect: Dialect | None = None,
     known: Sequence[str] | None = None,
+    wanted: Wanted | None = None,
 ) -> Dataset:
     """Read a CSV file.
 
@@ -44,11 +46,13 @@ def read_csv(
     known : sequence of str, optional
         Names that a model expects: a first line that has them all holds names, and where it could not be told from
         numbers, it does not.
+    wanted : Wanted, optional
+        What the columns hold, where it is known, and whether values may be missing.
 
     Returns
     -------
     Dataset
-        ``x`` is float64, with 1 and 0 for columns of true and false; ``y`` is text, as it stands in the file.
+        ``frame`` has the features, with 1 and 0 for columns of true and false; ``y`` is text, as it stands in the file.
 
     Raises
     ------
@@ -56,15 +60,17 @@ def read_csv(
         If a feature is missing or no number, a target is missing, a line is too long or too short, or it cannot be told
         whether the first line holds names.
     """
-    source = repr(os.fspath(path))
+    source = source_of(path)
     try:
         with opened_text(path) as file:
-            return _read(file, source, choose, dialect or Dialect(), known)
+            return _read(file, source, choose, dialect or Dialect(), known, wanted or Wanted())
     except csv.Error as error:
         raise ValueError(f"{source} is not CSV as expected: {error}. Look for a quote that is never closed.") from error
 
 
-def _read(file: TextIO, source: str, choose: Choose, dialect: Dialect, known: Sequence[str] | None) -> Dataset:
+def _read(
+    file: TextIO, source: str, choose: Choose, dialect: Dialect, known: Sequence[str] | None, wanted: Wanted
+) -> Dataset:
     rows = _rows(file, source, dialect.decimal)
     head = list(islice(rows, SAMPLE_LINES))
     if not head:
@@ -75,18 +81,19 @@ def _read(file: TextIO, source: str, choose: Choose, dialect: Dialect, known: Se
     if not head:
         raise ValueError(f"{source} has names in its first line but no rows. Add data.")
     columns = choose(header)
-    table = Converter(header, columns, dialect, head[0][1])
-    x, y, lines = [], [], []
     rows = chain(head, rows)
-    while block := list(islice(rows, BLOCK_ROWS)):
-        x.append(table.features(block))
+    block = list(islice(rows, BLOCK_ROWS))
+    table = Converter(header, columns, dialect, wanted, block)
+    y, lines = [], []
+    while block:
+        table.add(block)
         y += table.targets(block)
         lines += [line for line, _ in block]
+        block = list(islice(rows, BLOCK_ROWS))
     targets = np.array(y) if columns.targets else None
-    return Dataset(
-        np.concatenate(x),
+    return Dataset.of_frame(
+        table.frame(),
         targets[:, 0] if targets is not None and len(columns.targets) == 1 else targets,
-        features=tuple(header.label(place) for place in columns.features),
         targets=tuple(header.label(place) for place in columns.targets),
         source=source,
         lines=np.array(lines),

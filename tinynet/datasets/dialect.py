@@ -32,7 +32,7 @@ class Dialect:
         The decimal mark of its numbers.
     header : bool or None
         Whether its first line holds names; None: that is found out, or asked for where it cannot be.
-    missing : tuple of str
+    missing_words : tuple of str
         Words that stand for a missing value in any column.
 
     Raises
@@ -43,7 +43,7 @@ class Dialect:
 
     decimal: str = "."
     header: bool | None = None
-    missing: tuple[str, ...] = ()
+    missing_words: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         member("decimal", self.decimal, DECIMALS)

@@ -6,11 +6,12 @@ import codecs
 import gzip
 import io
 import os
+import sys
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import TextIO
+from typing import TextIO, cast
 
 GZIP = b"\x1f\x8b"
 
@@ -19,7 +20,7 @@ ENCODINGS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs
 
 NO_TEXT = {
     b"PK\x03\x04": "a ZIP archive or a workbook. Unpack it, or save the sheet as CSV",
-    b"PAR1": "a Parquet file. Convert it, for instance with pandas.read_parquet(...).to_csv(..., index=False)",
+    b"PAR1": "a Parquet file. Give it a name that ends in .parquet",
     b"BZh": "compressed by bzip2. Unpack it, or compress it by gzip",
     b"\xfd7zXZ": "compressed by xz. Unpack it, or compress it by gzip",
     b"\x28\xb5\x2f\xfd": "compressed by zstd. Unpack it, or compress it by gzip",
@@ -42,16 +43,31 @@ def suffix_of(path: str | os.PathLike[str]) -> str:
     return Path(name.removesuffix(".gz")).suffix
 
 
+STDIN = "-"
+"""The path that stands for standard input."""
+
+
+def source_of(path: str | os.PathLike[str]) -> str:
+    """Return what a file is called in messages."""
+    return "standard input" if path == STDIN else repr(os.fspath(path))
+
+
+def _stream(path: str | os.PathLike[str]) -> AbstractContextManager[io.BufferedReader]:
+    if path == STDIN:
+        return nullcontext(cast(io.BufferedReader, sys.stdin.buffer))
+    return open(path, "rb")
+
+
 @contextmanager
 def opened(path: str | os.PathLike[str]) -> Iterator[io.BufferedIOBase]:
-    """Open a file for reading; what is gzipped, whatever its name, is unpacked.
+    """Open a file for reading, or standard input; what is gzipped, whatever its name, is unpacked.
 
     Raises
     ------
     ValueError
         While it is read, if it is gzipped and truncated or corrupt.
     """
-    with open(path, "rb") as file:
+    with _stream(path) as file:
         if not file.peek(2).startswith(GZIP):
             yield file
             return
@@ -59,8 +75,7 @@ def opened(path: str | os.PathLike[str]) -> Iterator[io.BufferedIOBase]:
             try:
                 yield unpacked
             except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-                name = repr(os.fspath(path))
-                raise ValueError(f"{name} is truncated or corrupt: {error}. Get another copy.") from error
+                raise ValueError(f"{source_of(path)} is truncated or corrupt: {error}. Get another copy.") from error
 
 
 @contextmanager
@@ -72,7 +87,7 @@ def opened_text(path: str | os.PathLike[str]) -> Iterator[TextIO]:
     ValueError
         If it is known not to be text, or, while it is read, not UTF-8.
     """
-    source = repr(os.fspath(path))
+    source = source_of(path)
     with opened(path) as file:
         start = file.peek(8)[:8]  # type: ignore[attr-defined]
         for magic, kind in NO_TEXT.items():

@@ -8,10 +8,15 @@ import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from tinynet.datasets.frame import Frame
+
+if TYPE_CHECKING:
+    from tinynet.datasets.table import Table
 
 POSITION = re.compile("-?[0-9]{1,9}")
 
@@ -37,6 +42,10 @@ class Dataset:
         The decimal mark of targets that are texts.
     named : bool
         Whether the columns have names; else those are their positions.
+    frame : Frame or None
+        The features as they were read, where they may be more than numbers: with words, dates and gaps.
+    table : Table or None
+        What made ``x`` of ``frame``.
     """
 
     x: NDArray[Any]
@@ -48,6 +57,15 @@ class Dataset:
     labelled: bool = False
     decimal: str = "."
     named: bool = True
+    frame: Frame | None = None
+    table: Table | None = None
+
+    @classmethod
+    def of_frame(cls, frame: Frame, y: NDArray[Any] | None, **about: Any) -> Dataset:
+        """Return samples as they were read: ``x`` has no columns, until a table makes some, if not all are numbers."""
+        n_rows = next((len(column.values) for column in frame.columns.values()), 0)
+        x = np.empty((n_rows, 0)) if frame.matrix is None else frame.matrix
+        return cls(x, y, tuple(frame.columns), frame=frame, **about)
 
     def __len__(self) -> int:
         return len(self.x)
@@ -56,7 +74,10 @@ class Dataset:
         """Return some of the samples."""
         y = None if self.y is None else self.y[index]
         lines = None if self.lines is None else self.lines[index]
-        return dataclasses.replace(self, x=self.x[index], y=y, lines=lines)
+        frame = None if self.frame is None else self.frame.rows(index)
+        matrix = frame.matrix if self.frame is not None and self.x is self.frame.matrix and frame is not None else None
+        x = self.x[index] if matrix is None else matrix
+        return dataclasses.replace(self, x=x, y=y, lines=lines, frame=frame)
 
     def place(self, row: int) -> str:
         """Say where a sample stands, for messages."""

@@ -179,7 +179,7 @@ def _require_labels(data: Dataset, texts: Sequence[str]) -> None:
 def _words_for_missing(texts: Sequence[str]) -> str:
     """Tell which classes are words that may have been meant as missing values."""
     found = sorted({text for text in texts if is_missing(text)})
-    return f"{', '.join(found)} among them; --missing {','.join(found)} says that it is none" if found else ""
+    return f"{', '.join(found)} among them; --missing-words {','.join(found)} says that it is none" if found else ""
 
 
 def _are_codes(texts: Sequence[str]) -> bool:
