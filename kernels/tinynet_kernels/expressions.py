@@ -6,13 +6,24 @@ operations, each of which has an entry in the table of whoever turns it into cod
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from typing import Any, SupportsFloat
 
-OPERATIONS = frozenset({"+", "-", "*", "/", "negative", "<", "<=", ">", "==", "select"})
-"""What formulas are made of, beside symbols, numbers and ``FUNCTIONS``."""
+COMPARISONS = frozenset({"<", "<=", ">", "=="})
+"""What has a truth value; where an operand is NaN, it does not hold."""
 
 FUNCTIONS = frozenset({"abs", "sqrt", "exp", "expm1_nonpositive", "log", "log1p", "log1p_fraction", "tanh", "erfc"})
 """Functions of one number. ``expm1_nonpositive`` takes what is not above 0, ``log1p_fraction`` what lies in [0, 1]."""
+
+ARITY: dict[str, int] = {
+    **dict.fromkeys(("+", "-", "*", "/", *sorted(COMPARISONS)), 2),
+    **dict.fromkeys(("negative", *sorted(FUNCTIONS)), 1),
+    "select": 3,
+}
+"""What formulas are made of, beside symbols and numbers, and to how many operands each is applied."""
+
+MOST_POWERS = 64
+"""The largest whole exponent that is written as products."""
 
 
 class Expression:
@@ -21,7 +32,7 @@ class Expression:
     Attributes
     ----------
     operation : str
-        One of ``OPERATIONS`` or ``FUNCTIONS``, or ``"symbol"`` or ``"number"``.
+        One of ``ARITY``, or ``"symbol"`` or ``"number"``.
     operands : tuple of Expression
         None for a symbol and a number.
     content : str or float
@@ -35,13 +46,16 @@ class Expression:
     """
 
     __slots__ = ("content", "operands", "operation")
+    __hash__ = object.__hash__
 
     def __init__(self, operation: str, operands: tuple[Expression, ...] = (), content: Any = None) -> None:
         self.operation, self.operands, self.content = operation, operands, content
 
     def __repr__(self) -> str:
         parts = [repr(operand) for operand in self.operands]
-        if self.operation in ("symbol", "number"):
+        if self.operation == "number":
+            return repr(self.content).removesuffix(".0")
+        if self.operation == "symbol":
             return str(self.content)
         if len(parts) == 2:
             return f"({parts[0]} {self.operation} {parts[1]})"
@@ -83,8 +97,56 @@ class Expression:
     def __gt__(self, other: Term) -> Expression:
         return _made(">", self, other)
 
+    def __ge__(self, other: Term) -> Expression:
+        return _made("<=", other, self)
+
+    def __eq__(self, other: object) -> Expression:  # type: ignore[override]
+        return _made("==", self, other)
+
+    def __ne__(self, other: object) -> Expression:  # type: ignore[override]
+        raise TypeError("a formula has no !=; choose by == and swap what is chosen.")
+
     def __abs__(self) -> Expression:
         return _made("abs", self)
+
+    def __pow__(self, exponent: float) -> Expression:
+        """Return a power: of a whole exponent by products, else of a positive number by its logarithm."""
+        if isinstance(exponent, Expression):
+            return _made("exp", exponent * _made("log", self))
+        if exponent == 0.5:
+            return _made("sqrt", self)
+        if exponent != int(exponent) or abs(exponent) > MOST_POWERS:
+            return _made("exp", exponent * _made("log", self))
+        power, base, left = None, self, abs(int(exponent))
+        while left:
+            if left & 1:
+                power = base if power is None else power * base
+            base, left = base * base, left >> 1
+        power = _expression(1.0) if power is None else power
+        return 1 / power if exponent < 0 else power
+
+    def __rpow__(self, base: float) -> Expression:
+        return _made("exp", self * math.log(base))
+
+    def __bool__(self) -> bool:
+        raise TypeError(
+            f"a formula is written before its numbers are known, so it cannot branch on {self!r}. Choose by "
+            "tn.maths.where(condition, a, b) instead of if, and, or, not, min and max."
+        )
+
+    def __float__(self) -> float:
+        raise TypeError(
+            f"a formula is written before its numbers are known, so {self!r} is no number. Take the functions of "
+            "tn.maths instead of those of math."
+        )
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *operands: Any, **options: Any) -> Expression:
+        """Return what a function of NumPy makes of it, for the functions of ``tinynet_kernels.functions``."""
+        from tinynet_kernels.functions import UFUNCS
+
+        if method != "__call__" or options or ufunc.__name__ not in UFUNCS:
+            raise TypeError(f"a formula cannot have np.{ufunc.__name__} in it; it can have the functions of tn.maths.")
+        return UFUNCS[ufunc.__name__](*(o if isinstance(o, Expression) else float(o) for o in operands))
 
 
 Term = Expression | float
@@ -101,19 +163,18 @@ def select(condition: Expression, a: Term, b: Term) -> Expression:
     return _made("select", condition, a, b)
 
 
-def equal(a: Term, b: Term) -> Expression:
-    """Return whether two numbers are equal."""
-    return _made("==", a, b)
-
-
 def function(name: str, x: Term) -> Expression:
     """Return one of ``FUNCTIONS`` of a number."""
     return _made(name, x)
 
 
-def _made(operation: str, *operands: Term) -> Expression:
+def _made(operation: str, *operands: Any) -> Expression:
     return Expression(operation, tuple(map(_expression, operands)))
 
 
-def _expression(term: Term) -> Expression:
-    return term if isinstance(term, Expression) else Expression("number", content=term)
+def _expression(term: Any) -> Expression:
+    if isinstance(term, Expression):
+        return term
+    if not isinstance(term, SupportsFloat) or isinstance(term, str | bytes):
+        raise TypeError(f"a formula is made of numbers and of what stands for them; got {term!r}.")
+    return Expression("number", content=float(term))

@@ -1,24 +1,43 @@
-"""Formulas: every elementwise activation, loss and optimizer step, once, with its derivative beside it.
+"""Formulas: every elementwise activation and loss, once, with its derivative beside it.
 
-They compute without branches, and NaN in gives NaN out. ``tinynet_kernels.reference`` has them a second time, written
-by hand in NumPy: it is what everything that is generated from here is held against.
+They compute without branches, and NaN in gives NaN out. All code is made from here: LLVM's, CUDA's, C's, ONNX's nodes.
+``tinynet_kernels.reference`` has most of them a second time, written by hand in NumPy: it is what everything that is
+generated is held against. What is not here by name may be the text of a formula (``steps.text_of``), whose derivative
+is derived from it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from functools import lru_cache
+from typing import NamedTuple, TypeVar
 
 from tinynet_kernels.expressions import Expression, Term, function, select, symbol
+from tinynet_kernels.functions import exp, log, sigmoid, softplus
+from tinynet_kernels.slopes import slope_of
+from tinynet_kernels.steps import is_text, term_of
 
 E = Expression
+Formula = TypeVar("Formula")
 
 
 class Activation(NamedTuple):
-    """``y = f(z)``: ``value(z, alpha)`` and ``derivative(z, y, alpha)``, in which only one of ``READS_Z`` has ``z``."""
+    """``y = f(z)``: ``value(z, alpha)`` and ``derivative(z, y, alpha)``.
+
+    Where the derivative does without ``z``, nobody keeps it for the way back. ``onnx`` is the operator of ONNX that
+    computes the same, if there is one, and ``onnx64`` whether onnxruntime has it for float64.
+    """
 
     value: Callable[[E, E], Term]
     derivative: Callable[[E, E, E], Term]
+    onnx: str = ""
+    onnx64: bool = True
+
+    @property
+    def terms(self) -> tuple[Term, Term]:
+        """Value and derivative, of the symbols ``z``, ``y`` and ``alpha``."""
+        z, y, alpha = (symbol(name) for name in ("z", "y", "alpha"))
+        return self.value(z, alpha), self.derivative(z, y, alpha)
 
 
 class Loss(NamedTuple):
@@ -27,15 +46,24 @@ class Loss(NamedTuple):
     value: Callable[[E, E, E], Term]
     derivative: Callable[[E, E, E], Term]
 
+    @property
+    def terms(self) -> tuple[Term, Term]:
+        """Value and derivative, of the symbols ``p``, ``t`` and ``parameter``."""
+        symbols = [symbol(name) for name in ("p", "t", "parameter")]
+        return self.value(*symbols), self.derivative(*symbols)
 
-def exp(x: Term) -> E:
-    """Exponential."""
-    return function("exp", x)
 
+class Table(dict[str, Formula]):
+    """What kinds there are by name; a kind that is the text of a formula is found, too, and is no key."""
 
-def log(x: Term) -> E:
-    """Natural logarithm."""
-    return function("log", x)
+    def __init__(self, named: dict[str, Formula], of_text: Callable[[str], Formula]) -> None:
+        super().__init__(named)
+        self._of_text = lru_cache(maxsize=256)(of_text)
+
+    def __missing__(self, kind: str) -> Formula:
+        if not is_text(kind):
+            raise KeyError(kind)
+        return self._of_text(kind)
 
 
 # -- activations ------------------------------------------------------------------------------------------------------
@@ -44,12 +72,6 @@ def log(x: Term) -> E:
 def _slope_above_zero(y: E, below: Term) -> E:
     """Return 1 above 0, ``below`` up to 0, and NaN for NaN."""
     return select(y <= 0, below, select(y > 0, 1, y))
-
-
-def _sigmoid(z: E) -> E:
-    """``1 / (1 + exp(-z))``, so that the exponential cannot overflow and the left tail keeps its digits."""
-    e = exp(-abs(z))
-    return select(z < 0, e, 1) / (1 + e)
 
 
 def _normal_cdf(z: E) -> E:
@@ -73,7 +95,7 @@ def _gelu_derivative(z: E, y: E, alpha: E) -> E:
 def _silu(z: E, alpha: E) -> E:
     """``z sigmoid(z)`` (Hendrycks and Gimpel, 2016; also called swish). ``exp(-800)`` is 0 in both dtypes."""
     z = select(z < -800, -800, z)
-    return z * _sigmoid(z)
+    return z * sigmoid(z)
 
 
 def _silu_derivative(z: E, y: E, alpha: E) -> E:
@@ -86,32 +108,47 @@ def _silu_derivative(z: E, y: E, alpha: E) -> E:
     return select(z < 0, small, large) * (1 + z * select(z < 0, large, small))
 
 
-def _softplus(z: E, alpha: E) -> E:
-    """``log(1 + exp(z))``, so that the exponential cannot overflow."""
-    return select(z <= 0, 0, z) + function("log1p_fraction", exp(-abs(z)))
-
-
 def _elu(z: E, alpha: E) -> E:
     """Clevert, Unterthiner and Hochreiter (2016), equation 15."""
     return select(z <= 0, alpha * function("expm1_nonpositive", select(z <= 0, z, 0)), z)
 
 
-ACTIVATIONS: dict[str, Activation] = {
-    "identity": Activation(lambda z, alpha: z, lambda z, y, alpha: 1.0),
-    "sigmoid": Activation(lambda z, alpha: _sigmoid(z), lambda z, y, alpha: y * (1 - y)),
-    # Factored: near y = 1 the square would lose half the digits.
-    "tanh": Activation(lambda z, alpha: function("tanh", z), lambda z, y, alpha: (1 - y) * (1 + y)),
-    "relu": Activation(lambda z, alpha: select(z <= 0, 0, z), lambda z, y, alpha: _slope_above_zero(y, 0)),
-    "leaky_relu": Activation(
-        lambda z, alpha: select(z <= 0, alpha * z, z), lambda z, y, alpha: _slope_above_zero(y, alpha)
-    ),
-    "elu": Activation(_elu, lambda z, y, alpha: _slope_above_zero(y, y + alpha)),
-    "gelu": Activation(_gelu, _gelu_derivative),
-    "silu": Activation(_silu, _silu_derivative),
-    # sigmoid(z) = 1 - exp(-y)
-    "softplus": Activation(_softplus, lambda z, y, alpha: -function("expm1_nonpositive", -y)),
-    "exponential": Activation(lambda z, alpha: exp(z), lambda z, y, alpha: y),
-}
+def _activation_of_text(text: str) -> Activation:
+    value = term_of(text, ACTIVATION_SYMBOLS)
+    slope = slope_of(value, "z")
+    return Activation(lambda z, alpha: value, lambda z, y, alpha: slope)
+
+
+ACTIVATION_SYMBOLS = ("z",)
+"""What the text of an activation is written with."""
+
+ACTIVATIONS = Table(
+    {
+        "identity": Activation(lambda z, alpha: z, lambda z, y, alpha: 1.0, "Identity"),
+        "sigmoid": Activation(lambda z, alpha: sigmoid(z), lambda z, y, alpha: y * (1 - y), "Sigmoid"),
+        # Factored: near y = 1 the square would lose half the digits.
+        "tanh": Activation(lambda z, alpha: function("tanh", z), lambda z, y, alpha: (1 - y) * (1 + y), "Tanh"),
+        "relu": Activation(lambda z, alpha: select(z <= 0, 0, z), lambda z, y, alpha: _slope_above_zero(y, 0), "Relu"),
+        "leaky_relu": Activation(
+            lambda z, alpha: select(z <= 0, alpha * z, z),
+            lambda z, y, alpha: _slope_above_zero(y, alpha),
+            "LeakyRelu",
+            onnx64=False,  # An attribute would round the slope to float32.
+        ),
+        "elu": Activation(_elu, lambda z, y, alpha: _slope_above_zero(y, y + alpha), "Elu", onnx64=False),
+        "gelu": Activation(_gelu, _gelu_derivative),
+        "silu": Activation(_silu, _silu_derivative),
+        # sigmoid(z) = 1 - exp(-y)
+        "softplus": Activation(
+            lambda z, alpha: softplus(z),
+            lambda z, y, alpha: -function("expm1_nonpositive", -y),
+            "Softplus",
+            onnx64=False,
+        ),
+        "exponential": Activation(lambda z, alpha: exp(z), lambda z, y, alpha: y, "Exp"),
+    },
+    _activation_of_text,
+)
 """Every elementwise activation, by kind."""
 
 
@@ -175,15 +212,27 @@ def _sign(d: E) -> E:
     return select(d > 0, 1, select(d < 0, -1, d))
 
 
-LOSSES: dict[str, Loss] = {
-    "mse": Loss(lambda p, t, _: (p - t) * (p - t), lambda p, t, _: 2 * (p - t)),
-    "mae": Loss(lambda p, t, _: abs(p - t), lambda p, t, _: _sign(p - t)),
-    "huber": Loss(_huber, _huber_derivative),
-    "bce": Loss(_bce, _bce_derivative),
-    "bce_logits": Loss(_bce_logits, _bce_logits_derivative),
-    "poisson_log": Loss(_poisson_log, lambda z, t, _: exp(z) - t),
-    "cross_entropy_probabilities": Loss(_log_likelihood, _log_likelihood_derivative),
-}
+def _loss_of_text(text: str) -> Loss:
+    value = term_of(text, LOSS_SYMBOLS)
+    slope = slope_of(value, "p")
+    return Loss(lambda p, t, _: value, lambda p, t, _: slope)
+
+
+LOSS_SYMBOLS = ("p", "t")
+"""What the text of a loss is written with: the prediction and its target."""
+
+LOSSES = Table(
+    {
+        "mse": Loss(lambda p, t, _: (p - t) * (p - t), lambda p, t, _: 2 * (p - t)),
+        "mae": Loss(lambda p, t, _: abs(p - t), lambda p, t, _: _sign(p - t)),
+        "huber": Loss(_huber, _huber_derivative),
+        "bce": Loss(_bce, _bce_derivative),
+        "bce_logits": Loss(_bce_logits, _bce_logits_derivative),
+        "poisson_log": Loss(_poisson_log, lambda z, t, _: exp(z) - t),
+        "cross_entropy_probabilities": Loss(_log_likelihood, _log_likelihood_derivative),
+    },
+    _loss_of_text,
+)
 """Every elementwise loss, by kind."""
 
 
@@ -208,76 +257,15 @@ CURVATURES: dict[str, Callable[[E, E, E], Term]] = {
 """Second derivatives by the prediction of the losses that are convex in each element of it."""
 
 
-# -- optimizers -------------------------------------------------------------------------------------------------------
-
-
-class Update(NamedTuple):
-    """A parameter after a step, and what the optimizer remembers of it, in the order of the rows of ``moments``."""
-
-    parameter: E
-    moments: tuple[E, ...] = ()
-
-
-def sgd(p: E, g: E, moments: tuple[E, ...], s: dict[str, E], *, momentum: bool, nesterov: bool, decay: bool) -> Update:
-    """Gradient descent; with momentum as PyTorch has it, and Nesterov's of Sutskever et al. (2013) in that form."""
-    if decay:
-        g = g + s["decay"] * p
-    if not momentum:
-        return Update(p - s["rate"] * g)
-    velocity = s["momentum"] * moments[0] + g
-    return Update(p - s["rate"] * (g + s["momentum"] * velocity if nesterov else velocity), (velocity,))
-
-
-def adam(p: E, g: E, moments: tuple[E, ...], s: dict[str, E], *, decay: bool, decoupled: bool) -> Update:
-    """Adam (Kingma and Ba, 2015, algorithm 1); with ``decoupled`` decay AdamW (Loshchilov and Hutter, 2019).
-
-    ``rate`` is that of the step over ``1 - beta1**t``, ``root`` is ``1 / sqrt(1 - beta2**t)``, ``new1`` and ``new2``
-    are 1 less the betas, and ``keep`` is 1 less rate times decay.
-    """
-    if decay:
-        g = g + s["decay"] * p
-    if decoupled:
-        p = p * s["keep"]
-    first = moments[0] + s["new1"] * (g - moments[0])
-    second = s["beta2"] * moments[1] + s["new2"] * g * g
-    return Update(p - s["rate"] * (first / (function("sqrt", second) * s["root"] + s["epsilon"])), (first, second))
-
-
-def rmsprop(
-    p: E, g: E, moments: tuple[E, ...], s: dict[str, E], *, decay: bool, momentum: bool, centered: bool
-) -> Update:
-    """RMSprop (Tieleman and Hinton, 2012, lecture 6.5); centered as in Graves (2013), equations 38-45.
-
-    The centered variance is kept from falling below 0 by rounding, where PyTorch's square root gives NaN.
-    """
-    if decay:
-        g = g + s["decay"] * p
-    square = s["alpha"] * moments[0] + s["new"] * g * g
-    kept, variance = [square], square
-    average = None
-    if centered:
-        average = moments[-1] + s["new"] * (g - moments[-1])
-        difference = square - average * average
-        variance = select(difference < 0, 0, difference)
-    direction = g / (function("sqrt", variance) + s["epsilon"])
-    if momentum:
-        direction = s["momentum"] * moments[1] + direction
-        kept.append(direction)
-    if average is not None:
-        kept.append(average)
-    return Update(p - s["rate"] * direction, tuple(kept))
-
-
 __all__ = [
     "ACTIVATIONS",
+    "ACTIVATION_SYMBOLS",
     "CURVATURES",
     "LOSSES",
+    "LOSS_SYMBOLS",
     "Activation",
     "E",
     "Loss",
-    "Update",
-    "adam",
-    "rmsprop",
-    "sgd",
+    "Table",
     "symbol",
 ]

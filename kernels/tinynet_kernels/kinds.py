@@ -1,9 +1,15 @@
 """What the kernels can be asked for by name, and what a caller must know of each.
 
-Every module of kernels has one table of functions per table here, with the same keys.
+Every module of kernels has one table of functions per table here, with the same keys. Elementwise kinds are those of
+``tinynet_kernels.formulas``; the text of a formula (``tinynet_kernels.steps.text_of``) is such a kind, too.
 """
 
 from dataclasses import dataclass
+
+from tinynet_kernels import formulas
+from tinynet_kernels.expressions import Term
+from tinynet_kernels.formulas import Table
+from tinynet_kernels.steps import steps_of
 
 
 @dataclass(frozen=True)
@@ -44,34 +50,40 @@ class LossTraits:
     uses_parameter: bool = False
 
 
-ACTIVATIONS: dict[str, ActivationTraits] = {
-    "identity": ActivationTraits(),
-    "sigmoid": ActivationTraits(),
-    "tanh": ActivationTraits(),
-    "relu": ActivationTraits(),
-    "leaky_relu": ActivationTraits(uses_alpha=True),
-    "elu": ActivationTraits(uses_alpha=True),
-    "gelu": ActivationTraits(reads_z=True),
-    "silu": ActivationTraits(reads_z=True),
-    "softplus": ActivationTraits(),
-    "exponential": ActivationTraits(),
-    "softmax": ActivationTraits(elementwise=False),
-}
+def _depends(term: Term, name: str) -> bool:
+    steps, results = steps_of(term)
+    return name in results or any(name in step.operands for step in steps)
+
+
+def _activation_traits(kind: str) -> ActivationTraits:
+    value, derivative = formulas.ACTIVATIONS[kind].terms
+    return ActivationTraits(reads_z=_depends(derivative, "z"), uses_alpha=_depends(value, "alpha"))
+
+
+def _loss_traits(kind: str) -> LossTraits:
+    value, _ = formulas.LOSSES[kind].terms
+    return LossTraits(uses_parameter=_depends(value, "parameter"))
+
+
+ACTIVATIONS = Table(
+    {
+        **{kind: _activation_traits(kind) for kind in formulas.ACTIVATIONS},
+        "softmax": ActivationTraits(elementwise=False),
+    },
+    _activation_traits,
+)
 """Every activation, by kind."""
 
 READS_Z: frozenset[str] = frozenset(kind for kind, traits in ACTIVATIONS.items() if traits.reads_z)
-"""The kinds whose backward pass reads ``z``: they are not monotonic, so ``y`` does not say where ``z`` was."""
+"""The named kinds whose backward pass reads ``z``: they are not monotonic, so ``y`` does not say where ``z`` was."""
 
-LOSSES: dict[str, LossTraits] = {
-    "mse": LossTraits(),
-    "mae": LossTraits(),
-    "huber": LossTraits(uses_parameter=True),
-    "bce": LossTraits(),
-    "bce_logits": LossTraits(),
-    "poisson_log": LossTraits(),
-    "cross_entropy": LossTraits(elementwise=False),
-    "cross_entropy_index": LossTraits(index_target=True, elementwise=False),
-    "cross_entropy_probabilities": LossTraits(),
-    "cross_entropy_probabilities_index": LossTraits(index_target=True, elementwise=False),
-}
+LOSSES = Table(
+    {
+        **{kind: _loss_traits(kind) for kind in formulas.LOSSES},
+        "cross_entropy": LossTraits(elementwise=False),
+        "cross_entropy_index": LossTraits(index_target=True, elementwise=False),
+        "cross_entropy_probabilities_index": LossTraits(index_target=True, elementwise=False),
+    },
+    _loss_traits,
+)
 """Every loss, by kind."""

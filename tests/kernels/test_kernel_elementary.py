@@ -29,9 +29,9 @@ CASES = [
     Case("exp", mpmath.exp, -np.inf, np.inf, 2),
     Case("expm1_nonpositive", mpmath.expm1, -np.inf, 0.0, 3),
     Case("log1p_fraction", mpmath.log1p, 0.0, 1.0, 3),
-    Case("sigmoid", lambda x: 1 / (1 + mpmath.exp(-x)), -np.inf, np.inf, 4),
+    Case("log", mpmath.log, 1e-37, np.inf, 2),
+    Case("log1p", mpmath.log1p, -0.999, np.inf, 4),
     Case("tanh", mpmath.tanh, -np.inf, np.inf, 4),
-    Case("softplus_tail", lambda x: mpmath.log1p(mpmath.exp(-abs(x))), -np.inf, np.inf, 4),
 ]
 each_case = pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
 

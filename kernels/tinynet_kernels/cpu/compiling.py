@@ -124,8 +124,9 @@ def on_disk(kernel: Kernel) -> bool:
 
 @cache
 def fingerprint() -> str:
-    """Return a digest of the sources of this package."""
+    """Return a digest of the sources of this package, and of the formulas."""
     digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.rglob("*.py")):
+    package = Path(__file__).parent
+    for path in [*sorted(package.rglob("*.py")), *sorted(package.parent.glob("*.py"))]:
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]

@@ -177,32 +177,6 @@ sqrt = unary("sqrt")
 """Square root of a number or of lanes."""
 
 
-def lane_by_lane(function: Kernel) -> Kernel:
-    """Make a function of one number callable on lanes, too: it is called for each in turn.
-
-    For what the C library computes, and what is not worth a polynomial of its own.
-    """
-
-    @instruction
-    def operation(typing_context: Any, x: Any) -> Any:
-        dtype = element(x)
-
-        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            (value,) = arguments
-            if not isinstance(x, Lanes):
-                return context.compile_internal(builder, function, dtype(dtype), [value])
-            result = ir.Constant(value.type, ir.Undefined)
-            for lane in range(x.count):
-                number = builder.extract_element(value, ir.IntType(32)(lane))
-                made = context.compile_internal(builder, function, dtype(dtype), [number])
-                result = builder.insert_element(result, made, ir.IntType(32)(lane))
-            return result
-
-        return x(x), generate
-
-    return operation
-
-
 @instruction
 def number(typing_context: Any, like: Any, value: Any) -> Any:
     """Return a number in the floating type of ``like``, which may be lanes: ``number(z, 1)``."""

@@ -7,9 +7,8 @@ from typing import Any
 from tinynet_kernels._results import given
 from tinynet_kernels._typing import AnyArray, FloatArray, IndexArray, ValueArray
 from tinynet_kernels.cpu.activations import copy, exp_in_place, shift_rows
-from tinynet_kernels.cpu.compiling import Kernel, compiled, inlined
-from tinynet_kernels.cpu.elementary import exp, log, log1p, log1p_fraction
-from tinynet_kernels.cpu.generic import Real, number, select
+from tinynet_kernels.cpu.compiling import Kernel, compiled, compiled_sum, inlined
+from tinynet_kernels.cpu.linked import loss
 from tinynet_kernels.kinds import LOSSES
 
 
@@ -27,93 +26,14 @@ def loss_forward_backward(
     return given(float(_loss(kind)(prediction, target, weight, d_prediction, scale, parameter)), value)
 
 
-@inlined
-def _mse(p: Real, t: Real, parameter: Real) -> tuple[Real, Real]:
-    d = p - t
-    return d * d, d + d
-
-
-@inlined
-def _mae(p: Real, t: Real, parameter: Real) -> tuple[Real, Real]:
-    """The gradient at 0 is 0."""
-    d = p - t
-    slope = select(d < 0, number(d, -1), d)
-    return abs(d), select(d > 0, number(d, 1), slope)
-
-
-@inlined
-def _huber(p: Real, t: Real, delta: Real) -> tuple[Real, Real]:
-    """Huber (1964), in PyTorch's scaling."""
-    d = p - t
-    half = number(d, 0.5)
-    size = abs(d)
-    value = select(size <= delta, half * d * d, delta * (size - half * delta))
-    slope = select(d < -delta, -delta, d)
-    return value, select(d > delta, delta, slope)
-
-
-@inlined
-def _bce(p: Real, t: Real, parameter: Real) -> tuple[Real, Real]:
-    """``-(t log p + (1 - t) log(1 - p))``, each logarithm at least -100."""
-    one = number(p, 1)
-    value_1, slope_1 = _clamped(log(p), p, t)
-    value_0, slope_0 = _clamped(log1p(-p), one - p, one - t)
-    return -value_1 - value_0, slope_0 - slope_1
-
-
-@inlined
-def _bce_logits(z: Real, t: Real, parameter: Real) -> tuple[Real, Real]:
-    """``log(1 + exp(z)) - t z``, and ``sigmoid(z) - t``; see the reference for this form."""
-    one = number(z, 1)
-    e = exp(-abs(z))
-    tail = e / (one + e)
-    value = log1p_fraction(e) + abs(z) * select(z > 0, one - t, t)
-    return value, select(z > 0, (one - t) - tail, tail - t)
-
-
-@inlined
-def _poisson_log(z: Real, t: Real, parameter: Real) -> tuple[Real, Real]:
-    """Half the Poisson deviance of the rate ``exp(z)``, and ``exp(z) - t``; see the reference."""
-    log_t = log(select(t > 0, t, number(t, 1)))
-    d = exp(z) - t
-    return d - t * (z - log_t), d
-
-
-@inlined
-def _cross_entropy_probabilities(p: Real, t: Real, parameter: Real) -> tuple[Real, Real]:
-    """``-t log p``, the logarithm at least -100; where it is clamped the gradient is 0."""
-    value, slope = _clamped(log(p), p, t)
-    return -value, -slope
-
-
-@inlined
-def _clamped(log_p: Real, p: Real, t: Real) -> tuple[Real, Real]:
-    """``t * max(log p, -100)``, PyTorch's bound, and its derivative with respect to ``p``."""
-    clamped = log_p <= -100
-    return t * select(clamped, number(p, -100), log_p), select(clamped, number(p, 0), t / p)
-
-
-SCALARS: dict[str, Kernel] = {
-    "mse": _mse,
-    "mae": _mae,
-    "huber": _huber,
-    "bce": _bce,
-    "bce_logits": _bce_logits,
-    "poisson_log": _poisson_log,
-    "cross_entropy_probabilities": _cross_entropy_probabilities,
-}
-"""Every elementwise loss, by kind: from prediction, target and parameter, its value and derivative."""
-
-
 @cache
 def _loss(kind: str) -> Kernel:
     return _elementwise(kind) if LOSSES[kind].elementwise else compiled(_ROWWISE[kind])
 
 
 def _elementwise(kind: str) -> Kernel:
-    scalar = SCALARS[kind]
-
-    def loss(
+    # What may be summed in any order is the values; the formulas are linked in with their own rules.
+    def summed(
         prediction: FloatArray,
         target: FloatArray,
         weight: FloatArray | None,
@@ -122,19 +42,24 @@ def _elementwise(kind: str) -> Kernel:
         parameter: float,
     ) -> float:
         real: Any = prediction.dtype.type
-        p = real(parameter)
-        total = 0.0
+        p, total = real(parameter), 0.0
+        if weight is None:
+            factor, flat, t, d = real(scale), prediction.ravel(), target.ravel(), d_prediction.ravel()
+            for i in range(flat.size):
+                value, slope = loss(kind, flat[i], t[i], p)
+                total += value
+                d[i] = factor * slope
+            return scale * total
         for i in range(prediction.shape[0]):
-            factor = _factor(scale, weight, i, p)
-            row = 0.0
+            factor, row = _factor(scale, weight, i, p), 0.0
             for j in range(prediction.shape[1]):
-                value, slope = scalar(prediction[i, j], target[i, j], p)
+                value, slope = loss(kind, prediction[i, j], target[i, j], p)
                 row += value
                 d_prediction[i, j] = factor * slope
-            total += row if weight is None else row * weight[i]
+            total += row * weight[i]
         return scale * total
 
-    return compiled(loss)
+    return compiled_sum(summed)
 
 
 @inlined
@@ -225,7 +150,7 @@ def _cross_entropy_probabilities_index(
     total = 0.0
     for i in range(prediction.shape[0]):
         factor = _factor(scale, weight, i, zero)
-        value, slope = _cross_entropy_probabilities(prediction[i, target[i]], one, zero)
+        value, slope = loss("cross_entropy_probabilities", prediction[i, target[i]], one, zero)
         for j in range(prediction.shape[1]):
             d_prediction[i, j] = factor * zero
         d_prediction[i, target[i]] = factor * slope

@@ -1,16 +1,20 @@
 """Optimizer steps: one pass over the parameters each, and no temporary arrays.
 
-What a step does is settled when its loop is made (with momentum or without, ...), so that the loop has no branches.
+The update of a parameter is a formula (``tinynet_kernels.updates``). What it does is settled when the loop is made
+(with momentum or without, ...), so that the loop has no branches.
 """
 
 import math
 from functools import cache
+from typing import Any
 
 import numpy as np
 
 from tinynet_kernels._results import given
 from tinynet_kernels._typing import FloatArray, ValueArray
 from tinynet_kernels.cpu.compiling import Kernel, compiled, compiled_sum, inlined
+from tinynet_kernels.cpu.linked import update
+from tinynet_kernels.updates import n_moments
 
 
 def sgd_step(
@@ -122,96 +126,66 @@ def _bias_correction_hat(step: int, learning_rate: float, beta1: float, beta2: f
 
 @cache
 def _sgd(has_momentum: bool, nesterov: bool, decays: bool) -> Kernel:
-    def sgd(
-        parameters: FloatArray,
-        gradients: FloatArray,
-        moments: FloatArray,
-        learning_rate: float,
-        momentum: float,
-        weight_decay: float,
-    ) -> None:
-        real = parameters.dtype.type
-        rate, m, decay = real(learning_rate), real(momentum), real(weight_decay)
-        for i in range(parameters.size):
-            g = gradients[i]
-            if decays:
-                g += decay * parameters[i]
-            if has_momentum:
-                velocity = m * moments[0, i] + g
-                moments[0, i] = velocity
-                g = g + m * velocity if nesterov else velocity
-            parameters[i] -= rate * g
-
-    return compiled(sgd)
+    """Arguments of the kernel: parameters, gradients, moments, rate, momentum, decay."""
+    return _stepping("sgd", _same, momentum=has_momentum, nesterov=nesterov, decay=decays)
 
 
 @cache
 def _adam(decays: bool, decoupled: bool) -> Kernel:
-    def adam(
-        parameters: FloatArray,
-        gradients: FloatArray,
-        moments: FloatArray,
-        rate: float,
-        correction: float,
-        beta1: float,
-        beta2: float,
-        epsilon: float,
-        decay: float,
-    ) -> None:
-        real = parameters.dtype.type
-        step, root, eps, wd = real(rate), real(correction), real(epsilon), real(decay)
-        new1, old2, new2 = real(1.0 - beta1), real(beta2), real(1.0 - beta2)
-        for i in range(parameters.size):
-            g, p = gradients[i], parameters[i]
-            if decays:
-                g += wd * p
-            if decoupled:
-                p *= wd
-            first = moments[0, i]
-            first += new1 * (g - first)
-            second = old2 * moments[1, i] + new2 * g * g
-            moments[0, i] = first
-            moments[1, i] = second
-            parameters[i] = p - step * (first / (real(math.sqrt(second)) / root + eps))
+    """Arguments of the kernel: parameters, gradients, moments, rate, correction, betas, epsilon, decay or what stays.
 
-    return compiled(adam)
+    The correction is the square root by which the second moment is divided.
+    """
+    return _stepping("adamw" if decoupled else "adam", _of_adam, decay=decays)
 
 
 @cache
 def _rmsprop(decays: bool, has_momentum: bool, centered: bool) -> Kernel:
-    def rmsprop(
-        parameters: FloatArray,
-        gradients: FloatArray,
-        moments: FloatArray,
-        learning_rate: float,
-        alpha: float,
-        epsilon: float,
-        weight_decay: float,
-        momentum: float,
-    ) -> None:
-        real = parameters.dtype.type
-        rate, eps, decay, m = real(learning_rate), real(epsilon), real(weight_decay), real(momentum)
-        old, new = real(alpha), real(1.0 - alpha)
-        last = moments.shape[0] - 1
-        for i in range(parameters.size):
-            g = gradients[i]
-            if decays:
-                g += decay * parameters[i]
-            variance = old * moments[0, i] + new * g * g
-            moments[0, i] = variance
-            if centered:
-                average = moments[last, i]
-                average += new * (g - average)
-                moments[last, i] = average
-                variance -= average * average
-                variance = real(0) if variance < 0 else variance
-            direction = g / (real(math.sqrt(variance)) + eps)
-            if has_momentum:
-                direction += m * moments[1, i]
-                moments[1, i] = direction
-            parameters[i] -= rate * direction
+    """Arguments of the kernel: parameters, gradients, moments, rate, alpha, epsilon, decay, momentum."""
+    return _stepping("rmsprop", _of_rmsprop, decay=decays, momentum=has_momentum, centered=centered)
 
-    return compiled(rmsprop)
+
+def _stepping(kind: str, numbers_of: Kernel, **on: bool) -> Kernel:
+    flags = tuple(name for name, value in on.items() if value)
+    step, count = " ".join((kind, *flags)), n_moments(kind, flags)
+
+    def stepping(parameters: FloatArray, gradients: FloatArray, moments: FloatArray, *settings: float) -> None:
+        real = parameters.dtype.type
+        numbers, zero = numbers_of(real, *settings), real(0)
+        for i in range(parameters.size):
+            m0 = moments[0, i] if count > 0 else zero
+            m1 = moments[1, i] if count > 1 else zero
+            m2 = moments[2, i] if count > 2 else zero
+            parameters[i], m0, m1, m2 = update(step, parameters[i], gradients[i], m0, m1, m2, numbers)
+            if count > 0:
+                moments[0, i] = m0
+            if count > 1:
+                moments[1, i] = m1
+            if count > 2:
+                moments[2, i] = m2
+
+    return compiled(stepping)
+
+
+# The numbers of each formula, see `tinynet_kernels.updates.NUMBERS`, from the settings.
+
+
+@inlined
+def _same(real: Any, rate: float, momentum: float, decay: float) -> Any:
+    return real(rate), real(momentum), real(decay)
+
+
+@inlined
+def _of_adam(
+    real: Any, rate: float, correction: float, beta1: float, beta2: float, epsilon: float, decay: float
+) -> Any:
+    new1, new2 = real(1.0 - beta1), real(1.0 - beta2)
+    return real(rate), real(1.0 / correction), new1, real(beta2), new2, real(epsilon), real(decay), real(decay)
+
+
+@inlined
+def _of_rmsprop(real: Any, rate: float, alpha: float, epsilon: float, decay: float, momentum: float) -> Any:
+    return real(rate), real(alpha), real(1.0 - alpha), real(epsilon), real(decay), real(momentum)
 
 
 @inlined

@@ -101,15 +101,14 @@ def activation(kind: str) -> Callable[[Frame], None]:
     """
 
     def body(frame: Frame) -> None:
-        code, formula = frame.code, formulas.ACTIVATIONS[kind]
-        names = [formulas.symbol(name) for name in ("z", "y", "alpha")]
+        code, (value, derivative) = frame.code, formulas.ACTIVATIONS[kind].terms
         alpha, stride = frame.spread(3), frame.size(4)
 
         def column(_: Value, z: Value, slope: Value) -> list[Value]:
             def register(s: Value) -> None:
                 known = {"z": code.load(code.at(z, s), frame.row), "alpha": alpha}
-                y = Writer(code, known)(formula.value(names[0], names[2]))
-                code.store(Writer(code, known | {"y": y})(formula.derivative(*names)), code.at(slope, s))
+                y = Writer(code, known)(value)
+                code.store(Writer(code, known | {"y": y})(derivative), code.at(slope, s))
                 code.store(y, code.at(z, s))
 
             each_register(frame, register)

@@ -24,8 +24,7 @@ def sources_digest() -> str:
     """Return a digest of all that writes the code: another generator, other names of files."""
     package = Path(__file__).parent
     digest = hashlib.sha256()
-    outside = [package.parents[1] / name for name in ("expressions.py", "formulas.py")]
-    for path in [*sorted(package.glob("*.py")), *outside]:
+    for path in [*sorted(package.glob("*.py")), *sorted(package.parents[1].glob("*.py"))]:
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()
 

@@ -57,7 +57,8 @@ def elementwise(kind: str) -> Callable[[Frame], None]:
     """
 
     def body(frame: Frame) -> None:
-        code, own, formula = frame.code, _Samples(frame), formulas.LOSSES[kind]
+        code, own = frame.code, _Samples(frame)
+        value, derivative = formulas.LOSSES[kind].terms
         n, parameter, stride, step = frame.size(3), frame.spread(4), frame.size(5), frame.whole("y_column")
         places = [frame.place(i) for i in range(3)]
         names = [formulas.symbol(name) for name in ("p", "t", "parameter")]
@@ -69,10 +70,10 @@ def elementwise(kind: str) -> Callable[[Frame], None]:
                 there = code.compare("!=", mass, 0.0)
                 known = {"p": code.load(code.at(ways[0], s), frame.row), "parameter": parameter}
                 write = Writer(code, known | {"t": code.load(code.at(targets, s), frame.row)})
-                own.add(code.select(there, mass * write(formula.value(*names)), zero))
+                own.add(code.select(there, mass * write(value), zero))
                 curvature = code.select(there, mass * write(formulas.CURVATURES[kind](*names)), zero)
                 height = _height(frame, curvature)
-                slope = code.select(there, mass * write(formula.derivative(*names)), zero)
+                slope = code.select(there, mass * write(derivative), zero)
                 code.store(height, code.at(ways[1], s))
                 code.store(slope / height, code.at(ways[2], s))
 

@@ -31,13 +31,13 @@ def activation_forward(kind: str) -> Callable[[Frame], None]:
     """``y = f(z)``, and 0 beyond the last column. Arguments: z, y, bytes between their panels, columns, alpha."""
 
     def body(frame: Frame) -> None:
-        code, formula = frame.code, formulas.ACTIVATIONS[kind]
+        code, (value, _) = frame.code, formulas.ACTIVATIONS[kind].terms
         z, y, step, n, alpha = frame.place(0), frame.place(1), frame.size(2), frame.size(3), frame.spread(4)
 
         def column(p: Value, offset: Value, mask: Value, rows: Callable[..., None]) -> None:
             def row(z: Value, y: Value) -> None:
                 write = Writer(code, {"z": code.load(z, frame.row), "alpha": alpha})
-                code.store(frame.kept(mask, write(formula.value(*_symbols("z", "alpha")))), y)
+                code.store(frame.kept(mask, write(value)), y)
 
             rows(row, *(code.at(code.at(pointer, p * step), offset) for pointer in (z, y)))
 
@@ -50,14 +50,14 @@ def activation_backward(kind: str) -> Callable[[Frame], None]:
     """``dz = dy f'(z)``. Arguments: z, y, dy, dz, bytes between their panels, columns, alpha."""
 
     def body(frame: Frame) -> None:
-        code, formula = frame.code, formulas.ACTIVATIONS[kind]
+        code, (_, derivative) = frame.code, formulas.ACTIVATIONS[kind].terms
         pointers = [frame.place(i) for i in range(4)]
         step, n, alpha = frame.size(4), frame.size(5), frame.spread(6)
 
         def column(p: Value, offset: Value, mask: Value, rows: Callable[..., None]) -> None:
             def row(z: Value, y: Value, dy: Value, dz: Value) -> None:
                 symbols = {"z": code.load(z, frame.row), "y": code.load(y, frame.row), "alpha": alpha}
-                slope = Writer(code, symbols)(formula.derivative(*_symbols("z", "y", "alpha")))
+                slope = Writer(code, symbols)(derivative)
                 code.store(code.load(dy, frame.row) * slope, dz)
 
             rows(row, *(code.at(code.at(pointer, p * step), offset) for pointer in pointers))
@@ -65,10 +65,6 @@ def activation_backward(kind: str) -> Callable[[Frame], None]:
         each_column(frame, n, column)
 
     return body
-
-
-def _symbols(*names: str) -> list[formulas.E]:
-    return [formulas.symbol(name) for name in names]
 
 
 def normalize_forward(frame: Frame) -> None:

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 
 from tinynet_kernels.cpu.generated.elementary import FUNCTIONS
 from tinynet_kernels.cpu.generated.ir import Code, Operand, Value
-from tinynet_kernels.expressions import Expression, Term
+from tinynet_kernels.expressions import Term
+from tinynet_kernels.steps import follow
 
 
 class Writer:
@@ -20,38 +21,36 @@ class Writer:
     """
 
     def __init__(self, code: Code, symbols: Mapping[str, Value]) -> None:
-        self.code, self.symbols = code, symbols
+        self.code = code
+        self.symbols: Mapping[str, Operand] = symbols
         self._kind = next(iter(symbols.values())).kind
-        self._known: dict[tuple[object, ...], Operand] = {}
+        self._known: dict[tuple[object, ...], Value] = {}
 
     def __call__(self, term: Term) -> Value:
         """Write a formula; return its value."""
-        result = self._operand(term)
-        return result if isinstance(result, Value) else self.code.constant(self._kind, result)
+        (result,) = follow([term], self.symbols, self._number, self._apply)
+        return self._value(result)
 
-    def _operand(self, term: Term) -> Operand:
-        """Return a value, or a number if that is all there is."""
-        if not isinstance(term, Expression):
-            return term
-        if term.operation == "number":
-            return float(term.content)
-        if term.operation == "symbol":
-            return self.symbols[term.content]
-        operands = [self._operand(operand) for operand in term.operands]
-        key = (term.operation, *(o.name if isinstance(o, Value) else o for o in operands))
+    @staticmethod
+    def _number(number: float) -> Operand:
+        return number
+
+    def _value(self, operand: Operand) -> Value:
+        return operand if isinstance(operand, Value) else self.code.constant(self._kind, operand)
+
+    def _apply(self, operation: str, *operands: Operand) -> Value:
+        key = (operation, *(o.name if isinstance(o, Value) else repr(o) for o in operands))
         if key not in self._known:
-            self._known[key] = self._write(term.operation, operands)
+            self._known[key] = self._write(operation, *operands)
         return self._known[key]
 
-    def _write(self, operation: str, operands: list[Operand]) -> Value:
+    def _write(self, operation: str, *operands: Operand) -> Value:
         code = self.code
         if operation == "select":
             condition, a, b = operands
             assert isinstance(condition, Value)
-            if not isinstance(a, Value) and not isinstance(b, Value):
-                a = code.constant(self._kind, a)
-            return code.select(condition, a, b)
-        values = [o if isinstance(o, Value) else code.constant(self._kind, o) for o in operands]
+            return code.select(condition, a if isinstance(b, Value) else self._value(a), b)
+        values = [self._value(operand) for operand in operands]
         if operation in _BINARY:
             return _BINARY[operation](*values)
         if operation == "negative":

@@ -46,9 +46,9 @@ def elementwise(kind: str) -> Callable[[Frame], None]:
     """Return what writes the kernel of an elementwise loss."""
 
     def body(frame: Frame) -> None:
-        code, formula, own = frame.code, formulas.LOSSES[kind], _Arguments(frame)
+        code, own = frame.code, _Arguments(frame)
+        value_term, slope_term = formulas.LOSSES[kind].terms
         factor, wide = code.spread(own.factor), with_element(frame.row, DOUBLE)
-        symbols = [formulas.symbol(name) for name in ("p", "t", "parameter")]
         total = code.op("ptr", f"alloca {wide}, align 64")
         code.store(code.constant(wide, 0.0), total)
 
@@ -64,8 +64,8 @@ def elementwise(kind: str) -> Callable[[Frame], None]:
                     "parameter": own.parameter,
                 }
                 write = Writer(code, values)
-                value = frame.kept(mask, write(formula.value(*symbols)))
-                slope = write(formula.derivative(*symbols))
+                value = frame.kept(mask, write(value_term))
+                slope = write(slope_term)
                 code.store(frame.kept(mask, weight * factor * slope), d)
                 total = code.fma(code.resize(weight, DOUBLE), code.resize(value, DOUBLE), total)
                 return [total, *(code.at(pointer, frame.row_bytes) for pointer in (prediction, d, target))]
@@ -235,8 +235,8 @@ def cross_entropy(*, index: bool) -> Callable[[Frame], None]:
 
 def cross_entropy_probabilities_index(frame: Frame) -> None:
     """``-log p_c``; the gradient of all other classes is 0."""
-    code, own, formula = frame.code, _Arguments(frame), formulas.LOSSES["cross_entropy_probabilities"]
-    symbols = [formulas.symbol(name) for name in ("p", "t", "parameter")]
+    code, own = frame.code, _Arguments(frame)
+    value_term, slope_term = formulas.LOSSES["cross_entropy_probabilities"].terms
 
     def row(r: Value, total: Value, p: Value, d: Value) -> list[Value]:
         def clear(panel: Value) -> None:
@@ -251,8 +251,8 @@ def cross_entropy_probabilities_index(frame: Frame) -> None:
         one = code.constant(frame.real, 1.0)
         write = Writer(code, {"p": code.load(code.at(p, place), frame.real), "t": one, "parameter": one})
         weight = code.load(code.at(own.weights, r, frame.real), frame.real)
-        code.store(weight * own.factor * write(formula.derivative(*symbols)), code.at(d, place))
-        value = code.resize(write(formula.value(*symbols)), DOUBLE)
+        code.store(weight * own.factor * write(slope_term), code.at(d, place))
+        value = code.resize(write(value_term), DOUBLE)
         total = code.fma(code.resize(weight, DOUBLE), value, total)
         return [total, code.at(p, frame.row_bytes), code.at(d, frame.row_bytes)]
 

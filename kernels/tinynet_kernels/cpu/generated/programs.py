@@ -9,8 +9,8 @@ from tinynet_kernels.cpu.generated.small import Small, float_of, n_parameters
 from tinynet_kernels.cpu.generated.table import Sources, Table
 from tinynet_kernels.cpu.generated.target import Target
 from tinynet_kernels.cpu.generated.team import RANGES
-from tinynet_kernels.cpu.generated.updates import SETTINGS, flags, n_moments
 from tinynet_kernels.network import Layer, Loss, Network, Optimizer
+from tinynet_kernels.updates import SETTINGS, flags, n_moments
 
 
 def _add_update(made: Table, optimizer: Optimizer, parameters: int, gradients: int, moments: int, size: int) -> None:

@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from tinynet_kernels import formulas
 from tinynet_kernels.cpu.generated.elementary import exp, log
 from tinynet_kernels.cpu.generated.emit import Writer
 from tinynet_kernels.cpu.generated.frame import Frame
@@ -29,9 +28,10 @@ from tinynet_kernels.cpu.generated.small import (
     number_at,
     slope,
 )
-from tinynet_kernels.cpu.generated.updates import SETTINGS, formula_of, n_moments, numbers_of
+from tinynet_kernels.cpu.generated.updates import numbers_of
 from tinynet_kernels.kinds import LOSSES
 from tinynet_kernels.network import Layer, Network
+from tinynet_kernels.updates import SETTINGS, n_moments, terms_of
 
 MAX_ELEMENTS = 320
 """Most numbers in registers, padding included. Beyond it the compiler spills, and takes long."""
@@ -296,7 +296,7 @@ class _Epochs:
         if self.plain:
             pairs = zip(values, gradients, strict=True)
             return [p + a if b is None else code.fma(a, b, p) for p, (a, b) in pairs]
-        formula = formula_of(self.optimizer, self.on)
+        terms = terms_of(self.optimizer, self.on)
         numbers = numbers_of(self.frame, self.optimizer, self.on, rate, step)
         found: list[list[Value]] = [[] for _ in range(1 + self.moments)]
         for i, (a, b) in enumerate(gradients):
@@ -304,10 +304,7 @@ class _Epochs:
             own |= {f"m{m}": values[(m + 1) * n + i] for m in range(self.moments)}
             lanes = lanes_of(a.kind)
             own |= {name: code.spread(code.resize(value, self.frame.real), lanes) for name, value in numbers.items()}
-            symbols = {name: formulas.symbol(name) for name in numbers}
-            old = tuple(formulas.symbol(f"m{m}") for m in range(self.moments))
-            new = formula(formulas.symbol("p"), formulas.symbol("g"), old, symbols)
             write = Writer(code, own)
-            for row, term in zip(found, (new.parameter, *new.moments), strict=True):
+            for row, term in zip(found, terms, strict=True):
                 row.append(write(term))
         return [value for row in found for value in row]

@@ -95,22 +95,22 @@ def n_parameters(layers: Sequence[Layer]) -> int:
 def activate(code: Code, layer: Layer, z: Value) -> Value:
     """Return ``f(z)``."""
     write = Writer(code, {"z": z, "alpha": code.constant(z.kind, float_of(layer.alpha))})
-    return write(formulas.ACTIVATIONS[layer.activation].value(formulas.symbol("z"), formulas.symbol("alpha")))
+    value, _ = formulas.ACTIVATIONS[layer.activation].terms
+    return write(value)
 
 
 def slope(code: Code, layer: Layer, z: Value, y: Value) -> Value:
     """Return ``f'(z)``."""
     write = Writer(code, {"z": z, "y": y, "alpha": code.constant(z.kind, float_of(layer.alpha))})
-    names = ("z", "y", "alpha")
-    return write(formulas.ACTIVATIONS[layer.activation].derivative(*(formulas.symbol(name) for name in names)))
+    _, derivative = formulas.ACTIVATIONS[layer.activation].terms
+    return write(derivative)
 
 
 def elementwise_loss(code: Code, net: Small, p: Value, t: Value) -> tuple[Value, Value]:
     """Return the value of an elementwise loss and its derivative."""
     write = Writer(code, {"p": p, "t": t, "parameter": code.constant(p.kind, net.parameter)})
-    symbols = [formulas.symbol(name) for name in ("p", "t", "parameter")]
-    formula = formulas.LOSSES[net.loss]
-    return write(formula.value(*symbols)), write(formula.derivative(*symbols))
+    value, derivative = formulas.LOSSES[net.loss].terms
+    return write(value), write(derivative)
 
 
 def number_at(frame: Frame, pointer: Value, dtype: str) -> Value:

@@ -8,43 +8,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from tinynet_kernels import formulas
 from tinynet_kernels.cpu.generated.elementary import absolute, sqrt
 from tinynet_kernels.cpu.generated.emit import Writer
 from tinynet_kernels.cpu.generated.frame import Frame, Kernel
 from tinynet_kernels.cpu.generated.ir import Value
 from tinynet_kernels.cpu.generated.ir_types import DOUBLE, I64, with_element
 from tinynet_kernels.cpu.generated.target import VECTORS
+from tinynet_kernels.updates import SETTINGS, flags, formula_of, n_moments, terms_of
 
 FIRST_SETTING = 4
 """The settings of a step are its arguments from here on."""
-
-SETTINGS: dict[str, tuple[str, ...]] = {
-    "sgd": ("momentum", "nesterov", "decay"),
-    "adam": ("beta1", "beta2", "epsilon", "decay", "hat"),
-    "adamw": ("beta1", "beta2", "epsilon", "decay"),
-    "rmsprop": ("alpha", "epsilon", "decay", "momentum", "centered"),
-}
-"""Names of the settings of each optimizer, in their order."""
-
-
-def flags(kind: str, settings: tuple[float, ...]) -> tuple[str, ...]:
-    """Return which of the settings change the code of a step: those that are not 0 and could be.
-
-    Examples
-    --------
-    >>> flags("sgd", (0.9, 0.0, 0.0))
-    ('momentum',)
-    """
-    changing = {"decay", "momentum", "nesterov", "centered", "hat"}
-    return tuple(name for name, value in zip(SETTINGS[kind], settings, strict=True) if name in changing and value != 0)
-
-
-def n_moments(kind: str, on: tuple[str, ...]) -> int:
-    """Return how many numbers an optimizer remembers for each parameter."""
-    if kind == "sgd":
-        return int("momentum" in on)
-    return 2 if kind in ("adam", "adamw") else 1 + ("momentum" in on) + ("centered" in on)
 
 
 def _power(frame: Frame, base: Value, exponent: Value) -> Value:
@@ -89,37 +62,20 @@ def step(kind: str, on: tuple[str, ...]) -> Callable[[Frame], None]:
         p, g, moments, size = *(frame.place(i) for i in range(3)), frame.size(3)
         numbers = numbers_of(frame, kind, on, frame.state("rate"), frame.whole("step"))
         settings = {name: code.spread(code.resize(value, frame.real)) for name, value in numbers.items()}
-        formula = formula_of(kind, on)
+        terms = terms_of(kind, on)
 
         def vector(_: Value, p: Value, g: Value, *moments: Value) -> list[Value]:
             values = {"p": code.load(p, frame.row), "g": code.load(g, frame.row)}
             values |= {f"m{i}": code.load(moment, frame.row) for i, moment in enumerate(moments)}
-            symbols = {name: formulas.symbol(name) for name in settings}
-            old = tuple(formulas.symbol(f"m{i}") for i in range(count))
-            new = formula(formulas.symbol("p"), formulas.symbol("g"), old, symbols)
             write = Writer(code, settings | values)
-            for place, value in zip((p, *moments), (new.parameter, *new.moments), strict=True):
-                code.store(write(value), place)
+            for place, term in zip((p, *moments), terms, strict=True):
+                code.store(write(term), place)
             return [code.at(pointer, frame.vector_bytes) for pointer in (p, g, *moments)]
 
         rows = [code.at(moments, size * i) for i in range(count)]
         code.loop(0, size, frame.vector_bytes, vector, p, g, *rows)
 
     return body
-
-
-def formula_of(kind: str, on: tuple[str, ...]) -> Callable[..., formulas.Update]:
-    """Return the formula of an optimizer with these flags, see ``tinynet_kernels.formulas``."""
-    has = {name: name in on for name in ("decay", "momentum", "nesterov", "centered")}
-
-    def chosen(p: formulas.E, g: formulas.E, m: tuple[formulas.E, ...], s: dict[str, formulas.E]) -> formulas.Update:
-        if kind == "sgd":
-            return formulas.sgd(p, g, m, s, momentum=has["momentum"], nesterov=has["nesterov"], decay=has["decay"])
-        if kind == "rmsprop":
-            return formulas.rmsprop(p, g, m, s, decay=has["decay"], momentum=has["momentum"], centered=has["centered"])
-        return formulas.adam(p, g, m, s, decay=has["decay"] and kind == "adam", decoupled=kind == "adamw")
-
-    return chosen
 
 
 def clip_value(frame: Frame) -> None:
@@ -252,4 +208,15 @@ KERNELS = [
     Kernel("clip_norm", clip_norm),
     Kernel("l2", l2),
     Kernel("clean", clean),
+]
+
+__all__ = [
+    "FIRST_SETTING",
+    "KERNELS",
+    "SETTINGS",
+    "flags",
+    "formula_of",
+    "n_moments",
+    "numbers_of",
+    "optimizer",
 ]
