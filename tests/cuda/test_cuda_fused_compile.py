@@ -34,7 +34,7 @@ def network(layers: tuple[Layer, ...], loss: str, optimizer: Optimizer, dtype: s
 
 # How it is cut, the kernels, the network, samples of a batch, and of which architectures all are tried.
 KERNELS: dict[str, tuple[str, tuple[str, ...], Network, int, tuple[int, ...]]] = {
-    "block, deep": ("persistent", ("persistent",), network(DEEP, "cross_entropy_index", ADAM), 32, nvrtc.ARCHITECTURES),
+    "block, deep": ("persistent", ("persistent",), network(DEEP, "cross_entropy_index", ADAM), 32, nvrtc.ENDS),
     "block, everything": (
         "persistent",
         ("persistent",),
@@ -42,22 +42,22 @@ KERNELS: dict[str, tuple[str, tuple[str, ...], Network, int, tuple[int, ...]]] =
         20,
         (90,),
     ),
-    "warp": ("warp", ("persistent",), network(SMALL, "mse", ADAM), 10, nvrtc.ARCHITECTURES),
+    "warp": ("warp", ("persistent",), network(SMALL, "mse", ADAM), 10, nvrtc.ENDS),
     "warp, everything": (
         "warp",
         ("persistent",),
         network(EVERYTHING, "mse", ALL_SETTINGS, "float64"),
         20,
-        (75, 90),
+        (75,),
     ),
-    "thread": ("registers", ("registers<false>",), network(NOTEBOOK, "mse", ADAM), 10, nvrtc.ARCHITECTURES),
-    "thread, double": ("registers", ("registers<true>",), network(NOTEBOOK, "mse", SGD, "float64"), 10, (75, 90)),
+    "thread": ("registers", ("registers<false>",), network(NOTEBOOK, "mse", ADAM), 10, nvrtc.ENDS),
+    "thread, double": ("registers", ("registers<true>",), network(NOTEBOOK, "mse", SGD, "float64"), 10, (90,)),
     "spread": (
         "spread",
         ("spread_gradients", "spread_change", "spread_change_by_norm", "spread_advance"),
         network(DEEP, "mse", ADAM._replace(clip_norm=1.0)),
         10_000,
-        (75, 90),
+        (90,),
     ),
     "graph": (
         "graph",
@@ -67,9 +67,9 @@ KERNELS: dict[str, tuple[str, tuple[str, ...], Network, int, tuple[int, ...]]] =
         ),
         network((Layer("linear", 784, 256, True, "gelu"), Layer("linear", 256, 10, True)), "cross_entropy_index", ADAM),
         128,
-        (75, 90),
+        (75,),
     ),
-    "predict": ("predict", ("predict", "evaluate"), network(DEEP, "cross_entropy_index", SGD), 1, (75, 90)),
+    "predict": ("predict", ("predict", "evaluate"), network(DEEP, "cross_entropy_index", SGD), 1, (90,)),
 }
 
 

@@ -196,7 +196,7 @@ def _build(code: str, name_expressions: tuple[str, ...], options: tuple[str, ...
         f"{{ return cuda_on_cpu::launch(&{name}, *launch, arguments); }}\n"
         for i, name in enumerate(names)
     ]
-    unit = f'#include "cuda_on_cpu.hpp"\n#line 1 "kernel.cu"\n{code}\n#line 1 "launchers"\n' + "".join(launchers)
+    unit = f'#include "{toolchain.HEADER}"\n#line 1 "kernel.cu"\n{code}\n#line 1 "launchers"\n' + "".join(launchers)
     included = itertools.chain.from_iterable(sorted(folder.rglob("*")) for folder in folders)
     depends = "\0".join(
         path.read_text() for path in included if path.suffix in {".cuh", ".cu", ".h", ".hpp"} and path.is_file()

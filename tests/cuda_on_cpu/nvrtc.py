@@ -9,12 +9,15 @@ from __future__ import annotations
 import ctypes
 import functools
 import importlib.util
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 ARCHITECTURES = (75, 80, 90, 100, 120)
+ENDS = ARCHITECTURES if os.environ.get("TINYNET_CUDA_ARCHITECTURES") == "all" else (75, 120)
+"""Those that everything is compiled for in each run of the tests: the oldest and the newest."""
 CUPY_OPTIONS = ("--std=c++17", "-ftz=true", "--device-as-default-execution-space")
 
 _LIBRARIES = (
