@@ -30,5 +30,6 @@ def rows(path: str) -> list[list[str]]:
 
 
 def figures(text: str) -> dict[str, float]:
-    """What ``tinynet evaluate`` printed."""
-    return {name: float(value) for name, value in (line.split() for line in text.splitlines())}
+    """What ``tinynet evaluate`` printed above its tables."""
+    lines = text.partition("\n\n")[0].splitlines()
+    return {name: float(value) for name, value in (line.split() for line in lines)}

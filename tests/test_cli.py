@@ -93,9 +93,13 @@ def test_labels_are_learned_evaluated_and_predicted(capsys: pytest.CaptureFixtur
     net = tn.load("m.npz")
     assert net.metadata == {"features": ["size", "noise"], "targets": ["kind"], "classes": ["elm", "fir", "oak"]}
 
-    assert main(["evaluate", "m.npz", "test.csv"]) == 0
-    measured = figures(capsys.readouterr().out)
+    assert main(["evaluate", "m.npz", "test.csv", "--plot", "quality.png"]) == 0
+    told = capsys.readouterr().out
+    measured = figures(told)
     assert measured["accuracy"] > 0.9
+    counts = [line.split()[1:] for line in told.partition("confusion")[2].splitlines()[2:]]
+    assert sum(int(count) for row in counts for count in row) == 120
+    assert Path("quality.png").stat().st_size > 1000
     assert main(["predict", "m.npz", "test.csv"]) == 0
     head, *predicted = capsys.readouterr().out.split()
     truth = [row[2] for row in rows("test.csv")[1:]]
@@ -158,6 +162,9 @@ def test_numbers_are_predicted_in_their_units(capsys: pytest.CaptureFixture[str]
     assert rows("p.csv")[0] == ["price"]
     assert 1 - np.square(predicted - truth).sum() / np.square(truth - truth.mean()).sum() > 0.99
     assert measured["mae"] == pytest.approx(np.abs(predicted - truth).mean(), rel=1e-4)
+    main(["evaluate", "tinynet-model.npz", "test.csv", "--worst", "1"])
+    line = int(capsys.readouterr().out.splitlines()[-1].split()[0])
+    assert line == np.abs(predicted - truth).argmax() + 2  # Lines count from 1, and the first has the names.
     assert measured["loss"] == pytest.approx(np.square(predicted - truth).mean(), rel=1e-3)
 
 

@@ -62,7 +62,7 @@ def test_labels_are_predicted_as_they_stand_in_the_file(
     assert net.metadata["classes"] == sorted(labels)
     assert predicted("d.csv", capsys)[:4] == [*labels, *labels]
     assert main(["evaluate", MODEL, "d.csv"]) == 0
-    assert "accuracy  1\n" in capsys.readouterr().out
+    assert f"{'accuracy':<18}1\n" in capsys.readouterr().out
 
 
 def test_a_word_for_missing_is_told_and_kept(capsys: pytest.CaptureFixture[str]) -> None:

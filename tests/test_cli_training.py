@@ -179,7 +179,7 @@ def test_few_rows_have_no_r2_and_are_no_error(n: int, capsys: pytest.CaptureFixt
     assert "mae" in capsys.readouterr().out
     write_csv("one.csv", ["x", "y"], [1.0], [2.0])
     assert main(["evaluate", "tinynet-model.npz", "one.csv", "--backend", "numpy"]) == 0
-    assert set(figures(capsys.readouterr().out)) == {"rows", "loss", "mae"}
+    assert set(figures(capsys.readouterr().out)) == {"rows", "loss", "rmse", "mae"}
     options = ["--epochs", "2", "--seeds", "1", "--quiet", "--no-plot", "--backend", "numpy", "--out", "s"]
     assert main(["sweep", "few.csv", *options]) == 0
 

@@ -34,13 +34,43 @@ def test_a_history_plots_its_losses() -> None:
     figure = history.plot()
     assert curves(figure) == {"training": history["loss"], "validation": history["val_loss"]}
     assert list(figure.axes[0].lines[0].get_xdata()) == [1, 2, 3, 4, 5]
-    assert figure.axes[0].get_yscale() == "log"
 
 
-def test_losses_that_are_not_positive_have_a_linear_scale() -> None:
+def recorded(**figures: list[float]) -> tn.History:
     history = tn.History()
-    history.record(0, {"loss": 0.0})
-    assert history.plot().axes[0].get_yscale() == "linear"
+    for epoch, values in enumerate(zip(*figures.values(), strict=True)):
+        history.record(epoch, dict(zip(figures, values, strict=True)))
+    return history
+
+
+@pytest.mark.parametrize(
+    ("losses", "scale"),
+    [([5.0, 0.5], "log"), ([5.0, 0.6], "linear"), ([5.0, 0.0], "linear"), ([np.inf, 1.0], "linear")],
+)
+def test_the_scale_fits_the_range(losses: list[float], scale: str) -> None:
+    assert recorded(loss=losses).plot().axes[0].get_yscale() == scale
+
+
+def test_any_figure_is_plotted_with_that_of_the_validation(tmp_path: Path) -> None:
+    history = recorded(loss=[2.0, 1.0], r2=[0.1, 0.2], val_r2=[0.0, 0.1], learning_rate=[0.1, 0.01])
+    left, right = history.plot(tmp_path / "figures.png", ["r2", "learning_rate"]).axes
+    assert (left.get_ylabel(), [line.get_label() for line in left.lines]) == ("r2", ["training", "validation"])
+    assert (right.get_ylabel(), len(right.lines), right.get_yscale()) == ("learning_rate", 1, "log")
+    assert all(tick == int(tick) for tick in left.get_xticks())  # There is no epoch 1.5.
+    with pytest.raises(ValueError, match=r"figures must be one of .*got 'r3'"):
+        history.plot(figures="r3")
+
+
+def test_a_history_is_a_frame_of_pandas() -> None:
+    history = recorded(loss=[2.0, 1.0], val_loss=[3.0, 2.0])
+    frame = history.to_pandas()
+    assert frame.to_dict("list") == history.history
+    assert (frame.index.name, frame.index.tolist()) == ("epoch", [0, 1])
+    models = tn.EnsembleHistory(2)
+    for epoch in range(2):
+        models.record(epoch, {"loss": np.array([epoch, 10.0 + epoch])})
+    assert models.to_pandas()["loss"].loc[(1, 0)] == 1.0
+    assert models.to_pandas()["loss"].tolist() == [0.0, 10.0, 1.0, 11.0]
 
 
 def test_a_history_without_epochs_is_an_empty_plot() -> None:

@@ -301,6 +301,16 @@ def _evaluate(parser: argparse.ArgumentParser) -> None:
         metavar="NAMES",
         help="where the targets stand, if under other names",
     )
+    parser.add_argument(
+        "--worst",
+        type=whole_number("--worst", 0),
+        default=5,
+        metavar="N",
+        help="how many of the worst rows to list (5)",
+    )
+    parser.add_argument(
+        "--plot", metavar="FILE", help="predicted against true, or confusion and reliability, as .png, .svg or .pdf"
+    )
 
 
 def _info(parser: argparse.ArgumentParser) -> None:

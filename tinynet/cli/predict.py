@@ -21,6 +21,7 @@ from tinynet.exchange.atomic import atomic_open, require_place
 from tinynet.losses.meaning import PROBABILITIES, Kind, Meaning, last_activation
 from tinynet.models.loading import load
 from tinynet.models.sequential import Sequential
+from tinynet.plotting.figures import check_plot
 
 
 def predict(args: argparse.Namespace) -> int:
@@ -45,11 +46,23 @@ def predict(args: argparse.Namespace) -> int:
 
 def evaluate(args: argparse.Namespace) -> int:
     """Run ``tinynet evaluate``: print the loss and how good the predictions are; return the exit code."""
+    require_different({"--plot": args.plot}, {"MODEL": args.model, "DATA": args.data})
+    if args.plot is not None:
+        check_plot(args.plot)
+        require_place("--plot", args.plot)
     net, notes, data = _model_and_data(args, with_targets=True)
-    figures = net.evaluate(data.x, encode(data, notes.classes), metrics=notes.metrics(len(data)))
-    print(f"{'rows':<10}{len(data)}")
-    for name, value in figures.items():
-        print(f"{name:<10}{value:.6g}")
+    report = net.report(
+        data.x,
+        encode(data, notes.classes),
+        task="regression" if notes.classes is None else "classification",
+        names=[str(name) for name in (notes.targets if notes.classes is None else notes.classes)],
+        worst=args.worst,
+        row_names=None if data.lines is None else data.lines.tolist(),
+    )
+    print(report)
+    if args.plot is not None:
+        report.plot(args.plot)
+        print(f"wrote {args.plot}", file=sys.stderr)
     return 0
 
 

@@ -24,7 +24,7 @@ from tinynet.losses import Loss
 from tinynet.models.sequential import Sequential
 from tinynet.optimizers import OPTIMIZERS
 from tinynet.plotting.figures import check_plot
-from tinynet.plotting.history import plot_loss
+from tinynet.plotting.history import plot_history
 from tinynet.training.callbacks import Callback
 from tinynet.training.logs import Logs
 from tinynet.training.monitors import EarlyStopping
@@ -244,7 +244,7 @@ def _write(net: Sequential, problem: Problem, out: str, plot: str | None, say: S
     if plot is None or not net.history:
         return
     try:
-        plot_loss(net.history, plot)
+        plot_history(net.history, plot)
     except DependencyError as error:
         say("no plot", str(error))
         return

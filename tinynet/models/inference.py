@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,11 +10,14 @@ from numpy.typing import NDArray
 
 from tinynet.backends.base import Array, Plan, State, on_backend
 from tinynet.base.arrays import numpy_namespace
+from tinynet.base.checks import member, whole
 from tinynet.base.hints import hints_arguments
 from tinynet.losses import Loss
 from tinynet.models.network import Network
 from tinynet.training.data import Data, checked_data
-from tinynet.training.metrics import Meter, Metric, get_metrics
+from tinynet.training.metrics import METRICS, Meter, Metric, get_metrics
+from tinynet.training.metrics.comparison import Comparison, Truth
+from tinynet.training.report import Report, report_of
 
 
 class Inference(Network):
@@ -62,6 +65,81 @@ class Inference(Network):
 
         value, prediction = self.at_one_moment(measured)
         return {"loss": value} | ({} if prediction is None else meter(prediction))
+
+    @on_backend
+    @hints_arguments
+    def report(
+        self,
+        x: Any,
+        y: Any,
+        *,
+        loss: str | Loss | None = None,
+        task: str = "auto",
+        names: Sequence[str] | None = None,
+        sample_weight: Any = None,
+        worst: int = 5,
+        row_names: Iterable[Any] | None = None,
+    ) -> Report:
+        """Return how good predictions are, as a table for people; Jupyter shows it, and ``report.plot()`` draws it.
+
+        Parameters
+        ----------
+        x, y, loss, sample_weight
+            As for ``evaluate``.
+        task : {"auto", "classification", "regression"}
+            What targets are; by default the loss tells, and 0 and 1 throughout are classes.
+        names : sequence of str, optional
+            Of the classes, or of the targets; by default those in the metadata, else their numbers.
+        worst : int
+            How many of the worst predictions are listed, of numbers.
+        row_names : iterable, optional
+            What the samples are called there; by default their numbers from 0.
+
+        Examples
+        --------
+        >>> import tinynet as tn
+        >>> net = tn.Sequential(tn.Linear(1, 1), backend="numpy")
+        >>> net.set_weights([[[2.0]], [0.0]])
+        >>> print(net.report([[1.0], [2.0]], [[2.0], [5.0]], loss="mae"))
+        rows              2
+        loss              0.5
+        rmse              0.707107
+        mae               0.5
+        r2                0.777778
+        <BLANKLINE>
+        worst:
+        row  target  true  predicted  error
+          1  0          5          4     -1
+          0  0          2          2      0
+        """
+        member("task", task, ("auto", "classification", "regression"))
+        chosen = self._loss_for(loss)
+        data = self._data(chosen, x, y, sample_weight)
+        program = replace(self.program, loss=self._loss_spec(chosen, data.y))
+        plan = self._plan(program, "epoch", data.streamed)
+        value, outputs = self.at_one_moment(
+            lambda state: (
+                plan.evaluate(state, data.x, data.y, data.weight),
+                self.predict_on_host(data.x, state),
+            )
+        )
+        target = data.y_host
+        truth = Truth(target, chosen.meaning(target, program.ops), program.n_out)
+        is_numbers = task == "regression" or (task == "auto" and truth.meaning.target == "numbers")
+        METRICS["mae" if is_numbers else "accuracy"].check("report", truth, data.sample_weight_host)
+        if names is None:
+            kept = self.metadata.get("targets" if is_numbers else "classes")
+            fits = isinstance(kept, list | tuple) and len(kept) == (truth.n_out if is_numbers else truth.n_classes)
+            names = kept if fits else None
+        comparison = Comparison(truth, outputs, data.sample_weight_host)
+        return report_of(
+            comparison,
+            value,
+            is_numbers=is_numbers,
+            names=names,
+            worst=whole("worst", worst, at_least=0),
+            row_names=row_names,
+        )
 
     def predict(self, x: Any) -> Array:
         """Return the output for ``x``; dropout is off.

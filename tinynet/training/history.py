@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import importlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 import numpy as np
 from numpy.typing import NDArray
+
+from tinynet.base.errors import requires
+
+if TYPE_CHECKING:
+    import pandas
+    from matplotlib.figure import Figure
 
 
 class History:
@@ -56,13 +61,16 @@ class History:
         for values in self.history.values():
             del values[n_epochs:]
 
-    def plot(self, path: str | os.PathLike[str] | None = None) -> Figure:
-        """Plot the losses over the epochs; needs matplotlib.
+    def plot(self, path: str | os.PathLike[str] | None = None, figures: str | Iterable[str] = "loss") -> Figure:
+        """Plot figures over the epochs; needs matplotlib.
 
         Parameters
         ----------
         path : path, optional
             Where to write the plot: ends in ``.png``, ``.svg`` or ``.pdf``. A file there is replaced atomically.
+        figures : str or iterable of str
+            Names of what was recorded, each with a plot of its own; with a figure comes the same of the validation.
+            The scale is logarithmic where figures are above 0 and differ by a factor of 10.
 
         Returns
         -------
@@ -73,6 +81,8 @@ class History:
         ------
         DependencyError
             If matplotlib is not installed.
+        ValueError
+            If there is no such figure.
 
         Examples
         --------
@@ -81,9 +91,28 @@ class History:
         >>> history.plot().axes[0].get_xlabel()
         'epoch'
         """
-        from tinynet.plotting.history import plot_loss
+        from tinynet.plotting.history import plot_history
 
-        return plot_loss(self, path)
+        return plot_history(self, path, figures)
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """Return all figures as a frame of pandas, with a row for each epoch, by its number from 0.
+
+        Raises
+        ------
+        DependencyError
+            If pandas is not installed.
+
+        Examples
+        --------
+        >>> history = History()
+        >>> history.record(0, {"loss": 2.0, "val_loss": 3.0})
+        >>> history.to_pandas()
+               loss  val_loss
+        epoch
+        0       2.0       3.0
+        """
+        return _frames().DataFrame(self.history, index=_frames().Index(self.epoch, name="epoch"))
 
     def __getitem__(self, name: str) -> list[float]:
         return self.history[name]
@@ -167,17 +196,28 @@ class EnsembleHistory:
         """What was recorded: (n_epochs, n_models) arrays by name; NaN where a model had stopped."""
         return {name: np.array(rows) for name, rows in self._rows.items()}
 
-    def plot(self, path: str | os.PathLike[str] | None = None) -> Figure:
-        """Plot the losses over the epochs, their median and a band from the lowest to the highest; needs matplotlib.
+    def plot(self, path: str | os.PathLike[str] | None = None, figures: str | Iterable[str] = "loss") -> Figure:
+        """Plot figures over the epochs, their median and a band from the lowest to the highest; needs matplotlib.
 
         Parameters
         ----------
-        path : path, optional
+        path, figures
             As for ``History.plot``, also what is returned and raised.
         """
-        from tinynet.plotting.history import plot_loss
+        from tinynet.plotting.history import plot_history
 
-        return plot_loss(self, path)
+        return plot_history(self, path, figures)
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """Return all figures as a frame of pandas, with a row for each epoch of each model; NaN where one had stopped.
+
+        Raises
+        ------
+        DependencyError
+            If pandas is not installed.
+        """
+        rows = _frames().MultiIndex.from_product([self.epoch, range(self.n_models)], names=["epoch", "model"])
+        return _frames().DataFrame({name: values.ravel() for name, values in self.history.items()}, index=rows)
 
     def __getitem__(self, name: str) -> NDArray[np.float64]:
         return np.array(self._rows[name])
@@ -206,3 +246,11 @@ class EnsembleHistory:
             f"EnsembleHistory({len(self)} epochs, {self.n_models} models, {stopped} of them stopped early, "
             f"{len(self.diverged)} diverged)"
         )
+
+
+def _frames() -> ModuleType:
+    """Return pandas, which few programs need."""
+    try:
+        return importlib.import_module("pandas")
+    except ImportError as error:
+        raise requires("pandas", "history.to_pandas()", "pip install pandas") from error

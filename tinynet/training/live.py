@@ -10,7 +10,7 @@ from typing import Any
 
 from tinynet.base.checks import number
 from tinynet.plotting.figures import check_plot
-from tinynet.plotting.history import plot_loss
+from tinynet.plotting.history import plot_history
 from tinynet.training.callbacks import Callback
 from tinynet.training.logs import Logs
 
@@ -72,7 +72,7 @@ class LivePlot(Callback):
 
     def _draw(self) -> None:
         started = time.monotonic()
-        figure = plot_loss(self.trainer.history)
+        figure = plot_history(self.trainer.history)
         (self._handle.update if self._shown else self._handle.display)(figure)
         self._shown = True
         now = time.monotonic()

@@ -93,6 +93,21 @@ def precision(counts: Counts, average: Average = "default") -> float:
     return counts.averaged(counts.hit, counts.chosen, average)
 
 
+def precision_of_each(counts: Counts) -> Float64:
+    """Precision of each class, (n_classes,)."""
+    return np.asarray(_quotient(counts.hit, counts.chosen))
+
+
+def recall_of_each(counts: Counts) -> Float64:
+    """Recall of each class, (n_classes,)."""
+    return np.asarray(_quotient(counts.hit, counts.true))
+
+
+def f1_of_each(counts: Counts) -> Float64:
+    """F1 of each class, (n_classes,)."""
+    return np.asarray(_quotient(2.0 * counts.hit, counts.chosen + counts.true))
+
+
 def recall(counts: Counts, average: Average = "default") -> float:
     """Share of what is of a class that is taken for it."""
     return counts.averaged(counts.hit, counts.true, average)
