@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -183,7 +185,7 @@ def test_a_table_that_cannot_be_is_refused_and_any_other_runs(chain: list[Layer]
     vectors, order = np.ones(200, dtype), np.arange(rows)
     words = {"order": order.ctypes.data, "out": out.ctypes.data, "n_visits": rows, "batch": rows}
     words |= {"parameters": vectors.ctypes.data, "buffers": vectors.ctypes.data}
-    assert Task(made)({**Data.of(x, dtype).words("x"), **words})
+    assert Task(made)({**Data.of(x).words("x"), **words})
     assert np.isfinite(out).all()
 
 
@@ -195,3 +197,45 @@ def test_few_rows_after_many_are_read_from_where_they_lie() -> None:
     before = net.predict(few)
     net.predict(many.copy())  # Its memory is given back at once.
     assert net.predict(few).tobytes() == before.tobytes()
+
+
+def test_a_call_that_is_kept_sees_whatever_has_changed_since() -> None:
+    """Plans keep calls with addresses and strides in them; here each next one gets something else of the same shape."""
+    x, y = data()
+    weight = np.random.default_rng(1).uniform(1, 2, len(x))
+    order = np.random.default_rng(2).permutation(len(x))[None]
+    fortran, read_only = np.asfortranarray(x), x.astype("f4")
+    read_only.flags.writeable = False
+    others = [(x, y), (x.copy(), y.copy()), (fortran, y), (x[:, ::-1], y), (x.astype("f4"), y), (read_only, y)]
+    others += [(x.astype(">f8"), y), (np.repeat(x, 2, 0)[::2], y)]
+    net = model(6)
+    plan = net.plan(tn.MeanSquaredError(), tn.Adam(), y, 8, "epoch")
+
+    def outcome(plan: Any, data: tuple[Any, ...], weight: Any, order: Any, n_epochs: int) -> bytes:
+        net.set_flat_parameters(np.linspace(-1, 1, net.program.n_parameters))
+        net.prepare_optimizer(tn.Adam())
+        net.state.draws, rates = 5, np.linspace(0.01, 0.02, 7 * n_epochs).reshape(n_epochs, 7)
+        losses = plan.run(net.state, *data, order, rates, weight)
+        found = [plan.evaluate(net.state, *data, weight), plan.gradient(net.state, *data, weight)]
+        return (
+            losses.tobytes()
+            + net.flat_parameters().tobytes()
+            + net.state.gradients.tobytes()
+            + bytes(str(found), "ascii")
+        )
+
+    for pair in [*others, *others[::-1]]:
+        for arguments in ((None, None, 1), (weight, order, 1), (None, order.repeat(3, 0), 3)):
+            fresh = GeneratedPlan(plan.program, plan.backend)
+            assert outcome(plan, pair, *arguments) == outcome(fresh, pair, *arguments)
+
+
+def test_a_kept_call_keeps_no_data_alive() -> None:
+    net, (x, y) = model(6), data()
+    x, y = x.astype("f4"), y.astype("f4")
+    seen = weakref.ref(x)
+    net.fit(x, y, epochs=1, validation_data=(x, y))
+    net.predict(x)
+    del x
+    gc.collect()
+    assert seen() is None

@@ -66,7 +66,7 @@ class Bench:
     def run(self, **context: Any) -> None:
         """Run the steps once, and hold the guards against what they were."""
         task = Task(self.table)
-        space = task.take()
+        space = task.ready({})
         for place in self.guards:
             self._bytes(space, place, GUARD)[:] = PATTERN
         for place, panels in self.contents:
@@ -277,7 +277,7 @@ def test_every_dtype_is_gathered_as_numpy_converts_it(code: str, dtype: str) -> 
         for array in (source, source[::-1, ::-1]):
             bench = Bench(dtype, n)
             into = bench.activation(np.zeros((n, n)))
-            data = Data.of(array, dtype)
+            data = Data.of(array)
             bench.table.add(
                 "rows",
                 f"gather:{data.code}",
@@ -302,7 +302,7 @@ def test_what_is_not_finite_is_seen_where_it_is_gathered() -> None:
             bench.table.add(
                 "rows", "gather:<f4", "gather", Own(into.place), bench.arena.row_bytes, into.step, 21, PLACES["x"]
             )
-            bench.run(**Data.of(x, "float32").words("x"))
+            bench.run(**Data.of(x).words("x"))
             assert bench.space.words[PLACES["finite"]] == 0
 
 

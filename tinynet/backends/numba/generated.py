@@ -5,20 +5,23 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable, Hashable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from tinynet_kernels.cpu.generated import programs, registers, samples
+from tinynet_kernels.cpu.generated.address import address
 from tinynet_kernels.cpu.generated.compiler import host
 from tinynet_kernels.cpu.generated.frame import PLACES
-from tinynet_kernels.cpu.generated.layout import block_rows, ranges_of
+from tinynet_kernels.cpu.generated.layout import WHOLE_BATCH, block_rows, ranges_of
 from tinynet_kernels.cpu.generated.table import Sources, Table
-from tinynet_kernels.cpu.generated.task import Data, Space, Task, dtype_code, reads
+from tinynet_kernels.cpu.generated.task import Data, Task, dtype_code, reads
 from tinynet_kernels.network import Layer
 
 from tinynet.backends.base import Array, Backend, FloatArray, Members, State
 from tinynet.backends.loop import LoopPlan, required
 from tinynet.backends.lowering import layers_of, loss_of, lower
+from tinynet.backends.numba.calls import Call, Calls, addresses_of, vectors_of
 from tinynet.base import config
 from tinynet.base.kept import Kept
 from tinynet.program import LossSpec, Op, Program
@@ -61,6 +64,7 @@ class GeneratedPlan(LoopPlan):
         self.description = f"fused: whole epochs in generated code, {self._way(program.batch_size or 1 << 30)}"
         self._target = host()
         self._tasks: Kept[Task] = Kept(most=KEPT_TASKS)
+        self._calls = Calls(most=KEPT_TASKS)
         self._ways: dict[int, str] = {}
 
     # -- the contract ------------------------------------------------------------------------------------------------
@@ -77,23 +81,15 @@ class GeneratedPlan(LoopPlan):
     ) -> NDArray[np.float64]:
         """Train; see ``Plan.run``."""
         required(self.program)
-        if not reads(x, y, sample_weight):
-            return super().run(state, x, y, order, learning_rates, sample_weight)
-        data, rates = self._data(x, y, sample_weight), np.ascontiguousarray(learning_rates, np.float64)
+        rates = np.ascontiguousarray(learning_rates, np.float64)
         n_epochs, n_visits = len(rates), len(x) if order is None else order.shape[1]
         batch = min(self.program.batch_size or n_visits, n_visits)
-        task = self._training_task(_sources(data), batch, dense=all(source.dense for source in data.values()))
+        key, call = self._take("run", state, x, y, sample_weight, n_visits, batch, n_epochs)
+        if call is None:
+            return super().run(state, x, y, order, learning_rates, sample_weight)
         losses = np.zeros((n_epochs, 1))
-        words = {
-            "rates": rates.ctypes.data,
-            "n_rates": rates.shape[1],
-            "losses": losses.ctypes.data,
-            # A kernel for tiny networks counts the epochs itself.
-            "n_epochs": 0 if task.counts else n_epochs,
-            "laps": n_epochs,
-            "step": state.step,
-        }
-        self._pass(task, state, data, order, n_visits, batch, words, trains=True)
+        call.run_epochs(state, order, rates, losses)
+        self._calls.give_back(key, call)
         n_updates = n_epochs * -(-n_visits // batch)
         state.step += n_updates
         state.draws += n_updates
@@ -101,26 +97,20 @@ class GeneratedPlan(LoopPlan):
 
     def gradient(self, state: State, x: Array, y: Array, sample_weight: Array | None = None) -> float:
         """Return the loss and fill ``state.gradients``; see ``Plan.gradient``."""
-        if not reads(x, y, sample_weight):
-            return super().gradient(state, x, y, sample_weight)
-        data, losses, n = self._data(x, y, sample_weight), np.zeros(1), len(x)
-        task = self._gradient_task(_sources(data), n)
-        self._pass(task, state, data, None, n, n, {"losses": losses.ctypes.data})
-        return float(losses[0])
+        total = self._total("gradient", state, x, y, sample_weight)
+        return super().gradient(state, x, y, sample_weight) if total is None else total
 
     def evaluate(
         self, state: State, x: Array, y: Array, sample_weight: Array | None = None, members: Members | None = None
     ) -> float:
         """Return the loss over ``x``; see ``Plan.evaluate``."""
-        if not reads(x, y, sample_weight):
-            return super().evaluate(state, x, y, sample_weight)
-        loss, data, losses = self._loss_spec, self._data(x, y, sample_weight), np.zeros(1)
-        task = self._evaluation_task(_sources(data))
-        self._pass(task, state, data, None, len(x), max(1, len(x)), {"losses": losses.ctypes.data}, divisor=1.0)
-        whole = float(len(x))
+        loss, whole = self._loss_spec, float(len(x))
         if sample_weight is not None and loss.by_weight:
             whole = float(sample_weight.sum(dtype="float64"))
-        return float(losses[0]) / ((whole or math.inf) if loss.reduction == "mean" else 1.0)
+        total = self._total("evaluate", state, x, y, sample_weight)
+        if total is None:
+            return super().evaluate(state, x, y, sample_weight)
+        return total / ((whole or math.inf) if loss.reduction == "mean" else 1.0)
 
     def predict(self, state: State, x: Array, out: Array, members: Members | None = None) -> bool:
         """Write the output and tell whether ``x`` is finite; see ``Plan.predict``."""
@@ -131,46 +121,59 @@ class GeneratedPlan(LoopPlan):
         ready = out if out.flags.c_contiguous and out.dtype == dtype else np.empty(out.shape, dtype)
         task = self._prediction_task(self.program.ops, source.code)
         n = max(1, len(x))
-        words = {"order": order.ctypes.data, "out": ready.ctypes.data, "n_visits": len(x), "batch": n}
+        words = {"order": address(order), "out": address(ready), "n_visits": len(x), "batch": n}
         words["ranges"] = ranges_of(n)
-        vectors = _vectors(state)
-        finite = task({**source.words("x"), **_addresses(vectors), **words}, n_threads=self._threads(n, n))
+        vectors = vectors_of(state)
+        finite = task({**source.words("x"), **addresses_of(vectors), **words}, n_threads=self._threads(n, n))
         if ready is not out:
             out[...] = ready
         return finite
 
-    def _predict_with(self, state: State) -> Callable[[Array, Array], bool]:
-        """Return ``predict`` for one state. For few rows it is a matter of a microsecond, so no step is in it twice."""
+    def predictor(self, state: State) -> Callable[[Any], Array | None]:
+        """Return the shortest way to predict. For few rows it is a matter of a microsecond: no step is in it twice."""
         program, dtype = self.program, np.dtype(self.program.dtype)
-        task = self._prediction_task(program.ops, dtype_code(dtype))
-        order, vectors = np.arange(FEW_ROWS), _vectors(state)
-        addresses = _addresses(vectors)
-        parameters, buffers = addresses["parameters"], addresses["buffers"]
-        at_parameters, at_buffers, at_visits = (PLACES[name] for name in ("parameters", "buffers", "n_visits"))
-        take, give_back, run = task.take, task.give_back, task.run
+        n_in, n_out, ndarray, empty = program.n_in, program.n_out, np.ndarray, np.empty
+        task, vectors = self._prediction_task(program.ops, dtype_code(dtype)), vectors_of(state)
+        places, order = addresses_of(vectors), np.arange(WHOLE_BATCH)
+        at_x, at_out, at_visits = PLACES["x"], PLACES["out"], PLACES["n_visits"]
+        free: list[Any] = []
 
-        def prepare(space: Space) -> tuple[list[Array], list[Array], Array]:
-            x, out = np.zeros((FEW_ROWS, program.n_in), dtype), np.zeros((FEW_ROWS, program.n_out), dtype)
-            space.put(Data.of(x).words("x"))
-            space.put({"order": order.ctypes.data, "out": out.ctypes.data, "batch": task.block})
-            counts = range(FEW_ROWS + 1)
-            return [x[:n] for n in counts], [out[:n] for n in counts], order
+        def own() -> tuple[Any, ...]:
+            # To copy a few numbers to where they are expected takes less time than to find out where they are.
+            x, out = np.zeros((FEW_ROWS, n_in), dtype), np.zeros((FEW_ROWS, n_out), dtype)
+            words = {"order": address(order), "out": address(out), "batch": WHOLE_BATCH, "ranges": 1}
+            space = task.ready({**Data.of(x).words("x"), **places, **words})
+            cuts = [(x[:n], out[:n]) for n in range(FEW_ROWS + 1)]
+            return task.runner(space), space.words, cuts, address(x), address(out)
 
-        # `held` keeps the arrays whose addresses are passed on.
-        def predict(x: Array, out: Array, held: dict[str, Array] = vectors) -> bool:
-            n = len(x)
-            if n > FEW_ROWS:
-                return self.predict(state, x, out)
-            space = take()
-            if space.kept is None:
-                space.kept = prepare(space)
-            words, (own_x, own_out, _) = space.words, space.kept
-            words[at_parameters], words[at_buffers], words[at_visits] = parameters, buffers, n
-            own_x[n][...] = x
-            finite = run(space)
-            out[...] = own_out[n]
-            give_back(space)
-            return finite
+        # `held` keeps the arrays whose addresses are in the context.
+        def predict(x: Any, held: Any = (order, vectors)) -> Array | None:
+            if type(x) is not ndarray or x.dtype is not dtype or x.ndim != 2:
+                return None
+            rows, columns = x.shape
+            if columns != n_in or rows == 0:
+                return None
+            if rows > WHOLE_BATCH or (rows > FEW_ROWS and not x.flags.c_contiguous):
+                out = empty((rows, n_out), dtype)
+                return out if self.predict(state, x, out) else None
+            try:
+                place = free.pop()
+            except IndexError:
+                place = own()
+            run, words, cuts, own_x, own_out = place
+            words[at_visits] = rows
+            if rows <= FEW_ROWS:
+                x_in_place, out = cuts[rows]
+                x_in_place[...] = x
+                finite = run()
+                out = out.copy()
+            else:
+                out = empty((rows, n_out), dtype)
+                words[at_x], words[at_out] = address(x), address(out)
+                finite = run()
+                words[at_x], words[at_out] = own_x, own_out
+            free.append(place)
+            return out if finite else None
 
         return predict
 
@@ -180,41 +183,55 @@ class GeneratedPlan(LoopPlan):
     def _loss_spec(self) -> LossSpec:
         return required(self.program, optimizer=False)[0]
 
-    def _data(self, x: Array, y: Array, weight: Array | None) -> dict[str, Data]:
-        """Return what rows are gathered from, by name."""
-        found = {"x": Data.of(x), "y": Data.of(y)}
-        if weight is not None:
-            found["weight"] = Data.of(weight)
-        return found
+    def _total(self, kind: str, state: State, x: Array, y: Array, sample_weight: Array | None) -> float | None:
+        """Return what a call of a kind finds for the loss of all rows at once; None if no code reads them."""
+        n = len(x)
+        key, call = self._take(kind, state, x, y, sample_weight, n, max(1, n))
+        if call is None:
+            return None
+        call.run(state, None)
+        loss = float(call.losses[0])
+        self._calls.give_back(key, call)
+        return loss
 
-    def _pass(
+    def _take(
         self,
-        task: Task,
+        kind: str,
         state: State,
-        data: dict[str, Data],
-        order: Array | None,
+        x: Array,
+        y: Array,
+        weight: Array | None,
         n_visits: int,
         batch: int,
-        words: dict[str, int],
-        divisor: float | None = None,
-        *,
-        trains: bool = False,
-    ) -> None:
-        """Run a task over the data; by default a mean is divided by the number of rows."""
-        step = 0 if order is None else 8 * n_visits
-        order = np.arange(n_visits) if order is None else np.ascontiguousarray(order, np.int64)
-        if divisor is None:
-            divisor = float(n_visits) if self._loss_spec.reduction == "mean" else 1.0
-        seed = int(state.dropout_seed)
-        context = {"n_rates": 1, "n_epochs": 1, "n_visits": n_visits, "batch": batch, "draws": int(state.draws)}
-        context |= {"order": order.ctypes.data, "order_step": step, "seed": seed - (seed >> 63 << 64)}
-        for name, source in data.items():
-            context |= source.words(name)
-        context["ranges"] = min(ranges_of(batch), task.ranges)
-        n_threads = self._threads(n_visits * words.get("laps", 1), batch) if context["ranges"] > 1 else 1
-        vectors = _vectors(state)
-        self._check(vectors, trains)
-        task({**context, **_addresses(vectors), **words}, divisor, n_threads)
+        n_epochs: int = 1,
+    ) -> tuple[Hashable, Call | None]:
+        """Return what a call is kept by, and one that is ready for a state and data; None if no code reads them."""
+        arrays = (x, y) if weight is None else (x, y, weight)
+        n_threads = self._threads(n_visits * n_epochs, batch) if ranges_of(batch) > 1 else 1
+        key = kind, n_visits, n_threads
+        call = self._calls.take(key, state, arrays)
+        if call is None and reads(*arrays):
+            call = self._prepared(kind, state, arrays, n_visits, batch, n_threads)
+        return key, call
+
+    def _prepared(
+        self, kind: str, state: State, arrays: tuple[Array, ...], n_visits: int, batch: int, n_threads: int
+    ) -> Call:
+        """Return a new call; by default a mean is divided by the number of rows."""
+        spec = self._loss_spec
+        data = {name: Data.of(array) for name, array in zip(("x", "y", "weight"), arrays, strict=False)}
+        sources = Sources(**{name: source.code for name, source in data.items()})
+        if kind == "run":
+            task = self._training_task(sources, batch, dense=all(source.dense for source in data.values()))
+        elif kind == "gradient":
+            task = self._gradient_task(sources, batch)
+        else:
+            task = self._evaluation_task(sources)
+        vectors = vectors_of(state)
+        self._check(vectors, kind == "run")
+        words = {"batch": batch, "ranges": min(ranges_of(batch), task.ranges)}
+        divisor = float(n_visits) if spec.reduction == "mean" and kind != "evaluate" else 1.0
+        return Call(task, data, vectors, n_visits, words, divisor, n_threads)
 
     def _threads(self, rows: int, batch: int) -> int:
         """Return how many threads a call over so many rows, in such batches, repays; its result is the same.
@@ -304,16 +321,3 @@ class GeneratedPlan(LoopPlan):
 
 def _without_dropout(ops: tuple[Op, ...]) -> tuple[Layer, ...]:
     return tuple(layer for layer in layers_of(ops) if layer.kind != "dropout")
-
-
-def _sources(data: dict[str, Data]) -> Sources:
-    return Sources(**{name: source.code for name, source in data.items()})
-
-
-def _vectors(state: State) -> dict[str, Array]:
-    """Return what a state holds now. Who passes addresses on must keep the arrays: another thread may replace them."""
-    return {name: getattr(state, name) for name in ("parameters", "gradients", "moments", "buffers")}
-
-
-def _addresses(vectors: dict[str, Array]) -> dict[str, int]:
-    return {name: vector.ctypes.data for name, vector in vectors.items()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import sys
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Any, NamedTuple
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from tinynet_kernels.cpu.generated import library
+from tinynet_kernels.cpu.generated.address import address
 from tinynet_kernels.cpu.generated.data import source_of
 from tinynet_kernels.cpu.generated.frame import CONTEXT, PLACES
 from tinynet_kernels.cpu.generated.table import Table
@@ -76,7 +78,7 @@ class Data(NamedTuple):
     def words(self, name: str) -> dict[str, int]:
         """Return what the context says of it."""
         strides = self.array.strides
-        return {name: self.array.ctypes.data, f"{name}_row": strides[0], f"{name}_column": strides[-1]}
+        return {name: address(self.array), f"{name}_row": strides[0], f"{name}_column": strides[-1]}
 
 
 class Space:
@@ -87,8 +89,8 @@ class Space:
     arena : uint8 array
     words : memoryview
         The context of the first thread.
-    kept : object
-        What the user of the task keeps with it.
+    first, n_threads : int
+        Its address, and how many threads there are.
     """
 
     def __init__(self, table: Table, n_threads: int = 1) -> None:
@@ -100,7 +102,7 @@ class Space:
         self._nothing = np.zeros(1)
         self.words = memoryview(self._contexts[0])
         self.addresses = [context.ctypes.data for context in self._contexts]
-        self.kept: Any = None
+        self.first, self.n_threads = self.addresses[0], n_threads
         first = -self._memory.ctypes.data % PAGE
         self.arena = self._memory[first : first + table.size(n_threads)]
         nothing = self._nothing.ctypes.data
@@ -156,9 +158,7 @@ class Task:
         self._tables: list[NDArray[np.int64]] = []
         self._places: list[int] = []
         self._free: dict[int, list[Space]] = {}
-        # What ``take`` lends is prepared once, for arrays of its user's: no other run may put its own addresses there.
-        self._single: list[Space] = []
-        self._place(0)
+        self._first = self._place(0)
 
     def _place(self, thread: int) -> int:
         """Return the address of a thread's table."""
@@ -167,27 +167,29 @@ class Task:
             self._places.append(self._tables[-1].ctypes.data)
         return self._places[thread]
 
-    def take(self) -> Space:
-        """Return memory that nobody else uses until it is given back."""
-        try:
-            return self._single.pop()
-        except IndexError:
-            return Space(self._table)
-
-    def give_back(self, space: Space) -> None:
-        """Let the next run have the memory."""
-        if len(self._single) < KEPT:
-            self._single.append(space)
-
     def run(self, space: Space) -> bool:
         """Run the table; return whether all that was gathered is finite. Other threads of Python run meanwhile."""
+        if space.n_threads > 1:
+            return self._run_together(space)
         words = space.words
         words[_FINITE] = 1
-        self._drive(space.addresses[0], self._places[0])
-        return bool(words[_FINITE])
+        self._drive(space.first, self._first)
+        return words[_FINITE] == 1
 
-    def __call__(self, words: dict[str, int], divisor: float = 1.0, n_threads: int = 1) -> bool:
-        """Run the table with these words in the context.
+    def runner(self, space: Space) -> Callable[[], bool]:
+        """Return ``run`` for one memory and one thread, without its steps of Python."""
+        words, drive, context, table = space.words, self._drive, space.first, self._first
+
+        # `held` keeps the memory whose address is passed on.
+        def run(held: Space = space) -> bool:
+            words[_FINITE] = 1
+            drive(context, table)
+            return words[_FINITE] == 1
+
+        return run
+
+    def ready(self, words: dict[str, int], divisor: float = 1.0, n_threads: int = 1) -> Space:
+        """Return memory with these words in the context, which nobody else uses until it is released.
 
         The number of threads changes nothing in the result; what it depends on is whether the words cut batches into
         ``ranges``.
@@ -195,20 +197,30 @@ class Task:
         ranges = words.get("ranges", 1)
         words["range_shift"] = ranges.bit_length() - 1
         n_threads = max(1, min(n_threads, ranges))
-        free = self._free.setdefault(n_threads, [])
         try:
-            space = free.pop()
+            space = self._free.setdefault(n_threads, []).pop()
         except IndexError:
             space = Space(self._table, n_threads)
         space.put(words)
         space.divide(divisor)
-        finite = self.run(space) if n_threads == 1 else self._run_together(space, n_threads)
+        return space
+
+    def release(self, space: Space) -> None:
+        """Let another run have the memory."""
+        free = self._free[space.n_threads]
         if len(free) < KEPT:
             free.append(space)
+
+    def __call__(self, words: dict[str, int], divisor: float = 1.0, n_threads: int = 1) -> bool:
+        """Run the table once with these words in the context; see ``ready``."""
+        space = self.ready(words, divisor, n_threads)
+        finite = self.run(space)
+        self.release(space)
         return finite
 
-    def _run_together(self, space: Space, n_threads: int) -> bool:
+    def _run_together(self, space: Space) -> bool:
         """Run the table in several threads, which live as long as the call: nothing is left that a fork could break."""
+        n_threads = space.n_threads
         places = [self._place(thread) for thread in range(n_threads)]
         space.words[_FINITE] = 1
         space.share()
