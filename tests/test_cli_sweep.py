@@ -170,3 +170,12 @@ def test_an_error_is_one_line_that_helps(case: str, capsys: pytest.CaptureFixtur
     assert err.count("\n") == 1
     assert re.search(message, err), err
     assert not Path("tinynet-sweep").exists()
+
+
+def test_optimizers_that_take_all_rows_are_swept_beside_others() -> None:
+    options = ["sweep", "prices.csv", "--layers", "3", "--activation", "tanh", *QUICK]
+    assert main([*options, "--optimizer", "adam,lm,lbfgs"]) == 0
+    found = {row["optimizer"]: float(row["val_loss"]) for row in rows("d/runs.csv")}
+    assert set(found) == {"adam", "lm", "lbfgs"}
+    assert found["lm"] < found["adam"]
+    assert main([*options, "--optimizer", "lm", "--batch-size", "8,16"]) != 0

@@ -269,3 +269,17 @@ def test_a_model_that_does_not_tell_its_classes(
     write_csv("x.csv", ["a", "b"], *X.T)
     assert main(["predict", "m.npz", "x.csv"]) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["lm", "br", "lbfgs"])
+def test_optimizers_that_take_all_rows(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    x = np.linspace(-1, 1, 80)
+    write_csv("line.csv", ["x", "y"], x, 3 + 2 * x)
+    options = ["train", "line.csv", "--layers", "3", "--activation", "tanh", "--backend", "numpy", "--plot", "none"]
+    assert main([*options, "--optimizer", name, "--dtype", "float64", "--epochs", "40"]) == 0
+    out = capsys.readouterr().out
+    assert "r2 1 on" in out
+    assert "--learning-rate" not in out
+    for option in (["--batch-size", "8"], ["--schedule", "constant"], ["--learning-rate", "0.1"]):
+        assert main([*options, "--optimizer", name, *option]) != 0
+        assert option[0] in capsys.readouterr().err

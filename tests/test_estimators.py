@@ -19,6 +19,7 @@ from joblib import Parallel, delayed
 from scipy import sparse
 from sklearn import neural_network as theirs
 from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -189,7 +190,7 @@ def test_a_sparse_matrix_too_large_to_be_dense_trains_in_pieces(monkeypatch: pyt
     np.testing.assert_allclose(pieces.loss_curve_, dense.loss_curve_, rtol=1e-9)
 
 
-@pytest.mark.parametrize("solver_name", ["adam", "sgd", "lbfgs"])
+@pytest.mark.parametrize("solver_name", ["adam", "sgd", "lbfgs", "lm"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_the_dtype_of_the_data_is_kept(dtype: str, solver_name: str) -> None:
     reg = MLPRegressor(hidden_layer_sizes=(5,), solver=solver_name, max_iter=5, random_state=0).fit(
@@ -296,3 +297,22 @@ def test_without_scikit_learn_the_error_says_how_to_get_it() -> None:
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT)
     assert "ImportError: tinynet.estimators needs scikit-learn" in result.stderr
     assert "pip install scikit-learn" in result.stderr
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_levenberg_marquardt_ends_where_lbfgs_does_and_sooner() -> None:
+    """The same objective, with its penalty, for numbers and for classes, from where both find the same minimum."""
+    for kind, y in ((MLPRegressor, XR[:, 0] * XR[:, 1]), (MLPClassifier, Y)):
+        x = XR if kind is MLPRegressor else X
+        settings = {"hidden_layer_sizes": (4,), "alpha": 0.1, "activation": "tanh", "random_state": 2, "tol": 1e-6}
+        lm, lbfgs = (kind(solver=name, max_iter=600, **settings).fit(x, y) for name in ("lm", "lbfgs"))
+        assert lm.loss_ < 1.05 * lbfgs.loss_
+        assert lm.n_iter_ < 0.5 * lbfgs.n_iter_ or kind is MLPClassifier
+        assert (np.diff(lm.loss_curve_) < 0).all()
+        assert lm.loss_curve_[-1] == lm.loss_
+    with pytest.warns(ConvergenceWarning, match="maximum iterations"):
+        MLPRegressor((4,), solver="lm", max_iter=2, random_state=0).fit(XR, XR[:, 0] ** 2)
+    with pytest.raises(AttributeError, match="lm is not stochastic"):
+        MLPRegressor(solver="lm").partial_fit(XR, XR[:, 0])
+    with pytest.raises(ValueError, match="without Dropout"):
+        MLPRegressor((4,), solver="lm", dropout=0.1).fit(XR, XR[:, 0])

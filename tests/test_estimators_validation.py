@@ -20,7 +20,7 @@ from tinynet.estimators import MLPClassifier, MLPRegressor
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 
-@pytest.mark.parametrize("solver_name", ["adam", "lbfgs"])
+@pytest.mark.parametrize("solver_name", ["adam", "lbfgs", "lm"])
 def test_a_given_validation_set_has_a_loss_curve(solver_name: str) -> None:
     clf = MLPClassifier((6,), solver=solver_name, random_state=0, max_iter=15).fit(X[::2], Y[::2], X_val=X, y_val=Y)
     probability = clf.predict_proba(X)[np.arange(len(Y)), Y]
@@ -99,7 +99,7 @@ def test_scikit_learns_callbacks_see_every_epoch() -> None:
             self.scores.append(fitted_estimator.score(X, y))
             return context.task_name == "iteration 2"
 
-    for solver_name in ("adam", "lbfgs"):
+    for solver_name in ("adam", "lbfgs", "lm"):
         recorder = Recorder()
         assert isinstance(recorder, callbacks.FitCallback)
         clf = MLPClassifier((5,), solver=solver_name, random_state=0).set_callbacks(recorder).fit(X, Y)

@@ -278,3 +278,21 @@ def test_sample_weights_and_bootstrap_reach_the_runs() -> None:
     bagged.fit(*TRAIN, optimizer=tn.SGD(0.05), epochs=2, batch_size=8, validation_data=HELD, bootstrap=True)
     found = quick({}, bootstrap=True, epochs=2, seeds=2).table["val_loss"]
     np.testing.assert_allclose(found, bagged.scores["val_loss"], rtol=1e-12)
+
+
+def test_optimizers_that_take_all_samples_have_settings_to_sweep() -> None:
+    """Trained together, each with a damping of its own, models end where they end alone."""
+    space = {"optimizer": [tn.LevenbergMarquardt(scaling="marquardt")], "damping": [1e-3, 10.0]}
+
+    def build(seed: int | None = None) -> tn.Sequential:
+        return tn.Sequential(tn.Linear(3, 4), tn.Tanh(), tn.Linear(4, 1), dtype="float64", backend="numpy", seed=seed)
+
+    found = quick(space, build=build, seeds=2, batch_size=None)
+    for run, (damping, seed) in enumerate([(d, s) for d in (1e-3, 10.0) for s in range(2)]):
+        alone = build(seed=seed)
+        alone.fit(*TRAIN, optimizer=tn.LevenbergMarquardt(damping, scaling="marquardt"), epochs=3)
+        np.testing.assert_array_equal(found.model(run).flat_parameters(), alone.flat_parameters())
+    found = quick({"optimizer": [tn.LBFGS()], "memory": [1, 5]}, build=build, seeds=1, batch_size=None, epochs=6)
+    assert found.table["loss"][0] != found.table["loss"][1]
+    with pytest.raises(ValueError, match="LevenbergMarquardt takes all samples"):
+        quick({"optimizer": ["adam", "lm"]}, batch_size=8)

@@ -115,6 +115,7 @@ OPTIMIZER_OPTIONS: dict[str, tuple[dict[str, float], str]] = {
 }
 """Settings of optimizers: their bounds, and what help says of them."""
 
+EPOCHS_HELP = "passes over the data (100, more for few rows; 500 steps of lm, br and lbfgs)"
 DROPOUT_HELP = "share of the outputs of each hidden layer that is dropped while training (none)"
 
 
@@ -183,8 +184,8 @@ def _train(parser: argparse.ArgumentParser) -> None:
     fit("--optimizer", choices=sorted(OPTIMIZERS), metavar="NAME", help=choices_of(OPTIMIZERS, "adam"))
     for option, (bounds, text) in OPTIMIZER_OPTIONS.items():
         fit(option, type=number_of(option, **bounds), metavar="NUMBER", help=text)
-    fit("--schedule", choices=("cosine", "constant"), default="cosine", help="how the learning rate falls (cosine)")
-    fit("--epochs", type=whole_number("--epochs"), metavar="N", help="passes over the data (100, more for few rows)")
+    fit("--schedule", choices=("cosine", "constant"), help="how the learning rate falls (cosine)")
+    fit("--epochs", type=whole_number("--epochs"), metavar="N", help=EPOCHS_HELP)
     fit("--batch-size", type=whole_number("--batch-size"), metavar="N", help="rows in an update (32)")
     fit(
         "--early-stopping",
@@ -249,8 +250,8 @@ def _sweep(parser: argparse.ArgumentParser) -> None:
     fit("--loss", choices=["auto", *LOSSES], default="auto", metavar="NAME", help=choices_of(LOSSES, "auto"))
     fit("--by", metavar="FIGURE", help="what tells which is best: val_loss, val_accuracy, val_r2 (val_loss)")
     fit("--dtype", choices=("float32", "float64"), help="what is computed in (float32)")
-    fit("--schedule", choices=("cosine", "constant"), default="cosine", help="how the learning rate falls (cosine)")
-    fit("--epochs", type=whole_number("--epochs"), metavar="N", help="passes over the data (100, more for few rows)")
+    fit("--schedule", choices=("cosine", "constant"), help="how the learning rate falls (cosine)")
+    fit("--epochs", type=whole_number("--epochs"), metavar="N", help=EPOCHS_HELP)
     fit(
         "--early-stopping",
         type=whole_number("--early-stopping", 0),

@@ -19,7 +19,8 @@ def optimizer_of(name: str, args: argparse.Namespace) -> Callable[..., Optimizer
 
     By default it falls to zero, as a constant one leaves the loss bouncing.
     """
-    made, schedule = OPTIMIZERS[name], args.schedule
+    made = OPTIMIZERS[name]
+    schedule = None if made.takes_all_samples else args.schedule or "cosine"
 
     def make(**settings: Any) -> Optimizer:
         optimizer = made(**settings)
@@ -33,9 +34,28 @@ def optimizer_of(name: str, args: argparse.Namespace) -> Callable[..., Optimizer
     return make
 
 
+def takes_all_samples(optimizers: Iterable[str]) -> bool:
+    """Whether any of the optimizers takes all samples in each step, without a learning rate."""
+    return any(OPTIMIZERS[name].takes_all_samples for name in optimizers)
+
+
+def suitable(defaults: dict[str, Any], optimizers: Iterable[str]) -> dict[str, Any]:
+    """Return the defaults of options that mean something to all of the optimizers."""
+    means_nothing = ("batch_size", "learning_rate") if takes_all_samples(optimizers) else ()
+    return {name: value for name, value in defaults.items() if name not in means_nothing}
+
+
 def check_settings(names: Iterable[str], optimizers: Iterable[str]) -> None:
-    """Raise ValueError for a setting that one of the optimizers does not take."""
+    """Raise ValueError for a setting that one of the optimizers does not take, ``schedule`` and ``batch_size`` too."""
+    optimizers = list(optimizers)
     for name in names:
+        if name in ("schedule", "batch_size"):
+            if takes_all_samples(optimizers):
+                raise ValueError(
+                    f"--{name.replace('_', '-')} expects an optimizer that takes batches; got {', '.join(optimizers)}: "
+                    "lm, br and lbfgs take all rows in each step and have no learning rate. Leave the option out."
+                )
+            continue
         takers = [taker for taker in OPTIMIZERS if name in inspect.signature(OPTIMIZERS[taker]).parameters]
         for optimizer in optimizers:
             if optimizer not in takers:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import csv
 import io
-import math
 import shlex
 import time
 from dataclasses import dataclass, replace
@@ -19,14 +18,13 @@ from tinynet.backends import get_backend, use_backend
 from tinynet.base.errors import DependencyError
 from tinynet.base.text import text_of
 from tinynet.cli.networks import Head, build, head_for, normalizer
-from tinynet.cli.optimizing import OPTIMIZER_SETTINGS, check_settings, optimizer_of
+from tinynet.cli.optimizing import OPTIMIZER_SETTINGS, check_settings, optimizer_of, suitable
 from tinynet.cli.problem import Problem, Say, read_problem
 from tinynet.cli.train import (
     DEFAULTS,
-    MIN_EPOCHS,
-    MIN_UPDATES,
     PATIENCE,
     SINE_DEFAULTS,
+    epochs_for,
     fill_in,
     say_line,
     say_nothing,
@@ -34,9 +32,11 @@ from tinynet.cli.train import (
 from tinynet.exchange.atomic import atomic_open
 from tinynet.layers import Normalize
 from tinynet.models.sequential import Sequential
+from tinynet.optimizers import OPTIMIZERS
 from tinynet.sweeps.head import HEAD
 from tinynet.sweeps.result import SweepResult, Table
 from tinynet.sweeps.sweep import sweep
+from tinynet.training.arguments import USUAL_BATCH
 from tinynet.training.monitors import EarlyStopping
 
 OUT = "tinynet-sweep"
@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     # What is best is chosen on rows of its own, also where the data have a test set.
     fill_in(args, {"validation": 0.2, "dtype": defaults["dtype"], "epochs": defaults.get("epochs")})
     problem = read_problem(args, say)
-    fill_in(args, _lengths(max(space["batch_size"]), problem))
+    fill_in(args, _lengths(_largest_batch(space), problem))
     with use_backend(args.backend or get_backend().name):
         result = _sweep(args, space, problem, out, say)
         say("result", result.report(SHOWN).removeprefix("SweepResult: "))
@@ -69,6 +69,9 @@ def run(args: argparse.Namespace) -> int:
 def _space(args: argparse.Namespace, defaults: dict[str, Any]) -> dict[str, Any]:
     """Return the values of each option that may have several; those with none, and no default, are left out."""
     space: dict[str, Any] = {}
+    optimizers = [name for names in args.optimizer or [[defaults["optimizer"]]] for name in names]
+    check_settings([name for name in ("schedule", "batch_size") if getattr(args, name) is not None], optimizers)
+    defaults = suitable(defaults, optimizers)
     for name in SEARCHED:
         given = getattr(args, name) or ([[defaults[name]]] if name in defaults else [])
         drawn = [values for values in given if not isinstance(values, list)]
@@ -87,11 +90,18 @@ def _space(args: argparse.Namespace, defaults: dict[str, Any]) -> dict[str, Any]
     return space
 
 
-def _lengths(batch_size: int, problem: Problem) -> dict[str, int]:
+def _lengths(batch_size: int | None, problem: Problem) -> dict[str, int]:
     """Return how long to train, and to wait for progress, where nothing is given; see ``train``."""
-    n_updates = math.ceil(len(problem.train[0]) / batch_size)
     patience = PATIENCE if "validation" in problem.held else 0
-    return {"epochs": max(MIN_EPOCHS, math.ceil(MIN_UPDATES / n_updates)), "early_stopping": patience}
+    return {"epochs": epochs_for(len(problem.train[0]), batch_size), "early_stopping": patience}
+
+
+def _largest_batch(space: dict[str, Any]) -> int | None:
+    """Return the rows of the largest batch; None where every optimizer takes all rows."""
+    if "batch_size" in space:
+        return int(max(space["batch_size"]))
+    every = all(OPTIMIZERS[make.__name__].takes_all_samples for make in space["optimizer"])
+    return None if every else USUAL_BATCH
 
 
 def _sweep(args: argparse.Namespace, space: dict[str, Any], problem: Problem, out: Path, say: Say) -> SweepResult:

@@ -14,7 +14,7 @@ import numpy as np
 from tinynet.base.errors import DependencyError, DivergenceError
 from tinynet.cli.networks import build, head_for, normalizer
 from tinynet.cli.notes import Notes
-from tinynet.cli.optimizing import OPTIMIZER_SETTINGS, check_settings, optimizer_of
+from tinynet.cli.optimizing import OPTIMIZER_SETTINGS, check_settings, optimizer_of, suitable
 from tinynet.cli.places import beside, require_different
 from tinynet.cli.problem import Problem, Say, read_problem
 from tinynet.exchange.atomic import require_place
@@ -22,7 +22,7 @@ from tinynet.exchange.modelfile import check_name
 from tinynet.layers import Normalize
 from tinynet.losses import Loss
 from tinynet.models.sequential import Sequential
-from tinynet.optimizers import OPTIMIZERS
+from tinynet.optimizers import OPTIMIZERS, get_optimizer
 from tinynet.plotting.figures import check_plot
 from tinynet.plotting.history import plot_history
 from tinynet.training.callbacks import Callback
@@ -45,6 +45,9 @@ DEFAULTS: dict[str, Any] = {
 MIN_EPOCHS, MIN_UPDATES, PATIENCE = 100, 2000, 20
 """Where nothing is given: epochs until both are reached, as few rows make few updates in an epoch; and how many to wait
 for progress on the rows that are held out, or a network learns a few hundred rows by heart."""
+
+MOST_STEPS = 500
+"""Of an optimizer that takes all rows in each of them, and most often stops before."""
 
 SINE_DEFAULTS: dict[str, Any] = {
     "layers": (5,),
@@ -92,10 +95,13 @@ class Lines(CompilerNotice):
 
 def run(args: argparse.Namespace) -> int:
     """Run the command; return its exit code."""
-    fill_in(args, SINE_DEFAULTS if args.data is None else DEFAULTS)
+    defaults = SINE_DEFAULTS if args.data is None else DEFAULTS
+    fill_in(args, {"optimizer": defaults["optimizer"]})
+    given = (*OPTIMIZER_SETTINGS, "schedule", "batch_size")
+    check_settings([name for name in given if getattr(args, name) is not None], [args.optimizer])
+    fill_in(args, suitable(defaults, [args.optimizer]))
     say = say_nothing if args.quiet else say_line
     _check_places(args)
-    check_settings([name for name in OPTIMIZER_SETTINGS if getattr(args, name) is not None], [args.optimizer])
     problem = read_problem(args, say)
     fill_in(args, _lengths(args, problem))
     net, loss = _network(args, problem)
@@ -127,10 +133,16 @@ def fill_in(args: argparse.Namespace, defaults: dict[str, Any]) -> None:
 
 def _lengths(args: argparse.Namespace, problem: Problem) -> dict[str, int]:
     """Return how long to train, and to wait for progress, where nothing is given."""
-    n_updates = math.ceil(len(problem.train[0]) / args.batch_size)
     # To stop where a test set is best would make the figures on it too good.
     patience = PATIENCE if "validation" in problem.held else 0
-    return {"epochs": max(MIN_EPOCHS, math.ceil(MIN_UPDATES / n_updates)), "early_stopping": patience}
+    return {"epochs": epochs_for(len(problem.train[0]), args.batch_size), "early_stopping": patience}
+
+
+def epochs_for(n_rows: int, batch_size: int | None) -> int:
+    """Return how many epochs to train where nothing is given; without batches, how many steps that take all rows."""
+    if batch_size is None:
+        return MOST_STEPS
+    return max(MIN_EPOCHS, math.ceil(MIN_UPDATES / math.ceil(n_rows / batch_size)))
 
 
 def say_line(name: str, text: str) -> None:
@@ -227,7 +239,9 @@ def _fit(args: argparse.Namespace, net: Sequential, loss: Loss, problem: Problem
 
 def _advice(args: argparse.Namespace) -> str:
     """Tell what helps a training that diverged, by options of the command."""
-    rate = OPTIMIZERS[args.optimizer]().learning_rate if args.learning_rate is None else args.learning_rate
+    if OPTIMIZERS[args.optimizer].takes_all_samples:
+        return "Look for extreme values in the data, or try --optimizer adam."
+    rate = get_optimizer(args.optimizer).learning_rate if args.learning_rate is None else args.learning_rate
     clip = "clip gradients (--clip-norm 1)" if args.clip_norm is None else "lower --clip-norm"
     return f"Lower --learning-rate (it is {rate:g}), or {clip}."
 

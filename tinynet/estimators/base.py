@@ -15,13 +15,13 @@ from sklearn.utils.validation import _check_sample_weight
 from tinynet.base.guard import alone
 from tinynet.base.turns import turn_of
 from tinynet.estimators import networks
-from tinynet.estimators.courses import fit_lbfgs, fit_stochastic
+from tinynet.estimators.courses import fit_lbfgs, fit_lm, fit_stochastic
 from tinynet.estimators.fit_callbacks import CallbackSupportMixin
 from tinynet.estimators.fitted import SHOWING, FittedNetwork
 from tinynet.estimators.inputs import admitted, on_host
 from tinynet.estimators.objective import Objective
 from tinynet.estimators.parameters import CONSTRAINTS
-from tinynet.estimators.record import Record
+from tinynet.estimators.record import WHOLE_SOLVERS, Record
 from tinynet.estimators.samples import validated_set
 from tinynet.exchange.atomic import Path_
 
@@ -110,8 +110,9 @@ class BaseMultilayerPerceptron(FittedNetwork, Record, CallbackSupportMixin, Base
             self._initialize([X.shape[1], *sizes, self.n_outputs_], X.dtype)
         held_out = None if validation is None else validated_set(self, validation, X.dtype)
         with self._using_threads(self._batch_rows(X.shape[0])):
-            if self.solver == "lbfgs":
-                fit_lbfgs(self, X, y, sample_weight, held_out, given)
+            if self.solver in WHOLE_SOLVERS:
+                fit = {"lbfgs": fit_lbfgs, "lm": fit_lm}[self.solver]
+                fit(self, X, y, sample_weight, held_out, given)
             else:
                 fit_stochastic(self, X, y, sample_weight, held_out, incremental, given)
         if not all(np.isfinite(array).all() for array in (*self.coefs_, *self.intercepts_)):
@@ -136,7 +137,7 @@ class BaseMultilayerPerceptron(FittedNetwork, Record, CallbackSupportMixin, Base
 
     def _batch_rows(self, n_samples: int) -> int:
         """Return how many samples an update sees."""
-        if self.solver == "lbfgs":
+        if self.solver in WHOLE_SOLVERS:
             return n_samples
         return min(200 if self.batch_size == "auto" else int(self.batch_size), n_samples)
 
@@ -185,8 +186,10 @@ class BaseMultilayerPerceptron(FittedNetwork, Record, CallbackSupportMixin, Base
         return copy.deepcopy(self)
 
     def _check_solver(self) -> bool:
-        if self.solver == "lbfgs":
-            raise AttributeError("partial_fit is only available for stochastic optimizers. lbfgs is not stochastic.")
+        if self.solver in WHOLE_SOLVERS:
+            raise AttributeError(
+                f"partial_fit is only available for stochastic optimizers. {self.solver} is not stochastic."
+            )
         return True
 
     def __sklearn_tags__(self) -> Any:

@@ -1,8 +1,9 @@
-"""The course of a fit: by a stochastic solver, or by L-BFGS."""
+"""The course of a fit: by a stochastic solver, by L-BFGS or by Levenberg-Marquardt."""
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,11 +11,13 @@ from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.optimize import _check_optimize_result
 
+from tinynet.backends.base import Plan
 from tinynet.estimators import lbfgs
 from tinynet.estimators.fit_callbacks import FitTask
 from tinynet.estimators.samples import as_data, split
 from tinynet.estimators.solver import SolverState, StochasticTrainer
 from tinynet.models.sequential import Sequential
+from tinynet.optimizers import LevenbergMarquardt
 from tinynet.training.data import Data
 
 if TYPE_CHECKING:
@@ -100,6 +103,63 @@ def fit_lbfgs(
     data, objective = as_data(estimator, X, y, weight, network), estimator._objective()
     task = FitTask(estimator, given, lambda: _copies(network, X.dtype))
     plan = network.plan(objective, SolverState(estimator).optimizer, data.y, len(data), "epoch")
+    look = _looking(estimator, network, plan, held_out, task)
+    watched = estimator.verbose or task.active or held_out is not None
+    result = lbfgs.minimise(
+        network,
+        data,
+        objective,
+        max_iter=estimator.max_iter,
+        max_fun=estimator.max_fun,
+        tol=estimator.tol,
+        observer=look if watched else None,
+    )
+    estimator.n_iter_ = _check_optimize_result("lbfgs", result, estimator.max_iter)
+    estimator.loss_ = float(result.fun)
+    _finish(estimator, network, X.dtype, task)
+
+
+def fit_lm(
+    estimator: BaseMultilayerPerceptron,
+    X: Any,
+    y: NDArray[Any],
+    weight: Any,
+    held_out: Data | None,
+    given: tuple[Any, ...],
+) -> None:
+    """Train by "lm", step by step, until no element of the gradient is larger than ``tol``."""
+    network = estimator._build("float64")
+    weight = estimator._weigh(y, weight, X.dtype, incremental=False)
+    data, optimizer = as_data(estimator, X, y, weight, network), LevenbergMarquardt(min_gradient=estimator.tol)
+    task = FitTask(estimator, given, lambda: _copies(network, X.dtype))
+    plan = network.plan(estimator._objective(), optimizer, data.y, len(data), "epoch")
+    network.prepare_optimizer(optimizer)
+    look = _looking(estimator, network, plan, held_out, task)
+    estimator.n_iter_, estimator.loss_curve_ = 0, []
+    # Where there is no step to be made at all.
+    estimator.loss_ = float(plan.evaluate(network.state, data.x, data.y, data.weight))
+    ended = False
+    while estimator.n_iter_ < estimator.max_iter and not ended:
+        losses = plan.run(network.state, data.x, data.y, None, np.ones((1, 1)), data.weight)
+        if not len(losses):
+            ended = True
+            break
+        estimator.record_step(float(losses[0, 0]))
+        ended = look(estimator.n_iter_, estimator.loss_) or not np.isfinite(estimator.loss_)
+    if not ended and not plan.stop_reason(network.state):
+        warnings.warn(
+            f"Levenberg-Marquardt: maximum iterations ({estimator.max_iter}) reached, and the gradient is still larger "
+            f"than tol={estimator.tol:g}.",
+            ConvergenceWarning,
+            stacklevel=4,
+        )
+    _finish(estimator, network, X.dtype, task)
+
+
+def _looking(
+    estimator: BaseMultilayerPerceptron, network: Sequential, plan: Plan, held_out: Data | None, task: FitTask
+) -> Callable[[int, float], bool]:
+    """Return what looks at each iteration of a solver that takes all samples, and tells whether it is the last."""
     if held_out is not None:
         estimator.validation_loss_curve_ = []
 
@@ -115,20 +175,13 @@ def fit_lbfgs(
         task.begin_iteration(iteration - 1)
         return task.end_iteration()
 
-    watched = estimator.verbose or task.active or held_out is not None
-    result = lbfgs.minimise(
-        network,
-        data,
-        objective,
-        max_iter=estimator.max_iter,
-        max_fun=estimator.max_fun,
-        tol=estimator.tol,
-        observer=look if watched else None,
-    )
-    estimator.n_iter_ = _check_optimize_result("lbfgs", result, estimator.max_iter)
-    estimator.loss_ = float(result.fun)
-    estimator.coefs_, estimator.intercepts_ = _copies(network, X.dtype).values()
-    estimator._network = estimator._build(X.dtype)
+    return look
+
+
+def _finish(estimator: BaseMultilayerPerceptron, network: Sequential, dtype: Any, task: FitTask) -> None:
+    """Give the estimator what a network in float64 has learned, in its own dtype."""
+    estimator.coefs_, estimator.intercepts_ = _copies(network, dtype).values()
+    estimator._network = estimator._build(dtype)
     estimator._show()
     task.end()
 

@@ -6,6 +6,9 @@ from typing import Any
 
 import numpy as np
 
+WHOLE_SOLVERS = ("lbfgs", "lm")
+"""The solvers that take all samples in each step."""
+
 
 class Record:
     """The figures of the epochs, and what follows from them: the best one, and how long ago it was.
@@ -38,7 +41,7 @@ class Record:
         """Forget what was recorded."""
         self.n_iter_ = self.t_ = 0
         self.validation_loss_curve_ = None
-        if self.solver != "lbfgs":
+        if self.solver not in WHOLE_SOLVERS:
             self.loss_curve_ = []
             self._no_improvement_count = 0
             self.best_loss_ = None if self.early_stopping else np.inf
@@ -53,6 +56,12 @@ class Record:
         self.loss_curve_.append(loss)
         if self.verbose:
             print(f"Iteration {self.n_iter_}, loss = {loss:.8f}")
+
+    def record_step(self, loss: float) -> None:
+        """Record the loss of a step that took all samples."""
+        self.n_iter_ += 1
+        self.loss_ = loss
+        self.loss_curve_.append(loss)
 
     def record_validation(self, loss: float, score: float) -> None:
         """Record the loss and the score of the validation set."""

@@ -42,7 +42,8 @@ class MLPRegressor(RegressorMixin, BaseMultilayerPerceptron):  # type: ignore[mi
     activation : str, or one for each hidden layer, default="relu"
         "identity", "logistic", "tanh", "relu"; and beyond scikit-learn "elu", "exp", "gelu", "leaky_relu", "silu",
         "softplus".
-    solver : {"lbfgs", "sgd", "adam"}, default="adam"
+    solver : {"lbfgs", "lm", "sgd", "adam"}, default="adam"
+        "lm" is Levenberg-Marquardt: every step takes all samples, and few are needed. For up to 5,000 parameters.
     alpha : float, default=0.0001
         Strength of the L2 penalty on the weights: ``alpha / 2`` times their squares, divided by the samples of a batch.
     batch_size : int or "auto", default="auto"
@@ -52,12 +53,12 @@ class MLPRegressor(RegressorMixin, BaseMultilayerPerceptron):  # type: ignore[mi
     learning_rate_init : float, default=0.001
     power_t : float, default=0.5
     max_iter : int, default=200
-        Most epochs, or iterations of "lbfgs".
+        Most epochs, or iterations of "lbfgs" and "lm".
     shuffle : bool, default=True
     random_state : int, RandomState instance or None, default=None
         The same state leads to the initial weights, splits and orders of samples of scikit-learn.
     tol : float, default=1e-4
-        What an improvement must exceed.
+        What an improvement must exceed; for "lbfgs" and "lm" the element of the gradient that is small enough.
     verbose : bool, default=False
     warm_start : bool, default=False
         Whether ``fit`` goes on from the parameters of the fit before.

@@ -10,6 +10,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from tinynet.estimators.inputs import admitted, on_host
+from tinynet.estimators.record import WHOLE_SOLVERS
 from tinynet.estimators.solver import SparseData
 from tinynet.models.sequential import Sequential
 from tinynet.training.data import Data, check_some_weight
@@ -54,7 +55,7 @@ def validated_set(estimator: BaseMultilayerPerceptron, validation: tuple[Any, An
     if weight is not None:
         weight = _check_sample_weight(weight, x, dtype=dtype)
     place = estimator._place()
-    kind = "float64" if estimator.solver == "lbfgs" else dtype
+    kind = "float64" if estimator.solver in WHOLE_SOLVERS else dtype
     targets = estimator._encode(encoded, kind)
     rows = np.ascontiguousarray(x.toarray() if hasattr(x, "tocsr") else x, dtype=kind)
     held = None if weight is None else place.asarray(weight, kind)

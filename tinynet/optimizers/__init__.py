@@ -5,7 +5,6 @@ They may use ``schedules``, ``program`` and ``base``.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from tinynet.base.checks import member
@@ -26,7 +25,7 @@ __all__ = [
     "get_optimizer",
 ]
 
-OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
+OPTIMIZERS: dict[str, type[Optimizer]] = {
     "sgd": SGD,
     "adam": Adam,
     "adamw": AdamW,

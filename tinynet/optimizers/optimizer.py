@@ -60,6 +60,11 @@ class Optimizer(Hinting):
         """Return the numeric settings in the order of the kernel's arguments."""
         raise NotImplementedError
 
+    def arguments(self) -> dict[str, Any]:
+        """Return the arguments that make an optimizer like this one."""
+        clips = {"clip_norm": self.clip_norm, "clip_value": self.clip_value}
+        return {"learning_rate": self.learning_rate, **self.settings(), **clips}
+
     @property
     def n_moments(self) -> int:
         """Number of vectors that the optimizer remembers."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from tinynet.base.checks import member, number, whole
-from tinynet.optimizers.optimizer import Optimizer
+from collections.abc import Sequence
+from typing import Any
+
+from tinynet.base.checks import member, setting, whole
+from tinynet.optimizers.optimizer import Numbers, Optimizer
 from tinynet.program import Setting
 
 
@@ -12,12 +15,16 @@ class WholeOptimizer(Optimizer):
 
     takes_all_samples = True
 
-    def __init__(self, goal: float) -> None:
+    def __init__(self, goal: Numbers) -> None:
         super().__init__(1.0)
-        self.goal = number("goal", goal, at_least=0.0)
+        self.goal = setting("goal", goal, at_least=0.0)
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the arguments that make an optimizer like this one."""
+        return {name: getattr(self, name) for name in self._shown}
 
     def __repr__(self) -> str:
-        settings = ", ".join(f"{name}={getattr(self, name)!r}" for name in self._shown)
+        settings = ", ".join(f"{name}={value!r}" for name, value in self.arguments().items())
         return f"{type(self).__name__}({settings})"
 
     _shown: tuple[str, ...] = ()
@@ -75,25 +82,25 @@ class LevenbergMarquardt(WholeOptimizer):
 
     def __init__(
         self,
-        damping: float = 1e-3,
-        decrease: float = 0.1,
-        increase: float = 10.0,
-        max_damping: float = 1e10,
-        min_gradient: float = 1e-7,
+        damping: Numbers = 1e-3,
+        decrease: Numbers = 0.1,
+        increase: Numbers = 10.0,
+        max_damping: Numbers = 1e10,
+        min_gradient: Numbers = 1e-7,
         scaling: str = "identity",
         acceleration: bool = False,
-        weight_decay: float = 0.0,
-        goal: float = 0.0,
+        weight_decay: Numbers = 0.0,
+        goal: Numbers = 0.0,
     ) -> None:
         super().__init__(goal)
-        self.damping = number("damping", damping, above=0.0)
-        self.decrease = number("decrease", decrease, above=0.0, below=1.0)
-        self.increase = number("increase", increase, above=1.0)
-        self.max_damping = number("max_damping", max_damping, above=0.0)
-        self.min_gradient = number("min_gradient", min_gradient, at_least=0.0)
+        self.damping = setting("damping", damping, above=0.0)
+        self.decrease = setting("decrease", decrease, above=0.0, below=1.0)
+        self.increase = setting("increase", increase, above=1.0)
+        self.max_damping = setting("max_damping", max_damping, above=0.0)
+        self.min_gradient = setting("min_gradient", min_gradient, at_least=0.0)
         self.scaling = member("scaling", scaling, ("identity", "marquardt"))
         self.acceleration = bool(acceleration)
-        self.weight_decay = number("weight_decay", weight_decay, at_least=0.0)
+        self.weight_decay = setting("weight_decay", weight_decay, at_least=0.0)
 
     def settings(self) -> dict[str, Setting]:
         """Return the numeric settings."""
@@ -103,12 +110,11 @@ class LevenbergMarquardt(WholeOptimizer):
             "increase",
             "max_damping",
             "min_gradient",
-            "acceleration",
             "weight_decay",
             "goal",
         )
-        settings: dict[str, Setting] = {name: float(getattr(self, name)) for name in names}
-        return settings | {"marquardt": float(self.scaling == "marquardt")}
+        settings: dict[str, Setting] = {name: getattr(self, name) for name in names}
+        return settings | {"acceleration": float(self.acceleration), "marquardt": float(self.scaling == "marquardt")}
 
     @property
     def n_moments(self) -> int:
@@ -139,12 +145,12 @@ class BayesianRegularization(LevenbergMarquardt):
 
     def __init__(
         self,
-        damping: float = 5e-3,
-        decrease: float = 0.1,
-        increase: float = 10.0,
-        max_damping: float = 1e10,
-        min_gradient: float = 1e-7,
-        goal: float = 0.0,
+        damping: Numbers = 5e-3,
+        decrease: Numbers = 0.1,
+        increase: Numbers = 10.0,
+        max_damping: Numbers = 1e10,
+        min_gradient: Numbers = 1e-7,
+        goal: Numbers = 0.0,
     ) -> None:
         super().__init__(damping, decrease, increase, max_damping, min_gradient, goal=goal)
 
@@ -173,16 +179,22 @@ class LBFGS(WholeOptimizer):
     kind = "lbfgs"
     _shown = ("memory", "min_gradient", "goal")
 
-    def __init__(self, memory: int = 10, min_gradient: float = 1e-7, goal: float = 0.0) -> None:
+    def __init__(self, memory: int | Sequence[int] = 10, min_gradient: Numbers = 1e-7, goal: Numbers = 0.0) -> None:
         super().__init__(goal)
-        self.memory = whole("memory", memory)
-        self.min_gradient = number("min_gradient", min_gradient, at_least=0.0)
+        # One for each model where a sweep tries several.
+        self.memory: int | tuple[int, ...]
+        if isinstance(memory, Sequence):
+            self.memory = tuple(whole("memory", each) for each in memory)
+        else:
+            self.memory = whole("memory", memory)
+        self.min_gradient = setting("min_gradient", min_gradient, at_least=0.0)
 
     def settings(self) -> dict[str, Setting]:
         """Return the numeric settings."""
-        return {"memory": float(self.memory), "min_gradient": self.min_gradient, "goal": self.goal}
+        memory = tuple(map(float, self.memory)) if isinstance(self.memory, tuple) else float(self.memory)
+        return {"memory": memory, "min_gradient": self.min_gradient, "goal": self.goal}
 
     @property
     def n_moments(self) -> int:
         """Rows for the reason to stop, the number of pairs, and the pairs."""
-        return 2 + 2 * self.memory
+        return 2 + 2 * (max(self.memory) if isinstance(self.memory, tuple) else self.memory)

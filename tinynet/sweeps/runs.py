@@ -20,7 +20,7 @@ from tinynet.optimizers import OPTIMIZERS, Optimizer
 from tinynet.program import CustomOp, DropoutOp, Program
 from tinynet.schedules import Schedule, is_own
 from tinynet.sweeps.space import Settings
-from tinynet.training.arguments import checked_shuffle
+from tinynet.training.arguments import USUAL_BATCH, checked_shuffle
 
 FIT = ("loss", "optimizer", "epochs", "batch_size", "shuffle", "drop_last")
 """Names of a space that go to ``fit``; see ``Recipe``."""
@@ -106,6 +106,13 @@ class Recipe:
             with use_backend(backend):
                 net = _called("build", self.build, for_build, Sequential)
         optimizer = _called("optimizer", make, for_optimizer, Optimizer)
+        if optimizer.takes_all_samples and fit["batch_size"] is not None:
+            raise ValueError(
+                f"{type(optimizer).__name__} takes all samples in each step, so it expects no batch_size; got "
+                f"{fit['batch_size']}. Leave it out."
+            )
+        if fit["batch_size"] is None and not optimizer.takes_all_samples:
+            fit["batch_size"] = USUAL_BATCH
         case = Case(net, get_loss(fit.pop("loss")), optimizer, fit)
         _check(case)
         return case
@@ -123,15 +130,9 @@ def _parameters(function: Callable[..., Any]) -> tuple[list[str], bool]:
 def _maker(spec: Any) -> tuple[Callable[..., Optimizer], list[str]]:
     """Return what makes the optimizer of a name, an optimizer or a function, and the settings that it takes."""
     if isinstance(spec, Optimizer):
-        return lambda **changes: _changed(spec, changes), list(_settings(spec))
+        return lambda **changes: _changed(spec, changes), list(spec.arguments())
     make = spec if callable(spec) else OPTIMIZERS[member("optimizer", spec, OPTIMIZERS)]
     return make, _parameters(make)[0]
-
-
-def _settings(optimizer: Optimizer) -> dict[str, Any]:
-    """Return the arguments that make an optimizer."""
-    clips = {"clip_norm": optimizer.clip_norm, "clip_value": optimizer.clip_value}
-    return {"learning_rate": optimizer.learning_rate, **optimizer.settings(), **clips}
 
 
 def _changed(optimizer: Optimizer, changes: dict[str, Any]) -> Optimizer:
@@ -140,7 +141,7 @@ def _changed(optimizer: Optimizer, changes: dict[str, Any]) -> Optimizer:
             f"space has a learning_rate, which would replace the schedule of the optimizer, {optimizer.learning_rate}. "
             "Give a function: optimizer=lambda learning_rate: tn.SGD(tn.CosineDecay(learning_rate, epochs=100))."
         )
-    return type(optimizer)(**_settings(optimizer) | changes)
+    return type(optimizer)(**optimizer.arguments() | changes)
 
 
 def _called(what: str, function: Callable[..., Any], settings: Settings, kind: type) -> Any:
@@ -173,7 +174,8 @@ def _check(case: Case) -> None:
     ops = case.net.program.ops
     program = Program(ops, case.loss.lower(ops), case.optimizer.lower())
     whole("epochs", case.fit["epochs"])
-    whole("batch_size", case.fit["batch_size"])
+    if case.fit["batch_size"] is not None:
+        whole("batch_size", case.fit["batch_size"])
     checked_shuffle(case.fit["shuffle"])
     own = [*program.own_settings, *["learning_rate"] * is_own(case.optimizer.learning_rate)]
     if own:
@@ -186,7 +188,7 @@ def _check(case: Case) -> None:
 def _form(value: Any) -> Hashable:
     """Return what must be equal for values to be joined: classes and flags, not numbers."""
     if isinstance(value, Optimizer):
-        return type(value), tuple((name, _form(entry)) for name, entry in _settings(value).items())
+        return type(value), tuple((name, _form(entry)) for name, entry in value.arguments().items())
     if isinstance(value, Loss):
         config = {} if value.is_custom else value.config()
         return type(value), tuple((name, _form(entry)) for name, entry in config.items()), value.is_custom and id(value)
@@ -211,7 +213,7 @@ def joined(values: Sequence[Any]) -> Any:
     """
     first = values[0]
     if isinstance(first, Optimizer):
-        return type(first)(**_joined_each([_settings(value) for value in values]))
+        return type(first)(**_joined_each([value.arguments() for value in values]))
     if isinstance(first, Loss) and not first.is_custom:
         return type(first)(**_joined_each([value.config() for value in values]))
     if isinstance(first, Schedule) and is_dataclass(first):

@@ -51,7 +51,7 @@ def sweep(
     loss: str | Loss = "mse",
     optimizer: str | Optimizer | Callable[..., Optimizer] = "adam",
     epochs: int = 1,
-    batch_size: int = 32,
+    batch_size: int | None = None,
     shuffle: bool | str = True,
     drop_last: bool = False,
     sample_weight: Any = None,
