@@ -42,6 +42,24 @@ def test_the_jacobian_is_what_differences_show(kind: str, normalize: bool) -> No
     np.testing.assert_allclose(net.jacobian(x), difference(net.predict, x), rtol=1e-6, atol=1e-8)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_generated_jacobians_are_those_of_the_reference(kind: str) -> None:
+    """Of few samples and of many, in both dtypes; of the weights that there are when it is asked."""
+    pytest.importorskip("llvmlite")
+    net, x = net_of(kind, normalize=True), samples(300)
+    numba = net.clone().to("numba")
+    for n in (1, 5, 64, 65, 300):
+        np.testing.assert_allclose(numba.jacobian(x[:n]), net.jacobian(x[:n]), rtol=1e-10, atol=1e-14)
+    for model in (net, numba):
+        model.set_flat_parameters(0.5 * model.flat_parameters())
+    np.testing.assert_allclose(numba.jacobian(x[:2]), net.jacobian(x[:2]), rtol=1e-10, atol=1e-14)
+    single = net.clone(dtype="float32").to("numba")
+    assert single.jacobian(x[:2].astype("float32")).dtype == np.float32
+    np.testing.assert_allclose(single.jacobian(x[:2]), net.jacobian(x[:2]), rtol=1e-4, atol=1e-6)
+    with pytest.raises(ValueError, match="finite"):
+        numba.jacobian(np.array([[1.0, np.nan, 0.0]]))
+
+
 @pytest.mark.parametrize("n_in", [1, 2, 5])
 @pytest.mark.parametrize("n_out", [1, 3])
 def test_forward_and_reverse_mode_give_the_same(n_in: int, n_out: int) -> None:

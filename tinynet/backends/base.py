@@ -363,6 +363,13 @@ class Backend(ABC):
             If a layer is written in Python.
         """
 
+    def jacobian_of_few(self, program: Program, state: State) -> Callable[[Any], Array | None]:
+        """Return the shortest way to the Jacobian of few samples that need no conversion; it gives None for all others.
+
+        By default there is none.
+        """
+        return lambda x: None
+
     def plan_for(
         self, state: State, program: Program, *, granularity: Granularity = "epoch", streamed: bool = False
     ) -> Plan:

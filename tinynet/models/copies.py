@@ -21,7 +21,19 @@ if TYPE_CHECKING:
     from tinynet.models.network import Network
 
 _MADE_ANEW = frozenset(
-    ("layers", "backend", "program", "state", "guard", "_users", "_plans", "_by_hand", "_predict_plan", "_quick")
+    (
+        "layers",
+        "backend",
+        "program",
+        "state",
+        "guard",
+        "_users",
+        "_plans",
+        "_by_hand",
+        "_predict_plan",
+        "_quick",
+        "_quick_jacobian",
+    )
 )
 """What of a model does not travel as it is."""
 

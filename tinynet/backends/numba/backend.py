@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from importlib.util import find_spec
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 from tinynet_kernels.cpu.generated.compiler import host
 
 from tinynet.backends import get_backend
-from tinynet.backends.base import Backend, Granularity, Plan
+from tinynet.backends.base import Array, Backend, Derivatives, Granularity, Plan, State
 from tinynet.backends.compiling import described_cache
 from tinynet.backends.loop import LoopPlan
 from tinynet.backends.members import MembersPlan
@@ -17,7 +20,14 @@ from tinynet.backends.numpy import HostBackend, slow_reason
 from tinynet.backends.second_order import takes_all_samples, whole_plan
 from tinynet.base import config
 from tinynet.base.errors import BackendUnavailableError
+from tinynet.base.kept import Kept
 from tinynet.program import Program
+
+if TYPE_CHECKING:
+    from tinynet_kernels.cpu.generated.jacobians import Jacobians
+
+KEPT_JACOBIANS = 64
+"""Tables of Jacobians that are kept, of as many networks."""
 
 VECTOR_FEATURES = ("+sse", "+avx", "+fma", "+neon", "+sve")
 """How LLVM's names of what vector registers can do begin."""
@@ -34,6 +44,35 @@ class NumbaBackend(HostBackend):
         features = [name[1:] for name in target.features.split(",") if name.startswith(VECTOR_FEATURES)]
         registers = f"{target.registers} registers of {target.vector_bytes} bytes"
         return {"code for": f"{target.cpu}, {registers} ({' '.join(features)})", "kept in": described_cache()}
+
+    def __init__(self, kernels: ModuleType) -> None:
+        super().__init__(kernels)
+        self._jacobians: Kept[Jacobians | None] = Kept(most=KEPT_JACOBIANS)
+
+    def _jacobians_of(self, program: Program) -> Jacobians | None:
+        if sys.maxsize <= 1 << 32:
+            return None
+        from tinynet.backends.numba.jacobians import jacobians_of
+
+        return self._jacobians.made(program.ops, lambda: jacobians_of(program))
+
+    def derivatives(self, program: Program, state: State) -> Derivatives:
+        """Return what derives the predictions; see ``Backend.derivatives``."""
+        jacobians = self._jacobians_of(program)
+        if jacobians is None:
+            return super().derivatives(program, state)
+        from tinynet.backends.numba.jacobians import GeneratedDerivatives
+
+        return GeneratedDerivatives(program, self, state, jacobians)
+
+    def jacobian_of_few(self, program: Program, state: State) -> Callable[[Any], Array | None]:
+        """Return the shortest way to a Jacobian; see ``Backend.jacobian_of_few``."""
+        jacobians = self._jacobians_of(program)
+        if jacobians is None:
+            return super().jacobian_of_few(program, state)
+        from tinynet.backends.numba.jacobians import shortest
+
+        return shortest(program, state, jacobians)
 
     def plan(self, program: Program, *, granularity: Granularity = "epoch", streamed: bool = False) -> Plan:
         """Return a fused plan where the program needs no Python inside."""

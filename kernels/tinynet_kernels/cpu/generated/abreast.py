@@ -239,5 +239,32 @@ def copy(frame: Frame) -> None:
     code.loop(0, frame.size(2), 1, column, frame.place(0), frame.place(1))
 
 
-KERNELS = [Kernel(body.__name__, body) for body in (take, affine, multiply, normalize, softmax, softmax_back, copy)]
+def unit_vector(frame: Frame) -> None:
+    """Write 1 to one column and 0 to the others. Arguments: where to, columns, which one, stride."""
+    code, chosen, stride = frame.code, frame.size(2), frame.size(3)
+
+    def column(j: Value, out: Value) -> list[Value]:
+        here = code.spread(code.select(code.compare("==", j, chosen), code.constant(frame.real, 1.0), 0.0))
+        each_register(frame, lambda s: code.store(here, code.at(out, s)))
+        return [code.at(out, stride)]
+
+    code.loop(0, frame.size(1), 1, column, frame.place(0))
+
+
+def put(frame: Frame) -> None:
+    """Write a block of columns to what the caller has. Arguments: from, columns, the first one there, stride."""
+    code, stride, step = frame.code, frame.size(3), frame.whole("x_row")
+    out = code.at(code.at(frame.pointer("out"), frame.size(2) * step), frame.whole("first"), frame.real)
+
+    def column(_: Value, x: Value, out: Value) -> list[Value]:
+        each_register(frame, lambda s: code.store(code.load(code.at(x, s), frame.row), code.at(out, s)))
+        return [code.at(x, stride), code.at(out, step)]
+
+    code.loop(0, frame.size(1), 1, column, frame.place(0), out)
+
+
+KERNELS = [
+    Kernel(body.__name__, body)
+    for body in (take, affine, multiply, normalize, softmax, softmax_back, copy, unit_vector, put)
+]
 """Those that serve all networks."""

@@ -8,7 +8,6 @@ parts there are does not depend on the number of threads or of models, and they 
 from __future__ import annotations
 
 import ctypes
-import struct
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
@@ -19,17 +18,14 @@ from numpy.typing import NDArray
 from tinynet_kernels.cpu.generated import library
 from tinynet_kernels.cpu.generated.abreast import UNIT
 from tinynet_kernels.cpu.generated.compiler import host
-from tinynet_kernels.cpu.generated.frame import CONTEXT, PLACES, ROW
-from tinynet_kernels.cpu.generated.layout import LINE
+from tinynet_kernels.cpu.generated.frame import PLACES
 from tinynet_kernels.cpu.generated.normal import TILE
+from tinynet_kernels.cpu.generated.passes import Memory, Passes, Steps, address, n_parameters, starts
 from tinynet_kernels.cpu.generated.small import float_of
-from tinynet_kernels.kinds import ACTIVATIONS
 from tinynet_kernels.network import Layer, Loss
 
 Array = NDArray[Any]
 Threads = Callable[[], int]
-Call = tuple[str, str, tuple[int | float, ...]]
-"""A step: its unit, its kernel, its arguments."""
 
 BLOCK_BYTES = 1 << 17
 """Of the rows of a Jacobian that are held at a time: they stay in the second-level cache."""
@@ -43,7 +39,6 @@ THREAD_WORK = 1 << 21
 """Multiplications that repay a thread, which is started for them."""
 LARGEST_SOLVED = 1000
 """Parameters up to which ``solve`` is as quick as LAPACK (measured); nothing larger has the memory for it."""
-PAGE = 4096
 
 _SIGNATURE = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)
 
@@ -66,40 +61,6 @@ class Samples(NamedTuple):
     y: Array
     masses: Array
     words: dict[int, int]
-
-
-class Memory(NamedTuple):
-    """Of one thread: a context, and an arena."""
-
-    words: memoryview
-    arrays: tuple[Array, Array]
-    address: int
-
-
-class _Steps:
-    """The steps of one pass, and where in an arena their arrays are."""
-
-    def __init__(self, block: int) -> None:
-        # Not a power of two: else all columns would fall into the same few sets of a cache.
-        self.stride = block * 8 + LINE
-        self.size = 0
-        self.calls: list[Call] = []
-
-    def take(self, columns: int) -> int:
-        place, self.size = self.size, self.size + columns * self.stride
-        return place
-
-    def add(self, unit: str, kernel: str, *arguments: int | float) -> None:
-        self.calls.append((unit, kernel, (*arguments, self.stride)))
-
-    def words(self, header: Sequence[int]) -> Array:
-        addresses = library.addresses("float64", {unit for unit, *_ in self.calls} | {"abreast"})
-        table = np.zeros((1 + len(self.calls), ROW), np.int64)
-        table[0, : 1 + len(header)] = [len(self.calls), *header]
-        for line, (unit, kernel, arguments) in zip(table[1:], self.calls, strict=True):
-            line[0] = addresses[unit, kernel]
-            line[1 : 1 + len(arguments)] = [_word(one) for one in arguments]
-        return table
 
 
 class Equations:
@@ -127,24 +88,23 @@ class Equations:
 
     def __init__(self, layers: tuple[Layer, ...], trained: Sequence[bool], loss: Loss, n_samples: int) -> None:
         self.layers, self.loss = layers, loss
-        self.trained = [on and layer.kind == "linear" for on, layer in zip(trained, layers, strict=True)]
-        sizes = [(layer.n_in + layer.bias) * layer.n_out * (layer.kind == "linear") for layer in layers]
-        self.offsets = np.concatenate([[0], np.cumsum(sizes)]).tolist()
-        self.rows = np.concatenate([[0], np.cumsum(np.multiply(sizes, self.trained))]).tolist()
-        widths = [2 * layer.n_in * (layer.kind == "normalize") for layer in layers]
-        self.held = np.concatenate([[0], np.cumsum(widths)]).tolist()
-        self.n = self.rows[-1]
+        on = [i for i, layer in enumerate(layers) if trained[i] and layer.kind == "linear"]
+        rows = starts([n_parameters(layers[i]) for i in on])
+        self.n = rows.pop()
+        self.rows = dict(zip(on, rows, strict=True))
+        """Where the parameters of each layer that is trained begin among all that are."""
+        self.n_parameters = sum(map(n_parameters, layers))
         self.columns = -(-(self.n + 1) // TILE) * TILE
         unit = UNIT * host().vector_bytes // 8
         self.padded = -(-n_samples // unit) * unit
         least, most = BLOCK_ROWS
         block = min(max(BLOCK_BYTES // (8 * self.columns), least), most) // unit * unit
-        self.work = self.padded * (self.columns**2 // 2 * max(1, layers[-1].n_out) + self.offsets[-1])
+        self.work = self.padded * (self.columns**2 // 2 * max(1, layers[-1].n_out) + self.n_parameters)
         self.parts = PARTS if self.work >= PARTS * PART_WORK and self.padded >= PARTS * least else 1
         self.part = -(-self.padded // (self.parts * unit)) * unit
         self.parts = -(-self.padded // self.part)
         block = min(block, self.part)
-        self._sums, self._values, self._solution = _Steps(block), _Steps(block), _Steps(block)
+        self._sums, self._values, self._solution = Steps(block), Steps(block), Steps(block)
         self._write(self._sums, slopes=True)
         self._write(self._values, slopes=False)
         size = self.columns * self.columns * 8
@@ -153,8 +113,8 @@ class Equations:
             "values": self._values.words((block, self.padded, 1, 0)),
             "solve": self._write_solution(),
         }
-        self._places = {name: _address(table) for name, table in self._tables.items()}
-        self._size = max(self._sums.size, self._values.size, self._solution.size) + PAGE
+        self._places = {name: address(table) for name, table in self._tables.items()}
+        self._size = max(self._sums.size, self._values.size, self._solution.size)
         own = library.addresses("float64", ["abreast"])
         self._drive, self._solve = (_SIGNATURE(own["abreast", name]) for name in ("drive_items", "solve"))
         self._memories: list[Memory] = []
@@ -175,7 +135,7 @@ class Equations:
         for row, array in zip(rows, (x.T, y.reshape(len(y), -1).T, masses), strict=True):
             row[:, : array.shape[1]] = array
         own_x, own_y, own_masses = rows
-        words = {"x": _address(own_x), "y": _address(own_y), "n_visits": self.padded}
+        words = {"x": address(own_x), "y": address(own_y), "n_visits": self.padded}
         words |= {"x_column": own_x.strides[0], "y_column": own_y.strides[0]}
         return Samples(own_x, own_y, own_masses, {PLACES[name]: value for name, value in words.items()})
 
@@ -213,7 +173,7 @@ class Equations:
         m = len(parameters)
         losses = np.empty(m)
         words = self._words(parameters, buffers, samples, losses, losses)
-        self._run("values", words, m, m * self.padded * self.offsets[-1], threads)
+        self._run("values", words, m, m * self.padded * self.n_parameters, threads)
         return losses
 
     def solve(self, matrices: Array, diagonals: Array, threads: Threads) -> Array:
@@ -231,7 +191,7 @@ class Equations:
         if self.n > LARGEST_SOLVED:
             raise ValueError(f"expected at most {LARGEST_SOLVED} parameters to solve for; got {self.n}.")
         out = np.empty((len(matrices), self.n))
-        words = {_MATRICES: _address(matrices), _DIAGONALS: _address(diagonals), _OUT: _address(out)}
+        words = {_MATRICES: address(matrices), _DIAGONALS: address(diagonals), _OUT: address(out)}
         self._run("solve", words, len(matrices), len(matrices) * self.n**3 // 3, threads)
         return out
 
@@ -240,9 +200,9 @@ class Equations:
     def _words(
         self, parameters: Array, buffers: Array, samples: Samples, matrices: Array, losses: Array
     ) -> dict[int, int]:
-        words = {_MATRICES: _address(matrices), _LOSSES: _address(losses)}
+        words = {_MATRICES: address(matrices), _LOSSES: address(losses)}
         for (place, step), array in zip(_OWN, (parameters, buffers, samples.masses), strict=True):
-            words[place] = _address(array)
+            words[place] = address(array)
             words[step] = array.strides[0] if len(array) > 1 else 0
         return samples.words | words
 
@@ -272,93 +232,28 @@ class Equations:
         try:
             return self._memories.pop()
         except IndexError:
-            arena, context = np.zeros(self._size, np.uint8), np.zeros(len(CONTEXT), np.int64)
-            place = _address(arena)
-            context[PLACES["arena"]] = place + -place % PAGE
-            return Memory(memoryview(context.data), (context, arena), _address(context))
+            return Memory.of(self._size)
 
     # -- the tables --------------------------------------------------------------------------------------------------
 
-    def _write(self, steps: _Steps, *, slopes: bool) -> None:
+    def _write(self, steps: Steps, *, slopes: bool) -> None:
         """Write the way forward and the loss; with ``slopes`` also the ways back and the products."""
         # The Jacobian comes first, where nothing else ever writes to its padding.
         jacobian = steps.take(self.columns if slopes else 0)
-        x = steps.take(self.layers[0].n_in)
-        steps.add("abreast", "take", x, self.layers[0].n_in)
-        inputs, slopes_at = [], []
-        for i, layer in enumerate(self.layers):
-            inputs.append(x)
-            x, slope = self._forward(steps, i, layer, x, slopes)
-            slopes_at.append(slope)
+        passes = Passes(self.layers, steps, slopes=slopes)
         kind, n_out = self.loss.kind, self.layers[-1].n_out
         heights, ratios = steps.take(n_out), steps.take(n_out)
         parameter = float_of(self.loss.parameter)
-        steps.add(f"curvature:{kind}", f"curvature_{kind}", x, heights, ratios, n_out, parameter)
+        steps.add(f"curvature:{kind}", f"curvature_{kind}", passes.output, heights, ratios, n_out, parameter)
         if not slopes:
             return
         rowwise = int(kind.startswith("cross_entropy"))
-        seed = steps.take(n_out)
-        below = [steps.take(layer.n_in) for layer in self.layers]
+        seed, rows = steps.take(n_out), {i: jacobian + row * steps.stride for i, row in self.rows.items()}
         for r in range(n_out):
-            steps.add("abreast", "seed", heights, seed, n_out, r, x, rowwise)
-            self._back(steps, seed, inputs, [*inputs[1:], x], slopes_at, below, jacobian)
+            steps.add("abreast", "seed", heights, seed, n_out, r, passes.output, rowwise)
+            passes.back(seed, rows, last=min(rows))
             steps.add("abreast", "copy", ratios + r * steps.stride, jacobian + self.n * steps.stride, 1)
             steps.add("abreast", "triangle", jacobian, self.columns)
-
-    def _forward(self, steps: _Steps, i: int, layer: Layer, x: int, slopes: bool) -> tuple[int, int]:
-        """Write a layer; return where its output is, and where the slopes of its activation are."""
-        y, start = steps.take(layer.n_out), self.offsets[i] * 8
-        if layer.kind == "linear":
-            bias = (start + layer.n_in * layer.n_out * 8, 8 * layer.bias)
-            steps.add("abreast", "affine", x, y, layer.n_in, layer.n_out, start, 8 * layer.n_out, 8, *bias)
-        elif layer.kind == "normalize":
-            mean = self.held[i] * 8
-            steps.add("abreast", "normalize", x, y, layer.n_in, mean, mean + layer.n_in * 8, 1)
-        else:
-            steps.add("abreast", "copy", x, y, layer.n_out)
-        if layer.activation == "identity":
-            return y, y
-        if not ACTIVATIONS[layer.activation].elementwise:
-            steps.add("abreast", "softmax", y, layer.n_out)
-            return y, y
-        slope = steps.take(layer.n_out) if slopes else y
-        kind = layer.activation
-        steps.add(f"abreast:{kind}", f"{kind}_abreast", y, slope, layer.n_out, float_of(layer.alpha))
-        return y, slope
-
-    def _back(
-        self,
-        steps: _Steps,
-        d: int,
-        inputs: list[int],
-        outputs: list[int],
-        slopes: list[int],
-        below: list[int],
-        jacobian: int,
-    ) -> None:
-        """Write the way back from a seed, down to the first layer that is trained."""
-        first = self.trained.index(True)
-        for i in range(len(self.layers) - 1, first - 1, -1):
-            layer = self.layers[i]
-            if layer.activation == "softmax":
-                steps.add("abreast", "softmax_back", outputs[i], d, layer.n_out)
-            elif layer.activation != "identity":
-                steps.add("abreast", "multiply", d, slopes[i], d, layer.n_out)
-            if layer.kind == "normalize":
-                mean = self.held[i] * 8
-                steps.add("abreast", "normalize", d, d, layer.n_in, mean, mean + layer.n_in * 8, 0)
-            if layer.kind != "linear":
-                continue
-            if self.trained[i]:
-                rows = jacobian + self.rows[i] * steps.stride
-                steps.add("abreast", "outer", inputs[i], d, rows, layer.n_in, layer.n_out)
-                if layer.bias:
-                    bias = rows + layer.n_in * layer.n_out * steps.stride
-                    steps.add("abreast", "copy", d, bias, layer.n_out)
-            if i > first:
-                start = self.offsets[i] * 8
-                steps.add("abreast", "affine", d, below[i], layer.n_out, layer.n_in, start, 8, 8 * layer.n_out, 0, 0)
-                d = below[i]
 
     def _write_solution(self) -> Array:
         lanes = host().vector_bytes // 8
@@ -367,17 +262,6 @@ class Equations:
         factor = (self.n + 1 + lanes) * line
         self._solution.size = factor + 2 * line if self.n <= LARGEST_SOLVED else 0
         return np.array([0, factor, factor + line, self.n, self.columns, columns], np.int64)
-
-
-def _word(argument: int | float) -> int:
-    if isinstance(argument, float):
-        return int(struct.unpack("<q", struct.pack("<d", argument))[0])
-    return int(argument)
-
-
-def _address(array: Array) -> int:
-    place: int = array.__array_interface__["data"][0]
-    return place
 
 
 _FIRST, _LAST, _MATRICES, _LOSSES, _DIAGONALS, _OUT = (
