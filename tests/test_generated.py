@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import subprocess
 import sys
+import threading
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tinynet_kernels.cpu.generated import programs
 from tinynet_kernels.cpu.generated.compiler import host
-from tinynet_kernels.cpu.generated.table import Sources
+from tinynet_kernels.cpu.generated.table import Sources, Table
 from tinynet_kernels.cpu.generated.task import Data, Task
 from tinynet_kernels.network import Layer
 
@@ -84,6 +85,32 @@ def test_one_model_predicts_in_many_threads_at_once() -> None:
         for _ in range(20):
             together = list(pool.map(net.predict, parts))
             assert all(np.array_equal(a, b) for a, b in zip(alone, together, strict=True))
+
+
+def test_runs_that_make_the_tables_of_their_threads_at_once_make_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    chain = (Layer("linear", 3, 5), Layer("linear", 5, 2))
+    made = programs.prediction(chain, "float32", Sources("<f4"), host(), 96)
+    task, words, meeting = Task(made), Table.words, threading.Barrier(2)
+
+    def together(table: Table, addresses: Any, thread: int = 0) -> Any:
+        meeting.wait(60)
+        return words(table, addresses, thread)
+
+    x, vectors, order = np.ones((400, 3), "f4"), np.ones(40, "f4"), np.arange(400)
+    addresses = {"order": order.ctypes.data, "parameters": vectors.ctypes.data, "buffers": vectors.ctypes.data}
+    sizes = {"n_visits": 400, "batch": 400, "ranges": 8}
+    monkeypatch.setattr(Table, "words", together)
+
+    def run(_: int) -> bytes:
+        out = np.empty((400, 2), "f4")
+        given = {**Data.of(x).words("x"), **addresses, **sizes, "out": out.ctypes.data}
+        assert task(given, n_threads=4)
+        return out.tobytes()
+
+    with ThreadPoolExecutor(2) as pool:
+        assert set(pool.map(run, range(2))) == {np.full((400, 2), 15, "f4").tobytes()}
+    for thread in range(4):
+        np.testing.assert_array_equal(task._tables[thread], words(made, task._addresses, thread))
 
 
 @pytest.mark.parametrize("rows", [1, 63, 64, 65, 256, 257, 5000])

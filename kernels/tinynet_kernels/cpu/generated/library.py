@@ -34,7 +34,10 @@ def addresses(dtype: str, units: Iterable[str]) -> dict[tuple[str, str], int]:
     wanted = sorted(set(units))
     if any((dtype, unit) not in _addresses for unit in wanted):
         with compiler.in_llvm():
-            _load(dtype, [unit for unit in wanted if (dtype, unit) not in _addresses])
+            # Another thread may have loaded them meanwhile.
+            lacking = [unit for unit in wanted if (dtype, unit) not in _addresses]
+            if lacking:
+                _load(dtype, lacking)
     return {key: address for unit in wanted for key, address in _addresses[dtype, unit].items()}
 
 

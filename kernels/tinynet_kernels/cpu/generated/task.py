@@ -155,17 +155,17 @@ class Task:
         self._drive = library.driver(table.dtype)
         self._table = table
         self.block, self.ranges, self.counts = table.block, table.ranges, not table.parts["rows"]
-        self._tables: list[NDArray[np.int64]] = []
-        self._places: list[int] = []
+        self._tables: dict[int, NDArray[np.int64]] = {}
         self._free: dict[int, list[Space]] = {}
         self._first = self._place(0)
 
     def _place(self, thread: int) -> int:
         """Return the address of a thread's table."""
-        while len(self._tables) <= thread:
-            self._tables.append(self._table.words(self._addresses, len(self._tables)))
-            self._places.append(self._tables[-1].ctypes.data)
-        return self._places[thread]
+        found = self._tables.get(thread)
+        if found is None:
+            # Several runs may make it at once. It is the same table, and one of them stays for all.
+            found = self._tables.setdefault(thread, self._table.words(self._addresses, thread))
+        return found.ctypes.data
 
     def run(self, space: Space) -> bool:
         """Run the table; return whether all that was gathered is finite. Other threads of Python run meanwhile."""
