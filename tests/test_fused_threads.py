@@ -25,6 +25,7 @@ def strips(n_in: int, *widths: int) -> list[tn.Layer]:
 
 BLOCKED: dict[str, tuple[Callable[[], list[tn.Layer]], str, str]] = {
     "plain": (lambda: [tn.Linear(3, 24), tn.Tanh(), tn.Linear(24, 24), tn.GELU(), tn.Linear(24, 3)], "sgd", "mse"),
+    "small": (lambda: [tn.Linear(3, 5), tn.Tanh(), tn.Linear(5, 3)], "momentum", "mse"),
     "adam": (
         lambda: [tn.Linear(3, 40), tn.ReLU(), tn.Linear(40, 40, bias=False), tn.Linear(40, 3)],
         "adam, decay",
@@ -40,7 +41,8 @@ BATCH_OF_BLOCKS = 2600
 
 
 @pytest.mark.parametrize(
-    ("name", "form"), [*((name, "plain") for name in BLOCKED), ("labels", "weighted"), ("adam", "in place")]
+    ("name", "form"),
+    [*((name, "plain") for name in BLOCKED), ("labels", "weighted"), ("small", "weighted"), ("adam", "in place")],
 )
 def test_large_batches_agree_with_the_loop_and_do_not_depend_on_threads(name: str, form: str) -> None:
     layers, optimizer, loss = BLOCKED[name]

@@ -81,7 +81,8 @@ class _Pass:
         self.rows = frame.whole("rows")
         self.sources = {name: (frame.pointer(name), frame.whole(f"{name}_row")) for name in self._names()}
         scale, mean = frame.double(3), code.compare("!=", frame.size(5), 0)
-        rows = code.convert("sitofp", self.rows, DOUBLE)
+        # A mean over the batch counts for all rows of it, of which a range has some.
+        rows = code.convert("sitofp", frame.whole("batch_rows"), DOUBLE)
         mass = frame.state("mass")
         self.factor = code.spread(code.resize(scale / code.select(mean, mass, 1.0), frame.real), self.count)
         counted = scale * frame.double(4) * code.select(mean, rows / mass, 1.0)
