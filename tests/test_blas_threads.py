@@ -1,6 +1,8 @@
 """The number of threads of the matrix products."""
 
+import os
 import threading
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,6 +27,7 @@ def test_a_limit_holds_within_its_block_and_not_after() -> None:
         assert set(in_force()) == {2}
         with blas_threads.at_most(1):
             assert set(in_force()) == {1}
+        assert set(in_force()) == {2}
     assert in_force() == before
 
 
@@ -37,13 +40,82 @@ def test_overlapping_limits_of_two_python_threads_leave_nothing_behind() -> None
             entered.set()
             may_leave.wait()
 
-    thread = threading.Thread(target=other)
+    thread = threading.Thread(target=other, daemon=True)
     with blas_threads.at_most(3):
         thread.start()
         entered.wait()
+    assert set(in_force()) == {2}
     may_leave.set()
     thread.join()
     assert in_force() == before
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_the_limits_of_threads_that_a_forked_child_has_not_end_in_it() -> None:
+    entered, may_leave = threading.Event(), threading.Event()
+
+    def other() -> None:
+        with blas_threads.at_most(2):
+            entered.set()
+            may_leave.wait()
+
+    thread = threading.Thread(target=other, daemon=True)
+    with blas_threads.at_most(3):
+        thread.start()
+        entered.wait()
+        child = os.fork()
+        if child == 0:
+            os._exit(0 if set(in_force()) == {3} else 1)
+        assert os.waitpid(child, 0)[1] == 0
+        may_leave.set()
+        thread.join()
+
+
+class Watched:
+    """A kernel that notes how many threads it may use."""
+
+    def __init__(self, kernel: Any) -> None:
+        self.kernel, self.seen = kernel, set[int]()
+
+    def __call__(self, *arguments: Any) -> None:
+        self.seen |= set(in_force())
+        self.kernel(*arguments)
+
+
+@pytest.mark.parametrize(("width", "threads"), [(64, {1}), (300, {2})])
+def test_small_products_take_one_thread_and_large_ones_what_there_are(
+    width: int, threads: set[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net = tn.Sequential(tn.Linear(6, width), tn.Linear(width, width), tn.Linear(width, 2), seed=0, backend="numpy")
+    models = tn.Ensemble(net, 2)
+    watched = Watched(net.backend.kernels.linear_forward)
+    monkeypatch.setattr(net.backend.kernels, "linear_forward", watched)
+    x, y = np.ones((500, 6)), np.ones((500, 2))
+    with blas_threads.at_most(2):
+        for model in (net, models):
+            for use in (
+                lambda model=model: model.predict(x),
+                lambda model=model: model.evaluate(x, y, loss="mse"),
+                lambda model=model: model.fit(x, y, epochs=1, batch_size=500),
+            ):
+                watched.seen.clear()
+                use()
+                assert watched.seen == threads
+
+
+def test_small_products_have_the_same_bits_for_any_number_of_threads() -> None:
+    """OpenBLAS shares products of this size out, and adds up in another order then."""
+    x, y = np.random.default_rng(0).normal(size=(2, 23, 300))
+
+    def found(threads: int) -> bytes:
+        net = tn.Sequential(tn.Linear(300, 300), tn.Tanh(), tn.Linear(300, 300), dtype="float64", seed=0)
+        net.to("numpy")
+        with blas_threads.at_most(threads):
+            net.fit(x, y, epochs=2, batch_size=23)
+            return net.flat_parameters().tobytes() + net.predict(x).tobytes()
+
+    assert found(1) == found(2) == found(3)
 
 
 @pytest.mark.parametrize("backend", ["numpy", "numba"])

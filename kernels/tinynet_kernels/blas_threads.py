@@ -1,9 +1,10 @@
 """How many threads the matrix products use: a setting of the BLAS library, for the whole process."""
 
+from __future__ import annotations
+
 import ctypes
+import os
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cache
 from importlib.machinery import EXTENSION_SUFFIXES
 from importlib.util import find_spec
@@ -19,39 +20,50 @@ class _Library(NamedTuple):
     set: Any
 
 
-class _Limit:
-    """The limit in force, and what it was before the first of those who asked for one."""
+class _Limits:
+    """The limits in force, by who asked for one, and what it was before the first of them."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self.users = 0
+        self.asked: dict[at_most, int] = {}
         self.before: list[int] = []
+        if hasattr(os, "register_at_fork"):
+            # A child has only the thread that forked: no other may have the lock then, nor its limits there.
+            os.register_at_fork(
+                before=self.lock.acquire, after_in_parent=self.lock.release, after_in_child=self._in_child
+            )
 
-    def enter(self, n: int) -> None:
+    def enter(self, who: at_most, n: int) -> None:
         with self.lock:
-            if self.users == 0:
+            if not self.asked:
                 self.before = [library.get() for library in _libraries()]
-            self.users += 1
+            self.asked[who] = n
             for library in _libraries():
                 library.set(n)
 
-    def leave(self) -> None:
+    def leave(self, who: at_most) -> None:
         with self.lock:
-            self.users -= 1
-            if self.users == 0:
-                for library, n in zip(_libraries(), self.before, strict=True):
-                    library.set(n)
+            del self.asked[who]
+            left = list(self.asked.values())[-1:] * len(self.before) or self.before
+            for library, n in zip(_libraries(), left, strict=True):
+                library.set(n)
+
+    def _in_child(self) -> None:
+        self.lock.release()
+        for who in list(self.asked):
+            if who.thread != threading.get_ident():
+                self.leave(who)
 
 
-_limit = _Limit()
+_limits = _Limits()
 
 
-@contextmanager
-def at_most(n: int | None) -> Iterator[None]:
+class at_most:
     """Let matrix products use ``n`` threads within a ``with`` block; None leaves what is in force.
 
-    Where blocks of several Python threads overlap, the last to begin decides; the end of all restores what was before.
-    It reaches the OpenBLAS of NumPy and of SciPy. Other BLAS libraries follow their own environment variables.
+    Where blocks of several Python threads overlap, or one is within another, the last to begin decides as long as it
+    lasts; the end of all restores what was before. It reaches the OpenBLAS of NumPy and of SciPy. Other BLAS libraries
+    follow their own environment variables.
 
     Parameters
     ----------
@@ -62,14 +74,18 @@ def at_most(n: int | None) -> Iterator[None]:
     >>> with at_most(1):
     ...     _ = [[1.0]]
     """
-    if n is None:
-        yield
-        return
-    _limit.enter(n)
-    try:
-        yield
-    finally:
-        _limit.leave()
+
+    def __init__(self, n: int | None) -> None:
+        self._n = n
+
+    def __enter__(self) -> None:
+        self.thread = threading.get_ident()
+        if self._n is not None:
+            _limits.enter(self, self._n)
+
+    def __exit__(self, *error: object) -> None:
+        if self._n is not None:
+            _limits.leave(self)
 
 
 @cache

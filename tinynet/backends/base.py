@@ -296,6 +296,14 @@ class Backend(ABC):
         """Return a context in which matrix products use ``n`` threads; None leaves what is in force."""
         return nullcontext()
 
+    def for_products(self, size: int) -> AbstractContextManager[None]:
+        """Return a context for matrix products of which the largest is of ``size`` multiplications.
+
+        In it they use no more threads than they repay, and have the same bits whatever the number of cores, as long as
+        that is one.
+        """
+        return nullcontext()
+
     def following(self) -> Callable[[], AbstractContextManager[None]]:
         """Return what lets another thread work as this one does: on its device, and in the order of its work.
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from functools import partial
+from contextlib import AbstractContextManager, nullcontext
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from tinynet.backends.stages import LinearStage, Own
 from tinynet.backends.work import Pool, Work
 from tinynet.base.arrays import is_plain
 from tinynet.base.turns import Turns
-from tinynet.program import LossSpec, OptimizerSpec, Program
+from tinynet.program import LinearOp, LossSpec, OptimizerSpec, Program
 
 PREDICT_ROWS = 4096
 """Rows taken at a time where no batch size is given: enough to fill the machine, little enough to stay in the cache."""
@@ -70,7 +71,7 @@ class LoopPlan(Plan):
         cuts = _cut(n_visits, self.program.batch_size or n_visits)
         order = self._placed(order, x)
         losses = np.zeros((len(learning_rates), 1))
-        with self._works.one() as work:
+        with self._works.one() as work, self._products(min(self.program.batch_size or n_visits, n_visits)):
             bound = work.training.bind(state)
             n_squares = len(_linear(bound)) if loss.l2 else 0
             for epoch, rates in enumerate(learning_rates):
@@ -96,7 +97,7 @@ class LoopPlan(Plan):
         """Write the output and tell whether ``x`` is finite; see ``Plan.predict``."""
         cuts = _cut(len(x), self.predict_rows)
         finite: Any = True
-        with self._works.one() as work, self._users:
+        with self._works.one() as work, self._users, self._products(min(len(x), self.predict_rows)):
             bound = work.chain.bind(state)
             for (start, stop), (xb, _, _) in zip(cuts, self._batches(work, x, None, None, None, cuts), strict=True):
                 # Not a bool yet: a GPU is waited for only when somebody asks.
@@ -130,7 +131,7 @@ class LoopPlan(Plan):
         """Return the loss and fill ``state.gradients``; see ``Plan.gradient``."""
         loss, _ = required(self.program, optimizer=False)
         value = self.backend.empty((1,), "float64")
-        with self._works.one() as work, self._users:
+        with self._works.one() as work, self._users, self._products(len(x)):
             bound = work.training.bind(state)
             (batch,) = self._batches(work, x, y, sample_weight, None, [(0, len(x))])
             self._forward_backward(work, bound, state, *batch, value)
@@ -150,7 +151,7 @@ class LoopPlan(Plan):
         """Return the loss over ``x``; see ``Plan.evaluate``."""
         loss, _ = required(self.program, optimizer=False)
         cuts = _cut(len(x), self.predict_rows)
-        with self._works.one() as work, self._users:
+        with self._works.one() as work, self._users, self._products(min(len(x), self.predict_rows)):
             forward = self._prediction_of(state, work)
             if loss.custom is not None:
                 return self._evaluate_at_once(work, forward, x, y, sample_weight, cuts)
@@ -184,7 +185,7 @@ class LoopPlan(Plan):
     def input_gradient(self, state: State, x: Array, y: Array, sample_weight: Array | None = None) -> Array:
         """Return the gradient of the loss with respect to ``x``; fill ``state.gradients``."""
         value = self.backend.empty((1,), "float64")
-        with self._works.one() as work, self._users:
+        with self._works.one() as work, self._users, self._products(len(x)):
             bound = work.training.bind(state)
             d_prediction = self._loss(work, forward(bound, x, state), y, sample_weight, value)
             return backward(bound, d_prediction, need_dx=True).copy()
@@ -196,6 +197,15 @@ class LoopPlan(Plan):
             self._update(work, state, required(self.program, loss=False)[1], learning_rate)
 
     # -- parts -------------------------------------------------------------------------------------------------------
+
+    def _products(self, rows: int) -> AbstractContextManager[None]:
+        """Return a context for the products with so many rows; what users have written may need more threads."""
+        return nullcontext() if self.program.user_code else self.backend.for_products(rows * self._largest)
+
+    @cached_property
+    def _largest(self) -> int:
+        """Weights of the largest layer."""
+        return max((op.n_in * op.n_out for op in self.program.ops if isinstance(op, LinearOp)), default=0)
 
     def _placed(self, order: Array | None, x: Array) -> Array | None:
         """Return the sample order of a call where ``_batches`` reads it: one copy for all epochs."""

@@ -171,8 +171,10 @@ class MembersPlan(Plan):
         """Do some work for every model; what a model gets does not depend on the number of threads."""
         n_threads = min(config.threads(), n) if self._threaded else 1
         if n_threads <= 1:
-            for position in range(n):
-                work(0, position)
+            # Where models may share the threads, each has one for its products, also the last that is left.
+            with self.backend.using_threads(1 if self._threaded else None):
+                for position in range(n):
+                    work(0, position)
             return
         shares = _Shares(n)
 

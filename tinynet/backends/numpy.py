@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from types import ModuleType
 from typing import Any
 
@@ -14,8 +14,16 @@ from tinynet.backends.derivatives import derivatives_of
 from tinynet.backends.loop import LoopPlan
 from tinynet.backends.members import MembersPlan
 from tinynet.backends.second_order import takes_all_samples, whole_plan
+from tinynet.base import config
 from tinynet.base.arrays import refuse_cupy
 from tinynet.program import CustomOp, Program, Shape
+
+ALONE = 9216
+"""Multiplications up to which OpenBLAS takes one thread by itself."""
+
+REPAID = 1 << 24
+"""Multiplications of a product above which threads are left to the BLAS library. Its threads wait for one another
+in a loop that keeps their cores busy, so that small products take longer in wall time, and far longer in CPU time."""
 
 
 class HostBackend(Backend):
@@ -57,6 +65,12 @@ class HostBackend(Backend):
         from tinynet_kernels import blas_threads
 
         return blas_threads.at_most(n)
+
+    def for_products(self, size: int) -> AbstractContextManager[None]:
+        """Return a context for products of up to ``size`` multiplications; see ``Backend.for_products``."""
+        if size <= ALONE:
+            return nullcontext()
+        return self.using_threads(1 if size <= REPAID else config.chosen_threads())
 
     def derivatives(self, program: Program, state: State) -> Derivatives:
         """Return what derives the predictions; see ``Backend.derivatives``."""

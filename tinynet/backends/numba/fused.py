@@ -63,7 +63,14 @@ class FusedForward(LoopPlan):
     def _bound(self, state: State, ops: tuple[Op, ...]) -> Callable[[Array, Array], bool]:
         """Return the compiled function from samples to the output of ``ops``; it compiles when it is first called."""
         made = self._prediction(ops)
-        return partial(made.run, state.parameters, state.buffers, made.places, made.numbers)
+        run = partial(made.run, state.parameters, state.buffers, made.places, made.numbers)
+
+        def predict(x: Array, out: Array) -> bool:
+            with self._products(min(len(x), PREDICT_BLOCK)):
+                finite: bool = run(x, out)
+            return finite
+
+        return predict
 
     def _prediction(self, ops: tuple[Op, ...]) -> fused.Fused:
         layers = tuple(layer for layer in layers_of(ops) if layer.kind != "dropout")
@@ -107,7 +114,8 @@ class FusedPlan(FusedForward):
         vectors = (state.parameters, state.gradients, state.moments, state.buffers)
         data = (x, y, weight, order, learning_rates, losses)
         settings = (made.places, made.numbers, state.step, state.draws, state.dropout_seed)
-        made.run(*vectors, *data, *self._scratch(made), *settings)
+        with self._products(min(batch_size, n_visits)):
+            made.run(*vectors, *data, *self._scratch(made), *settings)
         n_updates = n_epochs * -(-n_visits // batch_size)
         state.step += n_updates
         state.draws += n_updates

@@ -100,8 +100,8 @@ class LevenbergMarquardtPlan(WholePlan):
     ) -> NDArray[np.float64]:
         """Make steps; see ``WholePlan.run``. Of an ensemble NaN stands where a model makes none."""
         self._refuse(order)
-        n_epochs = len(learning_rates)
-        with self._users:
+        n_epochs, n_trained = len(learning_rates), self.program.n_trained
+        with self._users, self.backend.for_products(n_trained**2 * max(n_trained, len(x))):
             standing = self._standing(state, members)
             data = self.equations.prepare(x, y, sample_weight)
             n_models = len(standing.stop)
