@@ -101,6 +101,12 @@ def gather(dtype: str) -> Callable[[Frame], None]:
         order = code.at(frame.pointer("order"), frame.whole("epoch") * frame.whole("order_step"))
         order = code.at(order, frame.whole("start") + frame.whole("first"), I64)
         zero = code.constant(frame.row, 0.0)
+        # Columns that lie side by side are read in whole panels, and then in pieces of half as many, down to one.
+        dense = code.compare("==", data_column, size)
+        panels = code.select(dense, n / frame.width, 0)
+        left = code.select(dense, n - panels * frame.width, 0)
+        scattered_panels = code.select(dense, 0, frame.panels(n))
+        pieces = [frame.width >> power for power in range(1, frame.width.bit_length())]
 
         def row(r: Value, place: Value, zeros: Value) -> tuple[Value, Value]:
             index = code.load(code.at(order, r, I64), I64)
@@ -120,21 +126,35 @@ def gather(dtype: str) -> Callable[[Frame], None]:
                     whole_panel(place, start, zeros),
                 ]
 
-            def one(j: Value, zeros: Value, there: Value, start: Value) -> list[Value]:
-                value = read(frame, code.at(start, j * data_column), source, size, 1)
+            def piece(lanes: int, there: Value, start: Value, zeros: Value) -> list[Value]:
+                value = read(frame, start, source, size, lanes)
+                code.store(value, there)
+                if lanes == 1:
+                    wide = code.op(frame.row, f"insertelement {zero}, {value}, i64 0")
+                else:
+                    over = [*range(lanes), *[lanes] * (frame.lanes - lanes)]
+                    wide = code.shuffle(value, code.constant(value.kind, 0.0), over)
+                return [code.at(there, lanes * frame.bytes), code.at(start, lanes * size), code.fma(0.0, wide, zeros)]
+
+            there, start, zeros = code.loop(0, panels, 1, panel, place, start, zeros)
+            for lanes in pieces:
+                count = code.op(I64, f"and {left / lanes}, 1")
+                there, start, zeros = code.loop(
+                    0, count, 1, lambda _, *now, lanes=lanes: piece(lanes, *now), there, start, zeros
+                )
+
+            def one(j: Value, there: Value, start: Value, zeros: Value) -> list[Value]:
+                value = read(frame, start, source, size, 1)
                 code.store(value, code.at(there, j, frame.real))
                 first = code.op(frame.row, f"insertelement {zero}, {value}, i64 0")
-                return [code.fma(0.0, first, zeros)]
+                return [there, code.at(start, data_column), code.fma(0.0, first, zeros)]
 
-            fast = code.select(code.compare("==", data_column, size), n / frame.width, code.constant(I64, 0))
-            there, start, zeros = code.loop(0, fast, 1, panel, place, start, zeros)
-
-            def rest(p: Value, there: Value, start: Value, zeros: Value) -> list[Value]:
+            def scattered(p: Value, there: Value, start: Value, zeros: Value) -> list[Value]:
                 count = code.smaller(n - p * frame.width, frame.width)
-                zeros, *_ = code.loop(0, count, 1, lambda j, zeros: one(j, zeros, there, start), zeros)
-                return [code.at(there, panel_step), code.at(start, data_column * frame.width), zeros]
+                _, start, zeros = code.loop(0, count, 1, one, there, start, zeros)
+                return [code.at(there, panel_step), start, zeros]
 
-            _, _, zeros = code.loop(fast, frame.panels(n), 1, rest, there, start, zeros)
+            _, _, zeros = code.loop(0, scattered_panels, 1, scattered, there, start, zeros)
             return code.at(place, row_step), zeros
 
         _, zeros = code.loop(0, frame.whole("rows"), 1, row, place, zero)

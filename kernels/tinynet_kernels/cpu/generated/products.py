@@ -4,9 +4,9 @@ A tile is some rows high and ``VECTORS`` registers wide. All factors lie in pane
 reads memory in order, and the sums of a tile leave the registers once, when they are complete (Van Zee and van de
 Geijn, 2015, call the innermost loop the micro-kernel). Sizes are arguments: with tiles, constant ones gain nothing.
 
-Rows of a batch are made up of tiles of ``high`` and ``high - 1`` rows, which all numbers from 20 on can be; smaller
-ones may compute up to four rows too many, whose results nobody reads. Thinner tiles would have too few sums under way
-to keep the processor busy, and be no quicker.
+Rows of a batch are made up of tiles of ``high`` and ``high - 1`` rows, which all larger numbers can be; smaller
+ones may compute some rows too many, whose results nobody reads. Thinner tiles would have too few sums under way to keep
+the processor busy, and be no quicker; but a single row, of a prediction or a batch of one, is a tile by itself.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 
 from tinynet_kernels.cpu.generated.frame import Frame, Kernel
 from tinynet_kernels.cpu.generated.ir import Value
+from tinynet_kernels.cpu.generated.ir_types import I64
 from tinynet_kernels.cpu.generated.target import VECTORS, Target
 
 
@@ -25,8 +26,10 @@ def rows_covered(n: int, target: Target) -> int:
     --------
     >>> target = Target.of("x86_64-unknown-linux-gnu", "x86-64-v3", "+avx,+avx2,+fma")
     >>> [rows_covered(n, target) for n in (1, 7, 11, 32)]
-    [5, 10, 11, 32]
+    [1, 10, 11, 32]
     """
+    if n == 1:
+        return 1
     tiles = -(-n // target.high)
     return target.high * tiles - min(tiles, target.high * tiles - n)
 
@@ -73,7 +76,9 @@ def product_rows(frame: Frame) -> None:
     rows = frame.whole("rows")
     tiles = (rows + (high - 1)) / high
     low = code.smaller(tiles * high - rows, tiles)
-    high_rows, low_rows = (tiles - low) * high, low * (high - 1)
+    single = code.select(code.compare("==", rows, 1), code.constant(I64, 1), 0)
+    several = code.constant(I64, 1) - single
+    high_rows, low_rows = (tiles - low) * high * several, low * (high - 1) * several
     panels_in = frame.panels(n_in)
     back = a_step - frame.width * frame.bytes
 
@@ -95,7 +100,7 @@ def product_rows(frame: Frame) -> None:
     def panel_out(_: Value, b: Value, start: Value, c: Value) -> tuple[Value, ...]:
         first = _vectors(frame, start)
         cursor = (a, c)
-        for height, count in ((high, high_rows), (high - 1, low_rows)):
+        for height, count in ((high, high_rows), (high - 1, low_rows), (1, single)):
 
             def strip(_: Value, a: Value, c: Value, height: int = height) -> tuple[Value, ...]:
                 tile(height, first, a, b, c)
@@ -161,7 +166,12 @@ def gradient(frame: Frame) -> None:
                 last = code.smaller(left, offset + height * heights.count(height))
 
                 def strip(i: Value, height: int = height) -> None:
-                    tile(height, code.at(x, i, frame.real), d, code.at(out, i * row_bytes))
+                    half = -(-height // 2)
+                    code.when(
+                        code.compare(">", left - i, half),
+                        lambda: tile(height, code.at(x, i, frame.real), d, code.at(out, i * row_bytes)),
+                        lambda: tile(half, code.at(x, i, frame.real), d, code.at(out, i * row_bytes)),
+                    )
 
                 code.loop(offset, last, height, strip)
                 offset += height * heights.count(height)
