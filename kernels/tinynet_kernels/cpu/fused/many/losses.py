@@ -45,7 +45,10 @@ def _elementwise(kind: str, parameter: str, terms: Terms) -> None:
     form = terms.form
 
     def body(k: Index) -> None:
-        form(f"v, slope = losses_of._{kind}({terms.output(k)}, {terms.target(k)}, {parameter})", "value = value + v")
+        form(
+            f'v, slope = losses_of.loss("{kind}", {terms.output(k)}, {terms.target(k)}, {parameter})',
+            "value = value + v",
+        )
         if terms.put is not None:
             terms.put(k, "slope")
 
@@ -101,7 +104,7 @@ def _cross_entropy_probabilities_index(terms: Terms) -> None:
     form = terms.form
     form(f"wanted = {form.zeros()}")
     terms.each(lambda k: form(f"wanted = select(label == {k}, {terms.output(k)}, wanted)"))
-    form("value, slope = losses_of._cross_entropy_probabilities(wanted, one, zero)")
+    form('value, slope = losses_of.loss("cross_entropy_probabilities", wanted, one, zero)')
     if terms.put is not None:
         put = terms.put
         terms.each(lambda k: put(k, f"select(label == {k}, slope, zero)"))

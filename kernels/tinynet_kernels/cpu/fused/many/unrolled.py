@@ -91,14 +91,14 @@ class Unrolled(Form):
         layer = self.layers[i]
         alpha = self.setting(layer.alpha)
         for k in range(layer.n_out):
-            self.put(f"y{i}", k, f"activations._{layer.activation}(z{i}_{k}, {alpha})")
+            self.put(f"y{i}", k, f'activations.activation("{layer.activation}", z{i}_{k}, {alpha})')
 
     def activate_backward(self, i: int) -> None:
         """Write the derivative at each number."""
         layer, z = self.layers[i], f"z{i}" if keeps_z(self.layers[i]) else f"y{i}"
         alpha = self.setting(layer.alpha)
         for k in range(layer.n_out):
-            slope = f"activations._{layer.activation}_derivative({z}_{k}, y{i}_{k}, {alpha})"
+            slope = f'activations.activation_slope("{layer.activation}", {z}_{k}, y{i}_{k}, {alpha})'
             self.put(f"d{i}", k, f"d{i}_{k} * {slope}")
 
     def gradient(self, i: int, mode: str) -> None:
