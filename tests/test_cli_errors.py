@@ -59,7 +59,7 @@ def stderr_of(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
 
 ERRORS: dict[str, tuple[str, str]] = {
     "no command": ("", "required: COMMAND"),
-    "unknown command": ("trian", "invalid choice: 'trian'"),
+    "unknown command": ("trian", "got 'trian'. Did you mean 'train'?"),
     "unknown option": ("train --epoch 3", "unrecognized arguments: --epoch"),
     "missing file": ("train none.csv", "No such file or directory: 'none.csv'"),
     "empty folder": ("train folder", "must hold IDX files"),
@@ -78,7 +78,7 @@ ERRORS: dict[str, tuple[str, str]] = {
     "rate NaN": ("train d.csv --learning-rate nan", "--learning-rate must be a finite number > 0"),
     "layers": ("train d.csv --layers 64,big", "a width in --layers must be a whole number; got 'big'"),
     "layers 0": ("train d.csv --layers 64,0", "a width in --layers must be a whole number >= 1; got 0"),
-    "activation": ("train d.csv --activation relo", "invalid choice: 'relo'"),
+    "activation": ("train d.csv --activation relo", "got 'relo'. Did you mean 'relu'?"),
     "loss of numbers": ("train d.csv --loss bce", "--loss for targets that are numbers must be one of.*'mse'"),
     "loss of classes": ("train kinds.csv --loss mse", "--loss for classes must be one of 'bce'.*got 'mse'"),
     "bce of three": ("train kinds.csv --loss bce", "--loss bce expects two classes; got 3. Use cross_entropy"),

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from cli_files import figures
 
 import tinynet as tn
 from tinynet.cli.main import main
@@ -67,8 +69,7 @@ def test_the_best_model_predicts_in_the_units_of_the_data(capsys: pytest.Capture
     )
     assert capsys.readouterr() == ("", "")
     assert main(["evaluate", "d/best.npz", "prices.csv"]) == 0
-    figures = dict(line.split() for line in capsys.readouterr().out.splitlines())
-    assert float(figures["r2"]) > 0.95
+    assert figures(capsys.readouterr().out)["r2"] > 0.95
     net = tn.load("d/best.npz")
     assert net.metadata["features"] == ["size", "age"]
     assert net.metadata["settings"]["layers"] == [16]
@@ -78,6 +79,16 @@ def test_the_learning_rate_falls_to_zero_as_in_train() -> None:
     arguments = ["prices.csv", "--learning-rate", "0.01", "--layers", "5", "--batch-size", "16", "--epochs", "4"]
     main(["train", *arguments, "--early-stopping", "0", "--plot", "none", "--quiet", "--out", "m.npz"])
     main(["sweep", *arguments, "--early-stopping", "0", "--quiet", "--seeds", "1", "--out", "d"])
+    assert tn.load("d/best.npz").flat_parameters().tolist() == tn.load("m.npz").flat_parameters().tolist()
+
+
+def test_a_sweep_names_the_command_that_trains_its_best_setting(capsys: pytest.CaptureFixture[str]) -> None:
+    settings = ["--layers", "5,3", "--layers", "2", "--learning-rate", "0.01,1e-7", "--optimizer", "sgd,adamw"]
+    assert main(["sweep", "prices.csv", *settings, "--seeds", "1", "--epochs", "4", "--no-plot", "--out", "d"]) == 0
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("train "))
+    command = shlex.split(line.removeprefix("train     ").removesuffix(" (the best setting alone)"))
+    assert command[:3] == ["tinynet", "train", "prices.csv"]
+    assert main([*command[1:], "--plot", "none", "--quiet", "--out", "m.npz"]) == 0
     assert tn.load("d/best.npz").flat_parameters().tolist() == tn.load("m.npz").flat_parameters().tolist()
 
 
@@ -101,7 +112,7 @@ def test_a_random_search_draws_as_many_as_asked() -> None:
 
 
 def test_the_same_command_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
-    command = ["sweep", "--layers", "3", "--layers", "4", "--layers", "5", *QUICK]
+    command = ["sweep", "--notebook", "--layers", "3", "--layers", "4", "--layers", "5", *QUICK]
     assert main(command) == 0
     tables = Path("d/runs.csv").read_bytes(), Path("d/best.npz").read_bytes()
     Path("d/group-0001.npz").unlink()
@@ -120,11 +131,11 @@ def test_without_matplotlib_one_line_says_how_to_get_the_plots(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(__import__("sys").modules, "matplotlib.figure", None)
-    assert main(["sweep", *QUICK]) == 0
+    assert main(["sweep", "--notebook", *QUICK]) == 0
     lines = [line for line in capsys.readouterr().out.splitlines() if "matplotlib" in line]
     assert len(lines) == 1
     assert Path("d/best.npz").exists()
-    assert main(["sweep", *QUICK, "--no-plot"]) == 0
+    assert main(["sweep", "--notebook", *QUICK, "--no-plot"]) == 0
     assert "matplotlib" not in capsys.readouterr().out
 
 
@@ -133,7 +144,7 @@ def test_ctrl_c_says_where_the_rest_is(monkeypatch: pytest.MonkeyPatch, capsys: 
         raise KeyboardInterrupt
 
     monkeypatch.setattr("tinynet.sweeps.training.train", interrupt)
-    assert main(["sweep", *QUICK]) == 130
+    assert main(["sweep", "--notebook", *QUICK]) == 130
     assert "what is finished is in d; the same command goes on from there" in capsys.readouterr().out
 
 

@@ -68,13 +68,13 @@ def _tokens(name: str, value: Any, is_flag: bool, path: str) -> list[str]:
         if is_flag:
             return [f"--{name}"] if value == "yes" else []
     if isinstance(value, list):
-        value = ",".join(_quoted(str(entry)) for entry in value)
+        value = ",".join(quoted(str(entry)) for entry in value)
     if not isinstance(value, str | int | float):
         key = name.replace("-", "_")
         raise ValueError(f"{path!r}: {key!r} must be a text, a number, true or false, or a list; got {value!r}.")
     return [f"--{name}={value}"]
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
     """Quote a name that has a comma, as in CSV."""
     return f'"{text}"' if "," in text else text

@@ -133,6 +133,14 @@ class Parser(argparse.ArgumentParser):
             self.error(f"unrecognized arguments: {' '.join(unknown)}.{next(hints, '')}")
         return found
 
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """Name the choice that was meant."""
+        if action.choices is None or value in action.choices:
+            return
+        known = [str(choice) for choice in action.choices]
+        hint = did_you_mean(str(value), known)
+        raise argparse.ArgumentError(action, f"expected one of {', '.join(known)}; got {value!r}.{hint}")
+
     def error(self, message: str) -> NoReturn:
         """Print the error, and leave."""
         text = " ".join(message.split())
@@ -166,6 +174,7 @@ def _data(parser: argparse.ArgumentParser, validation: str) -> None:
     data("--ignore", **columns, help="columns to leave out")
     add_options(data, ".")
     add_columns(data)
+    data("--notebook", action="store_true", help="the notebook's own network, without data: sigmoids cannot meet sines")
     data("--task", choices=TASKS, default="auto", help="what the targets are (auto)")
     data("--validation", type=share_of, metavar="SHARE|FILE", help=validation)
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from tinynet.cli.notes import Notes, notes_of
 from tinynet.cli.places import require_different
-from tinynet.cli.reading import how
+from tinynet.cli.reading import RowsRead, how
 from tinynet.datasets import Dataset, read_known
 from tinynet.datasets.targets import encode
 from tinynet.exchange.atomic import atomic_open, require_place
@@ -70,7 +70,7 @@ def _model_and_data(args: argparse.Namespace, with_targets: bool) -> tuple[Seque
     net = load(args.model, backend=args.backend)
     notes = notes_of(net, args.model)
     options = {"target": args.target if with_targets else (), "named": notes.named, **how(args, notes)}
-    options |= {"with_targets": with_targets, "table": notes.table}
+    options |= {"with_targets": with_targets, "table": notes.table, "progress": RowsRead(str(args.data))}
     data = read_known(args.data, notes.features, notes.targets, **options)
     for text in () if notes.table is None else (notes.table.gaps(data), notes.table.unknown(data)):
         if text:

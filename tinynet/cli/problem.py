@@ -12,11 +12,14 @@ from numpy.typing import NDArray
 
 from tinynet.cli.networks import LOSSES_OF_NUMBERS
 from tinynet.cli.notes import Notes
-from tinynet.cli.reading import how
+from tinynet.cli.reading import RowsRead, how
 from tinynet.cli.scaling import Scaling, scaling_of
 from tinynet.datasets import Dataset, read, read_known, sine
 from tinynet.datasets.table import Table
 from tinynet.datasets.targets import Task, encode, find_task
+
+ROWS, NOTEBOOK_ROWS = 5000, 1000
+"""Of the sine problem: of 1,000, which the notebook has, nobody can tell the fast one of the three sines."""
 
 WHAT = {"word": "words", "date": "dates"}
 
@@ -50,10 +53,11 @@ def read_problem(args: argparse.Namespace, say: Say) -> Problem:
     """Read the data and hold some of them out."""
     if args.data is None:
         _require_data(args)
-        data, test = sine(seed=args.seed), None
+        data, test = sine(NOTEBOOK_ROWS if args.notebook else ROWS, seed=args.seed), None
     else:
+        progress = None if args.quiet else RowsRead(args.data)
         columns = {"categorical": args.categorical, "missing": args.missing or "error"}
-        data, test = read(args.data, args.target, args.ignore, **how(args), **columns)
+        data, test = read(args.data, args.target, args.ignore, **how(args), **columns, progress=progress)
     say("data", f"{data.source}: {len(data):,} rows, {data.x.shape[1]:,} features")
     task = find_task(data, args.task)
     if args.loss in LOSSES_OF_NUMBERS and "--task regression" in task.reason:
@@ -68,7 +72,7 @@ def read_problem(args: argparse.Namespace, say: Say) -> Problem:
     words = tuple(args.missing_words)
     notes = Notes(data.features, data.targets, task.classes, data.named, data.decimal, words, table)
     y = encode(train, task.classes)
-    scaling = scaling_of(y, args.loss) if task.classes is None and args.data is not None else None
+    scaling = scaling_of(y, args.loss) if task.classes is None and not args.notebook else None
     say("target", f"{', '.join(data.targets)}: {_describe(task, scaling)}")
     for name, part in held.items():
         say("held out", f"{len(part):,} {name} rows; trained on {len(train):,}")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import csv
+import sys
+import time
 from typing import Any
 
 from tinynet.cli.notes import Notes
@@ -70,6 +72,22 @@ def _policy(text: str) -> str:
         f"must be one of {', '.join(POLICIES)}; got {text!r}. Words that stand for a missing value are those of "
         f"--missing-words"
     )
+
+
+class RowsRead:
+    """Tells, on standard error, how many rows are read, where that takes long."""
+
+    every = 2.0
+
+    def __init__(self, source: str) -> None:
+        self.source, self._last = source, time.monotonic()
+
+    def __call__(self, n_rows: int) -> None:
+        """Tell it if it is time."""
+        now = time.monotonic()
+        if now - self._last >= self.every:
+            self._last = now
+            print(f"tinynet: {self.source}: {n_rows:,} rows read ...", file=sys.stderr, flush=True)
 
 
 def how(args: argparse.Namespace, notes: Notes | None = None) -> dict[str, Any]:

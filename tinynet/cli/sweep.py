@@ -17,18 +17,13 @@ from numpy.typing import NDArray
 from tinynet.backends import get_backend, use_backend
 from tinynet.base.errors import DependencyError
 from tinynet.base.text import text_of
+from tinynet.cli.config import quoted
+from tinynet.cli.defaults import defaults_for, fill_in, lengths
+from tinynet.cli.judging import shown
 from tinynet.cli.networks import Head, build, head_for, normalizer
 from tinynet.cli.optimizing import OPTIMIZER_SETTINGS, check_settings, optimizer_of, suitable
 from tinynet.cli.problem import Problem, Say, read_problem
-from tinynet.cli.train import (
-    DEFAULTS,
-    PATIENCE,
-    SINE_DEFAULTS,
-    epochs_for,
-    fill_in,
-    say_line,
-    say_nothing,
-)
+from tinynet.cli.train import say_line, say_nothing
 from tinynet.exchange.atomic import atomic_open
 from tinynet.layers import Normalize
 from tinynet.models.sequential import Sequential
@@ -53,12 +48,12 @@ def run(args: argparse.Namespace) -> int:
     """Run the command; return its exit code."""
     say = say_nothing if args.quiet else say_line
     out = Path(args.out or OUT)
-    defaults = SINE_DEFAULTS if args.data is None else DEFAULTS
+    defaults = defaults_for(args)
     space = _space(args, defaults)
     # What is best is chosen on rows of its own, also where the data have a test set.
-    fill_in(args, {"validation": 0.2, "dtype": defaults["dtype"], "epochs": defaults.get("epochs")})
+    fill_in(args, {"validation": 0.2, **{name: defaults.get(name) for name in ("dtype", "epochs", "early_stopping")}})
     problem = read_problem(args, say)
-    fill_in(args, _lengths(_largest_batch(space), problem))
+    fill_in(args, lengths(_largest_batch(space), problem))
     with use_backend(args.backend or get_backend().name):
         result = _sweep(args, space, problem, out, say)
         say("result", result.report(SHOWN).removeprefix("SweepResult: "))
@@ -88,12 +83,6 @@ def _space(args: argparse.Namespace, defaults: dict[str, Any]) -> dict[str, Any]
     check_settings([name for name in OPTIMIZER_SETTINGS if name in space], space["optimizer"])
     space["optimizer"] = [optimizer_of(name, args) for name in space["optimizer"]]
     return space
-
-
-def _lengths(batch_size: int | None, problem: Problem) -> dict[str, int]:
-    """Return how long to train, and to wait for progress, where nothing is given; see ``train``."""
-    patience = PATIENCE if "validation" in problem.held else 0
-    return {"epochs": epochs_for(len(problem.train[0]), batch_size), "early_stopping": patience}
 
 
 def _largest_batch(space: dict[str, Any]) -> int | None:
@@ -160,7 +149,7 @@ class Network:
         """Return what builds networks for the data."""
         x, y = problem.train
         head = head_for(args.loss, problem.notes.classes, 1 if y.ndim == 1 else y.shape[1])
-        if args.data is None:
+        if args.notebook:
             return cls(x.shape[1], head, args.dtype, None)
         layer = normalizer(x)
         columns = {name: np.array(getattr(layer, name)) for name in layer.buffer_names}
@@ -202,10 +191,43 @@ def _write(args: argparse.Namespace, result: SweepResult, problem: Problem, out:
             say("no plot", str(error))
     for name, (x, y) in problem.held.items():
         figures = net.evaluate(x, y, metrics=problem.notes.metrics(len(x)))
-        shown = ", ".join(f"{figure} {value:.4g}" for figure, value in figures.items())
-        say("best", f"{shown} on {len(x):,} {name} rows{', by which it was chosen' * (name == 'validation')}")
+        say("best", f"{shown(figures)} on {len(x):,} {name} rows{', by which it was chosen' * (name == 'validation')}")
+    say("train", f"{train_command(args, result.best_settings)} (the best setting alone)")
     if args.data is not None:
         say("next", f"tinynet predict {shlex.quote(str(out / MODEL))} NEW.csv")
+
+
+SAME = (
+    *("notebook", "target", "ignore", "decimal", "header", "missing_words", "categorical", "missing", "task"),
+    *("validation", "loss", "dtype", "schedule", "epochs", "early_stopping", "seed", "backend"),
+)
+"""Options of a sweep that ``train`` has, too."""
+
+
+def train_command(args: argparse.Namespace, settings: dict[str, Any]) -> str:
+    """Return the command that trains a setting alone, on the same rows.
+
+    Examples
+    --------
+    >>> args = argparse.Namespace(data="a b.csv", notebook=False, target=["x,y"], early_stopping=0, epochs=7)
+    >>> print(train_command(args, {"layers": (8, 4), "learning_rate": 0.01}))
+    tinynet train 'a b.csv' --target '"x,y"' --epochs 7 --early-stopping 0 --layers 8,4 --learning-rate 0.01
+    """
+    usual = {"header": "auto", "task": "auto", "loss": "auto", "schedule": "cosine", "seed": 0, "dtype": "float32"}
+    said = {name: getattr(args, name, None) for name in SAME}
+    tokens = [] if args.data is None else [args.data]
+    for name, value in (said | settings).items():
+        if value is None or value is False or value == [] or (name in usual and value == usual[name]):
+            continue
+        tokens += [f"--{name.replace('_', '-')}", *([] if value is True else [_as_option(value)])]
+    return f"tinynet train {shlex.join(tokens)}"
+
+
+def _as_option(value: Any) -> str:
+    """Return the value of a setting as it is written on the command line."""
+    if isinstance(value, list | tuple):
+        return ",".join(quoted(str(entry)) for entry in value) or "none"
+    return str(getattr(value, "__name__", value))
 
 
 def _write_table(table: Table, path: Path) -> None:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import math
 import os
 import shlex
 import time
-from typing import Any
 
 import numpy as np
 
 from tinynet.base.errors import DependencyError, DivergenceError
+from tinynet.cli.defaults import defaults_for, fill_in, lengths
+from tinynet.cli.judging import meaning, shown
 from tinynet.cli.networks import build, head_for, normalizer
 from tinynet.cli.notes import Notes
 from tinynet.cli.optimizing import OPTIMIZER_SETTINGS, check_settings, optimizer_of, suitable
@@ -32,34 +32,6 @@ from tinynet.training.progress import CompilerNotice
 from tinynet.training.saving import Checkpoint
 
 OUT, PLOT = "tinynet-model.npz", "tinynet-loss.png"
-
-DEFAULTS: dict[str, Any] = {
-    "layers": (64, 64),
-    "activation": "relu",
-    "optimizer": "adam",
-    "batch_size": 32,
-    "dtype": "float32",
-}
-"""What ``None`` stands for in the options."""
-
-MIN_EPOCHS, MIN_UPDATES, PATIENCE = 100, 2000, 20
-"""Where nothing is given: epochs until both are reached, as few rows make few updates in an epoch; and how many to wait
-for progress on the rows that are held out, or a network learns a few hundred rows by heart."""
-
-MOST_STEPS = 500
-"""Of an optimizer that takes all rows in each of them, and most often stops before."""
-
-SINE_DEFAULTS: dict[str, Any] = {
-    "layers": (5,),
-    "activation": "sigmoid",
-    "optimizer": "adam",
-    "learning_rate": 0.01,
-    "epochs": 400,
-    "batch_size": 10,
-    "dtype": "float64",
-    "validation": 0.0,
-}
-"""The same for the sine problem: the notebook's network."""
 
 UNFINISHED: dict[type[BaseException], str] = {
     KeyboardInterrupt: "interrupted",
@@ -95,7 +67,7 @@ class Lines(CompilerNotice):
 
 def run(args: argparse.Namespace) -> int:
     """Run the command; return its exit code."""
-    defaults = SINE_DEFAULTS if args.data is None else DEFAULTS
+    defaults = defaults_for(args)
     fill_in(args, {"optimizer": defaults["optimizer"]})
     given = (*OPTIMIZER_SETTINGS, "schedule", "batch_size")
     check_settings([name for name in given if getattr(args, name) is not None], [args.optimizer])
@@ -103,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
     say = say_nothing if args.quiet else say_line
     _check_places(args)
     problem = read_problem(args, say)
-    fill_in(args, _lengths(args, problem))
+    fill_in(args, lengths(args.batch_size, problem))
     net, loss = _network(args, problem)
     if not args.quiet:
         net.summary(lambda text: print(f"\n{text}\n"))
@@ -118,31 +90,10 @@ def run(args: argparse.Namespace) -> int:
     _write(net, problem, out, plot, say)
     for name, (x, y) in problem.held.items():
         figures = net.evaluate(x, y, metrics=problem.notes.metrics(len(x)))
-        shown = ", ".join(f"{figure} {value:.4g}" for figure, value in figures.items())
-        say("result", f"{shown} on {len(x):,} {name} rows")
+        say("result", f"{shown(figures)} on {len(x):,} {name} rows")
+        say("meaning", meaning(figures, y))
     say("next", _next(args))
     return 0
-
-
-def fill_in(args: argparse.Namespace, defaults: dict[str, Any]) -> None:
-    """Put defaults where nothing is given."""
-    for name, value in defaults.items():
-        if getattr(args, name) is None:
-            setattr(args, name, value)
-
-
-def _lengths(args: argparse.Namespace, problem: Problem) -> dict[str, int]:
-    """Return how long to train, and to wait for progress, where nothing is given."""
-    # To stop where a test set is best would make the figures on it too good.
-    patience = PATIENCE if "validation" in problem.held else 0
-    return {"epochs": epochs_for(len(problem.train[0]), args.batch_size), "early_stopping": patience}
-
-
-def epochs_for(n_rows: int, batch_size: int | None) -> int:
-    """Return how many epochs to train where nothing is given; without batches, how many steps that take all rows."""
-    if batch_size is None:
-        return MOST_STEPS
-    return max(MIN_EPOCHS, math.ceil(MIN_UPDATES / math.ceil(n_rows / batch_size)))
 
 
 def say_line(name: str, text: str) -> None:
@@ -180,7 +131,7 @@ def _network(args: argparse.Namespace, problem: Problem) -> tuple[Sequential, Lo
     x, y = problem.train
     head = head_for(args.loss, problem.notes.classes, 1 if y.ndim == 1 else y.shape[1])
     options = {"dtype": args.dtype, "seed": args.seed, "backend": args.backend}
-    if args.data is None:
+    if args.notebook:
         # The notebook's inputs are not scaled, and its last layer has an activation as the others.
         first, head = [], head.with_activation(args.activation)
     else:

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from tinynet.base.checks import member
+from tinynet.datasets.csvfile import Progress
 from tinynet.datasets.dialect import Dialect
 from tinynet.datasets.encoding import POLICIES, Missing
 from tinynet.datasets.files import suffix_of
@@ -43,6 +44,7 @@ def read(
     missing: Missing = "error",
     categorical: Names = (),
     most_levels: int = MOST_LEVELS,
+    progress: Progress | None = None,
 ) -> tuple[Dataset, Dataset | None]:
     r"""Read data to train on.
 
@@ -67,6 +69,8 @@ def read(
         expected; among words they are words.
     missing, categorical, most_levels
         As for ``Table.fit``.
+    progress : callable, optional
+        Is told now and then how many rows of a CSV file are read.
 
     Returns
     -------
@@ -106,7 +110,7 @@ def read(
     if suffix_of(path) == ".npy":
         _require_none("an NPY file", said)
         return read_npy(path, choose), None
-    data = read_table(path, choose, dialect, None, Wanted({}, missing != "error"), words)
+    data = read_table(path, choose, dialect, None, Wanted({}, missing != "error"), words, progress)
     return Table.of_data(data, missing, most_levels, dialect).applied(data), None
 
 
@@ -122,6 +126,7 @@ def read_known(
     header: bool | None = None,
     missing_words: str | Sequence[str] = (),
     table: Table | None = None,
+    progress: Progress | None = None,
 ) -> Dataset:
     """Read data for a model that knows its columns: by name where the file has names, else by position.
 
@@ -139,7 +144,7 @@ def read_known(
         Where the targets stand in this file, if not in ``targets``.
     named : bool, optional
         Whether ``features`` and ``targets`` are names, and not positions; by default they are unless all are numbers.
-    decimal, header, missing_words
+    decimal, header, missing_words, progress
         As for ``read``. A first line that has all ``features`` holds names.
     table : Table, optional
         What makes ``x`` of the features; by default they are numbers.
@@ -164,7 +169,8 @@ def read_known(
         choose = partial(known_columns, features=tuple(features), targets=wanted, named=named, at=at)
     if suffix_of(path) == ".npy" and table is None:
         return read_npy(path, choose)
-    data = read_table(path, choose, dialect, known, Wanted(otherwise="number") if table is None else table.wanted)
+    wanted_kinds = Wanted(otherwise="number") if table is None else table.wanted
+    data = read_table(path, choose, dialect, known, wanted_kinds, progress=progress)
     return data if table is None else table.applied(data)
 
 

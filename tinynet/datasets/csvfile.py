@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, islice
 from typing import TextIO
 
@@ -20,6 +20,8 @@ from tinynet.datasets.tables import Choose, Dataset, Header
 SAMPLE_LINES = 100
 """Lines that are looked at to find out what separates columns, and whether they have names."""
 
+Progress = Callable[[int], None]
+
 BLOCK_ROWS = 4096
 """Rows that are converted at a time: text takes ten times the memory of numbers."""
 
@@ -30,6 +32,7 @@ def read_csv(
     dialect: Dialect | None = None,
     known: Sequence[str] | None = None,
     wanted: Wanted | None = None,
+    progress: Progress | None = None,
 ) -> Dataset:
     """Read a CSV file.
 
@@ -48,6 +51,8 @@ def read_csv(
         numbers, it does not.
     wanted : Wanted, optional
         What the columns hold, where it is known, and whether values may be missing.
+    progress : callable, optional
+        Is told now and then how many rows are read.
 
     Returns
     -------
@@ -63,13 +68,19 @@ def read_csv(
     source = source_of(path)
     try:
         with opened_text(path) as file:
-            return _read(file, source, choose, dialect or Dialect(), known, wanted or Wanted())
+            return _read(file, source, choose, dialect or Dialect(), known, wanted or Wanted(), progress)
     except csv.Error as error:
         raise ValueError(f"{source} is not CSV as expected: {error}. Look for a quote that is never closed.") from error
 
 
 def _read(
-    file: TextIO, source: str, choose: Choose, dialect: Dialect, known: Sequence[str] | None, wanted: Wanted
+    file: TextIO,
+    source: str,
+    choose: Choose,
+    dialect: Dialect,
+    known: Sequence[str] | None,
+    wanted: Wanted,
+    progress: Progress | None,
 ) -> Dataset:
     rows = _rows(file, source, dialect.decimal)
     head = list(islice(rows, SAMPLE_LINES))
@@ -89,6 +100,8 @@ def _read(
         table.add(block)
         y += table.targets(block)
         lines += [line for line, _ in block]
+        if progress is not None:
+            progress(len(lines))
         block = list(islice(rows, BLOCK_ROWS))
     targets = np.array(y) if columns.targets else None
     return Dataset.of_frame(

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tinynet.base.errors import DependencyError
-from tinynet.datasets.csvfile import read_csv
+from tinynet.datasets.csvfile import Progress, read_csv
 from tinynet.datasets.dialect import Dialect
 from tinynet.datasets.files import opened, source_of, suffix_of
 from tinynet.datasets.numpyfile import read_npy
@@ -33,6 +33,7 @@ def read_table(
     known: Sequence[str] | None = None,
     wanted: Wanted | None = None,
     categorical: Sequence[str] = (),
+    progress: Progress | None = None,
 ) -> Dataset:
     """Read the columns of a table, as they are.
 
@@ -40,7 +41,7 @@ def read_table(
     ----------
     source : path, or table in memory
         See ``Table.fit``.
-    choose, dialect, known, wanted
+    choose, dialect, known, wanted, progress
         See ``read_csv``.
     categorical : sequence of str
         Columns that hold words, by name or position.
@@ -65,7 +66,7 @@ def read_table(
         return read_objects(read_npy(source, all_columns).x, choose_and_note, dialect, wanted, source_of(source))
     if suffix_of(source) == ".parquet":
         return read_objects(_parquet(source), choose_and_note, dialect, wanted, source_of(source))
-    return read_csv(source, choose_and_note, dialect, known, wanted)
+    return read_csv(source, choose_and_note, dialect, known, wanted, progress)
 
 
 def _parquet(path: str | os.PathLike[str]) -> Any:
