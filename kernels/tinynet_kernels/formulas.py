@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from tinynet_kernels.expressions import Expression, Term, function, select, symbol
 from tinynet_kernels.functions import exp, log, sigmoid, softplus
@@ -21,16 +21,20 @@ E = Expression
 Formula = TypeVar("Formula")
 
 
+Nodes = str | float | tuple[Any, ...]
+
+
 class Activation(NamedTuple):
     """``y = f(z)``: ``value(z, alpha)`` and ``derivative(z, y, alpha)``.
 
-    Where the derivative does without ``z``, nobody keeps it for the way back. ``onnx`` is the operator of ONNX that
-    computes the same, if there is one, and ``onnx64`` whether onnxruntime has it for float64.
+    Where the derivative does without ``z``, nobody keeps it for the way back. ``onnx`` says how it is made of few
+    operators of ONNX, if it is: one by its name, or ``(operator, *operands)``, of numbers and ``z``. ``onnx64`` is
+    whether onnxruntime has them for float64 with all digits.
     """
 
     value: Callable[[E, E], Term]
     derivative: Callable[[E, E, E], Term]
-    onnx: str = ""
+    onnx: Nodes = ""
     onnx64: bool = True
 
     @property
@@ -136,8 +140,14 @@ ACTIVATIONS = Table(
             onnx64=False,  # An attribute would round the slope to float32.
         ),
         "elu": Activation(_elu, lambda z, y, alpha: _slope_above_zero(y, y + alpha), "Elu", onnx64=False),
-        "gelu": Activation(_gelu, _gelu_derivative),
-        "silu": Activation(_silu, _silu_derivative),
+        "gelu": Activation(
+            _gelu,
+            _gelu_derivative,
+            ("Mul", ("Mul", "z", 0.5), ("Add", ("Erf", ("Mul", "z", 0.7071067811865476)), 1.0)),
+            onnx64=False,
+        ),
+        # onnxruntime before 1.21 fuses these two into a node that has no float64.
+        "silu": Activation(_silu, _silu_derivative, ("Mul", "z", ("Sigmoid", "z")), onnx64=False),
         # sigmoid(z) = 1 - exp(-y)
         "softplus": Activation(
             lambda z, alpha: softplus(z),

@@ -24,7 +24,7 @@ NUMBERS: dict[str, tuple[str, ...]] = {
     "sgd": ("rate", "momentum", "decay"),
     "adam": ("rate", "root", "new1", "beta2", "new2", "epsilon", "decay", "keep"),
     "adamw": ("rate", "root", "new1", "beta2", "new2", "epsilon", "decay", "keep"),
-    "rmsprop": ("rate", "alpha", "new", "epsilon", "decay", "momentum"),
+    "rmsprop": ("rate", "alpha", "fresh", "epsilon", "decay", "momentum"),
 }
 """What the formula of each optimizer reads, beside the parameter, its gradient and the moments."""
 
@@ -89,11 +89,11 @@ def rmsprop(
     """
     if decay:
         g = g + s["decay"] * p
-    square = s["alpha"] * moments[0] + s["new"] * g * g
+    square = s["alpha"] * moments[0] + s["fresh"] * g * g
     kept, variance = [square], square
     average = None
     if centered:
-        average = moments[-1] + s["new"] * (g - moments[-1])
+        average = moments[-1] + s["fresh"] * (g - moments[-1])
         difference = square - average * average
         variance = select(difference < 0, 0, difference)
     direction = g / (function("sqrt", variance) + s["epsilon"])
@@ -114,7 +114,7 @@ def formula_of(kind: str, on: Sequence[str]) -> Callable[..., Update]:
             return sgd(p, g, m, s, momentum=has["momentum"], nesterov=has["nesterov"], decay=has["decay"])
         if kind == "rmsprop":
             return rmsprop(p, g, m, s, decay=has["decay"], momentum=has["momentum"], centered=has["centered"])
-        return adam(p, g, m, s, decay=has["decay"] and kind == "adam", decoupled=kind == "adamw")
+        return adam(p, g, m, s, decay=has["decay"] and kind == "adam", decoupled=kind == "adamw" or "decoupled" in on)
 
     return chosen
 

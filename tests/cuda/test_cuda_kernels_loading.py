@@ -209,7 +209,7 @@ def test_an_error_of_compilation_shows_the_compilers_words(cp: ModuleType, monke
     from tinynet_kernels.cuda import loading
 
     broken = loading.source("reductions.cu").replace("double sum = 0;", "double sum = nought;")
-    monkeypatch.setattr(loading, "source", lambda file: broken)
+    monkeypatch.setattr(loading, "source", lambda file, user: broken)
     with pytest.raises(RuntimeError, match=r"reductions\.cu should compile(.|\n)*nought"):
         loading.kernel("reductions.cu", "total")
     assert loading.compiled() == frozenset()

@@ -87,7 +87,7 @@ class LinearStage(Stage):
         self.kernels = backend.kernels_for(program)
         self.op, self.activation = op, activation
         self.n_ops = 1 if activation is None else 2
-        self._keep_z = activation is not None and activation.kind in self.kernels.READS_Z
+        self._keep_z = activation is not None and self.kernels.ACTIVATIONS[activation.kind].reads_z
 
     def forward(self, x: Array, own: Own, state: State | None) -> Array:
         weight, bias = own.parameters if self.op.bias else (*own.parameters, None)

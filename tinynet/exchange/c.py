@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tinynet.backends.formulas import Language, activation, is_elementwise, is_text, statements, uses_alpha
 from tinynet.base.version import __version__
 from tinynet.exchange.atomic import Path_, atomic_open
 from tinynet.exchange.parts import Parts
@@ -79,19 +80,25 @@ def _header(program: Program, name: str, real: Real, steps: list[Step]) -> Itera
     for step in steps:
         for array_name, array in step.arrays.items():
             yield from _array(f"{name}_{array_name}{step.position}", array, real)
-    for kind in dict.fromkeys(_helper_of(step) for step in steps):
-        if kind is not None:
-            yield _helper(kind, name, real)
-    yield from _predict(name, real, steps, n_in, n_out)
+    called = _functions(name, steps)
+    yield from (_helper(kind, name, real, function) for kind, function in called.items())
+    yield from _predict(name, real, steps, n_in, n_out, called)
     yield ""
     yield "#endif"
     yield ""
 
 
-def _helper(kind: str, name: str, real: Real) -> str:
-    text = HELPERS[kind].replace("REAL", real.name).replace("SQRT_HALF", real.literal(np.sqrt(0.5)))
-    text = re.sub(r"\b(exp|expm1|log1p|fabs|tanh|erfc)\(", rf"\1{real.suffix}(", text)
-    return text.replace("NAME", name)
+def _helper(kind: str, name: str, real: Real, called: str) -> str:
+    """Write the C function of an activation, or of the product, stable as the kernels are; NaN in gives NaN out."""
+    if kind in HELPERS:
+        text = re.sub(r"\bexp\(", f"exp{real.suffix}(", HELPERS[kind].replace("REAL", real.name))
+        return text.replace("NAME", name)
+    language = Language(real.name, real.literal, lambda function: function + real.suffix)
+    value, _ = activation(kind).terms
+    lines, (result,) = statements(language, [value], {"z": "z", "alpha": "alpha"})
+    arguments = f"{real.name} z, {real.name} alpha" if uses_alpha(kind) else f"{real.name} z"
+    body = "\n".join(f"    {line}" for line in [*lines, f"return {result};"])
+    return f"static inline {real.name} {called}({arguments})\n{{\n{body}\n}}\n"
 
 
 def _array(name: str, array: NDArray[Any], real: Real) -> Iterator[str]:
@@ -113,7 +120,7 @@ def _array(name: str, array: NDArray[Any], real: Real) -> Iterator[str]:
     yield ""
 
 
-def _predict(name: str, real: Real, steps: list[Step], n_in: int, n_out: int) -> Iterator[str]:
+def _predict(name: str, real: Real, steps: list[Step], n_in: int, n_out: int, called: dict[str, str]) -> Iterator[str]:
     """Write the function: one statement a layer, in two buffers that take turns."""
     statements, source, used = [], "x", set()
     for i, step in enumerate(steps):
@@ -124,7 +131,7 @@ def _predict(name: str, real: Real, steps: list[Step], n_in: int, n_out: int) ->
         else:
             target = source
         used |= {target} & {"a", "b"}
-        statements.append((_statement(name, real, step, source, target), step.label))
+        statements.append((_statement(name, real, step, source, target, called), step.label))
         source = target
     yield f"static inline void {name}_predict(const {real.name} x[{n_in}], {real.name} y[{n_out}])"
     yield "{"
@@ -136,7 +143,7 @@ def _predict(name: str, real: Real, steps: list[Step], n_in: int, n_out: int) ->
     yield "}"
 
 
-def _statement(name: str, real: Real, step: Step, source: str, target: str) -> str:
+def _statement(name: str, real: Real, step: Step, source: str, target: str, called: dict[str, str]) -> str:
     op, position = step.op, step.position
     each = f"for (int i = 0; i < {op.n_out}; i++) {target}[i] = "
     if isinstance(op, LinearOp):
@@ -144,27 +151,28 @@ def _statement(name: str, real: Real, step: Step, source: str, target: str) -> s
         return f"{name}_linear({op.n_in}, {op.n_out}, {name}_weight{position}, {bias}, {source}, {target});"
     if not isinstance(op, ActivationOp):
         return f"{each}({source}[i] - {name}_mean{position}[i]) / {name}_scale{position}[i];"
-    if op.kind == "softmax":
-        return f"{name}_softmax({op.n_out}, {source}, {target});"
-    alpha = f", {real.literal(op.alpha)}" if "alpha" in HELPERS[op.kind] else ""
-    return f"{each}{name}_{op.kind}({source}[i]{alpha});"
+    if not is_elementwise(op.kind):
+        return f"{called[op.kind]}({op.n_out}, {source}, {target});"
+    alpha = f", {real.literal(op.alpha)}" if uses_alpha(op.kind) else ""
+    return f"{each}{called[op.kind]}({source}[i]{alpha});"
 
 
-def _helper_of(step: Step) -> str | None:
-    if isinstance(step.op, ActivationOp):
-        return step.op.kind
-    return "linear" if isinstance(step.op, LinearOp) else None
+def _functions(name: str, steps: list[Step]) -> dict[str, str]:
+    """Return the functions that are needed, by kind, and what each is called."""
+    found: dict[str, str] = {}
+    for step in steps:
+        if isinstance(step.op, LinearOp):
+            found["linear"] = f"{name}_linear"
+        elif isinstance(step.op, ActivationOp):
+            short = f"formula{step.position}" if is_text(step.op.kind) else step.op.kind
+            found.setdefault(step.op.kind, f"{name}_{short}")
+    return found
 
 
 def _scratch_bytes(steps: list[Step], real: Real) -> int:
     """Return an upper bound of what the two buffers take."""
     widths = [step.op.n_out for step in steps[:-1]]
     return 2 * max(widths, default=0) * np.dtype(real.dtype).itemsize
-
-
-def _of_one_number(kind: str, formula: str, *, alpha: bool = False) -> str:
-    arguments = "REAL z, REAL alpha" if alpha else "REAL z"
-    return f"static inline REAL NAME_{kind}({arguments})\n{{\n    return {formula};\n}}\n"
 
 
 HELPERS = {
@@ -176,15 +184,6 @@ static inline void NAME_linear(int n_in, int n_out, const REAL *w, const REAL *b
         for (int j = 0; j < n_out; j++) y[j] += x[i] * w[i * n_out + j];
 }
 """,
-    "sigmoid": _of_one_number("sigmoid", "(z < 0 ? exp(z) : 1) / (1 + exp(-fabs(z)))"),
-    "tanh": _of_one_number("tanh", "tanh(z)"),
-    "relu": _of_one_number("relu", "z < 0 ? 0 : z"),
-    "leaky_relu": _of_one_number("leaky_relu", "z <= 0 ? alpha * z : z", alpha=True),
-    "elu": _of_one_number("elu", "z <= 0 ? alpha * expm1(z) : z", alpha=True),
-    "gelu": _of_one_number("gelu", "z < -40 ? 0 : z * erfc(-z * SQRT_HALF) / 2"),
-    "silu": _of_one_number("silu", "z < -800 ? 0 : z * (z < 0 ? exp(z) : 1) / (1 + exp(-fabs(z)))"),
-    "exponential": _of_one_number("exponential", "exp(z)"),
-    "softplus": _of_one_number("softplus", "(z > 0 ? z : 0) + log1p(exp(-fabs(z)))"),
     "softmax": """\
 static inline void NAME_softmax(int n, const REAL *z, REAL *y)
 {
@@ -195,4 +194,4 @@ static inline void NAME_softmax(int n, const REAL *z, REAL *y)
 }
 """,
 }
-"""The C function of each activation and of the product, stable as the kernels are; NaN in gives NaN out."""
+"""The C functions of what is more than a formula of one number."""

@@ -1,18 +1,20 @@
 """ONNX: a network as a graph that onnxruntime, TensorRT, OpenVINO and others run.
 
-Every layer is one node or a few, in the network's own dtype. Where onnxruntime has no kernel for float64 (``Elu``,
-``Softplus``, ``Erf``; in older versions others), float64 networks get the same function from nodes that it has; the
-formulas stand with the code.
+Every layer is one node or a few, in the network's own dtype. Where there is no operator for an activation, or
+onnxruntime has none for float64 (``Elu``, ``Softplus``, ``Erf``; in older versions others), the nodes are those of its
+formula.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tinynet.backends.formulas import ERFC_CENTRE, FORMATS, activation, follow, is_elementwise, uses_alpha
 from tinynet.base.errors import requires
 from tinynet.base.version import __version__
 from tinynet.exchange.atomic import Path_, atomic_open
@@ -182,8 +184,7 @@ def add_network(graph: Graph, program: Program, parts: Parts, x: str) -> str:
 
 def _add_step(graph: Graph, step: Step, x: str) -> str:
     if isinstance(step.op, ActivationOp):
-        table = ACTIVATIONS64 if graph.dtype == "float64" and step.op.kind in ACTIVATIONS64 else ACTIVATIONS
-        return table[step.op.kind](graph, x, step.op.alpha)
+        return _add_activation(graph, step.op, x)
     constants = [graph.constant(name, array) for name, array in step.arrays.items()]
     if isinstance(step.op, LinearOp):
         return graph.add("Gemm", x, *constants)
@@ -191,88 +192,90 @@ def _add_step(graph: Graph, step: Step, x: str) -> str:
     return graph.add("Div", graph.add("Sub", x, mean), scale)
 
 
-def _gelu(graph: Graph, x: str, alpha: float) -> str:
-    """``x / 2 * (1 + erf(x / sqrt(2)))``."""
-    erf = graph.add("Erf", graph.add("Mul", x, np.sqrt(0.5)))
-    return graph.add("Mul", graph.add("Mul", x, 0.5), graph.add("Add", erf, 1.0))
+def _add_activation(graph: Graph, op: ActivationOp, x: str) -> str:
+    """Add an activation, by operators of its own where there are some, else by its formula."""
+    if not is_elementwise(op.kind):
+        return graph.add("Softmax", x, axis=-1)
+    formula = activation(op.kind)
+    if not formula.onnx or (graph.dtype == "float64" and not formula.onnx64):
+        value, _ = formula.terms
+        symbols: dict[str, str | float] = {"z": x, "alpha": op.alpha}
+        (result,) = follow([value], symbols, _number, lambda name, *operands: _OPERATIONS[name](graph, *operands))
+        return str(result)
+    if isinstance(formula.onnx, str):
+        return graph.add(formula.onnx, x, **({"alpha": op.alpha} if uses_alpha(op.kind) else {}))
+    return str(_add_nodes(graph, formula.onnx, x))
 
 
-ACTIVATIONS = {
-    "sigmoid": lambda graph, x, alpha: graph.add("Sigmoid", x),
-    "tanh": lambda graph, x, alpha: graph.add("Tanh", x),
-    "relu": lambda graph, x, alpha: graph.add("Relu", x),
-    "leaky_relu": lambda graph, x, alpha: graph.add("LeakyRelu", x, alpha=alpha),
-    "elu": lambda graph, x, alpha: graph.add("Elu", x, alpha=alpha),
-    "gelu": _gelu,
-    "silu": lambda graph, x, alpha: graph.add("Mul", x, graph.add("Sigmoid", x)),
-    "softplus": lambda graph, x, alpha: graph.add("Softplus", x),
-    "exponential": lambda graph, x, alpha: graph.add("Exp", x),
-    "softmax": lambda graph, x, alpha: graph.add("Softmax", x, axis=-1),
-}
-"""For each activation, what adds it: ``f(graph, x, alpha)`` returns the name of its output."""
+def _number(number: float) -> str | float:
+    return number
 
 
-def _leaky_relu64(graph: Graph, x: str, alpha: float) -> str:
-    """``max(x, alpha * x)``, or the minimum for a slope above 1: an attribute would round the slope to float32."""
-    return graph.add("Max" if alpha <= 1 else "Min", x, graph.add("Mul", x, alpha))
+def _add_nodes(graph: Graph, nodes: Any, x: str) -> str | float:
+    """Add a tree of operators; return the name of its result."""
+    if not isinstance(nodes, tuple):
+        return x if nodes == "z" else float(nodes)
+    operator, *operands = nodes
+    return graph.add(operator, *(_add_nodes(graph, operand, x) for operand in operands))
 
 
-def _elu64(graph: Graph, x: str, alpha: float) -> str:
-    """``max(x, 0) + alpha * expm1(min(x, 0))``, with ``expm1(v) = 2 t / (1 - t)``, ``t = tanh(v / 2)``."""
-    t = graph.add("Tanh", graph.add("Mul", graph.add("Min", x, 0.0), 0.5))
-    expm1 = graph.add("Div", graph.add("Mul", t, 2.0), graph.add("Sub", 1.0, t))
-    return graph.add("Add", graph.add("Relu", x), graph.add("Mul", expm1, alpha))
+def _node(operator: str) -> Callable[..., str]:
+    return lambda graph, *operands: graph.add(operator, *operands)
 
 
-def _softplus64(graph: Graph, x: str, alpha: float) -> str:
-    """``max(x, 0) + log(1 + exp(-|x|))``; right to rounding of 1, so results below 1e-16 are 0."""
-    tail = graph.add("Log", graph.add("Add", graph.add("Exp", graph.add("Neg", graph.add("Abs", x))), 1.0))
-    return graph.add("Add", graph.add("Relu", x), tail)
+def _expm1(graph: Graph, x: str) -> str:
+    """``2 t / (1 - t)`` with ``t = tanh(x / 2)``."""
+    t = graph.add("Tanh", graph.add("Mul", x, 0.5))
+    return graph.add("Div", graph.add("Mul", t, 2.0), graph.add("Sub", 1.0, t))
 
 
-def _gelu64(graph: Graph, x: str, alpha: float) -> str:
-    """``max(x, 0) - a * Phi(-a)`` with ``a = |x|`` and ``Phi(-a) = exp(-a**2 / 2) * p(t) / (TAIL_SCALE + a)``.
+def _log1p(graph: Graph, x: str) -> str:
+    """``log(u) x / (u - 1)`` with ``u = 1 + x`` (Hewlett-Packard, 1982); x where u is 1, and log(u) where u is x."""
+    u = graph.add("Add", x, 1.0)
+    log = graph.add("Log", u)
+    inner = graph.add("Mul", log, graph.add("Div", x, graph.add("Sub", u, 1.0)))
+    large = graph.add("Where", graph.add("Equal", u, x), log, inner)
+    return graph.add("Where", graph.add("Equal", u, 1.0), x, large)
 
-    The polynomial ``p`` in ``t = (TAIL_SCALE - a) / (TAIL_SCALE + a)`` is what ``_tail_polynomial`` fits.
-    """
-    # Beyond 40 the tail is zero in float64; without the bound, infinity would become infinity * 0.
-    a = graph.add("Min", graph.add("Abs", x), 40.0)
-    width = graph.add("Add", a, TAIL_SCALE)
-    t = graph.add("Div", graph.add("Sub", TAIL_SCALE, a), width)
-    *others, highest = _tail_polynomial()
+
+def _erfc(graph: Graph, x: str) -> str:
+    """``1 - erf(x)``; in float64, for which onnxruntime has no ``Erf``, by the polynomial of the generated code."""
+    if graph.dtype == "float32":
+        return graph.add("Sub", 1.0, graph.add("Erf", x))
+    form = FORMATS["double"]
+    factor, shift = form.erfc_unit
+    # Beyond the end it is zero; without the bound, infinity would become infinity / infinity.
+    a = graph.add("Min", graph.add("Abs", x), form.erfc_end)
+    t = graph.add("Div", graph.add("Sub", a, ERFC_CENTRE), graph.add("Add", a, ERFC_CENTRE))
+    t = graph.add("Add", graph.add("Mul", t, factor), shift)
+    *others, highest = form.erfc
     value: str | float = highest
     for coefficient in reversed(others):
         value = graph.add("Add", graph.add("Mul", t, value), coefficient)
-    exponential = graph.add("Exp", graph.add("Mul", graph.add("Mul", a, a), -0.5))
-    tail = graph.add("Mul", graph.add("Div", value, width), exponential)
-    return graph.add("Sub", graph.add("Relu", x), graph.add("Mul", a, tail))
+    scaled = graph.add("Div", value, graph.add("Add", graph.add("Mul", a, 2.0), 1.0))
+    tail = graph.add("Mul", scaled, graph.add("Exp", graph.add("Neg", graph.add("Mul", a, a))))
+    return graph.add("Where", graph.add("Less", x, 0.0), graph.add("Sub", 2.0, tail), tail)
 
 
-TAIL_SCALE, TAIL_DEGREE = 4.0, 24
-"""Of those tried, these fit best: Phi(-a) is right to 5e-15 of itself up to a = 8, a * Phi(-a) to 6e-16 everywhere."""
-
-
-def _tail_polynomial() -> list[float]:
-    """Return the coefficients of ``p(t) = (TAIL_SCALE + a) * exp(a**2 / 2) * Phi(-a)``, the lowest power first.
-
-    The map from ``a`` in [0, inf) to ``t`` in (-1, 1] is that of Schonfelder (1978) and Weideman (1994): in ``t`` the
-    function is smooth up to both ends, so its Chebyshev series is short.
-    """
-    from numpy.polynomial import chebyshev
-    from scipy.special import erfcx
-
-    def scaled_tail(t: Any) -> Any:
-        a = TAIL_SCALE * (1 - t) / (1 + t)
-        return (TAIL_SCALE + a) * erfcx(a * np.sqrt(0.5)) / 2
-
-    series = chebyshev.cheb2poly(chebyshev.chebinterpolate(scaled_tail, TAIL_DEGREE))
-    return [float(coefficient) for coefficient in series]
-
-
-def _silu64(graph: Graph, x: str, alpha: float) -> str:
-    """``x / (1 + exp(-x))``: onnxruntime before 1.21 fuses ``x * sigmoid(x)`` into a node that has no float64."""
-    return graph.add("Div", x, graph.add("Add", graph.add("Exp", graph.add("Neg", x)), 1.0))
-
-
-ACTIVATIONS64 = {"leaky_relu": _leaky_relu64, "elu": _elu64, "softplus": _softplus64, "gelu": _gelu64, "silu": _silu64}
-"""What takes the place of ``ACTIVATIONS`` in float64: onnxruntime has no kernel, or an attribute has no float64."""
+_OPERATIONS: dict[str, Callable[..., str]] = {
+    "+": _node("Add"),
+    "-": _node("Sub"),
+    "*": _node("Mul"),
+    "/": _node("Div"),
+    "negative": _node("Neg"),
+    "<": _node("Less"),
+    "<=": _node("LessOrEqual"),
+    ">": _node("Greater"),
+    "==": _node("Equal"),
+    "select": _node("Where"),
+    "abs": _node("Abs"),
+    "sqrt": _node("Sqrt"),
+    "exp": _node("Exp"),
+    "expm1_nonpositive": _expm1,
+    "log": _node("Log"),
+    "log1p": _log1p,
+    "log1p_fraction": _log1p,
+    "tanh": _node("Tanh"),
+    "erfc": _erfc,
+}
+"""What adds each operation of a formula: ``f(graph, *operands)`` returns the name of its result."""

@@ -8,10 +8,8 @@ from tinynet_kernels._typing import DeviceArray
 from tinynet_kernels.cuda.grids import over_matrix, over_rows, over_vector, pack_width
 from tinynet_kernels.cuda.loading import REAL, Instance, kernel
 from tinynet_kernels.cuda.models import count, grid_of, step
-from tinynet_kernels.kinds import ACTIVATIONS, READS_Z
+from tinynet_kernels.kinds import ACTIVATIONS
 
-# The sources name each kind's struct as the kind.
-_STRUCT = {kind: f"tinynet::activation::{kind}" for kind, traits in ACTIVATIONS.items() if traits.elementwise}
 _FILE, _SOFTMAX_FILE = "activations.cu", "softmax.cu"
 
 
@@ -24,7 +22,7 @@ def activation_forward(kind: str, z: DeviceArray, y: DeviceArray, alpha: float =
         launch(*grid, (z, y, np.int64(rows), np.int64(columns), np.int32(lanes)))
         return
     width = pack_width(z.size, z, y)
-    launch = kernel(_FILE, "activation_forward", REAL[z.dtype], _STRUCT[kind], width)
+    launch = kernel(_FILE, "activation_forward", REAL[z.dtype], _struct(kind), width)
     launch(*over_vector(z.size // width), (z, y, np.int64(z.size), z.dtype.type(alpha)))
 
 
@@ -38,9 +36,9 @@ def activation_backward(
         launch = kernel(_SOFTMAX_FILE, "softmax_backward", REAL[y.dtype])
         launch(*grid, (y, dy, dz, np.int64(rows), np.int64(columns), np.int32(lanes)))
         return
-    read = z if kind in READS_Z else y
+    read = z if ACTIVATIONS[kind].reads_z else y
     width = pack_width(dy.size, read, dy, dz)
-    launch = kernel(_FILE, "activation_backward", REAL[dy.dtype], _STRUCT[kind], width)
+    launch = kernel(_FILE, "activation_backward", REAL[dy.dtype], _struct(kind), width)
     launch(*over_vector(dy.size // width), (read, dy, dz, np.int64(dy.size), dy.dtype.type(alpha)))
 
 
@@ -63,9 +61,14 @@ def bias_activation(kind: str, z: DeviceArray, b: DeviceArray | None, y: DeviceA
     else:
         rows, columns = z.shape[-2:]
         width = pack_width(columns, z, y)
-        launch = kernel(_FILE, "bias_activation", REAL[z.dtype], _STRUCT[kind], width)
+        launch = kernel(_FILE, "bias_activation", REAL[z.dtype], _struct(kind), width)
         grid = grid_of(over_matrix(rows, columns // width), count(z, 2))
         launch(*grid, (z, b, y, np.int64(rows), np.int64(columns), z.dtype.type(alpha), np.int64(step(b, 1))))
+
+
+def _struct(kind: str) -> str:
+    """Return what the sources call an elementwise kind."""
+    return f"tinynet::activation::{kind}"
 
 
 def _as_rows(z: DeviceArray) -> tuple[int, int]:
@@ -80,6 +83,6 @@ def instances() -> Iterator[Instance]:
         yield Instance(_SOFTMAX_FILE, "softmax_forward", (real,))
         yield Instance(_SOFTMAX_FILE, "softmax_backward", (real,))
         for name in ("activation_forward", "activation_backward", "bias_activation"):
-            for struct in _STRUCT.values():
-                for width in (1, 16 // dtype.itemsize):
-                    yield Instance(_FILE, name, (real, struct, width))
+            for kind, traits in ACTIVATIONS.items():
+                for width in (1, 16 // dtype.itemsize) if traits.elementwise else ():
+                    yield Instance(_FILE, name, (real, _struct(kind), width))

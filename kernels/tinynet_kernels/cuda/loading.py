@@ -87,7 +87,7 @@ def compiled() -> frozenset[Instance]:
 
 
 def _compiled(file: str, expressions: list[str]) -> list[Any]:
-    module = cupy.RawModule(code=source(file), options=OPTIONS, name_expressions=expressions)
+    module = cupy.RawModule(code=source(file, " ".join(expressions)), options=OPTIONS, name_expressions=expressions)
     try:
         return [module.get_function(expression) for expression in expressions]
     except cupy.cuda.compiler.CompileException as error:

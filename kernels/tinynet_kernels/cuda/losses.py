@@ -12,8 +12,6 @@ from tinynet_kernels.cuda.models import count, grid_of, own, step
 from tinynet_kernels.cuda.scratch import scratch
 from tinynet_kernels.kinds import LOSSES
 
-# The sources name each kind's struct as the kind.
-_STRUCT = {kind: f"tinynet::loss::{kind}" for kind in LOSSES}
 _FILE, _TOTAL_FILE = "losses.cu", "reductions.cu"
 
 
@@ -37,7 +35,7 @@ def loss_forward_backward(
     result = scratch(1, np.float64) if value is None else value
     (rows, columns), n_models = prediction.shape[-2:], count(prediction, 2)
     real, number = REAL[prediction.dtype], prediction.dtype.type
-    template = (real, _STRUCT[kind], weight is not None)
+    template = (real, _struct(kind), weight is not None)
     arrays = (prediction, target, prediction if weight is None else weight, d_prediction)
     settings: tuple[Any, ...] = (*arrays, np.int64(rows), np.int64(columns))
     steps = (
@@ -65,6 +63,11 @@ def loss_forward_backward(
     return float(result.get()[0]) if value is None else None
 
 
+def _struct(kind: str) -> str:
+    """Return what the sources call a kind."""
+    return f"tinynet::loss::{kind}"
+
+
 def _n_blocks(grid: Grid) -> int:
     blocks, _ = grid
     return int(np.prod(blocks))
@@ -77,4 +80,4 @@ def instances() -> Iterator[Instance]:
         for kind, traits in LOSSES.items():
             for weighted in (False, True):
                 name = "elementwise_loss" if traits.elementwise else "row_loss"
-                yield Instance(_FILE, name, (real, _STRUCT[kind], weighted))
+                yield Instance(_FILE, name, (real, _struct(kind), weighted))

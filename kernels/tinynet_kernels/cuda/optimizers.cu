@@ -44,11 +44,11 @@ __global__ void sgd_steps(
 /// moments holds n first moments, then n second moments.
 template <typename T>
 __global__ void adam_step(
-    T* parameters, const T* gradients, T* moments, Index n, T rate, T correction, T new1, T beta2, T new2, T epsilon,
+    T* parameters, const T* gradients, T* moments, Index n, T rate, T root, T new1, T beta2, T new2, T epsilon,
     T weight_decay, T keep) {
     for (Index i = first_x(); i < n; i += step_x()) {
         T p = parameters[i], first = moments[i], second = moments[n + i];
-        adam(p, gradients[i], first, second, rate, correction, new1, beta2, new2, epsilon, weight_decay, keep);
+        adam(p, gradients[i], first, second, rate, root, new1, beta2, new2, epsilon, weight_decay, keep);
         parameters[i] = p;
         moments[i] = first;
         moments[n + i] = second;
@@ -60,12 +60,12 @@ template <typename T>
 __global__ void adam_steps(
     T* parameters, const T* gradients, T* moments, Index n, Index moments_step, const T* numbers) {
     numbers += model_of_block() * 8;
-    const T rate = numbers[0], correction = numbers[1], new1 = numbers[2], beta2 = numbers[3], new2 = numbers[4];
+    const T rate = numbers[0], root = numbers[1], new1 = numbers[2], beta2 = numbers[3], new2 = numbers[4];
     const T epsilon = numbers[5], weight_decay = numbers[6], keep = numbers[7];
     for (Index i = first_x(); i < n; i += step_x()) {
         const Index at = model_of_block() * n + i;
         T p = parameters[at], first = moments[at], second = moments[moments_step + at];
-        adam(p, gradients[at], first, second, rate, correction, new1, beta2, new2, epsilon, weight_decay, keep);
+        adam(p, gradients[at], first, second, rate, root, new1, beta2, new2, epsilon, weight_decay, keep);
         parameters[at] = p;
         moments[at] = first;
         moments[moments_step + at] = second;

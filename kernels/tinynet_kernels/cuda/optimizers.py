@@ -191,9 +191,9 @@ def numbers_of_models(kind: str, settings: Sequence[Any], steps: Any, rates: Any
         columns = (rates, alpha, 1.0 - np.asarray(alpha), epsilon, decay, momentum, centered)
     else:
         beta1, beta2, epsilon, decay = (np.asarray(setting, np.float64) for setting in settings[:4])
-        rate, correction = rates / (1.0 - beta1**steps), np.sqrt(1.0 - beta2**steps)
+        rate, root = rates / (1.0 - beta1**steps), 1.0 / np.sqrt(1.0 - beta2**steps)
         coupled, keep = (decay, 1.0) if kind == "adam" else (0.0, 1.0 - rates * decay)
-        columns = (rate, correction, 1.0 - beta1, beta2, 1.0 - beta2, epsilon, coupled, keep)
+        columns = (rate, root, 1.0 - beta1, beta2, 1.0 - beta2, epsilon, coupled, keep)
     return np.stack(np.broadcast_arrays(*(np.asarray(column, np.float64) for column in columns)), axis=-1)
 
 
@@ -212,10 +212,10 @@ def _adam(
 ) -> None:
     beta1, beta2 = float(beta1), float(beta2)
     rate = float(learning_rate) / (1.0 - beta1**step)
-    correction = math.sqrt(1.0 - beta2**step)
+    root = 1.0 / math.sqrt(1.0 - beta2**step)
     if epsilon_hat:
-        rate, correction = rate * correction, 1.0
-    numbers = (rate, correction, 1.0 - beta1, beta2, 1.0 - beta2, epsilon, weight_decay, keep)
+        rate, root = rate / root, 1.0
+    numbers = (rate, root, 1.0 - beta1, beta2, 1.0 - beta2, epsilon, weight_decay, keep)
     real = parameters.dtype.type
     _step("adam_step", parameters, gradients, moments, tuple(real(number) for number in numbers))
 

@@ -1,7 +1,6 @@
 """Elementary functions of the numbers in a register, as instructions: no call leaves the generated code.
 
-They are the polynomials of ``tinynet_kernels.cpu.elementary``, which Numba compiles, and further ones for what is
-left to the C library there. NaN stays NaN in all of them.
+They are branch-free polynomials; Numba's kernels have them linked in (``cpu/linked.py``). NaN stays NaN in all of them.
 """
 
 from __future__ import annotations
@@ -37,12 +36,18 @@ class Format(NamedTuple):
     """``(1 + 2x) exp(x**2) erfc(x)`` on ``[0, erfc_end]``, see ``erfc``."""
 
     @property
+    def erfc_unit(self) -> tuple[float, float]:
+        """Factor and shift that bring ``(x - ERFC_CENTRE) / (x + ERFC_CENTRE)`` of ``[0, erfc_end]`` to ``[-1, 1]``."""
+        end = (self.erfc_end - ERFC_CENTRE) / (self.erfc_end + ERFC_CENTRE)
+        return 2 / (end + 1), (1 - end) / (end + 1)
+
+    @property
     def magic(self) -> float:
         """Adding it rounds to a whole number, which is then in the lowest bits."""
         return 1.5 * 2.0**self.mantissa
 
 
-_FORMATS = {
+FORMATS = {
     # The constants of exp are those of Cephes (Moshier, 1992), expf.c.
     "float": Format(
         23,
@@ -112,6 +117,9 @@ _FORMATS = {
     ),
 }
 
+ERFC_CENTRE = 3.75
+"""What the argument of the polynomial of ``erfc`` is centred at."""
+
 # The odd rational approximation of Eigen (MathFunctionsImpl.h, generic_fast_tanh_float), lowest power first.
 _TANH_ODD = (
     4.89352455891786e-03,
@@ -130,7 +138,7 @@ _TANH_TINY = 4e-4
 
 
 def _format(x: Value) -> Format:
-    return _FORMATS[element_of(x.kind)]
+    return FORMATS[element_of(x.kind)]
 
 
 def polynomial(x: Value, coefficients: Sequence[float]) -> Value:
@@ -260,9 +268,8 @@ def erfc(x: Value) -> Value:
     code, form = x.code, _format(x)
     size = absolute(x)
     size = code.select(code.compare(">", size, form.erfc_end), form.erfc_end, size)
-    end = (form.erfc_end - 3.75) / (form.erfc_end + 3.75)
-    t = (size - 3.75) / (size + 3.75)
-    scaled = polynomial(t * (2 / (end + 1)) + (1 - end) / (end + 1), form.erfc)
+    factor, shift = form.erfc_unit
+    scaled = polynomial((size - ERFC_CENTRE) / (size + ERFC_CENTRE) * factor + shift, form.erfc)
     square = size * size
     rest = code.fma(size, size, -square)  # What the square has rounded away.
     tail = exp(-square) * (1.0 - rest) * scaled / (size * 2.0 + 1.0)

@@ -50,7 +50,7 @@ def numbers_of(frame: Frame, kind: str, on: tuple[str, ...], rate: Value, step: 
     else:
         numbers["rate"] = rate
         if kind == "rmsprop":
-            numbers["new"] = 1.0 - numbers["alpha"]
+            numbers["fresh"] = 1.0 - numbers["alpha"]
     return numbers
 
 

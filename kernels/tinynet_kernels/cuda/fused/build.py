@@ -26,7 +26,9 @@ _LOCK = threading.Lock()
 
 def code_of(file: str, made: Prelude) -> str:
     """Return the text of a kernel file for a network."""
-    return "\n".join([source("fused/description.cuh"), '#line 1 "prelude"', made.text, source(f"fused/{file}")])
+    return "\n".join(
+        [source("fused/description.cuh"), '#line 1 "prelude"', made.text, source(f"fused/{file}", made.text)]
+    )
 
 
 def kernel(file: str, name: str, made: Prelude, together: tuple[str, ...] = (), *, dynamic: bool = False) -> Any:

@@ -6,7 +6,7 @@
 //     template <> struct Stage<1> {
 //         op              what it does
 //         n_in, n_out     widths
-//         Activation      a struct of activations.cuh; of a softmax, identity
+//         Activation      a struct of activations.cuh, which is written from the formulas; of a softmax, identity
 //         softmax         whether the row goes through a softmax
 //         alpha           parameter of the activation
 //         bias            of a linear stage: whether there is one

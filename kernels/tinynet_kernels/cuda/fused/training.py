@@ -264,7 +264,7 @@ BLOCKS_OF_A_MULTIPROCESSOR = 2
 
 
 def rates_of(network: Network, epochs: Epochs, batch: int, step: int) -> NDArray[Any]:
-    """Return (n_updates, 3): rate, correction and what is kept of a parameter, for all updates from ``step`` on."""
+    """Return (n_updates, 3): rate, root and what is kept of a parameter, for all updates from ``step`` on."""
     n_updates = -(-epochs.n_visits // batch)
     rates = np.broadcast_to(epochs.rates, (len(epochs.rates), max(n_updates, epochs.rates.shape[1])))[:, :n_updates]
     rate = rates.reshape(-1)
@@ -274,7 +274,7 @@ def rates_of(network: Network, epochs: Epochs, batch: int, step: int) -> NDArray
     if kind in ("adam", "adamw"):
         steps = step + 1.0 + np.arange(len(rate))
         table[:, 0] = rate / (1.0 - settings[0] ** steps)
-        table[:, 1] = np.sqrt(1.0 - settings[1] ** steps)
+        table[:, 1] = 1.0 / np.sqrt(1.0 - settings[1] ** steps)
         if kind == "adamw":
             table[:, 2] = 1.0 - rate * settings[3]
     return table.astype(network.dtype)

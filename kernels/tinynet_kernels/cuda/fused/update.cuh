@@ -14,7 +14,7 @@ constexpr bool is_adam = net::optimizer == Optimizer::adam || net::optimizer == 
 
 /// What changes from update to update.
 struct Rates {
-    Real rate, correction, keep;
+    Real rate, root, keep;
 };
 
 /// Counts updates, for the bias correction of Adam.
@@ -42,7 +42,7 @@ struct Clock {
     __device__ __forceinline__ Rates next(double rate) {
         if constexpr (is_adam) {
             advance();
-            return {Real(rate / (1 - power1)), Real(sqrt(1 - power2)), Real(1 - rate * decay)};
+            return {Real(rate / (1 - power1)), Real(1 / sqrt(1 - power2)), Real(1 - rate * decay)};
         } else {
             return {Real(rate), Real(1), Real(1)};
         }
@@ -112,7 +112,7 @@ struct Update {
         } else {
             const bool coupled = net::optimizer == Optimizer::adam && net::decays;
             adam(
-                p, g, m[0], m[step], rates.rate, rates.correction, fresh1, settings[1], fresh2, settings[2],
+                p, g, m[0], m[step], rates.rate, rates.root, fresh1, settings[1], fresh2, settings[2],
                 coupled ? settings[3] : Real(0), rates.keep);
         }
     }
