@@ -225,15 +225,16 @@ def test_launches_may_end_anywhere(tier: str, name: str, monkeypatch: pytest.Mon
 def test_updates_from_a_cuda_graph_are_those_of_single_launches(
     tier: str, cp: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tinynet_kernels.cuda.fused import graph, graphs, training
+    from tinynet_kernels.cuda.fused import graphs
 
     made, captured = [], graphs.captured
     monkeypatch.setattr(graphs, "captured", lambda work: made.append(captured(work)) or made[-1])
     *program, options = PROGRAMS["small"]
+    monkeypatch.setattr(graphs, "FEWEST", 1000)
     single = train("gpu", *program, **options)
     assert not made
-    for module in (graph, training):
-        monkeypatch.setattr(module, "GRAPH_UPDATES", 3)
+    monkeypatch.setattr(graphs, "FEWEST", 4)
+    monkeypatch.setattr(graphs, "MOST", 3)
     stream = cp.cuda.Stream(non_blocking=True).use()
     try:
         repeated = train("gpu", *program, **options)

@@ -353,3 +353,20 @@ def test_numpy_does_not_take_device_arrays(cp: ModuleType) -> None:
         np.from_dlpack(cp.ones(3))
     with pytest.raises(TypeError, match=r"CPU|numpy|device"):
         cp.from_dlpack(np.ones(3))
+
+
+def test_pinned_memory_is_left_alone_until_it_has_been_copied(cp: ModuleType) -> None:
+    pinned = np.frombuffer(cp.cuda.alloc_pinned_memory(64), np.float32, 16)
+    there, sent, stream = cp.empty(16, np.float32), cp.cuda.Event(disable_timing=True), cp.cuda.Stream.null
+    for value in range(3):
+        sent.synchronize()
+        pinned[...] = value
+        there.set(pinned)
+        sent.record()
+    assert_array_equal(there.get(), 2)
+    if hasattr(cp, "__file__"):
+        return  # On a device it may go well.
+    there.set(pinned)
+    pinned[...] = 7
+    with pytest.raises(RuntimeError, match="pinned memory was written to before the copy"):
+        stream.synchronize()

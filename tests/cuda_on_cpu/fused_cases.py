@@ -195,7 +195,7 @@ def shared_batches(module: Module) -> Arrays:
     numbers, counters = np.array(PRELUDE.numbers_of(SUMMED, 1)), np.array([[0, 5, 7]], np.uint64)
     parts, part_losses = np.full((n_blocks, parameters.size), np.nan, np.float32), np.full(n_blocks, np.nan)
     gradients, rates = np.full_like(parameters, np.nan), np.full((4, 3), 0.05, np.float32)
-    losses, base = np.zeros(N_EPOCHS), np.zeros(1, np.int64)
+    losses, base = np.zeros(N_EPOCHS), np.array([0, 4])
     find, change, change_by_norm, advance = (module.get_function(f"tinynet::{name}") for name in SPREAD_KERNELS)
     shared = PRELUDE.prelude(SUMMED, SHARED).shared_bytes
     for offset in (0, 1, 0, 1):
@@ -224,7 +224,7 @@ def products_around_a_graph(module: Module) -> Arrays:
         np.full(made.row_slots, np.nan, np.float32),
         np.full((made.row_slots, 4), np.nan, np.float32),
     )
-    parts, losses, number = np.arange(3.0), np.zeros(1), np.zeros(1, np.int64)
+    parts, losses, number = np.arange(3.0), np.zeros(1), np.array([0, 1])
     numbers, counters = np.array(PRELUDE.numbers_of(net, 1)), np.array([[0, 5, 7]], np.uint64)
     rates, order = np.full((1, 3), 0.05, np.float32), rng.permutation(N)[None]
     arguments = (

@@ -244,6 +244,7 @@ def submit(function: Callable[..., Any], *operands: Any) -> None:
     if stream.device_id not in (-1, machine.device_id):
         raise CUDARuntimeError(400)
     hosts = [operand._host if isinstance(operand, ndarray) else operand for operand in operands]
+    machine.counts["launches"] += stream._queue.captured is None
     stream._queue.submit(lambda: function(*hosts), [array._allocation for array in arrays])
 
 

@@ -46,6 +46,7 @@ class Device:
 
     def synchronize(self) -> None:
         """Wait for all work of the device."""
+        current().counts["waits"] += 1
         current().synchronize_device(self.id)
 
     @property

@@ -82,5 +82,9 @@ class OutOfBoundsError(RuntimeError):
     """Something wrote before or behind an array: the stand-in sees what a GPU would let pass."""
 
 
+class PendingCopyError(RuntimeError):
+    """Pinned memory was written to while a copy from it had yet to be done."""
+
+
 class FreedMemoryError(RuntimeError):
     """A graph replays work on an array that has been freed since its capture."""

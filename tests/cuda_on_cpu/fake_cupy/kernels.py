@@ -120,7 +120,9 @@ class RawKernel:
             launch = self.kernel.bind(grid, block, hosts, shared_mem)
         except ValueError as error:
             raise CUDADriverError(1, str(error)) from None
-        (stream or get_current_stream())._queue.submit(launch, [array._allocation for array in arrays])
+        queue = (stream or get_current_stream())._queue
+        machine.counts["launches"] += queue.captured is None
+        queue.submit(launch, [array._allocation for array in arrays])
 
 
 def _by_value(arg: Any) -> Any:
@@ -158,6 +160,7 @@ class RawModule:
     @property
     def module(self) -> builder.Module:
         """Compile at the first use, as CuPy does."""
+        current().sources.add((self.code, self.name_expressions, self.options))
         try:
             return builder.build(self.code, self.name_expressions or (), self.options)
         except toolchain.CompileError as error:

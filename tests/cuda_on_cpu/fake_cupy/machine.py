@@ -202,6 +202,11 @@ class Machine:
         """What ``cupy.matmul`` computes products in, by dtype."""
         self.statistics: Counter[str] = Counter()
         """What happened unasked: "copies of operands", "copies of results", "allocations during capture"."""
+        self.counts: Counter[str] = Counter()
+        """What was asked of the devices: "launches" but those into a graph, "captures", "graphs" launched, "uploads",
+        "waits"."""
+        self.sources: set[Any] = set()
+        """What has been compiled: a source and its name expressions count once, as in CuPy's cache."""
         self.allocations: weakref.WeakSet[Allocation] = weakref.WeakSet()
         self.blocks: weakref.WeakSet[Block] = weakref.WeakSet()
         self.trespasses: list[str] = []

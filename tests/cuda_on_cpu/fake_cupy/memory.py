@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .device import Device
+from .errors import PendingCopyError
 from .machine import Allocation, current
 from .streams import Stream, get_current_stream, refuse_capture
 
@@ -142,9 +143,19 @@ class OnDevice:
         refuse_capture("H2D transfers", stream)
         pinned = current().is_pinned(arr.ctypes.data) and arr.flags.c_contiguous
         source = arr if pinned else arr.copy()  # A copy from pageable memory returns when it has been read.
+        current().counts["uploads"] += 1
         with self.device:
-            target = self._host
-            stream._queue.submit(lambda: np.copyto(target, source), [self._allocation])
+            target, sent = self._host, source.tobytes() if pinned else None
+
+            def copy() -> None:
+                if sent is not None and source.tobytes() != sent:
+                    raise PendingCopyError(
+                        "pinned memory was written to before the copy from it that had been queued. Wait for an event "
+                        "that is recorded after the copy."
+                    )
+                np.copyto(target, source)
+
+            stream._queue.submit(copy, [self._allocation])
 
     def item(self) -> Any:
         if self.size != 1:

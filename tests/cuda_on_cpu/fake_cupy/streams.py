@@ -74,6 +74,7 @@ class Stream:
 
     def synchronize(self) -> None:
         """Wait for the work of the stream."""
+        current().counts["waits"] += 1
         self._queue.synchronize()
 
     def record(self, event: Event | None = None) -> Event:
@@ -116,6 +117,7 @@ class Stream:
             raise CUDARuntimeError(1)
         if queue.capture_failed:
             raise CUDARuntimeError(901)
+        current().counts["captures"] += 1
         return Graph._of(work)
 
     def is_capturing(self) -> bool:
@@ -155,6 +157,7 @@ class Event:
         self._refuse_captured()
         if self._recorded is not None:
             queue, number, _ = self._recorded
+            queue.machine.counts["waits"] += self._time is None
             with queue.machine.lock:
                 queue.drain(number)
                 queue.machine.check_guards()
@@ -192,6 +195,7 @@ class Graph:
     def launch(self, stream: Stream | None = None) -> None:
         """Queue the work, on the current stream by default."""
         queue = (stream or get_current_stream())._queue
+        queue.machine.counts["graphs"] += 1
         for work in self._work:
             check_alive(work)
             queue.submit(work.run, [a for reference in work.allocations if (a := reference()) is not None])

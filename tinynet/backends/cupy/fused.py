@@ -44,6 +44,9 @@ TRAININGS: dict[str, type[Training]] = {
 KEPT_FUNCTIONS = 16
 """Trainings, and predictions, that a plan keeps: one for each batch size, with and without weights."""
 
+ORDER_BYTES = 1 << 24
+"""Most memory of an order of samples that goes up by way of pinned memory, which a training keeps."""
+
 _NO_LOSS = Loss("mse", 0.0, True, 1.0)
 _NO_OPTIMIZER = Optimizer("sgd", (0.0, 0.0, 0.0))
 
@@ -77,7 +80,7 @@ class _Fused(Plan):
         if self.tier is None or isinstance(x, np.ndarray):
             return super().run(state, x, y, order, learning_rates, sample_weight, members)  # type: ignore[safe-super]
         weight = None if sample_weight is None else self._real(sample_weight)
-        order = None if order is None else self.backend.asarray(order, np.int64)
+        order = None if order is None else self._order(order)
         rates, chosen = np.ascontiguousarray(learning_rates, np.float64), self._members(state, members)
         epochs = Epochs(self._real(x), self._targets(y), weight, order, rates, chosen)
         training = self._fused_training(weight is not None, self.program.batch_size or epochs.n_visits)
@@ -132,6 +135,12 @@ class _Fused(Plan):
 
     def _real(self, array: Array) -> Array:
         return self.backend.asarray(array, self.program.dtype)
+
+    def _order(self, order: Array) -> Array:
+        """Return an order on the device, or, if it is small enough to go up with all else, in host memory."""
+        if isinstance(order, np.ndarray) and order.nbytes <= ORDER_BYTES:
+            return np.ascontiguousarray(order, np.int64)
+        return self.backend.asarray(order, np.int64)
 
     def _targets(self, y: Array) -> Array:
         assert self.program.loss is not None

@@ -2,7 +2,7 @@
 // many updates. cuBLAS cannot be captured by CuPy, and at such sizes it is the launches that take the time.
 //
 // The rows of a batch, and what lies between the layers, are in global memory. Whatever differs from update to update is
-// read there, at the number of the update, which `graph_finish` moves on.
+// read there, at the number of the update, which `graph_finish` moves on; after the last update nothing is done.
 #include "fused/network.cuh"
 #include "fused/update.cuh"
 #include "reduce.cuh"
@@ -23,9 +23,12 @@ struct Training {
     Real *memory, *batch_x, *batch_weight;
     Target* batch_t;
     double* part_losses;
-    Index* number;  // of the update
+    Index* number;  // of the update, and where to end
     Index n_visits;
     int ordered;  // else rows are taken as they lie, and `order` is not read
+
+    /// Whether all updates are done. A graph has some number of them, and the last ones may be too many.
+    __device__ __forceinline__ bool ended() const { return number[0] >= number[1]; }
 };
 
 // All kernels have the same parameters. They are not one struct: CuPy passes arrays one by one.
@@ -92,6 +95,9 @@ constexpr bool comes_to_loss() {
 /// Copy the rows of the batch to where they lie together.
 __global__ void __launch_bounds__(net::threads) graph_gather(TRAINING_PARAMETERS) {
     const Training training = TRAINING;
+    if (training.ended()) {
+        return;
+    }
     const Batch batch(training);
     const Index* const rows = training.ordered ? training.order + batch.epoch * training.n_visits : nullptr;
     constexpr int columns = net::n_in + net::n_targets + 1;
@@ -212,6 +218,9 @@ template <int i>
 __global__ void __launch_bounds__(net::threads) graph_up(TRAINING_PARAMETERS) {
     using S = Stage<i>;
     const Training training = TRAINING;
+    if (training.ended()) {
+        return;
+    }
     const Batch batch(training);
     Dropout dropouts[net::n_dropouts + 1];
     Pass pass = pass_of(training, batch, dropouts);
@@ -229,6 +238,9 @@ __global__ void __launch_bounds__(net::threads) graph_up(TRAINING_PARAMETERS) {
 template <int i>
 __global__ void __launch_bounds__(net::threads) graph_enter(TRAINING_PARAMETERS) {
     const Training training = TRAINING;
+    if (training.ended()) {
+        return;
+    }
     const Batch batch(training);
     Dropout dropouts[net::n_dropouts + 1];
     Pass pass = pass_of(training, batch, dropouts);
@@ -254,6 +266,9 @@ __device__ __forceinline__ void each_row(int rows, Take take) {
 template <int i>
 __global__ void __launch_bounds__(net::threads) graph_softmax_up(TRAINING_PARAMETERS) {
     const Training training = TRAINING;
+    if (training.ended()) {
+        return;
+    }
     const Batch batch(training);
     Dropout dropouts[net::n_dropouts + 1];
     Pass pass = pass_of(training, batch, dropouts);
@@ -274,6 +289,9 @@ __global__ void __launch_bounds__(net::threads) graph_softmax_up(TRAINING_PARAME
 template <int i>
 __global__ void __launch_bounds__(net::threads) graph_row_loss(TRAINING_PARAMETERS) {
     const Training training = TRAINING;
+    if (training.ended()) {
+        return;
+    }
     const Batch batch(training);
     Dropout dropouts[net::n_dropouts + 1];
     Pass pass = pass_of(training, batch, dropouts);
@@ -286,6 +304,9 @@ __global__ void __launch_bounds__(net::threads) graph_row_loss(TRAINING_PARAMETE
 template <int i>
 __global__ void __launch_bounds__(net::threads) graph_softmax_down(TRAINING_PARAMETERS) {
     const Training training = TRAINING;
+    if (training.ended()) {
+        return;
+    }
     const Batch batch(training);
     Dropout dropouts[net::n_dropouts + 1];
     Pass pass = pass_of(training, batch, dropouts);
@@ -297,6 +318,9 @@ template <int i>
 __global__ void __launch_bounds__(net::threads) graph_down(TRAINING_PARAMETERS) {
     using S = Stage<i>;
     const Training training = TRAINING;
+    if (training.ended()) {
+        return;
+    }
     const Batch batch(training);
     Dropout dropouts[net::n_dropouts + 1];
     Pass pass = pass_of(training, batch, dropouts);
@@ -313,6 +337,9 @@ template <int i>
 __global__ void __launch_bounds__(net::threads) graph_change(TRAINING_PARAMETERS) {
     using S = Stage<i>;
     const Training training = TRAINING;
+    if (training.ended()) {
+        return;
+    }
     const Batch batch(training);
     Pass pass{};
     pass.memory = training.memory;
@@ -334,6 +361,9 @@ __global__ void __launch_bounds__(net::threads) graph_change(TRAINING_PARAMETERS
 /// Add the loss to that of its epoch, and go on to the next update; one block.
 __global__ void __launch_bounds__(net::threads) graph_finish(TRAINING_PARAMETERS, int n_parts) {
     const Training training = TRAINING;
+    if (training.ended()) {
+        return;
+    }
     const Batch batch(training);
     double loss = 0;
     for (int part = threadIdx.x; part < n_parts; part += net::threads) {

@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import cupy
 import numpy as np
 
-from tinynet_kernels._typing import DeviceArray
 from tinynet_kernels.cuda.fused.build import kernel
-from tinynet_kernels.cuda.fused.graphs import Repeated
+from tinynet_kernels.cuda.fused.graphs import places_of
 from tinynet_kernels.cuda.fused.prelude import prelude
 from tinynet_kernels.cuda.fused.sequence import Launch, update_of
 from tinynet_kernels.cuda.fused.shapes import Limits, graph_shape
-from tinynet_kernels.cuda.fused.training import GRAPH_UPDATES, Epochs, Training, Vectors, rates_of
+from tinynet_kernels.cuda.fused.training import Call, RepeatedTraining, Vectors
 from tinynet_kernels.kinds import LOSSES
 from tinynet_kernels.network import Network
 
 
-class GraphTraining(Training):
-    """A kernel for each product of an update, many updates in one CUDA graph."""
+class GraphTraining(RepeatedTraining):
+    """A kernel for each product of an update."""
 
     def __init__(self, network: Network, n_models: int, batch: int, limits: Limits) -> None:
         super().__init__(network, n_models, batch, limits)
-        if n_models != 1:
-            raise ValueError(f"the kernels of a graph train one model; got n_models={n_models}.")
         shape = graph_shape(network, batch)
         if shape is None:
             raise ValueError(
@@ -41,13 +35,10 @@ class GraphTraining(Training):
         self._batch_weight = cupy.empty(rows, dtype)
         self._batch_t = cupy.empty(rows * n_targets, np.int64 if LOSSES[network.loss.kind].index_target else dtype)
         self._part_losses = cupy.empty(self._n_parts, np.float64)
-        self._number = cupy.zeros(1, np.int64)
 
-    def _launcher(self, vectors: Vectors, epochs: Epochs, losses: DeviceArray) -> Callable[[Any, Any], None]:
-        arrays, (_, n_visits, _, _, own_order, _) = self._arguments(vectors, epochs, losses)
-        parameters, moments, held, x, t, weight, order, _, numbers, counters, _ = arrays
-        rates = cupy.asarray(rates_of(self.network, epochs, self.batch, int(vectors.counters[0, 0])))
-        self._number.fill(0)
+    def _launch(self, vectors: Vectors, call: Call, n_updates: int) -> None:
+        parameters, moments, held, x, t, weight, order, rates, numbers, counters, losses = call.arrays
+        _, n_visits, _, _, own_order, _ = call.sizes
         arguments = (
             *(parameters, moments, held, x, t, weight, order, numbers, counters, rates, losses),
             *(
@@ -56,7 +47,7 @@ class GraphTraining(Training):
                 self._batch_weight,
                 self._batch_t,
                 self._part_losses,
-                self._number,
+                call.progress,
                 n_visits,
                 np.int32(own_order >= 0),
             ),
@@ -71,8 +62,7 @@ class GraphTraining(Training):
                     kernels[name](grid, block, arguments)
                 kernels["graph_finish"]((1,), block, (*arguments, np.int32(self._n_parts)))
 
-        repeat = Repeated(updates, GRAPH_UPDATES)
-        return lambda first, last: repeat(int(last - first))
+        self._repeated(updates, places_of(arguments), n_updates)
 
 
 def _parts(launches: list[Launch]) -> int:

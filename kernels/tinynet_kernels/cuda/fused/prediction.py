@@ -37,7 +37,8 @@ class Prediction:
             )
         self.network, self.n_models, self.shape = network, n_models, shape
         self.prelude: Prelude = prelude(network, shape)
-        self._numbers = cupy.asarray(np.array(numbers_of(network, n_models)))
+        self._numbers = np.array(numbers_of(network, n_models))
+        self._chosen: tuple[Any, DeviceArray, DeviceArray] | None = None
 
     def predict(self, parameters: DeviceArray, held: DeviceArray, x: DeviceArray, out: DeviceArray) -> DeviceArray:
         """Write ([n_models,] n_samples, n_out) predictions, of all models whose parameters are given.
@@ -72,13 +73,25 @@ class Prediction:
         own = np.int32(weight is not None and weight.ndim == 2)
         function = kernel("predict.cu", "evaluate", self.prelude, dynamic=True)
         weight = x if weight is None else weight  # CuPy before 14 passes no null pointer; it is not read.
-        numbers = self._numbers if models is None else self._numbers[cupy.asarray(models)]
-        chosen, whole = cupy.asarray(members), (parameters, held, x, t, weight, own, numbers)
+        kept = self._models(members, models)
+        _, chosen, numbers = kept
+        whole = (parameters, held, x, t, weight, own, numbers)
         for part in parts(len(members)):
             arguments = (*whole, chosen[part], sums[part], not_finite, np.int64(len(x)))
             self._launch(function, len(x), part, arguments)
         totals = np.array([math.fsum(row) for row in sums.get()])
+        self._chosen = kept  # Only now: the device has been waited for, so that they are there for every stream.
         return total_to_value(totals, self.network.loss, len(x))
+
+    def _models(
+        self, members: NDArray[np.int64], models: NDArray[np.int64] | None
+    ) -> tuple[Any, DeviceArray, DeviceArray]:
+        """Return which models are meant, on the device, and their numbers: those of the last call, or others."""
+        wanted, kept = (members.tobytes(), None if models is None else models.tobytes()), self._chosen
+        if kept is not None and kept[0] == wanted:
+            return kept
+        numbers = self._numbers if models is None else self._numbers[models]
+        return wanted, cupy.asarray(members), cupy.asarray(numbers)
 
     def _n_tiles(self, n_samples: int) -> int:
         return -(-n_samples // self.shape.rows)

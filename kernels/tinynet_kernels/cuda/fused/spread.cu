@@ -24,12 +24,15 @@ struct Batch {
 ///
 /// order : (n_epochs, n_visits) if `ordered`; else rows are taken as they lie
 /// parts : (n_blocks, n_parameters); losses : (n_blocks,); numbers, counters : as in persistent.cu, of one model
-/// base + offset : the update
+/// base[0] + offset : the update; base[1]: where to end, for a graph may have some updates too many
 __global__ void __launch_bounds__(net::threads, net::blocks) spread_gradients(
     const Real* parameters, const Real* held, const Real* x, const Target* t, const Real* weight, const Index* order,
     int ordered, const double* numbers, const unsigned long long* counters, Real* parts, double* losses,
     const Index* base, Index offset, Index n_visits) {
     const Index number = base[0] + offset;
+    if (number >= base[1]) {
+        return;
+    }
     const Batch batch(number, n_visits);
     Real* const p = shared(net::at_parameters);
     Real* const g = shared(net::at_gradients);
@@ -97,6 +100,9 @@ __global__ void __launch_bounds__(columns * groups) spread_change(
     const double* numbers, Real* gradients, double* epoch_losses, const Index* base, Index offset, Index n_visits) {
     __shared__ Real sums[groups][columns];
     const Index number = base[0] + offset;
+    if (number >= base[1]) {
+        return;
+    }
     const int lane = threadIdx.x % columns, group = threadIdx.x / columns;
     const int k = int(blockIdx.x) * columns + lane;
     Real sum = 0;
@@ -139,6 +145,9 @@ constexpr int norm_threads = 512;
 __global__ void __launch_bounds__(norm_threads) spread_change_by_norm(
     Real* parameters, Real* moments, const Real* rates, const double* numbers, const Real* gradients,
     const Index* base, Index offset) {
+    if (base[0] + offset >= base[1]) {
+        return;
+    }
     SquaredNorm sum;
     for (int k = threadIdx.x; k < net::n_parameters; k += norm_threads) {
         sum.add(gradients[k]);

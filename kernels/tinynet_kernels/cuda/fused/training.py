@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -12,9 +13,10 @@ from numpy.typing import NDArray
 
 from tinynet_kernels._typing import DeviceArray
 from tinynet_kernels.cuda.fused.build import kernel
-from tinynet_kernels.cuda.fused.graphs import Repeated
+from tinynet_kernels.cuda.fused.graphs import Repeated, places_of
 from tinynet_kernels.cuda.fused.prelude import Shape, numbers_of, prelude
 from tinynet_kernels.cuda.fused.shapes import Limits, persistent_shape, registers_shape, spread_shape, warp_shape
+from tinynet_kernels.cuda.fused.uploads import Uploads
 from tinynet_kernels.network import Loss, Network
 
 MAX_UPDATES, MAX_VISITS = 1 << 17, 1 << 20
@@ -58,6 +60,7 @@ class Epochs:
     t : (n_samples, n_out) array, or (n_samples,) int64 array of class numbers
     weight : (n_samples,) or (n_models, n_samples) array or None
     order : (n_epochs, n_visits) or (n_epochs, n_members, n_visits) int64 array or None
+        On the device, or in host memory.
     rates : (n_epochs, n_rates) or (n_epochs, n_rates, n_members) float64 array in host memory
     members : (n_members,) int64 array in host memory
         Which of the models that the vectors hold are trained.
@@ -66,7 +69,7 @@ class Epochs:
     x: DeviceArray
     t: DeviceArray
     weight: DeviceArray | None
-    order: DeviceArray | None
+    order: DeviceArray | NDArray[np.int64] | None
     rates: NDArray[np.float64]
     members: NDArray[np.int64]
 
@@ -76,8 +79,31 @@ class Epochs:
         return len(self.x) if self.order is None else int(self.order.shape[-1])
 
 
+@dataclass(frozen=True)
+class Call:
+    """What the kernels of one call have in common, on the device.
+
+    Attributes
+    ----------
+    arrays : tuple of array
+        Parameters, moments, buffers, samples, targets, weights, order, rates, settings, counters, losses.
+    sizes : tuple of NumPy scalar
+        Samples that there are, samples of an epoch, rates of an epoch; whether weights, order and rates are those of
+        each model, -1 for an order that there is not.
+    members, progress : array
+        Which models are trained; (2,) int64, the update that comes next and the last one.
+    """
+
+    arrays: tuple[DeviceArray, ...]
+    sizes: tuple[Any, ...]
+    members: DeviceArray
+    progress: DeviceArray
+
+
 class Training:
     """Whole epochs of one model, or of many, in one launch.
+
+    What a call needs beside the data goes up in one copy, and the losses come down in one: the host waits once.
 
     Parameters
     ----------
@@ -89,8 +115,11 @@ class Training:
 
     def __init__(self, network: Network, n_models: int, batch: int, limits: Limits) -> None:
         self.network, self.n_models, self.batch, self.limits = network, n_models, batch, limits
-        self._numbers = cupy.asarray(np.array(numbers_of(network, n_models)))
+        self._numbers = np.array(numbers_of(network, n_models))
+        self._numbers_there = cupy.asarray(self._numbers)
         self._no_order = cupy.zeros(1, np.int64)
+        self._uploads = Uploads()
+        self._turn = threading.Lock()
 
     def run(self, vectors: Vectors, epochs: Epochs) -> NDArray[np.float64]:
         """Train, and return the loss of each epoch and model; waits for the device.
@@ -99,35 +128,57 @@ class Training:
         -------
         losses : (n_epochs, n_members) array
         """
-        n_epochs, n_visits = len(epochs.rates), epochs.n_visits
-        losses = cupy.zeros((n_epochs, len(epochs.members)), np.float64)
-        launch = self._launcher(vectors, epochs, losses)
-        n_updates = n_epochs * -(-n_visits // self.batch)
-        step = max(1, min(MAX_UPDATES, MAX_VISITS // self.batch))
+        with self._turn:  # What is kept from call to call is for one of them at a time.
+            call = self._call(vectors, epochs)
+            self._launch(vectors, call, len(epochs.rates) * -(-epochs.n_visits // self.batch))
+            losses = call.arrays[-1].get()
+        return total_to_value(losses, self.network.loss, epochs.n_visits)
+
+    def _launch(self, vectors: Vectors, call: Call, n_updates: int) -> None:
+        """Put all updates on the current stream."""
+        launch, step = self._launcher(vectors, call), max(1, min(MAX_UPDATES, MAX_VISITS // self.batch))
         for first in range(0, n_updates, step):
             launch(np.int64(first), np.int64(min(first + step, n_updates)))
-        return total_to_value(losses.get(), self.network.loss, n_visits)
 
-    def _launcher(self, vectors: Vectors, epochs: Epochs, losses: DeviceArray) -> Callable[[Any, Any], None]:
+    def _launcher(self, vectors: Vectors, call: Call) -> Callable[[Any, Any], None]:
         """Return a function that trains from one update to another."""
         raise NotImplementedError
 
-    def _arguments(self, vectors: Vectors, epochs: Epochs, losses: DeviceArray) -> tuple[tuple[Any, ...], ...]:
-        """Return what the kernels have in common: arrays, and sizes and flags."""
-        # CuPy before 14 passes no null pointer: what there is not is stood in for by what there is, and not read.
-        weight, order = epochs.weight, epochs.order
-        own_weight = np.int32(weight is not None and weight.ndim == 2)
-        own_order = np.int32(-1 if order is None else order.ndim == 3)
-        own = (own_weight, own_order, np.int32(epochs.rates.ndim == 3))
-        weight = epochs.x if weight is None else weight
-        order = self._no_order if order is None else order
-        numbers = self._numbers if vectors.models is None else self._numbers[cupy.asarray(vectors.models)]
-        arrays = (
-            *(vectors.parameters, vectors.moments, vectors.held, epochs.x, epochs.t, weight, order),
-            *(cupy.asarray(epochs.rates), numbers, cupy.asarray(vectors.counters), losses),
+    def _rates(self, vectors: Vectors, epochs: Epochs) -> NDArray[Any]:
+        """Return the learning rates as the kernels take them."""
+        return epochs.rates
+
+    def _call(self, vectors: Vectors, epochs: Epochs) -> Call:
+        """Bring up what is new in a call."""
+        (n_epochs, n_rates), n_visits, order = epochs.rates.shape[:2], epochs.n_visits, epochs.order
+        host = [
+            np.zeros((n_epochs, len(epochs.members))),
+            self._rates(vectors, epochs),
+            vectors.counters,
+            epochs.members,
+            np.array([0, n_epochs * -(-n_visits // self.batch)]),
+        ]
+        host += [] if vectors.models is None else [self._numbers[vectors.models]]
+        host += [order] if isinstance(order, np.ndarray) else []
+        losses, rates, counters, members, progress, *more = self._uploads(host)
+        numbers = self._numbers_there if vectors.models is None else more[0]
+        # What there is not is stood in for by what there is, and not read: a pointer that is null hides mistakes.
+        weight = epochs.x if epochs.weight is None else epochs.weight
+        placed = self._no_order if order is None else more[-1] if isinstance(order, np.ndarray) else order
+        own = (
+            np.int32(epochs.weight is not None and epochs.weight.ndim == 2),
+            np.int32(-1 if order is None else order.ndim == 3),
+            np.int32(epochs.rates.ndim == 3),
         )
-        n_rates = epochs.rates.shape[1]
-        return arrays, (np.int64(len(epochs.x)), np.int64(epochs.n_visits), np.int64(n_rates), *own)
+        return Call(
+            arrays=(
+                *(vectors.parameters, vectors.moments, vectors.held, epochs.x, epochs.t, weight, placed),
+                *(rates, numbers, counters, losses),
+            ),
+            sizes=(np.int64(len(epochs.x)), np.int64(n_visits), np.int64(n_rates), *own),
+            members=members,
+            progress=progress,
+        )
 
 
 class PersistentTraining(Training):
@@ -145,15 +196,14 @@ class PersistentTraining(Training):
     def _cut(self) -> Shape | None:
         return persistent_shape(self.network, self.n_models, self.batch, self.limits)
 
-    def _launcher(self, vectors: Vectors, epochs: Epochs, losses: DeviceArray) -> Callable[[Any, Any], None]:
-        arrays, sizes = self._arguments(vectors, epochs, losses)
+    def _launcher(self, vectors: Vectors, call: Call) -> Callable[[Any, Any], None]:
         function = kernel("persistent.cu", "persistent", self.prelude, dynamic=True)
-        n_members, n_together = len(epochs.members), self.shape.models
+        n_members, n_together = len(call.members), self.shape.models
         grid, block = (-(-n_members // n_together),), (n_together * self.shape.threads,)
-        models = (cupy.asarray(epochs.members), np.int64(vectors.n_models), np.int64(n_members))
+        arguments = (*call.arrays, call.members, np.int64(vectors.n_models), np.int64(n_members), *call.sizes)
 
         def launch(first: Any, last: Any) -> None:
-            function(grid, block, (*arrays, *models, *sizes, first, last), shared_mem=self.prelude.shared_bytes)
+            function(grid, block, (*arguments, first, last), shared_mem=self.prelude.shared_bytes)
 
         return launch
 
@@ -175,34 +225,38 @@ class RegistersTraining(Training):
             raise ValueError("a network must fit into the registers of a thread; this one does not.")
         self.shape, self.prelude = shape, prelude(network, shape)
 
-    def _launcher(self, vectors: Vectors, epochs: Epochs, losses: DeviceArray) -> Callable[[Any, Any], None]:
-        arrays, (n_samples, n_visits, n_rates, own_weight, own_order, own_rates) = self._arguments(
-            vectors, epochs, losses
-        )
+    def _launcher(self, vectors: Vectors, call: Call) -> Callable[[Any, Any], None]:
+        *_, own_weight, own_order, _ = call.sizes
         own_rows = bool(own_weight or own_order > 0)
         function = kernel("registers.cu", f"registers<{str(own_rows).lower()}>", self.prelude)
-        n_members = len(epochs.members)
+        n_members = len(call.members)
         grid, block = (-(-n_members // self.shape.threads),), (self.shape.threads,)
-        models = (cupy.asarray(epochs.members), np.int64(vectors.n_models), np.int64(n_members))
-        sizes = (*models, n_samples, n_visits, n_rates, own_weight, own_order, own_rates)
+        arguments = (*call.arrays, call.members, np.int64(vectors.n_models), np.int64(n_members), *call.sizes)
 
         def launch(first: Any, last: Any) -> None:
-            function(grid, block, (*arrays, *sizes, first, last))
+            function(grid, block, (*arguments, first, last))
 
         return launch
 
 
-GRAPH_UPDATES = 32
-"""Updates of one CUDA graph. Launching it takes as long as launching three kernels, some ten microseconds."""
-
-
-class SpreadTraining(Training):
-    """The rows of each batch shared by many blocks; two launches an update, many updates in one CUDA graph."""
+class RepeatedTraining(Training):
+    """Some launches for each update of one model, many updates in a CUDA graph that is kept from call to call."""
 
     def __init__(self, network: Network, n_models: int, batch: int, limits: Limits) -> None:
         super().__init__(network, n_models, batch, limits)
         if n_models != 1:
-            raise ValueError(f"blocks share the rows of one model; got n_models={n_models}.")
+            raise ValueError(f"graphs of launches train one model; got n_models={n_models}.")
+        self._repeated = Repeated()
+
+    def _rates(self, vectors: Vectors, epochs: Epochs) -> NDArray[Any]:
+        return rates_of(self.network, epochs, self.batch, int(vectors.counters[0, 0]))
+
+
+class SpreadTraining(RepeatedTraining):
+    """The rows of each batch shared by many blocks; two launches an update."""
+
+    def __init__(self, network: Network, n_models: int, batch: int, limits: Limits) -> None:
+        super().__init__(network, n_models, batch, limits)
         shape = spread_shape(network, batch, limits)
         if shape is None:
             raise ValueError(
@@ -214,14 +268,11 @@ class SpreadTraining(Training):
         self._parts = cupy.empty((n_blocks, n_parameters), dtype)
         self._part_losses = cupy.empty(n_blocks, np.float64)
         self._gradients = cupy.empty(n_parameters, dtype)
-        self._base = cupy.zeros(1, np.int64)
 
-    def _launcher(self, vectors: Vectors, epochs: Epochs, losses: DeviceArray) -> Callable[[Any, Any], None]:
-        arrays, (_, n_visits, _, _, own_order, _) = self._arguments(vectors, epochs, losses)
-        parameters, moments, held, x, t, weight, order, _, numbers, counters, _ = arrays
-        rates = cupy.asarray(rates_of(self.network, epochs, self.batch, int(vectors.counters[0, 0])))
-        base, parts, part_losses, gradients = self._base, self._parts, self._part_losses, self._gradients
-        base.fill(0)
+    def _launch(self, vectors: Vectors, call: Call, n_updates: int) -> None:
+        parameters, moments, held, x, t, weight, order, rates, numbers, counters, losses = call.arrays
+        _, n_visits, _, _, own_order, _ = call.sizes
+        base, parts, part_losses, gradients = call.progress, self._parts, self._part_losses, self._gradients
         n_blocks, n_parameters, ordered = len(parts), self.prelude.n_parameters, np.int32(own_order >= 0)
         names = ("spread_gradients", "spread_change", "spread_change_by_norm", "spread_advance")
         find, change, change_by_norm, advance = (
@@ -255,8 +306,7 @@ class SpreadTraining(Training):
                 update(offset)
             advance((1,), (1,), (base, np.int64(count)))
 
-        repeat = Repeated(updates, GRAPH_UPDATES)
-        return lambda first, last: repeat(int(last - first))
+        self._repeated(updates, places_of((*call.arrays, base, n_visits, ordered)), n_updates)
 
 
 BLOCKS_OF_A_MULTIPROCESSOR = 2
