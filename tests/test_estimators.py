@@ -311,8 +311,8 @@ def test_levenberg_marquardt_ends_where_lbfgs_does_and_sooner() -> None:
         assert (np.diff(lm.loss_curve_) < 0).all()
         assert lm.loss_curve_[-1] == lm.loss_
     with pytest.warns(ConvergenceWarning, match="maximum iterations"):
-        MLPRegressor((4,), solver="lm", max_iter=2, random_state=0).fit(XR, XR[:, 0] ** 2)
+        MLPRegressor(hidden_layer_sizes=(4,), solver="lm", max_iter=2, random_state=0).fit(XR, XR[:, 0] ** 2)
     with pytest.raises(AttributeError, match="lm is not stochastic"):
         MLPRegressor(solver="lm").partial_fit(XR, XR[:, 0])
     with pytest.raises(ValueError, match="without Dropout"):
-        MLPRegressor((4,), solver="lm", dropout=0.1).fit(XR, XR[:, 0])
+        MLPRegressor(hidden_layer_sizes=(4,), solver="lm", dropout=0.1).fit(XR, XR[:, 0])

@@ -8,7 +8,7 @@ first used with some kind and dtype, and CuPy keeps it on disk for the next proc
 
 from collections.abc import Iterator
 
-from tinynet_kernels.cuda import activations, data, linear, losses, optimizers, random
+from tinynet_kernels.cuda import activations, cholesky, data, linear, losses, optimizers, random
 from tinynet_kernels.cuda.activations import activation_backward, activation_forward
 from tinynet_kernels.cuda.data import gather_rows, multiply, normalize_backward, normalize_forward
 from tinynet_kernels.cuda.linear import linear_activation_forward, linear_backward, linear_forward
@@ -29,7 +29,7 @@ from tinynet_kernels.kinds import ACTIVATIONS, LOSSES, READS_Z
 
 def instances() -> Iterator[Instance]:
     """Yield every kernel that the functions of this package can launch."""
-    for module in (activations, data, linear, losses, optimizers, random):
+    for module in (activations, cholesky, data, linear, losses, optimizers, random):
         yield from module.instances()
 
 

@@ -105,6 +105,7 @@ def modules() -> dict[str, ModuleType]:
         get_default_memory_pool=lambda: pool,
         get_default_pinned_memory_pool=lambda: pinned_pool,
         is_available=_is_available,
+        linalg=_module("cupy.linalg", cholesky=linalg.cholesky, inv=linalg.inv),
         matmul=matmul,
         ndarray=ndarray,
         outer=outer,
@@ -115,7 +116,7 @@ def modules() -> dict[str, ModuleType]:
     return {
         module.__name__: module
         for module in (
-            *(cupy, core, routines, cuda, cublas, made_runtime, memory),
+            *(cupy, core, routines, cuda, cublas, made_runtime, memory, cupy.linalg),
             *(cuda.cublas, cuda.device, cuda.driver, cuda.compiler),
         )
     }

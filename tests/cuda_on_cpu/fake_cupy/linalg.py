@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -96,6 +98,32 @@ def matmul(a: ndarray, b: ndarray, out: ndarray | None = None) -> ndarray:
         return out
     submit(lambda target, left, right: np.copyto(target, _matmul(left, right, bits)), out, a, b)
     return out
+
+
+def cholesky(a: ndarray) -> ndarray:
+    """Return the lower factors of symmetric matrices.
+
+    Where there is none, what cuSOLVER leaves behind is invalid, and nobody is told: here it is ones.
+    """
+    check_operands([a])
+    refuse_capture()
+    return apply(lambda matrices: _each(np.linalg.cholesky, matrices, np.tril(np.ones_like(matrices))), a)
+
+
+def inv(a: ndarray) -> ndarray:
+    """Return the inverses of matrices; where there is none, nobody is told either."""
+    check_operands([a])
+    refuse_capture()
+    return apply(lambda matrices: _each(np.linalg.inv, matrices, np.ones_like(matrices)), a)
+
+
+def _each(
+    function: Callable[[NDArray[Any]], NDArray[Any]], matrices: NDArray[Any], found: NDArray[Any]
+) -> NDArray[Any]:
+    for place in np.ndindex(matrices.shape[:-2]):
+        with suppress(np.linalg.LinAlgError):
+            found[place] = function(matrices[place])
+    return found
 
 
 def dot(a: ndarray, b: ndarray, out: ndarray | None = None) -> ndarray:

@@ -23,7 +23,7 @@ from tinynet.backends.cupy.slices import SlicedPlan, bytes_of_state, hosted
 from tinynet.backends.derivatives import derivatives_of
 from tinynet.backends.members import MembersPlan
 from tinynet.backends.numpy import slow_reason
-from tinynet.backends.second_order import takes_all_samples
+from tinynet.backends.second_order import takes_all_samples, whole_plan
 from tinynet.base.arrays import dlpack_device, is_cupy, on_disk, refuse_gradients, resolved
 from tinynet.base.checks import whole
 from tinynet.base.errors import DeviceMemoryError
@@ -255,10 +255,9 @@ class CuPyBackend(Backend):
         from tinynet.backends.cupy.loop import CuPyLoopPlan
 
         if takes_all_samples(program):
-            raise ValueError(
-                "Optimizers that take all samples in each step (LevenbergMarquardt, BayesianRegularization, LBFGS) "
-                "compute in host memory; got the GPU backend. Move the model: net.to('cpu')."
-            )
+            from tinynet.backends.cupy.equations import CuPyEquations
+
+            return whole_plan(program, self, granularity, lambda program: CuPyEquations(program, self))
         self.check_precision(program.precision)
         tiers.check_precision(program.precision)
         reason = slow_reason(program, granularity) or _not_fused(program)

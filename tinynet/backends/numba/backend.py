@@ -26,6 +26,8 @@ from tinynet.program import Program
 if TYPE_CHECKING:
     from tinynet_kernels.cpu.generated.jacobians import Jacobians
 
+    from tinynet.backends.second_order.equations import Equations
+
 KEPT_JACOBIANS = 64
 """Tables of Jacobians that are kept, of as many networks."""
 
@@ -79,7 +81,7 @@ class NumbaBackend(HostBackend):
         self.check_precision(program.precision)
         reason = slow_reason(program, granularity)
         if takes_all_samples(program):
-            return whole_plan(program, self, granularity, generated=True)
+            return whole_plan(program, self, granularity, self._equations)
         if program.n_models is not None:
             return self._plan_of_many(program, granularity, reason)
         if reason is not None:
@@ -97,6 +99,12 @@ class NumbaBackend(HostBackend):
 
             return WarmingPlan(plan, LoopPlan(program, get_backend("numpy"), "not compiled yet"))
         return plan
+
+    def _equations(self, program: Program) -> Equations | None:
+        """Return normal equations in generated code, where a program has nothing that it lacks."""
+        from tinynet.backends.second_order.generated import GeneratedEquations, fits
+
+        return GeneratedEquations(program) if fits(program) else None
 
     def _plan_of_many(self, program: Program, granularity: Granularity, reason: str | None) -> Plan:
         """Return the quickest plan for many models; Numba compiles that of small ones."""

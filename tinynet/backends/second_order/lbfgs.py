@@ -31,17 +31,17 @@ class LBFGSPlan(WholePlan):
     def __init__(self, program: Program, backend: Backend) -> None:
         super().__init__(program, backend, "LBFGS")
         self._memory = int(self.setting("memory"))
-        self.description = f"L-BFGS: {self._memory} pairs, gradients {self._loop.description}"
+        self.description = f"L-BFGS: {self._memory} pairs, gradients {self._gradients.description}"
 
     def step(self, state: State, x: Array, y: Array, weight: Array | None) -> float | None:
         """Make one step; see ``WholePlan.step``."""
-        before = state.parameters[self.trained].astype(np.float64)
+        before = self._held(state.parameters)
 
         def value_and_gradient(parameters: Float64) -> tuple[float, Float64]:
             if not np.array_equal(parameters, known[0]):
-                state.parameters[self.trained] = parameters
-                loss = float(self._loop.gradient(state, x, y, weight))
-                known[:] = [parameters.copy(), loss, state.gradients[self.trained].astype(np.float64)]
+                self._put(state, parameters)
+                loss = float(self._gradients.gradient(state, x, y, weight))
+                known[:] = [parameters.copy(), loss, self._held(state.gradients)]
             return known[1], known[2]
 
         known: list[Any] = [None, math.nan, before]
@@ -54,18 +54,27 @@ class LBFGSPlan(WholePlan):
         while True:
             direction = self._direction(state, gradient)
             length = self._length(value_and_gradient, before, direction, loss, gradient)
-            if length is not None or not state.moments[COUNT, 0]:
+            if length is not None or not int(state.moments[COUNT, 0]):
                 break
             state.moments[COUNT, 0] = 0  # The next direction is the steepest.
         if length is None:
-            state.parameters[self.trained] = before
+            self._put(state, before)
             self.stop(state, "line search")
             return None
         after = before + length * direction
         loss, changed = value_and_gradient(after)
-        state.parameters[self.trained] = after
+        self._put(state, after)
         self._remember(state, after - before, changed - gradient)
         return loss
+
+    def _held(self, flat: Array) -> Float64:
+        """Return what is trained of a flat vector of the state, in host memory and float64."""
+        held: Float64 = np.asarray(self.backend.to_numpy(flat))[self.trained].astype(np.float64)
+        return held
+
+    def _put(self, state: State, parameters: Float64) -> None:
+        """Let the model have other parameters."""
+        state.parameters[self.trained] = self.backend.asarray(parameters.astype(self.program.dtype))
 
     def _length(
         self, value_and_gradient: Any, before: Float64, direction: Float64, loss: float, gradient: Float64
@@ -93,7 +102,7 @@ class LBFGSPlan(WholePlan):
         n = int(state.moments[COUNT, 0])
         if n == 0:
             return -gradient * min(1.0, 1.0 / float(np.abs(gradient).sum()))
-        pairs = state.moments[FIRST : FIRST + 2 * n].astype(np.float64)
+        pairs = np.asarray(self.backend.to_numpy(state.moments[FIRST : FIRST + 2 * n])).astype(np.float64)
         steps, changes = pairs[::2], pairs[1::2]
         curvatures = np.einsum("ij,ij->i", steps, changes)
         q, weights = gradient.copy(), np.empty(n)
@@ -108,10 +117,11 @@ class LBFGSPlan(WholePlan):
     def _remember(self, state: State, step: Float64, change: Float64) -> None:
         """Keep the newest pair, unless it has no curvature, and forget the oldest."""
         # In the dtype in which they are kept: a product that is positive in float64 only would be one by 0 later.
-        kept = np.array([step, change], state.moments.dtype).astype(np.float64)
+        stored = np.array([step, change], self.program.dtype)
+        kept = stored.astype(np.float64)
         if not kept[0] @ kept[1] > 1e-12 * math.sqrt((kept[0] @ kept[0]) * (kept[1] @ kept[1])):
             return
         pairs = state.moments[FIRST:]
         pairs[2:] = pairs[:-2].copy()
-        pairs[:2] = kept
+        pairs[:2] = self.backend.asarray(stored)
         state.moments[COUNT, 0] = min(self._memory, int(state.moments[COUNT, 0]) + 1)

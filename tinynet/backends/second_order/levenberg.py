@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tinynet_kernels.reference.curvature import CURVED
 
-from tinynet.backends.base import Array, Backend, FloatArray, Members, State
+from tinynet.backends import get_backend
+from tinynet.backends.base import Array, Backend, FloatArray, Members, State, on_backend
 from tinynet.backends.second_order.equations import Data, Equations, Float64, Models, ReferenceEquations
 from tinynet.backends.second_order.whole import REASONS, WholePlan
 from tinynet.program import CustomOp, LinearOp, Program
@@ -56,7 +57,7 @@ class LevenbergMarquardtPlan(WholePlan):
     def __init__(self, program: Program, backend: Backend, equations: Equations | None = None) -> None:
         super().__init__(program, backend, "LevenbergMarquardt")
         self._check()
-        self.equations = equations or ReferenceEquations(program, self._loop.backend)
+        self.equations = equations or ReferenceEquations(program, get_backend("numpy"))
         many = "" if program.n_models is None else ", models together"
         self.description = f"Levenberg-Marquardt: {self.equations.description}{many}"
         self._bayesian = self.optimizer.kind == "bayesian_regularization"
@@ -88,6 +89,7 @@ class LevenbergMarquardtPlan(WholePlan):
                 f"network has {n:,}. Use tn.LBFGS, which needs no matrix."
             )
 
+    @on_backend
     def run(
         self,
         state: State,
@@ -153,12 +155,14 @@ class LevenbergMarquardtPlan(WholePlan):
             state.moments[row, chosen, 0] = asarray(values.astype(dtype))
         state.step[chosen] += counts
 
+    @on_backend
     def stopped(self, state: State, members: Members) -> NDArray[np.bool_]:
         """Tell of which models the optimizer has stopped by itself."""
         reasons: NDArray[Any] = np.asarray(self.backend.to_numpy(state.moments[STOP, :, 0]))
         found: NDArray[np.bool_] = reasons[members] != 0
         return found
 
+    @on_backend
     def resume(self, state: State) -> None:
         """Forget why the last training ended."""
         state.moments[STOP] = 0

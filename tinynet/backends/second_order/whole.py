@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinynet.backends import get_backend
-from tinynet.backends.base import Array, Backend, FloatArray, Members, Plan, State
+from tinynet.backends.base import Array, Backend, FloatArray, Members, Plan, State, on_backend
 from tinynet.backends.loop import LoopPlan
 from tinynet.base.turns import Turns
 from tinynet.program import DropoutOp, Program
@@ -47,10 +47,12 @@ class WholePlan(Plan):
             self.trained = np.concatenate([np.arange(part.start, part.stop) for part in program.trained])
         self._inner = backend.plan(replace(program, optimizer=None, batch_size=None, frozen=()))
         self._users = Turns(program.user_code)
-        # NumPy's kernels need no compiling, and a step is long enough for them.
-        one = program if program.n_models is None else program.member(0)
-        self._loop = LoopPlan(replace(one, optimizer=None, batch_size=None), get_backend("numpy"), what)
+        self._gradients = self._inner
+        if backend.namespace is np and program.n_models is None:
+            # NumPy's kernels need no compiling, and a step is long enough for them.
+            self._gradients = LoopPlan(replace(program, optimizer=None, batch_size=None), get_backend("numpy"), what)
 
+    @on_backend
     def run(
         self,
         state: State,
@@ -112,7 +114,7 @@ class WholePlan(Plan):
 
     def gradient(self, state: State, x: Array, y: Array, sample_weight: Array | None = None) -> Any:
         """Return the loss and fill ``state.gradients``; see ``Plan.gradient``."""
-        return self._loop.gradient(state, x, y, sample_weight)
+        return self._gradients.gradient(state, x, y, sample_weight)
 
     def evaluate(
         self, state: State, x: Array, y: Array, sample_weight: Array | None = None, members: Members | None = None
