@@ -292,3 +292,24 @@ def test_a_warm_start_is_quicker_than_a_cold_one() -> None:
     start = measure_start("tinynet", 1)
     assert len(start.import_seconds) == 2
     assert start.warm_seconds[0] < start.cold_seconds[0]
+
+
+def test_everybody_descends_from_the_same_place() -> None:
+    """One step of tinynet's and SciPy's changes little; many get far below it, and points are the best so far."""
+    from benchmarks.descent.plot import envelope, seconds_to
+    from benchmarks.descent.problems import PROBLEMS, problem
+    from benchmarks.descent.runners import RUNNERS
+
+    for name, (make, hidden) in PROBLEMS.items():
+        case = problem(name)
+        assert case.sizes == (make()[0].shape[1], hidden)
+        assert 0.3 < case.loss(case.parameters) < 3
+    case = problem("otl")
+    for runner in ("tinynet LM", "tinynet LBFGS", "scikit-learn lbfgs", "SciPy MINPACK"):
+        run = RUNNERS[runner](case)
+        assert case.loss(run(30)) < 0.1 * case.loss(run(1))
+        assert case.loss(run(1)) < 1.2 * case.loss(case.parameters)
+    points = [(1, 0.1, 1.0), (2, 0.2, 0.5), (4, 0.4, 0.7)]
+    assert envelope(points) == [(0.1, 1.0), (0.2, 0.5)]
+    assert seconds_to(points, 0.6) == 0.2
+    assert seconds_to(points, 0.1) is None

@@ -312,7 +312,7 @@ def test_levenberg_marquardt_ends_where_lbfgs_does_and_sooner() -> None:
         assert lm.loss_curve_[-1] == lm.loss_
     with pytest.warns(ConvergenceWarning, match="maximum iterations"):
         MLPRegressor(hidden_layer_sizes=(4,), solver="lm", max_iter=2, random_state=0).fit(XR, XR[:, 0] ** 2)
-    with pytest.raises(AttributeError, match="lm is not stochastic"):
+    with pytest.raises(AttributeError, match="partial_fit"):
         MLPRegressor(solver="lm").partial_fit(XR, XR[:, 0])
     with pytest.raises(ValueError, match="without Dropout"):
         MLPRegressor(hidden_layer_sizes=(4,), solver="lm", dropout=0.1).fit(XR, XR[:, 0])

@@ -1,0 +1,100 @@
+"""``python -m benchmarks.descent``: measure all, write JSON and the plots.
+
+Every point is a run of its own from the start, of twice as many steps as the one before: nobody looks on while it
+runs. Time is that of the processor, on one thread; what is compiled is compiled before.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.descent.plot import plot
+from benchmarks.descent.problems import PROBLEMS, problem
+from benchmarks.descent.runners import RUNNERS
+from tinynet.cli.info import installed
+from tinynet.exchange.atomic import atomic_open
+
+PACKAGES = ("numpy", "scipy", "scikit-learn", "torch", "jax", "optimistix", "pyrenn", "torch-levenberg-marquardt")
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "TINYNET_NUM_THREADS")
+
+
+def descend(name: str, runner: str, seconds: float) -> None:
+    """Print a line for each run: steps, seconds and the loss; until a run takes longer than ``seconds``."""
+    case = problem(name)
+    run = RUNNERS[runner](case)
+    run(1), run(2)
+    steps, took = 1, 0.0
+    while took < seconds:
+        if runner == "optimistix LM":  # Compiles for each number of steps, and settles in the run after that.
+            run(steps), run(steps)
+        before = time.process_time()
+        parameters = run(steps)
+        took = time.process_time() - before
+        print(json.dumps([steps, took, case.loss(parameters)]), flush=True)
+        steps *= 2
+
+
+def measured(name: str, runner: str, seconds: float) -> dict[str, Any]:
+    """Return the points of a runner at a problem, from a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.descent", "--worker", name, runner, "--seconds", str(seconds)]
+    environment = os.environ | dict.fromkeys(THREADS, "1")
+    environment["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        # Some never end once no step helps any more: what they have reached by then counts.
+        timer = threading.Timer(20 + 12 * seconds, process.kill)
+        timer.start()
+        out, error = process.communicate()
+        timer.cancel()
+    points = [json.loads(line) for line in out.splitlines() if line.startswith("[")]
+    if points:
+        return {"points": points}
+    return {"points": [], "why": (error.strip().splitlines() or ["it did not end in time"])[-1]}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit code."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.descent", description=__doc__)
+    parser.add_argument("--out", default="descent.json", help="the results; the plots go beside them (descent.json)")
+    parser.add_argument("--seconds", type=float, default=2.0, help="of the longest run of each (2)")
+    parser.add_argument("--only", nargs="+", choices=list(PROBLEMS), default=list(PROBLEMS), help="problems (all)")
+    parser.add_argument("--runners", nargs="+", choices=list(RUNNERS), default=list(RUNNERS), help="who (all)")
+    parser.add_argument("--plot", action="store_true", help="draw what is in --out, and measure nothing")
+    parser.add_argument("--worker", nargs=2, help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    if options.worker:
+        descend(*options.worker, options.seconds)
+        return 0
+    path = Path(options.out)
+    if not options.plot:
+        # Only here: it asks for the kernels, which a worker of another library needs not.
+        from benchmarks.records import machine
+
+        found: dict[str, Any] = {"machine": machine(), "versions": {n: installed(n) for n in PACKAGES}, "problems": {}}
+        for name in options.only:
+            case, curves = problem(name), {}
+            for runner in options.runners:
+                curves[runner] = measured(name, runner, options.seconds)
+                last = curves[runner]["points"][-1:] or curves[runner].get("why")
+                print(f"{name}: {runner}: {last}", flush=True)
+            n_in, hidden = case.sizes
+            found["problems"][name] = {"network": f"{n_in}-{hidden}-1", "samples": len(case.x), "curves": curves}
+        with atomic_open(path) as file:
+            file.write(json.dumps(found, indent=1).encode())
+    for drawn in plot(json.loads(path.read_text()), path.with_suffix("")):
+        print(f"wrote {drawn}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
