@@ -13,7 +13,7 @@ from tinynet_kernels.cpu.generated import programs, registers, samples
 from tinynet_kernels.cpu.generated.address import address
 from tinynet_kernels.cpu.generated.compiler import host
 from tinynet_kernels.cpu.generated.frame import PLACES
-from tinynet_kernels.cpu.generated.layout import WHOLE_BATCH, block_rows, ranges_of
+from tinynet_kernels.cpu.generated.layout import WHOLE_BATCH, block_rows, ranges_of, suited
 from tinynet_kernels.cpu.generated.table import Sources, Table
 from tinynet_kernels.cpu.generated.task import Data, Task, dtype_code, reads
 from tinynet_kernels.network import Layer
@@ -62,7 +62,7 @@ class GeneratedPlan(LoopPlan):
     def __init__(self, program: Program, backend: Backend) -> None:
         super().__init__(program, backend, "")
         self.description = f"fused: whole epochs in generated code, {self._way(program.batch_size or 1 << 30)}"
-        self._target = host()
+        self._target = suited(layers_of(program.ops), program.dtype, host())
         self._tasks: Kept[Task] = Kept(most=KEPT_TASKS)
         self._calls = Calls(most=KEPT_TASKS)
         self._ways: dict[int, str] = {}
@@ -277,9 +277,9 @@ class GeneratedPlan(LoopPlan):
         def make() -> Table:
             network = lower(self.program, weighted=bool(sources.weight), ordered=True)
             if way == REGISTERS:
-                return programs.training_registers(network, sources, self._target)
+                return programs.training_registers(network, sources, host())
             if way == SAMPLES:
-                return programs.training_samples(network, sources, self._target, batch)
+                return programs.training_samples(network, sources, host(), batch)
             block = block_rows(network.layers, network.dtype, self._target, batch)
             return programs.training(network, sources, self._target, batch, block)
 

@@ -21,9 +21,35 @@ WHOLE_BATCH = 256
 """A batch of up to so many rows goes through in one piece: its gradient is then not the sum of pieces."""
 
 
+MUCH_NARROWER = 2 / 3
+"""Part of the multiplications that narrower registers must leave at most: some processors do twice as many at once in
+the wide ones, and code for both kinds must be compiled."""
+
+
 def ranges_of(batch: int) -> int:
     """Return how many ranges a batch is cut into, each with a gradient of its own."""
     return 1 if batch <= WHOLE_BATCH else RANGES
+
+
+def suited(layers: tuple[Layer, ...], dtype: str, target: Target) -> Target:
+    """Return a processor with registers that suit a network: narrow ones where much of wide panels would be empty.
+
+    Examples
+    --------
+    >>> target = Target.of("x86_64-unknown-linux-gnu", "x86-64-v4", "+avx512f,+avx512vl")
+    >>> [suited((Layer("linear", 3, n), Layer("linear", n, 1)), "float32", target).vector_bytes for n in (12, 32)]
+    [32, 64]
+    """
+    narrow, wide = (_multiplications(layers, Arena(dtype, kind, 1)) for kind in (target.narrower, target))
+    return target.narrower if narrow <= MUCH_NARROWER * wide else target
+
+
+def _multiplications(layers: tuple[Layer, ...], arena: Arena) -> int:
+    """Return those of one row, forward and back, with what panels have too many."""
+    products = [layer for layer in layers if layer.kind == "linear"]
+    forward = sum(layer.n_in * arena.panels(layer.n_out) for layer in products)
+    back = sum(layer.n_out * arena.panels(layer.n_in) for layer in products[1:])
+    return (2 * forward + back) * arena.width
 
 
 def block_rows(layers: tuple[Layer, ...], dtype: str, target: Target, batch: int | None = None) -> int:

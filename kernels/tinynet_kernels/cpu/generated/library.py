@@ -14,8 +14,8 @@ from tinynet_kernels.waiting import compiling
 LONG = 100_000
 """Characters of code that take a tenth of a second to compile, and a third of one on a slow core."""
 
-_addresses: dict[tuple[str, str], dict[tuple[str, str], int]] = {}
-"""By dtype and unit, those of its kernels: by unit and name."""
+_addresses: dict[tuple[int, str, str], dict[tuple[str, str], int]] = {}
+"""By width of the registers, dtype and unit, those of its kernels: by unit and name."""
 
 Run = Callable[[int, int], None]
 """The driver: takes the addresses of the context and of the table, and lets other threads run meanwhile."""
@@ -23,46 +23,39 @@ Run = Callable[[int, int], None]
 _SIGNATURE = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)
 
 
-def addresses(dtype: str, units: Iterable[str]) -> dict[tuple[str, str], int]:
+def addresses(dtype: str, units: Iterable[str], target: Target | None = None) -> dict[tuple[str, str], int]:
     """Return the addresses of all kernels of some units, by unit and name.
 
     Parameters
     ----------
     dtype : {"float32", "float64"}
     units : iterable of str
+    target : Target, optional
+        This processor, by default with its widest registers.
     """
-    wanted = sorted(set(units))
-    if any((dtype, unit) not in _addresses for unit in wanted):
+    target = target or compiler.host()
+    keys = {unit: (target.vector_bytes, dtype, unit) for unit in sorted(set(units))}
+    if any(key not in _addresses for key in keys.values()):
         with compiler.in_llvm():
             # Another thread may have loaded them meanwhile.
-            lacking = [unit for unit in wanted if (dtype, unit) not in _addresses]
+            lacking = [unit for unit, key in keys.items() if key not in _addresses]
             if lacking:
-                _load(dtype, lacking)
-    return {key: address for unit in wanted for key, address in _addresses[dtype, unit].items()}
+                _load(dtype, lacking, target)
+    return {name: address for key in keys.values() for name, address in _addresses[key].items()}
 
 
-def missing(dtype: str, units: Iterable[str]) -> list[str]:
-    """Return which units neither this process nor the disk has: those that will have to be compiled."""
-    target = compiler.host()
-    return [
-        unit
-        for unit in sorted(set(units))
-        if (dtype, unit) not in _addresses and cache.read(_file_of(unit, dtype, target)) is None
-    ]
-
-
-def driver(dtype: str) -> Run:
+def driver(dtype: str, target: Target) -> Run:
     """Return the driver."""
-    return _SIGNATURE(addresses(dtype, ["core"])["core", "drive"])
+    return _SIGNATURE(addresses(dtype, ["core"], target)["core", "drive"])
 
 
-def _load(dtype: str, units: list[str]) -> None:
-    target = compiler.host()
+def _load(dtype: str, units: list[str], target: Target) -> None:
     names = [(unit, kernel.name) for unit in units for kernel in kernels_of(unit)]
     objects = _objects(units, dtype, target)
     found = compiler.load(objects, [symbol(unit, kernel, dtype) for unit, kernel in names])
     for unit in units:
-        _addresses[dtype, unit] = {key: place for key, place in zip(names, found, strict=True) if key[0] == unit}
+        places = {name: place for name, place in zip(names, found, strict=True) if name[0] == unit}
+        _addresses[target.vector_bytes, dtype, unit] = places
 
 
 def _file_of(unit: str, dtype: str, target: Target) -> str:

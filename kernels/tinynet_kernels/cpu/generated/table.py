@@ -44,7 +44,7 @@ class Table:
     """
 
     def __init__(self, dtype: str, target: Target, rows: int) -> None:
-        self.dtype, self.block = dtype, rows
+        self.dtype, self.target, self.block = dtype, target, rows
         self.arena = Arena(dtype, target, rows)
         self.parts: dict[str, list[Step]] = {part: [] for part in PARTS}
         self.ranges, self.gradient, self.range_step = 1, 0, 0

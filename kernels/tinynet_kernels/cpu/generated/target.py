@@ -49,6 +49,11 @@ class Target(NamedTuple):
         return cls(triple, cpu, features, 16, 16, False)
 
     @property
+    def narrower(self) -> Target:
+        """The same processor with registers of AVX, if it has wider ones; else itself."""
+        return self._replace(vector_bytes=min(self.vector_bytes, 32))
+
+    @property
     def high(self) -> int:
         """Rows of a tile of sums that stay in registers, beside what is being multiplied.
 

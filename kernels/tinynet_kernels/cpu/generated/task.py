@@ -151,8 +151,8 @@ class Task:
     """
 
     def __init__(self, table: Table) -> None:
-        self._addresses = library.addresses(table.dtype, table.units | {"core"})
-        self._drive = library.driver(table.dtype)
+        self._addresses = library.addresses(table.dtype, table.units | {"core"}, table.target)
+        self._drive = library.driver(table.dtype, table.target)
         self._table = table
         self.block, self.ranges, self.counts = table.block, table.ranges, not table.parts["rows"]
         self._tables: dict[int, NDArray[np.int64]] = {}
