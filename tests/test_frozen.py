@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tinynet_kernels.cpu.generated.table import Sources
 
 import tinynet as tn
+from tinynet.backends.numba.generated import GeneratedPlan
 
 RNG = np.random.default_rng(9)
 X = RNG.normal(size=(40, 3))
@@ -26,6 +28,7 @@ OPTIMIZERS: dict[str, Callable[[], tn.Optimizer]] = {
     "adamw": lambda: tn.AdamW(0.01, weight_decay=0.2),
     "rmsprop": lambda: tn.RMSprop(0.01, momentum=0.9, centered=True, clip_value=0.1),
 }
+PLANS = {"numpy": "loop: frozen layer", "numba": "fused: whole epochs in generated code, products from tiles"}
 FROZEN = [(0,), (2,), (4,), (0, 2), (0, 4), (2, 4)]
 
 
@@ -83,6 +86,49 @@ def test_what_is_left_is_trained_as_by_hand(frozen: tuple[int, ...], backend: st
         np.testing.assert_allclose(got, want, rtol=1e-11, atol=1e-14)
 
 
+RAGGED: dict[str, Callable[[], list[tn.Layer]]] = {
+    "normalized": lambda: [tn.Normalize(3).adapt(X), tn.Linear(3, 5), tn.Linear(5, 4, bias=False), tn.Linear(4, 1)],
+    "dropped": lambda: [tn.Linear(3, 9), tn.Dropout(0.3), tn.Linear(9, 5), tn.Softmax(), tn.Linear(5, 1), tn.SiLU()],
+}
+
+
+CALM: dict[str, Callable[[], tn.Optimizer]] = {
+    "sgd": lambda: tn.SGD(0.002),
+    "momentum": lambda: tn.SGD(0.002, momentum=0.5, nesterov=True, weight_decay=0.1, clip_norm=0.5),
+    "adam": lambda: tn.Adam(0.01, weight_decay=0.1, clip_value=0.5),
+    "rmsprop": lambda: tn.RMSprop(0.001, momentum=0.5),
+}
+"""What does not make much of roundings."""
+
+
+@pytest.mark.parametrize("kind", CALM)
+@pytest.mark.parametrize("name", RAGGED)
+def test_backends_agree_on_any_choice_of_layers_and_size_of_batch(name: str, kind: str) -> None:
+    places = [i for i, layer in enumerate(RAGGED[name]()) if isinstance(layer, tn.Linear)]
+    x = np.resize(X, (300, 3)) + np.linspace(0, 1, 300)[:, None]
+    for frozen in [*[(i,) for i in places], tuple(places[:2]), tuple(places[1:]), (places[0], places[2])]:
+        for batch in (7, 280):  # In one piece, and in ranges.
+            found = []
+            for backend in PLANS:
+                net = tn.Sequential(RAGGED[name](), seed=0, backend=backend, dtype="float64")
+                for i in frozen:
+                    net.layers[i].trainable = False
+                net.fit(x, x[:, :1], optimizer=CALM[kind](), epochs=2, batch_size=batch)
+                found.append(np.concatenate([net.flat_parameters(), net.state.moments.ravel()]))
+            np.testing.assert_allclose(found[1], found[0], rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("frozen", [(0,), (0, 2), (2,), (4,)], ids=str)
+def test_generated_code_does_nothing_below_the_first_layer_that_is_trained(frozen: tuple[int, ...]) -> None:
+    net = network(frozen, "numba")
+    plan = net.plan(tn.MeanSquaredError(), tn.Adam(), Y, 8, "epoch")
+    assert isinstance(plan, GeneratedPlan)
+    steps = [step.kernel for step in plan._training_task(Sources("<f8", "<f8"), 8, dense=True)._table.parts["rows"]]
+    n_passed = 2 - min(i for i in range(3) if LINEAR[i] not in frozen)
+    assert steps.count("gradient") == 3 - len(frozen)
+    assert steps.count("transposition") == steps.count("tanh_backward") == n_passed
+
+
 @pytest.mark.parametrize("frozen", FROZEN, ids=str)
 @pytest.mark.parametrize("kind", OPTIMIZERS)
 def test_frozen_weights_keep_their_bits(kind: str, frozen: tuple[int, ...], backend: str) -> None:
@@ -92,7 +138,7 @@ def test_frozen_weights_keep_their_bits(kind: str, frozen: tuple[int, ...], back
     assert same(before, net.get_weights()) == [i in frozen for i in LINEAR]
     n_trained = sum((n + 1) * m for i, n, m in zip(LINEAR, WIDTHS[:-1], WIDTHS[1:], strict=True) if i not in frozen)
     assert net.state.moments.shape == (optimizer.n_moments, n_trained)
-    assert history.plan.startswith("loop: frozen layer")
+    assert history.plan.startswith(PLANS[backend])
 
 
 def test_a_frozen_beginning_costs_no_way_back(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -264,7 +310,7 @@ def test_the_models_of_an_ensemble_keep_the_frozen_weights_of_the_network(backen
     assert not (models.get_weights()[2] == models.get_weights()[2][0]).all()
     alone = [models[i] for i in range(3)]
     history = models.fit(X, Y, optimizer=tn.AdamW([0.01, 0.02, 0.03]), epochs=3)
-    assert history.plan.startswith("model by model: loop: frozen layer 0")
+    assert history.plan.startswith(f"model by model: {PLANS[backend]}")
     assert models.state.moments.shape == (2, 3, net.n_parameters - 20)
     for i, single in enumerate(alone):
         single.fit(X, Y, optimizer=tn.AdamW(0.01 * (i + 1)), epochs=3)

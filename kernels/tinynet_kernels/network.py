@@ -21,6 +21,8 @@ class Layer(NamedTuple):
         Parameter of the activation, or the rate of dropout.
     place : int
         Number of a dropout layer, which is part of the counter that its masks are drawn from.
+    frozen : bool
+        Whether a linear layer stays as it is while others are trained.
     """
 
     kind: str
@@ -30,6 +32,7 @@ class Layer(NamedTuple):
     activation: str = "identity"
     alpha: Setting = 0.0
     place: int = 0
+    frozen: bool = False
 
 
 class Loss(NamedTuple):

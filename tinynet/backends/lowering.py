@@ -14,7 +14,7 @@ def lower(program: Program, *, weighted: bool, ordered: bool) -> Network:
     assert optimizer is not None
     ops = program.ops[:-1] if loss.on_logits else program.ops
     return Network(
-        layers=layers_of(ops),
+        layers=layers_of(ops, program.frozen),
         loss=loss_of(loss, program.n_out),
         optimizer=_optimizer(optimizer),
         dtype=program.dtype,
@@ -23,13 +23,13 @@ def lower(program: Program, *, weighted: bool, ordered: bool) -> Network:
     )
 
 
-def layers_of(ops: tuple[Op, ...]) -> tuple[Layer, ...]:
-    """Return ops as layers; a linear one takes the activation after it along."""
+def layers_of(ops: tuple[Op, ...], frozen: tuple[int, ...] = ()) -> tuple[Layer, ...]:
+    """Return ops as layers; a linear one takes the activation after it along. ``frozen`` are places among the ops."""
     layers: list[Layer] = []
-    for op in ops:
+    for i, op in enumerate(ops):
         match op:
             case LinearOp():
-                layers.append(Layer("linear", op.n_in, op.n_out, bias=op.bias))
+                layers.append(Layer("linear", op.n_in, op.n_out, bias=op.bias, frozen=i in frozen))
             case ActivationOp() if layers and layers[-1].kind == "linear" and layers[-1].activation == "identity":
                 layers[-1] = layers[-1]._replace(activation=op.kind, alpha=op.alpha)
             case ActivationOp():

@@ -83,7 +83,7 @@ class HostBackend(Backend):
             return whole_plan(program, self, granularity)
         if program.n_models is not None:
             return MembersPlan(program, self, granularity)
-        return LoopPlan(program, self, slow_reason(program, granularity) or self.reason)
+        return LoopPlan(program, self, slow_reason(program, granularity) or frozen_reason(program) or self.reason)
 
 
 def slow_reason(program: Program, granularity: Granularity) -> str | None:
@@ -91,13 +91,18 @@ def slow_reason(program: Program, granularity: Granularity) -> str | None:
     for op in program.ops:
         if isinstance(op, CustomOp):
             return f"custom layer {type(op.layer).__name__}"
-    if program.frozen:
-        return f"frozen layer{'s' * (len(program.frozen) > 1)} {', '.join(map(str, program.frozen))}"
     if program.loss is not None and program.loss.custom is not None:
         return f"custom loss {type(program.loss.custom).__name__}"
     if granularity == "step":
         return "one update at a time was asked for"
     return None
+
+
+def frozen_reason(program: Program) -> str | None:
+    """Tell which layers are frozen, where a plan trains all or none."""
+    if not program.frozen:
+        return None
+    return f"frozen layer{'s' * (len(program.frozen) > 1)} {', '.join(map(str, program.frozen))}"
 
 
 class NumPyBackend(HostBackend):

@@ -16,7 +16,7 @@ from tinynet.backends.compiling import described_cache
 from tinynet.backends.loop import LoopPlan
 from tinynet.backends.members import MembersPlan
 from tinynet.backends.numba import generated
-from tinynet.backends.numpy import HostBackend, slow_reason
+from tinynet.backends.numpy import HostBackend, frozen_reason, slow_reason
 from tinynet.backends.second_order import takes_all_samples, whole_plan
 from tinynet.base import config
 from tinynet.base.errors import BackendUnavailableError
@@ -83,11 +83,12 @@ class NumbaBackend(HostBackend):
         if takes_all_samples(program):
             return whole_plan(program, self, granularity, self._equations)
         if program.n_models is not None:
-            return self._plan_of_many(program, granularity, reason)
+            return self._plan_of_many(program, granularity, reason or frozen_reason(program))
+        if reason is None and generated.fits(program):
+            return generated.GeneratedPlan(program, self)
+        reason = reason or frozen_reason(program)
         if reason is not None:
             return LoopPlan(program, self, reason)
-        if generated.fits(program):
-            return generated.GeneratedPlan(program, self)
         trains = program.loss is not None and program.optimizer is not None
         if trains and program.specialize == "nothing":
             return LoopPlan(program, self, "too few updates to compile a function for")

@@ -19,6 +19,7 @@ from tinynet_kernels.cpu.generated.task import Data, Task, dtype_code, reads
 from tinynet_kernels.network import Layer
 
 from tinynet.backends.base import Array, Backend, FloatArray, Members, State
+from tinynet.backends.chain import zero_frozen
 from tinynet.backends.loop import LoopPlan, required
 from tinynet.backends.lowering import layers_of, loss_of, lower
 from tinynet.backends.numba.calls import Call, Calls, addresses_of, vectors_of
@@ -98,7 +99,10 @@ class GeneratedPlan(LoopPlan):
     def gradient(self, state: State, x: Array, y: Array, sample_weight: Array | None = None) -> float:
         """Return the loss and fill ``state.gradients``; see ``Plan.gradient``."""
         total = self._total("gradient", state, x, y, sample_weight)
-        return super().gradient(state, x, y, sample_weight) if total is None else total
+        if total is None:
+            return super().gradient(state, x, y, sample_weight)
+        zero_frozen(self.program, state.gradients)
+        return total
 
     def evaluate(
         self, state: State, x: Array, y: Array, sample_weight: Array | None = None, members: Members | None = None
@@ -259,13 +263,18 @@ class GeneratedPlan(LoopPlan):
 
     def _check(self, vectors: dict[str, Array], trains: bool) -> None:
         """Refuse to compute on what has not the sizes of the program: compiled code would read and write beyond it."""
-        optimizer, n = self.program.optimizer, self.program.n_parameters
+        optimizer, n, n_trained = self.program.optimizer, self.program.n_parameters, self.program.n_trained
         n_moments = optimizer.n_moments if optimizer is not None and trains else 0
-        if vectors["parameters"].shape != (n,) or len(vectors["moments"]) < n_moments:
+        moments = vectors["moments"]
+        if (
+            vectors["parameters"].shape != (n,)
+            or len(moments) < n_moments
+            or (n_moments and moments.shape[1] != n_trained)
+        ):
             raise RuntimeError(
-                f"this plan trains {n} parameters with {n_moments} numbers each that the optimizer remembers; got "
-                f"{vectors['parameters'].size} parameters and {len(vectors['moments'])} numbers. Another training of "
-                "the same model has begun meanwhile: train a model in one place at a time."
+                f"this plan trains {n_trained} of {n} parameters with {n_moments} numbers each that the optimizer "
+                f"remembers; got {vectors['parameters'].size} parameters and memory of the shape {moments.shape}. "
+                "Another training of the same model has begun meanwhile: train a model in one place at a time."
             )
 
     def _training_task(self, sources: Sources, batch: int, *, dense: bool) -> Task:
@@ -288,7 +297,8 @@ class GeneratedPlan(LoopPlan):
     def _gradient_task(self, sources: Sources, batch: int) -> Task:
         def make() -> Table:
             program = self.program
-            layers, loss = layers_of(self._ops_before_loss()), loss_of(self._loss_spec, program.n_out)
+            layers = layers_of(self._ops_before_loss(), program.frozen)
+            loss = loss_of(self._loss_spec, program.n_out)
             block = block_rows(layers, program.dtype, self._target, batch)
             return programs.gradient(layers, loss, program.dtype, sources, self._target, batch, block)
 

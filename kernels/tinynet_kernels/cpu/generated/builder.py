@@ -20,8 +20,9 @@ class Builder:
         self.layers = layers
         self.table = Table(dtype, target, rows)
         self.arena = self.table.arena
-        self.weights, self.size, self.flat = weights_of(self.arena, layers)
-        self.parameters = self.arena.take(self.size)
+        self.weights, self.sizes = weights_of(self.arena, layers)
+        self.parameters = self.arena.take(self.sizes.panels)
+        self.trained = [i for i in self.weights if not layers[i].frozen]
         self.outputs: list[Panels] = []
         self.pre: list[Panels] = []
         """Of each layer, what goes into its activation: the output's place, or one of its own."""
@@ -40,9 +41,12 @@ class Builder:
         self._transfer("epilogue", "unpack", vector, place, flat)
 
     def _transfer(self, part: str, kernel: str, vector: str, place: int, flat: int) -> None:
-        for i, own in self.weights.items():
-            layer = self.layers[i]
-            places = (place + own.place, own.step, flat + own.flat_weight, flat + own.flat_bias)
+        # What is frozen is read only.
+        reads_all = vector == "parameters" and part == "prologue"
+        for i in self.weights if reads_all else self.trained:
+            layer, own = self.layers[i], self.weights[i]
+            first = flat - own.frozen_before * (vector == "moments")
+            places = (place + own.place, own.step, first + own.flat_weight, first + own.flat_bias)
             sizes = (layer.n_in, layer.n_out, int(layer.bias))
             self.table.add(part, "core", kernel, *places, *sizes, PLACES[vector])
 
@@ -137,9 +141,13 @@ class Builder:
         return d
 
     def backward(self, d: Panels, gradients: int, *, fold: bool) -> None:
-        """Write the way back, to the gradients of all weights; with ``fold`` to a step of gradient descent."""
-        first = min(self.weights, default=len(self.layers))
-        transposed = self.arena.take_own(max((self._transposed_bytes(i) for i in self.weights), default=0))
+        """Write the way back, to the gradients of what is trained; with ``fold`` to a step of gradient descent.
+
+        It ends at the first layer that is trained.
+        """
+        first = min(self.trained, default=len(self.layers))
+        passed = [i for i in self.weights if i > first]
+        transposed = self.arena.take_own(max((self._transposed_bytes(i) for i in passed), default=0))
         for i in range(len(self.layers) - 1, first - 1, -1):
             layer = self.layers[i]
             if layer.activation != "identity":
@@ -176,6 +184,8 @@ class Builder:
             self.table.add("rows", "core", "transposition", source, transposed, own.step, step, panels_in, panels_out)
             factors = (d.place, transposed, arena.zeros, below.place, d.step, step, 0, below.step)
             self.table.add("rows", "core", "product_rows", *factors, layer.n_out, panels_in)
+        if layer.frozen:
+            return
         out = (self.parameters if fold else gradients) + own.place
         places = (x.place, d.place, out, arena.zeros, x.step, d.step, own.step)
         sizes = (layer.n_in, panels_out, int(layer.bias), int(fold))
@@ -184,16 +194,17 @@ class Builder:
     # -- update ------------------------------------------------------------------------------------------------------
 
     def penalize(self, loss: Loss, gradients: int) -> None:
-        """Write the L2 penalty of all weights."""
-        for i, own in self.weights.items():
-            layer, first = self.layers[i], own.place + self.arena.row_bytes
+        """Write the L2 penalty of the weights that are trained."""
+        for i in self.trained:
+            own, layer = self.weights[i], self.layers[i]
+            first = own.place + self.arena.row_bytes
             places = (self.parameters + first, gradients + first, own.step)
             sizes = (self.arena.panels(layer.n_out), layer.n_in)
             self.table.add("update", "updates", "l2", *places, *sizes, float(loss.l2), int(loss.mean))
 
     def clean(self) -> None:
         """Keep the padding at zero where a step does not."""
-        for i, own in self.weights.items():
-            layer = self.layers[i]
+        for i in self.trained:
+            own, layer = self.weights[i], self.layers[i]
             sizes = (layer.n_in, layer.n_out, self.arena.weight_rows(layer.n_in), int(not layer.bias))
             self.table.add("update", "updates", "clean", self.parameters + own.place, own.step, *sizes)

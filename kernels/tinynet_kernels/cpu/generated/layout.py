@@ -164,35 +164,44 @@ class Arena:
 
 
 class Weights(NamedTuple):
-    """A linear layer's parameters: offset in the panels, bytes between them, and offsets in the flat vector."""
+    """A linear layer's parameters: offset in the panels, bytes between them, and offsets in the flat vector.
+
+    ``frozen_before`` is what of the flat vector before them is frozen, in bytes.
+    """
 
     place: int
     step: int
     flat_weight: int
     flat_bias: int
+    frozen_before: int
 
 
-def weights_of(arena: Arena, layers: tuple[Layer, ...]) -> tuple[dict[int, Weights], int, int]:
-    """Lay out the parameters of all linear layers.
+class WeightSizes(NamedTuple):
+    """Bytes of the panels of all weights and of those that are trained, and of these in a flat vector."""
 
-    Returns
-    -------
-    weights : dict of int to Weights
-        By the number of the layer.
-    size : int
-        Bytes of the panels.
-    flat : int
-        Bytes of the flat vector.
-    """
-    found, size, flat = {}, 0, 0
+    panels: int
+    trained: int
+    flat_trained: int
+
+
+def weights_of(arena: Arena, layers: tuple[Layer, ...]) -> tuple[dict[int, Weights], WeightSizes]:
+    """Lay out the parameters of all linear layers, by the number of the layer: those that are trained come first."""
+    flats, flat, frozen = {}, 0, 0
     for i, layer in enumerate(layers):
         if layer.kind == "linear":
-            step = arena.weight_rows(layer.n_in) * arena.row_bytes
             bias = flat + layer.n_in * layer.n_out * arena.bytes
-            found[i] = Weights(size, step, flat, bias)
-            size += arena.panels(layer.n_out) * step
-            flat = bias + layer.n_out * arena.bytes * layer.bias
-    return found, size, flat
+            flats[i] = flat, bias, frozen
+            following = bias + layer.n_out * arena.bytes * layer.bias
+            frozen += (following - flat) * layer.frozen
+            flat = following
+    found, sizes = {}, [0, 0]
+    for kept in (False, True):
+        for i, places in flats.items():
+            if layers[i].frozen == kept:
+                step = arena.weight_rows(layers[i].n_in) * arena.row_bytes
+                found[i] = Weights(sum(sizes), step, *places)
+                sizes[kept] += arena.panels(layers[i].n_out) * step
+    return found, WeightSizes(sum(sizes), sizes[False], flat - frozen)
 
 
 def keeps_z(layer: Layer) -> bool:

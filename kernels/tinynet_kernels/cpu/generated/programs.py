@@ -55,25 +55,25 @@ def training(network: Network, sources: Sources, target: Target, batch: int, blo
     clips = optimizer.clip_norm is not None or optimizer.clip_value is not None
     fold = optimizer.kind == "sgd" and not on and not clips and not loss.l2 and ranges_of(batch) == 1
     build = Builder(network.layers, network.dtype, target, block)
-    count = n_moments(optimizer.kind, on)
-    gradients = build.parameters if fold else build.table.take_gradients(build.size, batch)
-    moments = build.arena.take(build.size * count)
-    begin, end = build.parameters, moments + build.size * count
+    size, count = build.sizes.trained, n_moments(optimizer.kind, on)
+    gradients = build.parameters if fold else build.table.take_gradients(size, batch)
+    moments = build.arena.take(size * count)
+    begin, end = build.parameters, moments + size * count
     build.table.add("prologue", "core", "clear", begin, -(-(end - begin) // 64) * 64)
     build.pack("parameters", build.parameters)
     for row in range(count):
-        build.pack("moments", moments + row * build.size, row * build.flat)
+        build.pack("moments", moments + row * size, row * build.sizes.flat_trained)
     build.pack_columns()
     _pass(build, network.layers, loss, sources, gradients, fold=fold, mean=loss.mean, batch=batch)
     if loss.l2:
         build.penalize(loss, gradients)
     if not fold:
-        _add_update(build.table, optimizer, build.parameters, gradients, moments, build.size)
+        _add_update(build.table, optimizer, build.parameters, gradients, moments, size)
         if _has_no_epsilon(optimizer):
             build.clean()
     build.unpack("parameters", build.parameters)
     for row in range(count):
-        build.unpack("moments", moments + row * build.size, row * build.flat)
+        build.unpack("moments", moments + row * size, row * build.sizes.flat_trained)
     return build.table
 
 
@@ -133,8 +133,9 @@ def gradient(
 ) -> Table:
     """Return the table of one batch that leaves its gradient."""
     build = Builder(layers, dtype, target, block)
-    gradients = build.table.take_gradients(build.size, batch)
-    build.table.add("prologue", "core", "clear", build.parameters, gradients + build.size - build.parameters)
+    gradients = build.table.take_gradients(build.sizes.trained, batch)
+    end = gradients + build.sizes.trained
+    build.table.add("prologue", "core", "clear", build.parameters, end - build.parameters)
     build.pack("parameters", build.parameters)
     build.pack_columns()
     _pass(build, layers, loss, sources, gradients, fold=False, mean=loss.mean, batch=batch)
@@ -184,7 +185,7 @@ def prediction(layers: tuple[Layer, ...], dtype: str, sources: Sources, target: 
 def _reading(layers: tuple[Layer, ...], dtype: str, target: Target, block: int) -> Builder:
     assert all(layer.kind != "dropout" for layer in layers), "dropout is for training"
     build = Builder(layers, dtype, target, block)
-    build.table.add("prologue", "core", "clear", build.parameters, build.size)
+    build.table.add("prologue", "core", "clear", build.parameters, build.sizes.panels)
     build.pack("parameters", build.parameters)
     build.pack_columns()
     return build

@@ -82,7 +82,10 @@ def float_of(setting: float | tuple[float, ...]) -> float:
 def is_plain(network: Network) -> bool:
     """Whether a network is made of what can be written without loops."""
     loss = network.loss
-    plain = all(layer.kind == "linear" and ACTIVATIONS[layer.activation].elementwise for layer in network.layers)
+    plain = all(
+        layer.kind == "linear" and not layer.frozen and ACTIVATIONS[layer.activation].elementwise
+        for layer in network.layers
+    )
     known = LOSSES[loss.kind].elementwise or loss.kind in ("cross_entropy", "cross_entropy_index")
     return plain and known and not loss.l2
 
