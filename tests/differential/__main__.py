@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import collections
 import contextlib
+import re
 import sys
 import time
 import traceback
@@ -66,7 +67,9 @@ def _ran(case: Case, backend: str, plans: collections.Counter[str], *, show: boo
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            plans[f"{backend}: {check(case, backend)}"] += 1
+            plans[f"{backend}: {re.sub('[0-9]+', 'N', check(case, backend))}"] += 1
+    except FloatingPointError:
+        plans[f"{backend}: left out, as the oracle leaves the numbers"] += 1
     except Exception as error:
         print(f"--case {case.seed} --backend {backend}: {type(error).__name__}: {error}", flush=True)
         if show:

@@ -16,10 +16,10 @@ import numpy as np
 import tinynet as tn
 
 from . import oracle
-from .cases import Case, data_of
-
-ROUNDINGS = 300
-"""How many times farther than a training whose first weights were rounded otherwise may the library's lie."""
+from .cases import Case, data_of, formed
+from .comparing import Mismatch, compare, net_of, otherwise_rounded
+from .uses import check_forms, check_uses
+from .whole import check_steps
 
 LOSSES: dict[str, Callable[..., tn.Loss]] = {
     "mse": lambda p, reduction: tn.MeanSquaredError(reduction),
@@ -31,10 +31,6 @@ LOSSES: dict[str, Callable[..., tn.Loss]] = {
     "cross_entropy_probabilities": lambda p, reduction: tn.CrossEntropy(False, reduction),
     "poisson": lambda p, reduction: tn.PoissonLoss(reduction),
 }
-
-
-class Mismatch(AssertionError):
-    """The library and the oracle disagree by more than rounding can explain."""
 
 
 @dataclass
@@ -56,16 +52,22 @@ def check(case: Case, backend: str) -> str:
     data = data_of(case)
     if case.way in ("ensemble", "slices"):
         return _check_ensemble(case, backend, data)
+    if case.way == "whole":
+        return _check_whole(case, backend, data)
     net = build(case, backend, data[0])
     expected = _expected(case, net_of(case, net), net.rng, data)
     optimizer, losses = optimizer_of(case), []
     for _ in range(2 if case.way == "twice" else 1):
         losses += fit(case, net, optimizer, data)["loss"]
-    _compare(case, "loss", losses, [one.losses for one in expected])
-    _compare(case, "weights", net.get_weights(), [one.net.weights for one in expected])
+    compare(case, "loss", losses, [one.losses for one in expected])
+    compare(case, "weights", net.get_weights(), [one.net.weights for one in expected])
     _check_figures(case, net, expected, data)
+    check_forms(case, net, data)
+    check_uses(case, net, data)
     if case.way == "resume" and case.epochs > 1:
         _check_resume(case, backend, data, net)
+    if case.way == "once":
+        _check_grouping(case, backend, data, net)
     assert net.history is not None
     return net.history.plan
 
@@ -75,6 +77,8 @@ def build(case: Case, backend: str, x: Any) -> tn.Sequential:
     made = [getattr(tn, kind)(*settings) for kind, *settings in case.layers]
     if case.normalize:
         made[0].adapt(x)
+    for i in case.frozen:
+        made[i].trainable = False
     return tn.Sequential(*made, dtype=case.dtype, seed=case.seed, backend=backend)
 
 
@@ -93,30 +97,19 @@ def optimizer_of(case: Case, learning_rate: Any = None) -> tn.Optimizer:
 def fit(case: Case, net: Any, optimizer: tn.Optimizer, data: tuple[Any, ...], **more: Any) -> Any:
     """Train a network, or an ensemble, as a case says."""
     kind, parameter, reduction = case.loss
-    settings = {"epochs": case.epochs, **more}
+    settings = {"epochs": case.epochs, "threads": case.threads, "batch_size": case.batch_size, **more}
+    if case.class_weight is not None:
+        settings["class_weight"] = dict(enumerate(case.class_weight))
     return net.fit(
-        data[0],
+        formed(case, data[0]),
         data[1],
         loss=LOSSES[kind](parameter, reduction),
         optimizer=optimizer,
-        batch_size=case.batch_size,
         shuffle=case.shuffle,
         drop_last=case.drop_last,
         sample_weight=data[2],
         **settings,
     )
-
-
-def net_of(case: Case, net: tn.Sequential) -> oracle.Net:
-    """Return a network as the oracle has it, in float64."""
-    layers: list[tuple[str, Any]] = []
-    for layer, (kind, *settings) in zip(net.layers, case.layers, strict=True):
-        if kind == "Normalize":
-            layers.append((kind, [np.asarray(net.backend.to_numpy(v), np.float64) for v in (layer.mean, layer.scale)]))
-        else:
-            layers.append((kind, settings[-1] if settings else 0.0))
-    weights = [np.asarray(w, np.float64) for w in net.get_weights()]
-    return oracle.Net(layers, weights, int(net.state.dropout_seed), int(net.state.draws))
 
 
 def _expected(
@@ -125,8 +118,7 @@ def _expected(
     """Train a model as it is, and three more whose first weights are rounded otherwise: how far those get tells how far
     roundings on the way may lead. ``faster`` multiplies the learning rate.
     """
-    rng, epsilon = np.random.default_rng(case.seed), float(np.finfo(case.dtype).eps)
-    wide = tuple(a if a is None or a.dtype.kind == "i" else np.asarray(a, np.float64) for a in data)
+    wide = _trained_on(case, data)
     size = min(case.batch_size, case.n_samples)
     visits = case.n_samples - case.n_samples % size * case.drop_last
     order_rng = copy.deepcopy(generator)
@@ -137,15 +129,20 @@ def _expected(
     settings = dict(case.optimizer[1])
     rate = settings.pop("learning_rate") * faster
     found = []
-    for variant in range(4):
-        own = copy.deepcopy(net)
-        if variant:
-            own.weights = [w * (1 + epsilon * rng.standard_normal(w.shape)) for w in own.weights]
+    for own in otherwise_rounded(case, net):
         optimizer, losses = oracle.Optimizer(case.optimizer[0], settings), []
         for epochs in order:
             losses += oracle.train(own, optimizer, case.loss, wide, epochs, size, _rates(case, rate))
         found.append(Trained(own, losses))
     return found
+
+
+def _trained_on(case: Case, data: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return what the oracle trains on, in float64: weights of classes are factors of those of samples."""
+    x, y, weight = (a if a is None or a.dtype.kind == "i" else np.asarray(a, np.float64) for a in data)
+    if case.class_weight is not None:
+        weight = np.array(case.class_weight)[y] * (1.0 if weight is None else weight)
+    return x, y, weight
 
 
 def _rates(case: Case, rate: float) -> Callable[[float], float]:
@@ -161,32 +158,47 @@ def _rates(case: Case, rate: float) -> Callable[[float], float]:
     }[kind]
 
 
-def _compare(case: Case, what: str, got: Any, expected: list[Any]) -> None:
-    """Hold numbers against the oracle's, given for the model as it is and for those that were rounded otherwise."""
-    right, *others = (_flat(one) for one in expected)
-    if not np.isfinite(right).all():
-        return  # The oracle itself left the numbers: there is nothing to compare with.
-    scale = max(1.0, float(np.abs(right).max(initial=0.0)))
-    moved = max(float(np.abs(one - right).max(initial=0.0)) for one in others)
-    allowed = ROUNDINGS * (moved + float(np.finfo(case.dtype).eps) * scale)
-    numbers = _flat(got)
-    off = float(np.abs(numbers - right).max(initial=0.0)) if numbers.shape == right.shape else math.inf
-    if not off <= allowed:
-        raise Mismatch(f"{what} differ by {off:.3g}; rounding explains {allowed:.3g}")
-
-
-def _flat(value: Any) -> Any:
-    """Return a number, an array or a list of them as one float64 vector."""
-    values = value if isinstance(value, list) else [value]
-    return np.concatenate([np.ravel(np.asarray(a, np.float64)) for a in values] or [np.empty(0)])
-
-
 def _check_figures(case: Case, net: tn.Sequential, expected: list[Trained], data: tuple[Any, ...]) -> None:
     """Predictions and the loss over all samples, with the weights that training ended with."""
     x, y, weight = (a if a is None or a.dtype.kind == "i" else np.asarray(a, np.float64) for a in data)
-    _compare(case, "predictions", net.predict(data[0]), [one.net.forward(x)[0] for one in expected])
+    compare(case, "predictions", net.predict(data[0]), [one.net.forward(x)[0] for one in expected])
     values = [oracle.loss_and_gradient(case.loss, one.net, x, y, weight, masks=False)[0] for one in expected]
-    _compare(case, "evaluate", net.evaluate(data[0], data[1], sample_weight=data[2])["loss"], values)
+    compare(case, "evaluate", net.evaluate(data[0], data[1], sample_weight=data[2])["loss"], values)
+
+
+def _check_grouping(case: Case, backend: str, data: tuple[Any, ...], straight: tn.Sequential) -> None:
+    """A run with validation after each epoch, on another number of threads, ends with the same bits.
+
+    On NumPy the products of large networks are as reproducible as those of the BLAS library.
+    """
+    net = build(case, backend, data[0])
+    threads = case.threads if backend == "numpy" else 1 + (case.threads or 0) % 3
+    history = fit(case, net, optimizer_of(case), data, validation_data=data[: 2 + case.weighted], threads=threads)
+    _same_bits(straight, net, "a run with validation")
+    own = net.evaluate(data[0], data[1], sample_weight=data[2])["loss"]
+    if history["val_loss"][-1] != own:
+        raise Mismatch(f"val_loss is {history['val_loss'][-1]}, and evaluate gives {own}")
+
+
+def _same_bits(straight: tn.Sequential, other: tn.Sequential, what: str) -> None:
+    for a, b in zip(straight.get_weights(), other.get_weights(), strict=True):
+        if not np.array_equal(a, b, equal_nan=True):
+            raise Mismatch(f"{what} ends with other bits: weights differ by {np.abs(a - b).max():.3g}")
+
+
+def _check_whole(case: Case, backend: str, data: tuple[Any, ...]) -> str:
+    """A training with an optimizer that takes all samples in each step, and one that was cut in two."""
+    first, net = build(case, backend, data[0]), build(case, backend, data[0])
+    optimizer = optimizer_of(case)
+    own = (data[0], data[1], _trained_on(case, data)[2])
+    history = fit(case, net, optimizer, data, batch_size=None)
+    check_steps(case, [first, net], history, own)
+    for place in case.frozen:
+        if not np.array_equal(np.asarray(first.layers[place].weight), np.asarray(net.layers[place].weight)):
+            raise Mismatch(f"layer {place} is frozen and has changed")
+    check_uses(case, net, data)
+    _check_resume(case, backend, data, net)
+    return history.plan
 
 
 class _Killed(Exception):
@@ -207,9 +219,7 @@ def _check_resume(case: Case, backend: str, data: tuple[Any, ...], straight: tn.
             fit(case, build(case, backend, data[0]), optimizer_of(case), data, callbacks=callbacks)
         resumed = build(case, backend, data[0])
         fit(case, resumed, optimizer_of(case), data, callbacks=[tn.Checkpoint(path)], resume_from=path)
-    for a, b in zip(straight.get_weights(), resumed.get_weights(), strict=True):
-        if not np.array_equal(a, b):
-            raise Mismatch(f"a resumed run ends with other bits: weights differ by {np.abs(a - b).max():.3g}")
+    _same_bits(straight, resumed, "a resumed run")
 
 
 def _check_ensemble(case: Case, backend: str, data: tuple[Any, ...]) -> str:
@@ -226,7 +236,7 @@ def _check_ensemble(case: Case, backend: str, data: tuple[Any, ...]) -> str:
     history = fit(case, models, optimizer_of(case, [rate * faster for faster in factors]), data)
     predictions, x = np.asarray(models.predict(data[0])), np.asarray(data[0], np.float64)
     for i, variants in enumerate(expected):
-        _compare(case, f"losses of model {i}", history["loss"][:, i], [one.losses for one in variants])
-        _compare(case, f"weights of model {i}", models[i].get_weights(), [one.net.weights for one in variants])
-        _compare(case, f"predictions of model {i}", predictions[i], [one.net.forward(x)[0] for one in variants])
+        compare(case, f"losses of model {i}", history["loss"][:, i], [one.losses for one in variants])
+        compare(case, f"weights of model {i}", models[i].get_weights(), [one.net.weights for one in variants])
+        compare(case, f"predictions of model {i}", predictions[i], [one.net.forward(x)[0] for one in variants])
     return str(history.plan)

@@ -15,6 +15,9 @@ from scipy.special import erf, expit, log_softmax, softmax, xlogy
 
 Array = Any
 
+IN_NUMBERS = np.errstate(over="raise", invalid="raise")
+"""Where float64 ends, there is nothing to compare with: a FloatingPointError, which nothing of the library's raises."""
+
 
 def activation(kind: str, alpha: float, z: Array) -> tuple[Array, Array]:
     """Return an elementwise activation and its derivative."""
@@ -42,7 +45,10 @@ class Net:
     weights: list[Array]
     dropout_seed: int = 0
     draws: int = 0
+    frozen: frozenset[int] = frozenset()
+    """Places in ``weights`` of what is not trained."""
 
+    @IN_NUMBERS
     def forward(self, x: Array, masks: bool = False, until: int | None = None) -> tuple[Array, list[Any]]:
         """Return the output, and for each layer what its way back needs."""
         kept: list[Any] = []
@@ -68,7 +74,11 @@ class Net:
         return x, kept
 
     def backward(self, kept: list[Any], dy: Array) -> list[Array]:
-        """Return the gradients of the trained arrays."""
+        """Return the gradients of the arrays."""
+        return self.all_back(kept, dy)[0]
+
+    def all_back(self, kept: list[Any], dy: Array) -> tuple[list[Array], Array]:
+        """Return the gradients of the arrays, and of what went in."""
         found: list[Array] = []
         for (kind, _), held in reversed(list(zip(self.layers, kept, strict=False))):
             if kind == "Linear":
@@ -81,7 +91,7 @@ class Net:
                 dy = held * (dy - (dy * held).sum(axis=1, keepdims=True))
             else:
                 dy = dy * held
-        return found[::-1]
+        return found[::-1], dy
 
     def _mask(self, shape: tuple[int, ...], rate: float, index: int) -> Array:
         """Philox4x32-10 (Salmon et al. 2011): word i % 4 of block i // 4 decides about element i."""
@@ -103,6 +113,7 @@ class Net:
         return np.where(drawn >= int(rate * 2**32), 1 / (1 - rate), 0.0)
 
 
+@IN_NUMBERS
 def loss_terms(kind: str, parameter: float, net: Net, x: Array, t: Array, masks: bool) -> tuple[Array, Array, Any]:
     """Return the loss of each element or row, its gradient at the layer that the third result's layers end in."""
     # A logarithm of the last activation is taken on that activation's input: a rounded 0 or 1 tells nothing.
@@ -163,14 +174,17 @@ class Optimizer:
     def update(self, net: Net, gradients: list[Array], rate: float) -> None:
         """Make one update."""
         s = self.settings
+        trained = [i for i in range(len(gradients)) if i not in net.frozen]
+        gradients = [gradients[i] for i in trained]
         if s.get("clip_value") is not None:
             gradients = [np.clip(g, -s["clip_value"], s["clip_value"]) for g in gradients]
         if s.get("clip_norm") is not None:
             norm = np.sqrt(sum((g * g).sum() for g in gradients))
             gradients = [g * min(1.0, s["clip_norm"] / (norm + 1e-6)) for g in gradients]
         self.step += 1
-        for i, (p, g) in enumerate(zip(net.weights, gradients, strict=True)):
-            net.weights[i] = p - rate * self._direction(i, p, g)
+        for place, (i, g) in enumerate(zip(trained, gradients, strict=True)):
+            p = net.weights[i]
+            net.weights[i] = p - rate * self._direction(place, p, g)
 
     def _direction(self, i: int, p: Array, g: Array) -> Array:
         s, decay = self.settings, self.settings.get("weight_decay", 0.0)
