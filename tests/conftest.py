@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -24,6 +26,33 @@ BACKENDS = ("numpy", "numba")
 def backend(request: pytest.FixtureRequest) -> str:
     """Each backend that runs on every machine, in turn."""
     return str(request.param)
+
+
+@contextmanager
+def _skipped_without_numba() -> Iterator[None]:
+    """Where Numba is not installed, skip what turns out to need it: that must fail by this error and by no other."""
+    from tinynet.base.errors import BackendUnavailableError  # Imports NumPy, which reads the variables above.
+
+    try:
+        yield
+    except BackendUnavailableError as error:
+        if importlib.util.find_spec("numba") is None and "'numba'" in str(error):
+            pytest.skip(str(error))
+        raise
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup() -> Iterator[None]:
+    """Of fixtures."""
+    with _skipped_without_numba():
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Iterator[None]:
+    """Of tests."""
+    with _skipped_without_numba():
+        return (yield)
 
 
 @pytest.fixture(autouse=True)
