@@ -37,7 +37,7 @@ def suited(layers: tuple[Layer, ...], dtype: str, target: Target) -> Target:
     Examples
     --------
     >>> target = Target.of("x86_64-unknown-linux-gnu", "x86-64-v4", "+avx512f,+avx512vl")
-    >>> [suited((Layer("linear", 3, n), Layer("linear", n, 1)), "float32", target).vector_bytes for n in (12, 32)]
+    >>> [suited((Layer("linear", 64, n), Layer("linear", n, n)), "float32", target).vector_bytes for n in (12, 32)]
     [32, 64]
     """
     narrow, wide = (_multiplications(layers, Arena(dtype, kind, 1)) for kind in (target.narrower, target))
