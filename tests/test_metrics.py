@@ -2,39 +2,35 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
+from metric_outputs import (
+    BCE,
+    BCE_P,
+    CE,
+    CE_P,
+    CLASSES,
+    GUESSED,
+    LOGITS,
+    NUMBERS,
+    ONE_LOGIT,
+    PAIR,
+    PROBABILITIES,
+    RNG,
+    SEVERAL,
+    SIGMOID,
+    TWO_CLASSES,
+    WEIGHT,
+    K,
+    N,
+    evaluate,
+)
 from sklearn import metrics as sk
 
-import tinynet as tn
-from tinynet.training.metrics import METRICS, direction
-
-RNG = np.random.default_rng(8)
-
-
-def evaluate(
-    metric: Any, outputs: Any, target: Any, loss: Any = "mse", weight: Any = None, dtype: str = "float64"
-) -> float:
-    """Return a metric of a network that gives these outputs: its loss tells what they mean."""
-    outputs = np.asarray(outputs, np.float64).reshape(len(outputs), -1)
-    n = outputs.shape[1]
-    ends: list[tn.Layer] = []
-    if isinstance(loss, tn.BinaryCrossEntropy) and not loss.from_logits:
-        ends, outputs = [tn.Sigmoid()], np.log(outputs / (1 - outputs))
-    if isinstance(loss, tn.CrossEntropy) and not loss.from_logits:
-        ends, outputs = [tn.Softmax()], np.log(outputs)
-    net = tn.Sequential(tn.Linear(n, n), *ends, dtype=dtype, backend="numpy")
-    net.set_weights([np.eye(n), np.zeros(n)])
-    name = metric if isinstance(metric, str) else metric.__name__
-    return net.evaluate(outputs, target, loss=loss, metrics=metric, sample_weight=weight)[name]
-
-
-CE, CE_P = tn.CrossEntropy(), tn.CrossEntropy(from_logits=False)
-BCE, BCE_P = tn.BinaryCrossEntropy(from_logits=True), tn.BinaryCrossEntropy()
+from tinynet.training.metrics import METRICS
 
 
 def one_hot(classes: Any, n: int) -> np.ndarray:
@@ -98,17 +94,6 @@ EXAMPLES: dict[str, tuple[str, Any, Any, Any, float]] = {
 def test_scikit_learns_own_examples(metric: str, outputs: Any, target: Any, loss: Any, figure: float) -> None:
     assert evaluate(metric, outputs, target, loss) == pytest.approx(figure, rel=1e-12, abs=1e-15)
 
-
-N, K = 60, 4
-WEIGHT = RNG.uniform(0, 3, N) * (RNG.random(N) > 0.1)
-CLASSES = np.concatenate([np.arange(K), RNG.integers(0, K, N - K)])
-LOGITS = RNG.normal(size=(N, K)).round(1) + 0.05  # Some are equal, and none is 0.
-PROBABILITIES = np.exp(LOGITS) / np.exp(LOGITS).sum(axis=1, keepdims=True)
-TWO_CLASSES, ONE_LOGIT = CLASSES % 2, LOGITS[:, :1]
-PAIR = np.hstack([-ONE_LOGIT, ONE_LOGIT]) / 2
-SIGMOID = 1 / (1 + np.exp(-LOGITS))
-SEVERAL = (RNG.random((N, K)) < 0.3).astype(float)
-NUMBERS, GUESSED = RNG.normal(size=(N, 3)), RNG.normal(size=(N, 3))
 
 Reference = Callable[..., float]
 
@@ -277,204 +262,3 @@ def test_targets_that_are_probabilities_count_as_the_likelier_class() -> None:
     assert evaluate("f1", rows, rows, CE) == evaluate("f1", rows, truth, CE)
     want = -(rows * np.log(rows)).sum(axis=1).mean()
     assert evaluate("log_loss", np.log(rows), rows, CE) == pytest.approx(want)
-
-
-# -- what is refused -------------------------------------------------------------------------------------------------
-
-REFUSED: dict[str, tuple[str, Any, Any, Any, str]] = {
-    "accuracy of numbers": (
-        "accuracy",
-        GUESSED,
-        NUMBERS,
-        "mse",
-        "accuracy is for classes; to this loss the targets are",
-    ),
-    "accuracy of -1 and 1": ("accuracy", ONE_LOGIT, 2 * TWO_CLASSES - 1, "mse", "accuracy is for classes"),
-    "accuracy of counts": ("accuracy", ONE_LOGIT, TWO_CLASSES, "poisson", "accuracy is for classes"),
-    "f1 of numbers": ("f1_macro", GUESSED, NUMBERS, "mse", "f1_macro is for classes"),
-    "auc of numbers": ("auc", GUESSED, NUMBERS, "mse", "auc is for classes"),
-    "balanced accuracy of labels": ("balanced_accuracy", LOGITS, SEVERAL, BCE, "is for one class of each sample"),
-    "top_k of labels": ("top_k", LOGITS, SEVERAL, BCE, "is for one class of each sample"),
-    "top_k of all": ("top_4", LOGITS, CLASSES, CE, "top_4 expects more than 4 classes"),
-    "top_k of two": ("top_k", ONE_LOGIT, TWO_CLASSES, BCE, "top_k expects more than 2 classes"),
-    "r2 of class numbers": ("r2", LOGITS, CLASSES, CE, "r2 compares numbers; the targets are class numbers"),
-    "r2 of one sample": ("r2", GUESSED[:1], NUMBERS[:1], "mse", "got one sample"),
-    "log_loss of values": ("log_loss", ONE_LOGIT, TWO_CLASSES, "mse", "End it in Sigmoid"),
-    "log_loss of rows": ("log_loss", LOGITS, np.eye(K)[CLASSES], "mse", "End it in Softmax"),
-    "auc without a class": ("auc", LOGITS, CLASSES % 3, CE, "auc expects samples of each class; got none of class 3"),
-    "auc of one class": ("auc", ONE_LOGIT, np.ones(N), BCE, "auc expects samples that are not of label 0"),
-    "auc of labels": ("auc", LOGITS, SEVERAL * [1, 1, 0, 1], BCE, "got none of label 2"),
-    "no such metric": ("acc", LOGITS, CLASSES, CE, "metric must be one of.*Did you mean 'accuracy'"),
-    "top_0": ("top_0", LOGITS, CLASSES, CE, "metric must be one of"),
-}
-
-
-@pytest.mark.parametrize(("metric", "outputs", "target", "loss", "message"), REFUSED.values(), ids=REFUSED.keys())
-def test_a_metric_that_is_not_for_such_targets(metric: str, outputs: Any, target: Any, loss: Any, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        evaluate(metric, outputs, target, loss)
-
-
-def test_auc_expects_weight_on_both_sides() -> None:
-    with pytest.raises(ValueError, match="none of label 0 with a weight above 0"):
-        evaluate("auc", ONE_LOGIT, TWO_CLASSES, BCE, 1.0 - TWO_CLASSES)
-
-
-@pytest.mark.parametrize("use", ["fit", "validation", "ensemble", "sweep"])
-def test_a_metric_is_refused_before_anything_is_trained(use: str) -> None:
-    def build() -> tn.Sequential:
-        return tn.Sequential(tn.Linear(3, 3), seed=0, backend="numpy")
-
-    net, truth = build(), np.eye(3)[CLASSES % 3]
-    models = tn.Ensemble(net, 2)
-    before = net.flat_parameters().tobytes(), models.get_weights()[0].tobytes()
-    calls: dict[str, Callable[[], Any]] = {
-        "fit": lambda: net.fit(GUESSED, NUMBERS, metrics="accuracy"),
-        "validation": lambda: net.fit(GUESSED, truth, validation_data=(GUESSED, NUMBERS), metrics="accuracy"),
-        "ensemble": lambda: models.fit(GUESSED, NUMBERS, metrics="accuracy"),
-        "sweep": lambda: tn.sweep(build, {"learning_rate": [0.1]}, GUESSED, NUMBERS, metrics="accuracy"),
-    }
-    with pytest.raises(ValueError, match="accuracy is for classes"):
-        calls[use]()
-    assert (net.flat_parameters().tobytes(), models.get_weights()[0].tobytes()) == before
-    assert net.history is None
-    assert models.history is None
-
-
-class Guess(tn.MeanSquaredError):
-    """A loss in Python, which does not tell what outputs are."""
-
-    targets = None
-
-    def forward(self, prediction: Any, target: Any) -> float:
-        return float(np.mean((prediction - target) ** 2))
-
-    def backward(self, prediction: Any, target: Any, sample_weight: Any = None) -> Any:
-        return 2 * (prediction - target) / prediction.size
-
-
-def test_a_loss_in_python_that_does_not_tell_is_asked() -> None:
-    with pytest.raises(ValueError, match="from_logits = True in its class"):
-        evaluate("accuracy", ONE_LOGIT, TWO_CLASSES, Guess())
-    assert evaluate("auc", ONE_LOGIT, TWO_CLASSES, Guess()) == evaluate("auc", ONE_LOGIT, TWO_CLASSES, BCE)
-
-    class Telling(Guess):
-        targets = "labels"
-        from_logits = True
-
-    assert evaluate("accuracy", ONE_LOGIT, TWO_CLASSES, Telling()) == evaluate("accuracy", ONE_LOGIT, TWO_CLASSES, BCE)
-
-
-# -- metrics of the user's -------------------------------------------------------------------------------------------
-
-
-def largest(prediction: np.ndarray, target: np.ndarray) -> float:
-    return float(np.abs(prediction - target).max())
-
-
-def heavy(prediction: np.ndarray, target: np.ndarray, sample_weight: np.ndarray | None) -> float:
-    return 0.0 if sample_weight is None else float(sample_weight.sum())
-
-
-def test_metrics_of_the_users() -> None:
-    assert evaluate(largest, GUESSED, NUMBERS) == pytest.approx(np.abs(GUESSED - NUMBERS).max())
-    assert evaluate(heavy, GUESSED, NUMBERS) == 0.0
-    assert evaluate(heavy, GUESSED, NUMBERS, weight=WEIGHT) == pytest.approx(WEIGHT.sum())
-
-
-@pytest.mark.parametrize("metrics", [["mae", "mae"], [largest, largest], [lambda p, t: 0.0, lambda p, t: 1.0]])
-def test_two_metrics_of_one_name_are_refused(metrics: Any) -> None:
-    net = tn.Sequential(tn.Linear(3, 3), backend="numpy")
-    with pytest.raises(ValueError, match="twice"):
-        net.fit(GUESSED, NUMBERS, metrics=metrics)
-
-
-@pytest.mark.parametrize("metrics", [None, 5, [5], tn.MeanSquaredError, ["mae", None]])
-def test_what_is_no_metric(metrics: Any) -> None:
-    with pytest.raises(TypeError, match=r"metrics expects names.* got"):
-        tn.Sequential(tn.Linear(3, 3), backend="numpy").fit(GUESSED, NUMBERS, metrics=metrics)
-    with pytest.raises(TypeError, match=r"metrics expects names.* got"):
-        tn.sweep(build, {"learning_rate": [0.1]}, X, Y, metrics=metrics)
-
-
-def test_a_metric_that_is_called_as_another_figure_is_refused() -> None:
-    def loss(prediction: np.ndarray, target: np.ndarray) -> float:
-        return 0.0
-
-    with pytest.raises(ValueError, match=r"differ .* from 'loss'"):
-        tn.Sequential(tn.Linear(3, 3), backend="numpy").evaluate(GUESSED, NUMBERS, loss="mse", metrics=loss)
-
-
-# -- which way is better ---------------------------------------------------------------------------------------------
-
-RISING = {"accuracy", "balanced_accuracy", "auc", "auc_weighted", "auc_ovo", "top_k", "r2"}
-RISING |= {f"{n}{a}" for n, a in itertools.product(AVERAGED, ("", "_macro", "_micro", "_weighted"))}
-
-
-@pytest.mark.parametrize("name", [*sorted(METRICS), "loss", "top_5"])
-def test_directions_of_tinynets_figures(name: str) -> None:
-    wanted = "max" if name in RISING | {"top_5"} else "min"
-    assert direction(name) == direction(f"val_{name}") == wanted
-    assert direction(name, "min" if wanted == "max" else "max") != wanted
-
-
-@pytest.mark.parametrize(
-    "ask",
-    [
-        lambda: tn.EarlyStopping("val_profit"),
-        lambda: tn.ReduceLROnPlateau("learning_rate"),
-        lambda: tn.Checkpoint("x.npz", best_path="y.npz", monitor="profit"),
-    ],
-)
-def test_an_unknown_direction_is_asked_for(ask: Callable[[], Any]) -> None:
-    with pytest.raises(ValueError, match=r"direction is known; got '.*'\. Pass mode='max' if higher is better"):
-        ask()
-
-
-def test_what_best_path_lacks_is_told_in_the_name_of_checkpoint(tmp_path: Any) -> None:
-    net = tn.Sequential(tn.Linear(3, 3), backend="numpy")
-    keep = tn.Checkpoint(tmp_path / "x.npz", best_path=tmp_path / "y.npz")
-    with pytest.raises(ValueError, match=r"^Checkpoint monitors 'val_loss'"):
-        net.fit(GUESSED, NUMBERS, callbacks=keep)
-
-
-def profit(prediction: np.ndarray, target: np.ndarray) -> float:
-    return -float(np.mean((prediction - target) ** 2))
-
-
-X, Y = RNG.normal(size=(40, 2)), RNG.normal(size=(40, 1))
-
-
-def build() -> tn.Sequential:
-    return tn.Sequential(tn.Linear(2, 1), seed=0, backend="numpy")
-
-
-def test_the_best_of_an_ensemble_by_a_metric_of_the_users() -> None:
-    models = tn.Ensemble(build(), 3)
-    models.fit(X, Y, optimizer=tn.SGD([1e-6, 0.1, 1e-3]), epochs=4, metrics=profit, validation_split=0.25)
-    with pytest.raises(ValueError, match="Pass mode='max'"):
-        models.best(by="val_profit")
-    scores = models.scores["val_profit"]
-    assert models.best(by="val_profit", mode="max").scores["val_profit"][0] == scores.max()
-    assert models.best(by="val_profit", mode="min").scores["val_profit"][0] == scores.min()
-    assert models.best(by="val_profit", mode="max").seeds == models.best().seeds
-
-
-def test_the_best_of_a_sweep_by_a_metric_of_the_users(tmp_path: Any) -> None:
-    options: dict[str, Any] = {"epochs": 4, "seeds": 2, "metrics": [profit, "mae"], "validation_split": 0.25}
-    space = {"learning_rate": [1e-6, 0.1]}
-    with pytest.raises(ValueError, match="Pass mode='max'"):
-        tn.sweep(build, space, X, Y, by="val_profit", folder=tmp_path / "never", **options)
-    assert not (tmp_path / "never").exists()
-    made = tn.sweep(build, space, X, Y, by="val_profit", mode="max", optimizer="sgd", folder=tmp_path / "s", **options)
-    loaded = tn.SweepResult.load(tmp_path / "s", by="val_profit", mode="max")
-    for result in (made, loaded):
-        assert result.mode == "max"
-        assert result.best_settings == {"learning_rate": 0.1}
-        assert result.summary()["setting"].tolist() == [1, 0]
-        assert result.summary(mode="min")["setting"].tolist() == [0, 1]
-        assert result.summary("val_mae")["setting"].tolist() == [1, 0]
-        assert result.best_run() == result.best_run("val_loss")
-        assert result.best_run("val_profit", "min") != result.best_run()
-    with pytest.raises(ValueError, match="Pass mode='max'"):
-        tn.SweepResult.load(tmp_path / "s").summary("val_profit")
