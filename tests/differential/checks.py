@@ -128,11 +128,11 @@ def _expected(
     ]
     settings = dict(case.optimizer[1])
     rate = settings.pop("learning_rate") * faster
-    found = []
+    found, most = [], math.sqrt(float(np.finfo(case.dtype).max)) / 1e4
     for own in otherwise_rounded(case, net):
         optimizer, losses = oracle.Optimizer(case.optimizer[0], settings), []
         for epochs in order:
-            losses += oracle.train(own, optimizer, case.loss, wide, epochs, size, _rates(case, rate))
+            losses += oracle.train(own, optimizer, case.loss, wide, epochs, size, _rates(case, rate), most)
         found.append(Trained(own, losses))
     return found
 

@@ -237,10 +237,12 @@ def train(
     order: list[Array],
     batch_size: int,
     rates: Any,
+    most: float,
 ) -> list[float]:
     """Train ``net`` in place; return the loss of each epoch.
 
-    ``rates(epoch)`` is the learning rate at a time that is counted in epochs, within them in fractions.
+    ``rates(epoch)`` is the learning rate at a time that is counted in epochs, within them in fractions. Losses and
+    gradients beyond ``most``, whose squares the library's dtype may not hold, are a FloatingPointError.
     """
     x, t, weight = data
     losses = []
@@ -252,6 +254,8 @@ def train(
             own = None if weight is None else weight[batch]
             value, gradients = loss_and_gradient(spec, net, x[batch], t[batch], own)
             total += value * (len(batch) if spec[2] == "mean" else 1)
+            if max(abs(value), *(abs(g).max() for g in gradients)) > most:
+                raise FloatingPointError(f"a loss of {value}")
             optimizer.update(net, gradients, rates(epoch + update / n_updates))
             net.draws += 1
         losses.append(total / len(visits) if spec[2] == "mean" else total)
