@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 import tinynet as tn
@@ -9,7 +11,14 @@ from tinynet.layers import ACTIVATIONS, LAYERS
 
 NAMES = sorted(LAYERS)
 KINDS = sorted(ACTIVATIONS)
-ARGUMENTS = {"Linear": (5, 5), "Normalize": (5,), "LeakyReLU": (0.3,), "ELU": (0.7,), "Dropout": (0.25,)}
+ARGUMENTS: dict[str, tuple[Any, ...]] = {
+    "Linear": (5, 5),
+    "Normalize": (5,),
+    "LeakyReLU": (0.3,),
+    "ELU": (0.7,),
+    "Dropout": (0.25,),
+}
+ARGUMENTS["Activation"] = (lambda x: x * tn.math.tanh(tn.math.softplus(x)),)
 ALPHAS = {"leaky_relu": 0.3, "elu": 0.7}
 
 X = np.random.default_rng(0).normal(size=(40, 3)) * 4

@@ -42,7 +42,7 @@ def test_every_public_name_is_in_the_api_reference() -> None:
     assert set(tn.__all__) - reference() == set()
 
 
-@pytest.mark.parametrize("module", ["notebook", "datasets", "estimators"])
+@pytest.mark.parametrize("module", ["notebook", "datasets", "estimators", "math"])
 def test_every_public_name_of_a_module_is_in_the_api_reference(module: str) -> None:
     names = importlib.import_module(f"tinynet.{module}").__all__
     assert {f"{module}.{name}" for name in names} - reference() == set()
@@ -79,6 +79,7 @@ LAYERS: dict[str, Callable[[], tn.Layer]] = {
     "LeakyReLU": lambda: tn.LeakyReLU(0.2),
     "ELU": lambda: tn.ELU(0.7),
     "Normalize": lambda: tn.Normalize(3),
+    "Activation": lambda: tn.Activation(lambda x: x / (1 + abs(x))),
 }
 
 
@@ -119,7 +120,9 @@ LOSS_DATA: dict[str, Callable[[], tuple[Any, Any]]] = {
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
 @pytest.mark.parametrize("name", entries("losses"))
 def test_the_code_beside_a_losss_formula_computes_it(name: str, reduction: Any) -> None:
-    settings = {"delta": 0.8} if name == "Huber" else {}
+    settings: dict[str, Any] = {"delta": 0.8} if name == "Huber" else {}
+    if name == "ElementwiseLoss":
+        settings["function"] = lambda p, t: tn.math.sqrt(1 + (p - t) ** 2)
     loss = getattr(tn, name)(reduction=reduction, **settings)
     p, t = LOSS_DATA.get(name, any_values)()
     result = computed(TABLE["losses"][name]["numpy"], p=p, t=t, **settings)

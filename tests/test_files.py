@@ -44,7 +44,14 @@ def test_a_model_of_one_backend_loads_on_another(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", sorted(LAYERS))
 def test_every_layer_can_be_saved(name: str, tmp_path: Path) -> None:
-    arguments = {"Linear": (3, 3), "Normalize": (3,), "LeakyReLU": (0.3,), "ELU": (0.7,), "Dropout": (0.25,)}
+    arguments: dict[str, tuple[Any, ...]] = {
+        "Linear": (3, 3),
+        "Normalize": (3,),
+        "LeakyReLU": (0.3,),
+        "ELU": (0.7,),
+        "Dropout": (0.25,),
+    }
+    arguments["Activation"] = (abs,)
     layer = LAYERS[name](*arguments.get(name, ()))
     if isinstance(layer, tn.Normalize):
         layer.adapt(X)

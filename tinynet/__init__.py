@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from tinynet import errors as errors
+from tinynet import math as math
 from tinynet.backends import available, get_backend, use_backend
 from tinynet.base.arrays import numpy_namespace
 from tinynet.base.errors import (
@@ -30,6 +31,7 @@ from tinynet.ensembles.ensemble import Ensemble
 from tinynet.layers import (
     ELU,
     GELU,
+    Activation,
     Dropout,
     Exp,
     Identity,
@@ -58,6 +60,7 @@ from tinynet.layers.layer import Layer
 from tinynet.losses import (
     BinaryCrossEntropy,
     CrossEntropy,
+    ElementwiseLoss,
     Huber,
     Loss,
     MeanAbsoluteError,
@@ -111,6 +114,7 @@ __all__ = [
     "GELU",
     "LBFGS",
     "SGD",
+    "Activation",
     "Adam",
     "AdamW",
     "BackendUnavailableError",
@@ -128,6 +132,7 @@ __all__ = [
     "DivergenceError",
     "Dropout",
     "EarlyStopping",
+    "ElementwiseLoss",
     "Ensemble",
     "EnsembleHistory",
     "Exp",

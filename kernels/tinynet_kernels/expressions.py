@@ -26,6 +26,10 @@ MOST_POWERS = 64
 """The largest whole exponent that is written as products."""
 
 
+SHOWN_DEPTH = 8
+"""How far down a formula is written where it is shown: what it has twice would be written twice at every level."""
+
+
 class Expression:
     """An operation and what it is applied to.
 
@@ -52,11 +56,16 @@ class Expression:
         self.operation, self.operands, self.content = operation, operands, content
 
     def __repr__(self) -> str:
-        parts = [repr(operand) for operand in self.operands]
+        return self._shown(SHOWN_DEPTH)
+
+    def _shown(self, depth: int) -> str:
         if self.operation == "number":
             return repr(self.content).removesuffix(".0")
         if self.operation == "symbol":
             return str(self.content)
+        if not depth:
+            return "..."
+        parts = [operand._shown(depth - 1) for operand in self.operands]
         if len(parts) == 2:
             return f"({parts[0]} {self.operation} {parts[1]})"
         return f"{self.operation}({', '.join(parts)})"
@@ -131,13 +140,13 @@ class Expression:
     def __bool__(self) -> bool:
         raise TypeError(
             f"a formula is written before its numbers are known, so it cannot branch on {self!r}. Choose by "
-            "tn.maths.where(condition, a, b) instead of if, and, or, not, min and max."
+            "tn.math.where(condition, a, b) instead of if, and, or, not, min and max."
         )
 
     def __float__(self) -> float:
         raise TypeError(
             f"a formula is written before its numbers are known, so {self!r} is no number. Take the functions of "
-            "tn.maths instead of those of math."
+            "tn.math instead of those of math."
         )
 
     def __array_ufunc__(self, ufunc: Any, method: str, *operands: Any, **options: Any) -> Expression:
@@ -145,7 +154,7 @@ class Expression:
         from tinynet_kernels.functions import UFUNCS
 
         if method != "__call__" or options or ufunc.__name__ not in UFUNCS:
-            raise TypeError(f"a formula cannot have np.{ufunc.__name__} in it; it can have the functions of tn.maths.")
+            raise TypeError(f"a formula cannot have np.{ufunc.__name__} in it; it can have the functions of tn.math.")
         return UFUNCS[ufunc.__name__](*(o if isinstance(o, Expression) else float(o) for o in operands))
 
 

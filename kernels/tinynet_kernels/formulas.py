@@ -58,11 +58,14 @@ class Loss(NamedTuple):
 
 
 class Table(dict[str, Formula]):
-    """What kinds there are by name; a kind that is the text of a formula is found, too, and is no key."""
+    """What kinds there are by name; a kind that is the text of a formula is one, too, and is not listed."""
 
     def __init__(self, named: dict[str, Formula], of_text: Callable[[str], Formula]) -> None:
         super().__init__(named)
         self._of_text = lru_cache(maxsize=256)(of_text)
+
+    def __contains__(self, kind: object) -> bool:
+        return super().__contains__(kind) or is_text(kind)
 
     def __missing__(self, kind: str) -> Formula:
         if not is_text(kind):

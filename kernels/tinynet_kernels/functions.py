@@ -1,6 +1,6 @@
 """Functions that a formula can be written with, each made of ``expressions.FUNCTIONS`` so that it is right everywhere.
 
-They take numbers, too, and return formulas. ``tinynet.maths`` has them for users.
+They take numbers, too, and return formulas. ``tinynet.math`` has them for users.
 """
 
 from __future__ import annotations

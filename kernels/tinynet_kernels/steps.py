@@ -150,7 +150,7 @@ def text_of(term: Term, symbols: Sequence[str]) -> str:
     return text
 
 
-def is_text(kind: str) -> bool:
+def is_text(kind: object) -> bool:
     """Whether the name of a kind is the text of a formula."""
     return isinstance(kind, str) and kind.startswith(f"{PREFIX}__")
 

@@ -32,6 +32,9 @@ __all__ = [
     "uses_alpha",
 ]
 
+SHOWN = 60
+"""Characters of a formula that are shown."""
+
 
 def activation(kind: str) -> Activation:
     """Return the formula of an elementwise activation."""
@@ -65,14 +68,15 @@ def text_of_loss(given: Callable[[Any, Any], Any] | str) -> str:
 
 
 def shown(text: str, *names: str) -> str:
-    """Return a formula of these symbols as one reads it.
+    """Return a formula of these symbols as one reads it, cut where it is long.
 
     Examples
     --------
     >>> shown("formula__exp_z", "z")
     'exp(z)'
     """
-    return repr(term_of(text, names))
+    found = repr(term_of(text, names))
+    return found if len(found) <= SHOWN else found[: SHOWN - 3] + "..."
 
 
 def _text(name: str, given: Any, symbols: tuple[str, ...]) -> str:

@@ -20,14 +20,12 @@ from tinynet.exchange.modelfile import layer_entry, with_trainable
 from tinynet.exchange.parts import refuse_infinite
 from tinynet.layers import LAYERS
 from tinynet.layers.layer import Layer
-from tinynet.losses import LOSSES, Loss
+from tinynet.losses import LOSS_CLASSES, Loss
 from tinynet.models.assembly import checked_layers, widths
 from tinynet.program import Program
 
 if TYPE_CHECKING:
     from tinynet.ensembles.ensemble import Ensemble
-
-_LOSS_CLASSES = {cls.__name__: cls for cls in LOSSES.values()}
 _WORD = 2**64
 
 _BESIDE = ("sweep.", "figure.", "history.")
@@ -122,7 +120,7 @@ def _described(header: dict[str, Any], listed: Any, name: str) -> Description:
         if dtype not in ("float32", "float64"):
             raise ValueError(f"it has the dtype {dtype!r}")
         entry, metadata = header["loss"], header["metadata"]
-        loss = None if entry is None else _LOSS_CLASSES[entry["kind"]](**entry["config"])
+        loss = None if entry is None else LOSS_CLASSES[entry["kind"]](**entry["config"])
         spec = None if loss is None else loss.lower()
         ops = tuple(layer.lower(n, i) for i, (layer, n) in enumerate(zip(layers, widths(layers), strict=True)))
         program = Program(ops, spec, dtype=dtype, n_models=n_models)

@@ -16,9 +16,7 @@ from tinynet.exchange.atomic import Path_
 from tinynet.exchange.parts import Parts, flat_values, refuse_infinite
 from tinynet.layers import LAYERS
 from tinynet.layers.layer import Layer
-from tinynet.losses import LOSSES, Loss
-
-_LOSS_CLASSES = {cls.__name__: cls for cls in LOSSES.values()}
+from tinynet.losses import LOSS_CLASSES, Loss
 
 
 def describe(parts: Parts, *, portable: bool = True) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
@@ -180,6 +178,6 @@ def _loss(entry: Any, path: Path_) -> Loss | None:
     if entry is None:
         return None
     try:
-        return _LOSS_CLASSES[entry["kind"]](**entry["config"])
+        return LOSS_CLASSES[entry["kind"]](**entry["config"])
     except (KeyError, TypeError, ValueError) as error:
         raise ModelFileError(f"{os.fspath(path)!r} names a loss that this version does not know: {entry!r}.") from error

@@ -5,6 +5,8 @@ They say WHAT to compute and lower themselves to ``Program``; they may use ``bac
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from tinynet.base.checks import member
 from tinynet.layers.activations import (
     ELU,
@@ -62,14 +64,17 @@ LAYERS: dict[str, type[Layer]] = {
         Softplus,
         Exp,
         Softmax,
+        Activation,
         Dropout,
         Normalize,
     )
 }
 """Every layer of the library by name: what a model file may contain."""
 
-ACTIVATIONS: dict[str, type[Activation]] = {cls.kind: cls for cls in LAYERS.values() if issubclass(cls, Activation)}
-"""Activation layers by the name of their kernel."""
+ACTIVATIONS: dict[str, Callable[..., Activation]] = {
+    cls.kind: cls for cls in LAYERS.values() if issubclass(cls, Activation) and cls is not Activation
+}
+"""Activation layers of the library by the name of their kernel."""
 
 
 def get_activation(name: str) -> Activation:

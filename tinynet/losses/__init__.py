@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tinynet.base.checks import member
+from tinynet.losses.elementwise import ElementwiseLoss
 from tinynet.losses.entropies import BinaryCrossEntropy, CrossEntropy
 from tinynet.losses.loss import Loss, Reduction
 from tinynet.losses.meaning import Meaning
@@ -14,8 +15,10 @@ from tinynet.losses.targets import as_weights
 
 __all__ = [
     "LOSSES",
+    "LOSS_CLASSES",
     "BinaryCrossEntropy",
     "CrossEntropy",
+    "ElementwiseLoss",
     "Huber",
     "Loss",
     "MeanAbsoluteError",
@@ -36,6 +39,11 @@ LOSSES: dict[str, Callable[..., Loss]] = {
     "cross_entropy": CrossEntropy,
     "poisson": PoissonLoss,
 }
+
+LOSS_CLASSES: dict[str, Callable[..., Loss]] = {
+    cls.__name__: cls for cls in (*LOSSES.values(), ElementwiseLoss) if isinstance(cls, type)
+}
+"""Every loss of the library by the name of its class: what a model file may contain."""
 
 
 def get_loss(spec: str | Loss, **config: Any) -> Loss:

@@ -6,7 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tinynet_kernels import formulas
 from tinynet_kernels._typing import FloatArray
+from tinynet_kernels.reference.formulas import ByHand, evaluate
 
 
 class Activation(NamedTuple):
@@ -205,16 +207,27 @@ def _one_or_nan(y: FloatArray) -> FloatArray:
     return np.where(np.isnan(y), y, 1)
 
 
-_ACTIVATIONS: dict[str, Activation] = {
-    "identity": _elementwise(_identity, _identity_derivative),
-    "sigmoid": _elementwise(_sigmoid, _sigmoid_derivative),
-    "tanh": _elementwise(_tanh, _tanh_derivative),
-    "relu": _elementwise(_relu, _relu_derivative),
-    "leaky_relu": _elementwise(_leaky_relu, _leaky_relu_derivative),
-    "elu": _elementwise(_elu, _elu_derivative),
-    "gelu": _elementwise(_gelu, _gelu_derivative),
-    "silu": _elementwise(_silu, _silu_derivative),
-    "softplus": _elementwise(_softplus, _softplus_derivative),
-    "exponential": _elementwise(_exponential, _exponential_derivative),
-    "softmax": Activation(_softmax, _softmax_backward),
-}
+def _of_formula(kind: str) -> Activation:
+    value, derivative = formulas.ACTIVATIONS[kind].terms
+    return _elementwise(
+        lambda z, alpha: evaluate([value], {"z": z, "alpha": alpha})[0],
+        lambda z, y, alpha: evaluate([derivative], {"z": z, "y": y, "alpha": alpha})[0],
+    )
+
+
+_ACTIVATIONS = ByHand[Activation](
+    {
+        "identity": _elementwise(_identity, _identity_derivative),
+        "sigmoid": _elementwise(_sigmoid, _sigmoid_derivative),
+        "tanh": _elementwise(_tanh, _tanh_derivative),
+        "relu": _elementwise(_relu, _relu_derivative),
+        "leaky_relu": _elementwise(_leaky_relu, _leaky_relu_derivative),
+        "elu": _elementwise(_elu, _elu_derivative),
+        "gelu": _elementwise(_gelu, _gelu_derivative),
+        "silu": _elementwise(_silu, _silu_derivative),
+        "softplus": _elementwise(_softplus, _softplus_derivative),
+        "exponential": _elementwise(_exponential, _exponential_derivative),
+        "softmax": Activation(_softmax, _softmax_backward),
+    },
+    _of_formula,
+)

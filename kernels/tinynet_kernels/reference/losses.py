@@ -4,8 +4,10 @@ from collections.abc import Callable
 
 import numpy as np
 
+from tinynet_kernels import formulas
 from tinynet_kernels._results import given
 from tinynet_kernels._typing import AnyArray, FloatArray, IndexArray, ValueArray
+from tinynet_kernels.reference.formulas import ByHand, evaluate
 
 Loss = Callable[[FloatArray, AnyArray, float], tuple[FloatArray, FloatArray]]
 """From predictions, target and parameter: the loss, per element or per row, and its gradient per element."""
@@ -158,15 +160,28 @@ def _shifted_exponentials(z: FloatArray) -> tuple[FloatArray, FloatArray, FloatA
     return shifted, e, e.sum(axis=1, keepdims=True)
 
 
-_LOSSES: dict[str, Loss] = {
-    "mse": _mse,
-    "mae": _mae,
-    "huber": _huber,
-    "bce": _bce,
-    "bce_logits": _bce_logits,
-    "poisson_log": _poisson_log,
-    "cross_entropy": _cross_entropy,
-    "cross_entropy_index": _cross_entropy_index,
-    "cross_entropy_probabilities": _cross_entropy_probabilities,
-    "cross_entropy_probabilities_index": _cross_entropy_probabilities_index,
-}
+def _of_formula(kind: str) -> Loss:
+    terms = formulas.LOSSES[kind].terms
+
+    def loss(p: FloatArray, t: AnyArray, parameter: float) -> tuple[FloatArray, FloatArray]:
+        value, slope = evaluate(terms, {"p": p, "t": t, "parameter": parameter})
+        return value, np.broadcast_to(slope, p.shape)
+
+    return loss
+
+
+_LOSSES = ByHand[Loss](
+    {
+        "mse": _mse,
+        "mae": _mae,
+        "huber": _huber,
+        "bce": _bce,
+        "bce_logits": _bce_logits,
+        "poisson_log": _poisson_log,
+        "cross_entropy": _cross_entropy,
+        "cross_entropy_index": _cross_entropy_index,
+        "cross_entropy_probabilities": _cross_entropy_probabilities,
+        "cross_entropy_probabilities_index": _cross_entropy_probabilities_index,
+    },
+    _of_formula,
+)

@@ -5,7 +5,10 @@ from collections.abc import Callable
 
 import numpy as np
 
+from tinynet_kernels import formulas
 from tinynet_kernels._typing import FloatArray
+from tinynet_kernels.reference.formulas import ByHand, evaluate
+from tinynet_kernels.slopes import slope_of
 
 Second = Callable[[FloatArray, FloatArray, float], FloatArray]
 
@@ -29,18 +32,33 @@ def _softplus(z: FloatArray, y: FloatArray, alpha: float) -> FloatArray:
     return (1 - tail) * tail
 
 
-SECOND: dict[str, Second] = {
-    "identity": lambda z, y, alpha: np.zeros_like(z),
-    "sigmoid": lambda z, y, alpha: y * (1 - y) * (1 - 2 * y),
-    "tanh": lambda z, y, alpha: -2 * y * (1 - y) * (1 + y),
-    "relu": lambda z, y, alpha: np.zeros_like(z),
-    "leaky_relu": lambda z, y, alpha: np.zeros_like(z),
-    "elu": lambda z, y, alpha: np.where(z < 0, y + alpha, np.zeros_like(z)),
-    "gelu": lambda z, y, alpha: _gaussian(np.clip(z, -40, 40)) * (2 - np.square(np.clip(z, -40, 40))),
-    "silu": _silu,
-    "softplus": _softplus,
-    "exponential": lambda z, y, alpha: y,
-}
+def _of_formula(kind: str) -> Second:
+    """By deriving the derivative: where it is a function of ``y``, by the chain rule."""
+    _, slope = formulas.ACTIVATIONS[kind].terms
+    by_z, by_y = slope_of(slope, "z"), slope_of(slope, "y")
+
+    def second(z: FloatArray, y: FloatArray, alpha: float) -> FloatArray:
+        first, own, through = evaluate([slope, by_z, by_y], {"z": z, "y": y, "alpha": alpha})
+        return np.broadcast_to(own + through * first, z.shape)
+
+    return second
+
+
+SECOND = ByHand[Second](
+    {
+        "identity": lambda z, y, alpha: np.zeros_like(z),
+        "sigmoid": lambda z, y, alpha: y * (1 - y) * (1 - 2 * y),
+        "tanh": lambda z, y, alpha: -2 * y * (1 - y) * (1 + y),
+        "relu": lambda z, y, alpha: np.zeros_like(z),
+        "leaky_relu": lambda z, y, alpha: np.zeros_like(z),
+        "elu": lambda z, y, alpha: np.where(z < 0, y + alpha, np.zeros_like(z)),
+        "gelu": lambda z, y, alpha: _gaussian(np.clip(z, -40, 40)) * (2 - np.square(np.clip(z, -40, 40))),
+        "silu": _silu,
+        "softplus": _softplus,
+        "exponential": lambda z, y, alpha: y,
+    },
+    _of_formula,
+)
 """By kind. At a kink, where there is none, it is 0."""
 
 
