@@ -12,7 +12,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from tinynet import errors as errors
-from tinynet import math as math
 from tinynet.backends import available, get_backend, use_backend
 from tinynet.base.arrays import numpy_namespace
 from tinynet.base.errors import (
@@ -79,6 +78,7 @@ from tinynet.training.progress import ProgressBar
 from tinynet.training.saving import Checkpoint
 
 if TYPE_CHECKING:
+    from tinynet import math as math
     from tinynet.datasets.table import Table
     from tinynet.models.taken_over import from_sklearn, from_torch
     from tinynet.plotting.weights import plot_weights
@@ -104,6 +104,7 @@ _ON_FIRST_USE = {
     "TensorBoardLogger": "tinynet.training.trackers",
     "from_sklearn": "tinynet.models.taken_over",
     "from_torch": "tinynet.models.taken_over",
+    "math": "tinynet.math",
     "plot_weights": "tinynet.plotting.weights",
     "sweep": "tinynet.sweeps.sweep",
 }
@@ -203,7 +204,8 @@ def __getattr__(name: str) -> Any:
     if name not in _ON_FIRST_USE:
         hint = "" if name.startswith("_") else did_you_mean(name, __all__)
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}.{hint}".removesuffix("."))
-    value = globals()[name] = getattr(import_module(_ON_FIRST_USE[name]), name)
+    module = import_module(_ON_FIRST_USE[name])
+    value = globals()[name] = module if module.__name__ == f"{__name__}.{name}" else getattr(module, name)
     return value
 
 

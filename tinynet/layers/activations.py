@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from tinynet.backends.formulas import shown, text_of_activation
 from tinynet.base.checks import number
 from tinynet.layers.layer import Layer
 from tinynet.program import ActivationOp, Op
@@ -41,6 +40,8 @@ class Activation(Layer):
     alpha = 0.0
 
     def __init__(self, function: Callable[[Any], Any] | str) -> None:
+        from tinynet.backends.formulas import text_of_activation  # Few programs have formulas of their own.
+
         super().__init__()
         self.kind = text_of_activation(function)
 
@@ -53,6 +54,8 @@ class Activation(Layer):
         return {"function": self.kind}
 
     def __repr__(self) -> str:
+        from tinynet.backends.formulas import shown
+
         return f"{type(self).__name__}({shown(self.kind, 'z')})"
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from tinynet.backends.formulas import shown, text_of_loss
 from tinynet.base.checks import member
 from tinynet.losses.loss import Loss, Reduction
 from tinynet.losses.meaning import Kind
@@ -50,6 +49,8 @@ class ElementwiseLoss(Loss):
         targets: Kind | None = None,
         from_logits: bool = False,
     ) -> None:
+        from tinynet.backends.formulas import text_of_loss  # Few programs have formulas of their own.
+
         super().__init__(reduction)
         self.kind = text_of_loss(function)
         if targets is not None:
@@ -63,4 +64,6 @@ class ElementwiseLoss(Loss):
         return {"function": self.kind, **super().config(), **own}
 
     def __repr__(self) -> str:
+        from tinynet.backends.formulas import shown
+
         return f"ElementwiseLoss({shown(self.kind, 'p', 't')}, reduction={self.reduction!r})"
