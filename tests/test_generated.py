@@ -37,6 +37,11 @@ net.fit(x, y, epochs=2, optimizer=tn.Adam(clip_norm=1.0), validation_data=(x, y)
 net.predict(x), net.predict(x[:1]), net.evaluate(x, y)
 other = tn.Sequential(tn.Linear(3, 2), tn.Softmax())
 other.fit(x, labels, loss=tn.CrossEntropy(from_logits=False), epochs=1)
+for width in (4, 30):
+    layers = (tn.Linear(3, width), tn.Tanh(), tn.Dropout(0.1) if width > 4 else tn.Tanh(), tn.Linear(width, 2))
+    models = tn.Ensemble(tn.Sequential(*layers), 5)
+    models.fit(x, y, epochs=2, optimizer=tn.Adam(clip_norm=1.0), validation_data=(x, y), bootstrap=True, threads=2)
+    models.predict(x), models.evaluate(x, y), models[0].predict(x)
 print(sorted({"numba", "scipy"} & {name.split(".")[0] for name in sys.modules}))
 """
 

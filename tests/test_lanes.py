@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tinynet_kernels.cpu.generated.task import Task
 
 import tinynet as tn
 from tinynet.backends import get_backend
@@ -164,7 +165,7 @@ FORMS: dict[str, Layers] = {
     "unrolled": lambda: [tn.Linear(2, 3), tn.Tanh(), tn.Linear(3, 3)],
     "looped": lambda: [tn.Linear(2, 21), tn.Tanh(), tn.Linear(21, 3)],
 }
-"""A network for each form of the source: a variable for every number, and loops."""
+"""A network for each form of the code: products written out for its sizes, and a table."""
 
 
 @pytest.mark.parametrize("width", [2, 6], ids=["unrolled", "looped"])
@@ -348,16 +349,14 @@ def test_each_block_is_in_one_share_and_no_share_is_larger_than_the_one_before(n
 def test_an_error_in_any_share_reaches_the_caller(broken: int, monkeypatch: pytest.MonkeyPatch) -> None:
     case = Case(FORMS["unrolled"], n_models=200)
     case.together()
-    plan: Any = case.plan
-    ((key, made),) = plan._functions.items()
+    whole = Task.__call__
 
-    def run(*arguments: Any) -> None:
-        low, high = arguments[-2:]
-        if low <= broken < high:
+    def call(task: Task, words: dict[str, int], *rest: Any) -> bool:
+        if words["first_model"] <= broken < words["last_model"]:
             raise MemoryError(f"model {broken}")
-        made.run(*arguments)
+        return whole(task, words, *rest)
 
-    monkeypatch.setitem(plan._functions, key, made._replace(run=run))
+    monkeypatch.setattr(Task, "__call__", call)
     with config.use_threads(3), pytest.raises(MemoryError, match=f"model {broken}"):
         case.together()
 

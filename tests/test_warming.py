@@ -65,46 +65,6 @@ def test_training_starts_at_once_and_the_compiled_plan_takes_over(tmp_path: Path
     assert run(tmp_path, tmp_path / "cache").startswith("[] [] fused: "), "what is on disk is used from the start"
 
 
-MANY = """
-import numpy as np
-import tinynet as tn
-from tinynet.backends.numba.warming import WarmingLanes
-
-x = np.random.default_rng(0).normal(size=(12, 1))
-models = tn.Ensemble(tn.Sequential(tn.Linear(1, 1), dtype="float64", seed=0, backend="numba"), 9)
-optimizer = tn.SGD(np.linspace(0.01, 0.1, 9))
-
-def fit():
-    models.fit(x, x**2, optimizer=optimizer, epochs=2, batch_size=5, validation_split=0.2, bootstrap=True)
-    models.predict(x[::-1])
-
-def warming():
-    return {method for plan in models._plans.values() for method, left in plan._rehearsals.items() if left is not None}
-
-fit()
-first = warming()
-for plan in models._plans.values():
-    assert isinstance(plan, WarmingLanes)
-    plan.wait()
-fit()
-print(sorted(first), sorted(warming()), models.history.plan)
-np.save("parameters.npy", models.state.parameters)
-"""
-
-
-def test_many_models_begin_at_once_and_the_lanes_take_over(tmp_path: Path) -> None:
-    first = run(tmp_path, tmp_path / "cache", MANY)
-    assert first.startswith("['evaluate', 'predict', 'run'] [] fused: ")
-    assert "one in each lane of the registers (kernel by kernel until that is compiled in the background)" in first
-    x = np.random.default_rng(0).normal(size=(12, 1))
-    models = tn.Ensemble(tn.Sequential(tn.Linear(1, 1), dtype="float64", seed=0, backend="numpy"), 9)
-    optimizer = tn.SGD(np.linspace(0.01, 0.1, 9))
-    for _ in range(2):
-        models.fit(x, x**2, optimizer=optimizer, epochs=2, batch_size=5, validation_split=0.2, bootstrap=True)
-    np.testing.assert_allclose(np.load(tmp_path / "parameters.npy"), models.state.parameters, rtol=1e-11)
-    assert run(tmp_path, tmp_path / "cache", MANY).startswith("[] [] fused: "), "what is on disk is used from the start"
-
-
 class Scripted:
     """A rehearsal that is over when it was asked some times."""
 
@@ -129,49 +89,6 @@ def scripted(monkeypatch: pytest.MonkeyPatch) -> list[Scripted]:
     monkeypatch.setattr(warming, "Rehearsal", Scripted)
     monkeypatch.setattr(Scripted, "started", [])
     return Scripted.started
-
-
-def test_the_lanes_take_over_between_two_models(scripted: list[Scripted]) -> None:
-    """Thousands of models kernel by kernel would take longer than compiling does."""
-    from tinynet.backends.base import Plan
-    from tinynet.backends.numba.warming import WarmingLanes
-
-    rng = np.random.default_rng(0)
-    x, e = rng.normal(size=(12, 2)), 9
-    net = tn.Sequential(tn.Linear(2, 1), dtype="float64", seed=0, backend="numba")
-    options: dict[str, Any] = {"optimizer": "sgd", "batch_size": 5, "validation_split": 0.2, "metrics": "mae"}
-    models = tn.Ensemble(net, e)
-    plan = models.plan(tn.MeanSquaredError(), tn.SGD(), np.empty((1, 1)), 5)
-    assert isinstance(plan, WarmingLanes)
-    calls: list[tuple[str, str, list[int]]] = []
-
-    def watched(name: str, kind: str, target: Plan) -> None:
-        whole = getattr(target, name)
-
-        def call(*arguments: Any) -> Any:
-            calls.append((name, kind, arguments[-1].tolist()))
-            return whole(*arguments)
-
-        setattr(target, name, call)
-
-    for name in ("run", "evaluate"):
-        watched(name, "meanwhile", plan.meanwhile)
-        watched(name, "fused", plan.fused)
-    models.fit(x, x[:, :1], epochs=1, **options)
-    singly = [("meanwhile", [0]), ("meanwhile", [1]), ("meanwhile", [2])]
-    for name in ("run", "evaluate"):
-        assert [(kind, some) for what, kind, some in calls if what == name] == [*singly, ("fused", [3, 4, 5, 6, 7, 8])]
-    models.fit(x, x[:, :1], epochs=1, **options)
-    assert calls[-2:] == [("run", "fused", list(range(e))), ("evaluate", "fused", list(range(e)))]
-
-    same = tn.Ensemble(net.clone().to("numpy"), e, seeds=models.seeds)
-    for _ in range(2):
-        history = same.fit(x, x[:, :1], epochs=1, **options)
-    np.testing.assert_allclose(models.state.parameters, same.state.parameters, rtol=1e-12)
-    assert models.history is not None
-    for name in history:
-        np.testing.assert_allclose(models.history[name], history[name], rtol=1e-12)
-    np.testing.assert_allclose(models.predict(x), same.predict(x), rtol=1e-12)
 
 
 def test_one_process_compiles_for_all_models_and_threads(scripted: list[Scripted]) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from tinynet_kernels.expressions import Expression, Term, function, select, symbol
+from tinynet_kernels.network import Setting
 
 E = Expression
 
@@ -29,7 +30,7 @@ NUMBERS: dict[str, tuple[str, ...]] = {
 """What the formula of each optimizer reads, beside the parameter, its gradient and the moments."""
 
 
-def flags(kind: str, settings: tuple[float, ...]) -> tuple[str, ...]:
+def flags(kind: str, settings: tuple[Setting, ...]) -> tuple[str, ...]:
     """Return which of the settings change the code of a step: those that are not 0 and could be.
 
     Examples

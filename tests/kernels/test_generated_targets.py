@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from tinynet_kernels.cpu.generated import units
 from tinynet_kernels.cpu.generated.compiler import machine
+from tinynet_kernels.cpu.generated.many.unrolled import Options
 from tinynet_kernels.cpu.generated.small import Small
 from tinynet_kernels.cpu.generated.target import Target
 from tinynet_kernels.formulas import ACTIVATIONS
@@ -28,6 +29,8 @@ PROCESSORS = {
 }
 LAYERS = (Layer("linear", 4, 5, True, "sigmoid"), Layer("linear", 5, 3, False, "tanh"))
 SMALL = Small(LAYERS, "mse", 0.0, "<f4", "<f8", "<f4", 10)
+EVERYTHING = Options(own_order=True, own_weight=True, mean=True, descent=False, clip_value=True, clip_norm=True)
+DESCENT = Options(own_order=False, own_weight=False, mean=False, descent=True, clip_value=False, clip_norm=False)
 UNITS = [
     "core",
     "dropout",
@@ -43,6 +46,13 @@ UNITS = [
     "abreast:gelu",
     *(f"curvature:{kind}" for kind in sorted(CURVED)),
     *(f"step:{step}" for step in ("sgd", "sgd:momentum:nesterov", "adam:decay", "adamw:decay", "rmsprop:centered")),
+    *("many", "many_products", "many_dropout", "many_normalize", "many_updates", "wide:many"),
+    *(f"many_activation:{kind}" for kind in ("tanh", "gelu", "softmax")),
+    *(f"many_loss:{kind}" for kind in ("huber", "cross_entropy", "cross_entropy_probabilities_index")),
+    *(f"many_gather:{kind}" for kind in ("shared:<f4", "own:>f8", "shared_labels:|u1", "own_labels:>i4")),
+    *(f"many_step:{step}" for step in ("sgd", "adamw:decay", "rmsprop:centered")),
+    f"many_unrolled:{EVERYTHING.text()}:{SMALL._replace(batch=3, step=('adam',)).text()}",
+    f"wide:many_unrolled:{DESCENT.text()}:{SMALL._replace(batch=1, step=('sgd',)).text()}",
     f"samples:{SMALL.text()}",
     f"registers:{SMALL._replace(batch=1, step=('sgd',)).text()}",
     f"registers:{SMALL._replace(batch=1, step=('adam',), loss='cross_entropy').text()}",
@@ -56,12 +66,12 @@ def initialized() -> None:
 
 
 def target_of(processor: str) -> Target:
+    initialized()
     triple, features = PROCESSORS[processor]
     return Target.of(triple, processor, features)
 
 
 def parsed(text: str, target: Target) -> Any:
-    initialized()
     module = llvm.parse_assembly(text)
     module.triple = target.triple
     module.verify()
@@ -69,7 +79,6 @@ def parsed(text: str, target: Target) -> Any:
 
 
 def assembly(unit: str, dtype: str, processor: str) -> str:
-    initialized()
     target = target_of(processor)
     return str(machine(target).emit_assembly(parsed(units.text_of(unit, dtype, target), target)))
 
@@ -93,13 +102,12 @@ def test_an_object_file_is_made_for_another_processor() -> None:
 @pytest.mark.parametrize("processor", ["x86-64-v3", "x86-64-v4", "neoverse-n1"])
 def test_the_sums_of_a_tile_stay_in_registers(processor: str, dtype: str) -> None:
     kernels = [("core", "product_rows"), ("core", "gradient"), ("abreast", "affine"), ("abreast", "triangle")]
+    kernels.append(("many_products", "contraction"))
     for unit, name in kernels:
         text = assembly(unit, dtype, processor)
         start = text.index(f"{units.symbol(unit, name, dtype)}:\n")
         body = text[start : text.index(".Lfunc_end", start)]
-        on_stack = (
-            r"v(?:movup|movap|fmadd)\w*.*\((?:%rsp|%rbp)\)" if processor.startswith("x86") else r"(?:st|ld)r\s+q.*\[sp"
-        )
+        on_stack = r"v(?:movup|movap|fmadd)\w*.*\(%rsp\)" if processor.startswith("x86") else r"(?:st|ld)r\s+q.*\[sp"
         loops = [block for block in re.split(r"^\.LBB", body, flags=re.MULTILINE) if "fma" in block or "fmla" in block]
         products = [block for block in loops if len(re.findall(r"fmadd|fmla", block)) >= 8]
         assert products

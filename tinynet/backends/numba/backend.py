@@ -15,7 +15,7 @@ from tinynet.backends.base import Array, Backend, Derivatives, Granularity, Plan
 from tinynet.backends.compiling import described_cache
 from tinynet.backends.loop import LoopPlan
 from tinynet.backends.members import MembersPlan
-from tinynet.backends.numba import generated
+from tinynet.backends.numba import generated, lanes
 from tinynet.backends.numpy import HostBackend, frozen_reason, slow_reason
 from tinynet.backends.second_order import takes_all_samples, whole_plan
 from tinynet.base import config
@@ -108,17 +108,10 @@ class NumbaBackend(HostBackend):
         return GeneratedEquations(program) if fits(program) else None
 
     def _plan_of_many(self, program: Program, granularity: Granularity, reason: str | None) -> Plan:
-        """Return the quickest plan for many models; Numba compiles that of small ones."""
-        from tinynet.backends.numba.lanes import LanesPlan, fits
-
-        if reason is not None or not fits(program):
+        """Return the quickest plan for many models."""
+        if reason is not None or not lanes.fits(program):
             return MembersPlan(program, self, granularity)
-        lanes = LanesPlan(program, self)
-        if config.compiles_in_background():
-            from tinynet.backends.numba.warming import WarmingLanes
-
-            return WarmingLanes(lanes, MembersPlan(program, get_backend("numpy"), granularity))
-        return lanes
+        return lanes.LanesPlan(program, self)
 
 
 def create() -> Backend:

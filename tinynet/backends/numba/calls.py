@@ -15,6 +15,7 @@ from tinynet_kernels.cpu.generated.frame import PLACES
 from tinynet_kernels.cpu.generated.task import Data, Task
 
 from tinynet.backends.base import Array, State
+from tinynet.program import Program
 
 VECTORS = ("parameters", "gradients", "moments", "buffers")
 """What compiled code reads and writes of a state."""
@@ -28,6 +29,28 @@ def vectors_of(state: State) -> dict[str, Array]:
 def addresses_of(vectors: dict[str, Array]) -> dict[str, int]:
     """Return where they are."""
     return {name: address(vector) for name, vector in vectors.items()}
+
+
+def check_sizes(vectors: dict[str, Array], program: Program, *, trains: bool) -> None:
+    """Refuse to compute on what has not the sizes of the program: compiled code would read and write beyond it.
+
+    Raises
+    ------
+    RuntimeError
+        If there are fewer numbers than the program has, of a model or of each of many.
+    """
+    n, n_trained, models = program.n_parameters, program.n_trained, ()
+    if program.n_models is not None:
+        models = vectors["parameters"].shape[:1]
+    n_moments = program.optimizer.n_moments if program.optimizer is not None and trains else 0
+    parameters, moments = vectors["parameters"], vectors["moments"]
+    remembers = not n_moments or (len(moments) >= n_moments and moments.shape[1:] == (*models, n_trained))
+    if parameters.shape != (*models, n) or not remembers:
+        raise RuntimeError(
+            f"this plan trains {n_trained} of {n} parameters with {n_moments} numbers each that the optimizer "
+            f"remembers; got {parameters.size} parameters and memory of the shape {moments.shape}. Another training "
+            "of the same model has begun meanwhile: train a model in one place at a time."
+        )
 
 
 class Call:

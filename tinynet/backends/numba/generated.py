@@ -22,7 +22,7 @@ from tinynet.backends.base import Array, Backend, FloatArray, Members, State
 from tinynet.backends.chain import zero_frozen
 from tinynet.backends.loop import LoopPlan, required
 from tinynet.backends.lowering import layers_of, loss_of, lower
-from tinynet.backends.numba.calls import Call, Calls, addresses_of, vectors_of
+from tinynet.backends.numba.calls import Call, Calls, addresses_of, check_sizes, vectors_of
 from tinynet.base import config
 from tinynet.base.kept import Kept
 from tinynet.program import LossSpec, Op, Program
@@ -232,7 +232,7 @@ class GeneratedPlan(LoopPlan):
         else:
             task = self._evaluation_task(sources)
         vectors = vectors_of(state)
-        self._check(vectors, kind == "run")
+        check_sizes(vectors, self.program, trains=kind == "run")
         words = {"batch": batch, "ranges": min(ranges_of(batch), task.ranges)}
         divisor = float(n_visits) if spec.reduction == "mean" and kind != "evaluate" else 1.0
         return Call(task, data, vectors, n_visits, words, divisor, n_threads)
@@ -260,22 +260,6 @@ class GeneratedPlan(LoopPlan):
         if registers.fits(network, batch):
             return REGISTERS
         return SAMPLES if samples.fits(network, batch) else TILES
-
-    def _check(self, vectors: dict[str, Array], trains: bool) -> None:
-        """Refuse to compute on what has not the sizes of the program: compiled code would read and write beyond it."""
-        optimizer, n, n_trained = self.program.optimizer, self.program.n_parameters, self.program.n_trained
-        n_moments = optimizer.n_moments if optimizer is not None and trains else 0
-        moments = vectors["moments"]
-        if (
-            vectors["parameters"].shape != (n,)
-            or len(moments) < n_moments
-            or (n_moments and moments.shape[1] != n_trained)
-        ):
-            raise RuntimeError(
-                f"this plan trains {n_trained} of {n} parameters with {n_moments} numbers each that the optimizer "
-                f"remembers; got {vectors['parameters'].size} parameters and memory of the shape {moments.shape}. "
-                "Another training of the same model has begun meanwhile: train a model in one place at a time."
-            )
 
     def _training_task(self, sources: Sources, batch: int, *, dense: bool) -> Task:
         """Return what trains; ``dense`` says that the columns of the data lie side by side."""

@@ -2,51 +2,81 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import sys
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from tinynet_kernels.cpu.compiling import Kernel
-from tinynet_kernels.cpu.fused import many
+from tinynet_kernels.cpu.generated.address import address
+from tinynet_kernels.cpu.generated.compiler import host
+from tinynet_kernels.cpu.generated.many import programs, unrolled
+from tinynet_kernels.cpu.generated.many.builder import Sharing, block_rows
+from tinynet_kernels.cpu.generated.table import Sources
+from tinynet_kernels.cpu.generated.task import Data, Task, reads
+from tinynet_kernels.network import Layer, Setting
 
 from tinynet.backends.base import Array, Backend, FloatArray, Members, State
 from tinynet.backends.lowering import layers_of, loss_of, lower
 from tinynet.backends.members import KEPT_PLANS, MembersPlan
+from tinynet.backends.numba.calls import addresses_of, check_sizes, vectors_of
 from tinynet.base import config
-from tinynet.base.arrays import is_plain
 from tinynet.base.kept import Kept
-from tinynet.program import Program
+from tinynet.program import LossSpec, Program
 
-BLOCK_BYTES = 1 << 20
-"""Most bytes of the parameters of a block, a common second-level cache. From about here on products by BLAS for one
-model at a time are quicker, with and without moments (measured with batches of 32)."""
+GROUP_BYTES = 1 << 19
+"""Most bytes of the parameters of a group, a common second-level cache. From about here on products for one model at a
+time are quicker, with and without moments (measured with batches of 32)."""
 
-KEPT_FUNCTIONS = 64
-"""Functions that a plan keeps: one for each kind of data and batch size."""
+KEPT_TASKS = 64
+"""Tables that a plan keeps, with memory to run them: one for each kind of data and batch size."""
+
+WIDEST = 64
+"""Bytes of the widest registers."""
+
+THREAD_WORK = 1 << 20
+"""Multiplications of a call that repay another thread, which is started for it."""
 
 
 def fits(program: Program) -> bool:
     """Whether models are small enough to be quicker side by side, and their loss has no more than these can do."""
     loss = program.loss
-    if loss is not None and (loss.l2 or loss.by_weight or loss.report != 1.0):
+    if loss is not None and loss.by_weight:
         return False
-    return 0 < program.n_parameters * many.REGISTER_BYTES <= BLOCK_BYTES
+    return sys.maxsize > 1 << 32 and 0 < program.n_parameters * host().vector_bytes <= GROUP_BYTES
+
+
+class _Many(NamedTuple):
+    """What trains, evaluates or predicts, with the settings of the models."""
+
+    task: Task
+    settings: list[Setting]
+    lanes: int
+    trains: bool
+
+    def whole_groups(self, n: int) -> NDArray[np.int64]:
+        """Return the places of ``n`` models, with the last one again until groups are full."""
+        return np.minimum(np.arange(-(-n // self.lanes) * self.lanes), n - 1)
 
 
 class LanesPlan(MembersPlan):
-    """Train, evaluate and predict with blocks of models, on several threads.
+    """Train, evaluate and predict with groups of models, on several threads.
 
-    Data that do not lie as Numba reads them, which are on disk, go through model by model.
+    Data in long double, which no generated code reads, go through model by model.
     """
 
     def __init__(self, program: Program, backend: Backend) -> None:
         self.program, self.backend, self.granularity = program, backend, "epoch"
         self._plans = Kept(KEPT_PLANS)
-        lanes = many.n_lanes(program.dtype)
-        self.description = f"fused: whole epochs of {lanes} models at a time, one in each lane of the registers"
-        self._functions: Kept[many.Many] = Kept(KEPT_FUNCTIONS)
+        self._target = host()
+        self._lanes = lanes = self._target.vector_bytes // np.dtype(program.dtype).itemsize
+        self.description = (
+            f"fused: whole epochs in generated code, {lanes} models at a time, one in each lane of the registers"
+        )
+        self._tasks: Kept[_Many] = Kept(KEPT_TASKS)
+
+    # -- the contract ------------------------------------------------------------------------------------------------
 
     def run(
         self,
@@ -59,102 +89,180 @@ class LanesPlan(MembersPlan):
         members: Members | None = None,
     ) -> NDArray[np.float64]:
         """Train; see ``Plan.run``."""
-        if not _plain(x, y, sample_weight):
+        if not reads(x, y, sample_weight):
             return super().run(state, x, y, order, learning_rates, sample_weight, members)
-        n_epochs, n_visits = len(learning_rates), len(x) if order is None else order.shape[-1]
-        batch_size = self.program.batch_size or n_visits
-        made = self._training(order, learning_rates, sample_weight, batch_size)
         chosen = state.chosen(members)
+        data, n_epochs = self._data(x, y, sample_weight), len(learning_rates)
+        n_visits = len(x) if order is None else order.shape[-1]
+        batch = min(self.program.batch_size or n_visits, n_visits)
+        sharing = Sharing(order is None or order.ndim == 2, sample_weight is None or sample_weight.ndim == 1)
+        made = self._training(_sources(data), sharing, batch)
+        own_rates = learning_rates.ndim == 3
+        # Behind shared rates there is memory for all lanes to read.
+        rates = np.append(np.asarray(learning_rates, np.float64), np.zeros(made.lanes))
+        if own_rates:
+            rates = np.ascontiguousarray(learning_rates[..., made.whole_groups(len(chosen))], np.float64)
         losses = np.empty((n_epochs, len(chosen)))
-        rates = made.padded(learning_rates) if learning_rates.ndim == 3 else learning_rates
-        counters = [made.padded(values[chosen]) for values in (state.draws, state.dropout_seed)]
-        counts = made.padded(state.step[chosen].astype(np.float64))
-        vectors = (state.parameters, state.moments, state.buffers)
-        self._on_threads(made, chosen, (*vectors, x, y, sample_weight, order, rates, losses), (counts, *counters))
-        n_updates = n_epochs * -(-n_visits // batch_size)
+        words = {
+            # A kernel for small networks counts the epochs itself.
+            "n_epochs": 0 if made.task.counts else n_epochs,
+            "laps": n_epochs,
+            "rates": address(rates),
+            "n_rates": learning_rates.shape[1],
+            "rates_step": rates.shape[-1] if own_rates else 1,
+        }
+        self._pass(made, state, chosen, data, order, n_visits, batch, words, losses)
+        n_updates = n_epochs * -(-n_visits // batch)
         state.step[chosen] += n_updates
         state.draws[chosen] += n_updates
         return losses
 
     def predict(self, state: State, x: Array, out: Array, members: Members | None = None) -> bool:
         """Write the output of each model and tell whether ``x`` is finite; see ``Plan.predict``."""
-        if not _plain(x):
+        if not reads(x):
             return super().predict(state, x, out, members)
-        made = self._prediction()
-        self._on_threads(made, state.chosen(members), (state.parameters, state.buffers, x, out), ())
+        dtype = self.program.dtype
+        chosen, data = state.chosen(members), {"x": Data.of(x)}
+        ready = out if out.flags.c_contiguous and out.dtype == dtype else np.empty(out.shape, dtype)
+        words = {"out": address(ready), "out_model": ready[:1].nbytes}
+        self._pass(self._prediction(_sources(data)), state, chosen, data, None, len(x), max(1, len(x)), words)
+        if ready is not out:
+            out[...] = ready
         return bool(np.isfinite(x).all())
 
     def evaluate(
         self, state: State, x: Array, y: Array, sample_weight: Array | None = None, members: Members | None = None
     ) -> NDArray[np.float64]:
         """Return the loss of each model over ``x``; see ``Plan.evaluate``."""
-        if not _plain(x, y, sample_weight):
+        if not reads(x, y, sample_weight):
             return super().evaluate(state, x, y, sample_weight, members)
-        made = self._evaluation(sample_weight)
-        chosen = state.chosen(members)
-        losses = np.empty(len(chosen))
-        self._on_threads(made, chosen, (state.parameters, state.buffers, x, y, sample_weight, losses[None]), ())
-        return losses
-
-    def function_for(self, method: str, arguments: tuple[Any, ...]) -> Kernel:
-        """Return the compiled function behind a call; ``arguments`` are those that it takes after the state."""
-        if method == "predict":
-            return self._prediction().run
-        if method == "evaluate":
-            return self._evaluation(arguments[2]).run
-        x, _, order, learning_rates, weight, _ = arguments
-        n_visits = len(x) if order is None else order.shape[-1]
-        return self._training(order, learning_rates, weight, self.program.batch_size or n_visits).run
+        chosen, data = state.chosen(members), self._data(x, y, sample_weight)
+        made = self._evaluation(_sources(data), Sharing(True, sample_weight is None or sample_weight.ndim == 1))
+        losses = np.zeros((1, len(chosen)))
+        self._pass(made, state, chosen, data, None, len(x), max(1, len(x)), {}, losses)
+        found: NDArray[np.float64] = losses[0]
+        return found
 
     # -- parts -------------------------------------------------------------------------------------------------------
 
-    def _training(
-        self, order: Array | None, learning_rates: FloatArray, weight: Array | None, batch_size: int
-    ) -> many.Many:
-        data = many.Data(
-            order="none" if order is None else ("shared", "own")[order.ndim - 2],
-            weight=_sharing(weight),
-            own_rates=learning_rates.ndim == 3,
-        )
-        network = lower(self.program, weighted=weight is not None, ordered=order is not None)
-        return self._functions.made(("train", data, batch_size), lambda: many.training(network, data, batch_size))
+    @property
+    def _loss_spec(self) -> LossSpec:
+        assert self.program.loss is not None
+        return self.program.loss
 
-    def _prediction(self) -> many.Many:
-        layers = tuple(layer for layer in layers_of(self.program.ops) if layer.kind != "dropout")
-        return self._functions.made("predict", lambda: many.prediction(layers, self.program.dtype))
+    def _data(self, x: Array, y: Array, weight: Array | None) -> dict[str, Data]:
+        """Return what rows are gathered from, by name."""
+        found = {"x": Data.of(x), "y": Data.of(y)}
+        if weight is not None:
+            found["weight"] = Data.of(weight)
+        return found
 
-    def _evaluation(self, weight: Array | None) -> many.Many:
-        program, loss, sharing = self.program, self.program.loss, _sharing(weight)
-        assert loss is not None
-        ops = program.ops[:-1] if loss.on_logits else program.ops
-        layers = tuple(layer for layer in layers_of(ops) if layer.kind != "dropout")
-        return self._functions.made(
-            ("evaluate", sharing),
-            lambda: many.evaluation(layers, loss_of(loss, program.n_out), sharing, program.dtype),
-        )
+    def _numbers(self, settings: list[Setting], members: Members) -> NDArray[np.float64]:
+        """Return the settings of some models, (n_settings, n_members)."""
+        table = np.zeros((len(settings), len(members)))
+        for row, value in zip(table, settings, strict=True):
+            row[:] = np.array(value)[members] if isinstance(value, tuple) else value
+        return table
 
-    def _on_threads(self, made: many.Many, members: Members, data: tuple[Any, ...], rest: tuple[Any, ...]) -> None:
-        """Share the blocks of models among threads, of which this one is the first."""
-        n, lanes, numbers = len(members), made.lanes, made.numbers(members)
+    def _pass(
+        self,
+        made: _Many,
+        state: State,
+        chosen: Members,
+        data: dict[str, Data],
+        order: Array | None,
+        n_visits: int,
+        batch: int,
+        words: dict[str, int],
+        losses: NDArray[np.float64] | None = None,
+    ) -> None:
+        """Run a task over the data, the groups of models shared among threads, of which this one is the first."""
+        n, own_order = len(chosen), order is not None and order.ndim == 3
+        if not n:
+            return
+        places = np.arange(n_visits) if order is None else np.ascontiguousarray(order, np.int64)
+        members = chosen[made.whole_groups(n)]
+        counters = np.stack([members, state.step[members], state.draws[members], state.dropout_seed[members]])
+        numbers, vectors = self._numbers(made.settings, members), vectors_of(state)
+        check_sizes(vectors, self.program, trains=made.trains)
+        context = addresses_of(vectors)
+        place, row = address(counters), counters.strides[0]
+        context |= {name: place + i * row for i, name in enumerate(("members", "counts", "drawn", "seeds"))}
+        context |= {"numbers": address(numbers), "order": address(places)}
+        if losses is not None:
+            context["model_losses"] = address(losses)
+        context |= {"n_visits": n_visits, "batch": batch, "n_rates": 1, "n_epochs": 1, "laps": 1, "rates_step": 1}
+        context["order_step"] = 0 if order is None else places[:1].nbytes
+        context |= {"order_model": 8 * n_visits if own_order else 0, "moments_row": state.moments[:1].nbytes}
+        for name, source in data.items():
+            context |= source.words(name)
+        if "weight" in data and data["weight"].array.ndim == 2:
+            context |= {"weight_model": data["weight"].array.strides[0], "weight_row": data["weight"].array.strides[1]}
+        context |= {"n_members": n, "n_padded": len(members), "drive": made.task.driver} | words
+        mean = self.program.loss is not None and self.program.loss.reduction == "mean"
+        divisor, n_epochs = float(n_visits) if mean else 1.0, context["laps"]
 
         def run(shares: Iterable[tuple[int, int]]) -> None:
-            scratch = made.work()
-            for low, high in shares:
-                made.run(*data, *scratch, made.places, numbers, *rest, members, low, high)
+            # The driver writes a sum of its own for each epoch.
+            sums = np.empty(n_epochs)
+            for first, last in shares:
+                part = {"losses": address(sums), "first_model": first, "last_model": last}
+                made.task(context | part, divisor)
 
-        n_blocks = -(-n // lanes)
-        n_threads = min(config.threads(), n_blocks)
+        lanes, n_groups = made.lanes, -(-n // made.lanes)
+        n_threads = self._threads(n_groups, n * n_epochs * n_visits)
         if n_threads <= 1:
             run([(0, n)])
             return
-        run([(0, 0)])  # Compiles, if need be: once, and not in several threads that wait for one another.
         # All threads take from one iterator; to advance one of a list is atomic.
-        shares = iter([(low * lanes, min(n, high * lanes)) for low, high in shares_of(n_blocks, n_threads)])
+        shares = iter([(low * lanes, min(n, high * lanes)) for low, high in shares_of(n_groups, n_threads)])
         with ThreadPoolExecutor(n_threads - 1) as pool:
             others = [pool.submit(run, shares) for _ in range(n_threads - 1)]
             run(shares)
             for other in others:
                 other.result()
+
+    def _threads(self, n_groups: int, rows: int) -> int:
+        """Return how many threads a call over so many rows, of all models together, repays; its result is the same."""
+        repaid = n_groups
+        if config.chosen_threads() is None:
+            repaid = min(n_groups, max(1, rows * self.program.n_parameters // THREAD_WORK))
+        return min(config.threads(), repaid)
+
+    def _training(self, sources: Sources, sharing: Sharing, batch: int) -> _Many:
+        def make() -> programs.Made:
+            network = lower(self.program, weighted=bool(sources.weight), ordered=True)
+            if self.program.specialize == "sizes" and unrolled.fits(network):
+                # Single samples wait for one another; wider registers have enough to do meanwhile.
+                wide = batch == 1 and self._target.vector_bytes < WIDEST and (self.program.n_models or 1) > self._lanes
+                return programs.training_unrolled(network, sources, sharing, self._target, batch, wide=wide)
+            block = block_rows(network.layers, network.dtype, self._target, batch)
+            return programs.training(network, sources, sharing, self._target, batch, block)
+
+        return self._made("train", (sources, sharing, batch), make)
+
+    def _prediction(self, sources: Sources) -> _Many:
+        def make() -> programs.Made:
+            layers, dtype = _without_dropout(layers_of(self.program.ops)), self.program.dtype
+            return programs.prediction(layers, dtype, sources, self._target, block_rows(layers, dtype, self._target))
+
+        return self._made("predict", sources, make)
+
+    def _evaluation(self, sources: Sources, sharing: Sharing) -> _Many:
+        def make() -> programs.Made:
+            program, spec = self.program, self._loss_spec
+            layers = _without_dropout(layers_of(program.ops[:-1] if spec.on_logits else program.ops))
+            block, loss = block_rows(layers, program.dtype, self._target), loss_of(spec, program.n_out)
+            return programs.evaluation(layers, loss, program.dtype, sources, sharing, self._target, block)
+
+        return self._made("evaluate", (sources, sharing), make)
+
+    def _made(self, kind: str, key: Hashable, make: Callable[[], programs.Made]) -> _Many:
+        def build() -> _Many:
+            made = make()
+            return _Many(Task(made.table), made.settings, made.lanes, kind == "train")
+
+        return self._tasks.made((kind, key), build)
 
 
 def shares_of(n_blocks: int, n_threads: int) -> Iterator[tuple[int, int]]:
@@ -176,10 +284,9 @@ def shares_of(n_blocks: int, n_threads: int) -> Iterator[tuple[int, int]]:
         first = last
 
 
-def _plain(*data: Array | None) -> bool:
-    """Whether data lie as the compiled functions read them."""
-    return all(array is None or is_plain(array) for array in data)
+def _without_dropout(layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
+    return tuple(layer for layer in layers if layer.kind != "dropout")
 
 
-def _sharing(array: Any) -> str:
-    return "none" if array is None else ("shared", "own")[array.ndim - 1]
+def _sources(data: dict[str, Data]) -> Sources:
+    return Sources(**{name: source.code for name, source in data.items()})

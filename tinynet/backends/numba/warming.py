@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -21,11 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 from tinynet_kernels.cpu.compiling import Kernel, on_disk
 
-from tinynet.backends.base import Array, FloatArray, Members, Plan, State, own_steps
+from tinynet.backends.base import Array, FloatArray, Members, Plan, State
 from tinynet.backends.loop import LoopPlan
-from tinynet.backends.members import MembersPlan
 from tinynet.backends.numba.fused import FusedForward
-from tinynet.backends.numba.lanes import LanesPlan
 from tinynet.base.arrays import is_plain
 from tinynet.program import Program
 
@@ -111,25 +109,22 @@ def rehearse() -> None:
             argument.flags.writeable = may_write
     from tinynet.backends import get_backend
 
-    backend, models = get_backend("numba"), () if program.n_models is None else (program.n_models,)
-    state = backend.new_state(program, np.zeros((*models, program.n_parameters)), np.zeros(models, np.int64)[()])
+    backend = get_backend("numba")
+    state = backend.new_state(program, np.zeros(program.n_parameters))
     getattr(backend.plan(program), method)(state, *arguments)
 
 
-class _Warming(Plan):
+class WarmingPlan(Plan):
     """Runs one plan until the functions of another are compiled, then that; each method by itself.
 
     Parameters
     ----------
-    fused : FusedForward or LanesPlan
-    meanwhile : Plan
+    fused : FusedForward
+    meanwhile : LoopPlan
         Of the same program, on kernels that need no compiling.
     """
 
-    fused: FusedForward | LanesPlan
-    meanwhile: Plan
-
-    def _prepare(self, fused: FusedForward | LanesPlan, meanwhile: Plan) -> None:
+    def __init__(self, fused: FusedForward, meanwhile: LoopPlan) -> None:
         self.program, self.fused, self.meanwhile = fused.program, fused, meanwhile
         self.description = f"{fused.description} (kernel by kernel until that is compiled in the background)"
         self._rehearsals: dict[str, Rehearsal | None] = {}
@@ -143,29 +138,6 @@ class _Warming(Plan):
         for rehearsal in self._rehearsals.values():
             if rehearsal is not None:
                 rehearsal.wait()
-
-    def _chosen(self, method: str, few: tuple[Any, ...]) -> Plan:
-        """Return the plan to call now; the first call of a method has it compiled.
-
-        Data that the function would not read (samples, and targets after them) wait for nothing.
-        """
-        if not all(map(is_plain, few[: 1 if method == "predict" else 2])):
-            return self.meanwhile
-        if method not in self._rehearsals:
-            function = self.fused.function_for(method, few)
-            ready = on_disk(function)
-            self._rehearsals[method] = None if ready else rehearsal_of(function, self.program, method, few)
-        rehearsal = self._rehearsals[method]
-        if rehearsal is not None and rehearsal.over():
-            rehearsal = self._rehearsals[method] = None
-        return self.fused if rehearsal is None else self.meanwhile
-
-
-class WarmingPlan(_Warming):
-    """One model, kernel by kernel with the reference kernels until a fused plan is compiled, then that."""
-
-    def __init__(self, fused: FusedForward, loop: LoopPlan) -> None:
-        self._prepare(fused, loop)
 
     def run(
         self,
@@ -207,72 +179,18 @@ class WarmingPlan(_Warming):
         few = (x[:REHEARSAL_ROWS], y[:REHEARSAL_ROWS], weight)
         return float(self._chosen("evaluate", few).evaluate(state, x, y, sample_weight))
 
+    def _chosen(self, method: str, few: tuple[Any, ...]) -> Plan:
+        """Return the plan to call now; the first call of a method has it compiled.
 
-class WarmingLanes(_Warming):
-    """Many models, one after the other with the reference kernels; those whose turn comes later, side by side.
-
-    Thousands of models would take longer kernel by kernel than the compiler does, so after each of them it is seen
-    whether the others need to.
-    """
-
-    def __init__(self, lanes: LanesPlan, one_by_one: MembersPlan) -> None:
-        self._prepare(lanes, one_by_one)
-
-    def run(
-        self,
-        state: State,
-        x: Array,
-        y: Array,
-        order: Array | None,
-        learning_rates: FloatArray,
-        sample_weight: Array | None = None,
-        members: Members | None = None,
-    ) -> NDArray[np.float64]:
-        """Train; see ``Plan.run``."""
-        places = None if order is None else order[:0]
-        chosen = state.chosen(members)
-        few = (x[:REHEARSAL_ROWS], y[:REHEARSAL_ROWS], places, learning_rates[:0], _few(sample_weight), chosen)
-        losses = np.empty((len(learning_rates), len(chosen)))
-        for plan, part in self._turns("run", few, len(chosen)):
-            own_order, own_rates = own_steps(order, learning_rates, part)
-            own_order = None if own_order is None else np.ascontiguousarray(own_order)
-            own_rates = np.ascontiguousarray(own_rates)
-            losses[:, part] = plan.run(state, x, y, own_order, own_rates, sample_weight, chosen[part])
-        return losses
-
-    def predict(self, state: State, x: Array, out: Array, members: Members | None = None) -> bool:
-        """Write the output of each model and tell whether ``x`` is finite; see ``Plan.predict``."""
-        chosen, finite = state.chosen(members), True
-        few = (x[:REHEARSAL_ROWS], out[:, :REHEARSAL_ROWS], chosen)
-        for plan, part in self._turns("predict", few, len(chosen)):
-            finite = plan.predict(state, x, out[part], chosen[part]) and finite
-        return finite
-
-    def predictor(self, state: State) -> Callable[[Any], Array | None]:
-        """Return the shortest way to predict: there is none for many models; see ``Plan.predictor``."""
-        return self.fused.predictor(state)
-
-    def evaluate(
-        self, state: State, x: Array, y: Array, sample_weight: Array | None = None, members: Members | None = None
-    ) -> NDArray[np.float64]:
-        """Return the loss of each model over ``x``; see ``Plan.evaluate``."""
-        chosen = state.chosen(members)
-        few = (x[:REHEARSAL_ROWS], y[:REHEARSAL_ROWS], _few(sample_weight), chosen)
-        losses = np.empty(len(chosen))
-        for plan, part in self._turns("evaluate", few, len(chosen)):
-            losses[part] = plan.evaluate(state, x, y, sample_weight, chosen[part])
-        return losses
-
-    def _turns(self, method: str, few: tuple[Any, ...], n: int) -> Iterator[tuple[Plan, slice]]:
-        """Give one model after the other until the compiled function is there, then all that are left."""
-        done = 0
-        while done < n:
-            plan = self._chosen(method, few)
-            end = n if plan is self.fused else done + 1
-            yield plan, slice(done, end)
-            done = end
-
-
-def _few(weight: Array | None) -> Array | None:
-    """Return the weights of the rows that a rehearsal gets."""
-    return None if weight is None else weight[..., :REHEARSAL_ROWS]
+        Data that the function would not read (samples, and targets after them) wait for nothing.
+        """
+        if not all(map(is_plain, few[: 1 if method == "predict" else 2])):
+            return self.meanwhile
+        if method not in self._rehearsals:
+            function = self.fused.function_for(method, few)
+            ready = on_disk(function)
+            self._rehearsals[method] = None if ready else rehearsal_of(function, self.program, method, few)
+        rehearsal = self._rehearsals[method]
+        if rehearsal is not None and rehearsal.over():
+            rehearsal = self._rehearsals[method] = None
+        return self.fused if rehearsal is None else self.meanwhile

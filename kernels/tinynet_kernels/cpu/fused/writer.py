@@ -18,9 +18,7 @@ import numpy as np
 
 from tinynet_kernels.cpu import activations, compiling, data, elementary, linear, optimizers, random
 from tinynet_kernels.cpu import losses as losses_of
-from tinynet_kernels.cpu.fused import lanes
 from tinynet_kernels.cpu.fused.blas import add_product_transposed_left, product, product_transposed_right
-from tinynet_kernels.cpu.generic import select, sqrt
 '''
 """What the source of a fused function imports."""
 

@@ -24,8 +24,8 @@ def sources_digest() -> str:
     """Return a digest of all that writes the code: another generator, other names of files."""
     package = Path(__file__).parent
     digest = hashlib.sha256()
-    for path in [*sorted(package.glob("*.py")), *sorted(package.parents[1].glob("*.py"))]:
-        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    for path in [*sorted(package.rglob("*.py")), *sorted(package.parents[1].glob("*.py"))]:
+        digest.update(path.relative_to(package.parents[1]).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()
 
 

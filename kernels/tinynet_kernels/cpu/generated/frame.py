@@ -68,6 +68,27 @@ WHOLES = (
     "weight_step",
 )
 
+MANY = (
+    "drive",  # address of the driver, which is called for each group of models
+    "members",  # their numbers, as many as fill whole groups, as of all that each has one of
+    "n_members",  # how many there are
+    "n_padded",  # numbers in these arrays
+    "first_model",  # of the call, among the members
+    "last_model",
+    "model",  # first one of the group in hand
+    "numbers",  # their settings, in float64
+    "counts",  # updates made before
+    "drawn",  # masks drawn before
+    "seeds",
+    "model_losses",  # (epochs, members)
+    "rates_step",  # numbers from a rate to the next: 1 if all models share them
+    "order_model",  # bytes from the order of a model to that of the next; 0 if they share it
+    "weight_model",  # the same for the weights of the samples
+    "moments_row",  # for the moments of all models
+    "out_model",  # for the predictions
+)
+"""Words for many models at once."""
+
 REALS = (
     "mass",  # what a mean over the batch divides by
     "rate",
@@ -79,6 +100,7 @@ CONTEXT = (
     *POINTERS,
     *(f"{source}{part}" for source in SOURCES for part in ("", "_row", "_column")),
     *WHOLES,
+    *MANY,
     *REALS,
 )
 """What the words of the context are."""

@@ -79,18 +79,18 @@ class Module:
     ----------
     real : {"float", "double"}
     lanes : int
-        Numbers in a register.
+        Numbers in a register, or in several that make up a row.
     bytes : int
         Of a number.
     row : str
-        The type of a whole register of numbers.
+        The type of a whole row of numbers.
     """
 
-    def __init__(self, target: Target, dtype: str) -> None:
+    def __init__(self, target: Target, dtype: str, registers: int = 1) -> None:
         self.target, self.dtype = target, dtype
         self.real = {"float32": "float", "float64": "double"}[dtype]
         self.bytes = BYTES[self.real]
-        self.lanes = target.vector_bytes // self.bytes
+        self.lanes = registers * target.vector_bytes // self.bytes
         self.row = vector(self.real, self.lanes)
         self.functions: dict[str, str] = {}
         self.declared: set[str] = set()

@@ -44,9 +44,9 @@ def addresses(dtype: str, units: Iterable[str], target: Target | None = None) ->
     return {name: address for key in keys.values() for name, address in _addresses[key].items()}
 
 
-def driver(dtype: str, target: Target) -> Run:
-    """Return the driver."""
-    return _SIGNATURE(addresses(dtype, ["core"], target)["core", "drive"])
+def runner(address: int) -> Run:
+    """Return what runs a table: a kernel that is called with one."""
+    return _SIGNATURE(address)
 
 
 def _load(dtype: str, units: list[str], target: Target) -> None:

@@ -9,7 +9,8 @@ from tinynet_kernels.cpu.generated.frame import Frame, Kernel
 from tinynet_kernels.cpu.generated.ir import Value
 from tinynet_kernels.cpu.generated.ir_types import I64, vector
 
-_LOW = 0xFFFFFFFF
+LOW = 0xFFFFFFFF
+"""The lowest 32 bits."""
 _MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 _WEYL = (0x9E3779B9, 0xBB67AE85)
 
@@ -27,7 +28,7 @@ def philox(counter: Sequence[Value], key: Sequence[Value]) -> list[Value]:
     """
     code, kind = counter[0].code, counter[0].kind
     w, keys = list(counter), list(key)
-    half, low = code.constant(kind, 32).name, code.constant(kind, _LOW).name
+    half, low = code.constant(kind, 32).name, code.constant(kind, LOW).name
     for _ in range(10):
         a, b = w[0] * _MULTIPLIERS[0], w[2] * _MULTIPLIERS[1]
         high = [code.op(kind, f"lshr {product}, {half}") for product in (b, a)]
@@ -52,7 +53,7 @@ def draw_mask(frame: Frame) -> None:
 
     def word(value: Value, shift: int) -> Value:
         shifted = code.op(I64, f"lshr {value}, {shift}") if shift else value
-        return code.spread(code.op(I64, f"and {shifted}, {_LOW}"))
+        return code.spread(code.op(I64, f"and {shifted}, {LOW}"))
 
     # A block of rows begins with a multiple of four, so that of numbers does, too.
     first = frame.whole("first") * n / 4

@@ -15,7 +15,6 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from tinynet_kernels.cpu.generated.elementary import exp, log
-from tinynet_kernels.cpu.generated.emit import Writer
 from tinynet_kernels.cpu.generated.frame import Frame
 from tinynet_kernels.cpu.generated.ir import Value
 from tinynet_kernels.cpu.generated.ir_types import DOUBLE, I64, lanes_of, vector
@@ -28,10 +27,10 @@ from tinynet_kernels.cpu.generated.small import (
     number_at,
     slope,
 )
-from tinynet_kernels.cpu.generated.updates import numbers_of
+from tinynet_kernels.cpu.generated.updates import numbers_of, settings_of, updated
 from tinynet_kernels.kinds import LOSSES
 from tinynet_kernels.network import Layer, Network
-from tinynet_kernels.updates import SETTINGS, n_moments, terms_of
+from tinynet_kernels.updates import SETTINGS, n_moments
 
 MAX_ELEMENTS = 320
 """Most numbers in registers, padding included. Beyond it the compiler spills, and takes long."""
@@ -296,15 +295,16 @@ class _Epochs:
         if self.plain:
             pairs = zip(values, gradients, strict=True)
             return [p + a if b is None else code.fma(a, b, p) for p, (a, b) in pairs]
-        terms = terms_of(self.optimizer, self.on)
-        numbers = numbers_of(self.frame, self.optimizer, self.on, rate, step)
+        settings = settings_of(self.frame, self.optimizer)
+        numbers = numbers_of(code, self.optimizer, self.on, settings, rate, step)
         found: list[list[Value]] = [[] for _ in range(1 + self.moments)]
         for i, (a, b) in enumerate(gradients):
-            own = {"p": values[i], "g": a if b is None else a * b}
-            own |= {f"m{m}": values[(m + 1) * n + i] for m in range(self.moments)}
-            lanes = lanes_of(a.kind)
-            own |= {name: code.spread(code.resize(value, self.frame.real), lanes) for name, value in numbers.items()}
-            write = Writer(code, own)
-            for row, term in zip(found, terms, strict=True):
-                row.append(write(term))
+            lanes, real = lanes_of(a.kind), self.frame.real
+            spread = {name: code.spread(code.resize(value, real), lanes) for name, value in numbers.items()}
+            held = [values[(m + 1) * n + i] for m in range(self.moments)]
+            g = a if b is None else a * b
+            for row, value in zip(
+                found, updated(code, self.optimizer, self.on, spread, values[i], g, held), strict=True
+            ):
+                row.append(value)
         return [value for row in found for value in row]

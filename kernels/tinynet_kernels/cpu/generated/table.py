@@ -41,6 +41,8 @@ class Table:
         That a batch is cut into.
     gradient, range_step : int
         Where the gradient of the first one is, and the bytes to that of the next.
+    entry : tuple of str
+        Unit and name of what is called with the table.
     """
 
     def __init__(self, dtype: str, target: Target, rows: int) -> None:
@@ -48,6 +50,7 @@ class Table:
         self.arena = Arena(dtype, target, rows)
         self.parts: dict[str, list[Step]] = {part: [] for part in PARTS}
         self.ranges, self.gradient, self.range_step = 1, 0, 0
+        self.entry = ("core", "drive")
 
     def take_gradients(self, size: int, batch: int) -> int:
         """Return the place of the gradients: those of all ranges of a large batch."""

@@ -148,11 +148,14 @@ class Task:
         That a batch is cut into: the most threads that can share a run.
     counts : bool
         Whether a kernel counts the epochs itself, as ``laps``.
+    driver : int
+        The address of the driver, for what runs many models to call.
     """
 
     def __init__(self, table: Table) -> None:
-        self._addresses = library.addresses(table.dtype, table.units | {"core"}, table.target)
-        self._drive = library.driver(table.dtype, table.target)
+        self._addresses = library.addresses(table.dtype, table.units | {table.entry[0]}, table.target)
+        self._drive = library.runner(self._addresses[table.entry])
+        self.driver = self._addresses[table.entry[0], "drive"]
         self._table = table
         self.block, self.ranges, self.counts = table.block, table.ranges, not table.parts["rows"]
         self._tables: dict[int, NDArray[np.int64]] = {}

@@ -24,6 +24,8 @@ from tinynet_kernels.cpu.generated import (
 )
 from tinynet_kernels.cpu.generated.frame import Kernel, write
 from tinynet_kernels.cpu.generated.ir import Module
+from tinynet_kernels.cpu.generated.many import units as many
+from tinynet_kernels.cpu.generated.many.builder import WIDE
 from tinynet_kernels.cpu.generated.small import Small
 from tinynet_kernels.cpu.generated.target import Target
 
@@ -34,6 +36,7 @@ _FIXED: dict[str, list[Kernel]] = {
     "activation:softmax": losses.SOFTMAX,
     "updates": updates.KERNELS,
     "abreast": [*abreast.KERNELS, *curvature.KERNELS, *normal.KERNELS],
+    **many.FIXED,
 }
 
 
@@ -47,9 +50,12 @@ def kernels_of(unit: str) -> list[Kernel]:
     >>> [kernel.name for kernel in kernels_of("step:sgd:momentum")]
     ['step_sgd_momentum']
     """
+    unit = unit.removeprefix(WIDE)
     if unit in _FIXED:
         return _FIXED[unit]
     kind, *rest = unit.split(":")
+    if kind in many.MADE:
+        return many.MADE[kind](rest)
     if kind == "activation":
         return elementwise.activations(rest[0])
     if kind == "abreast":
@@ -74,7 +80,7 @@ def symbol(unit: str, kernel: str, dtype: str) -> str:
 
 def text_of(unit: str, dtype: str, target: Target) -> str:
     """Return a unit as LLVM reads it."""
-    module = Module(target, dtype)
+    module = Module(target, dtype, 2 if unit.startswith(WIDE) else 1)
     named = [kernel._replace(name=symbol(unit, kernel.name, dtype)) for kernel in kernels_of(unit)]
     write(module, named)
     return module.text()

@@ -6,12 +6,12 @@ They run over the panels of all layers, padding and all: it holds zeros, and zer
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 from tinynet_kernels.cpu.generated.elementary import absolute, sqrt
 from tinynet_kernels.cpu.generated.emit import Writer
 from tinynet_kernels.cpu.generated.frame import Frame, Kernel
-from tinynet_kernels.cpu.generated.ir import Value
+from tinynet_kernels.cpu.generated.ir import Code, Value
 from tinynet_kernels.cpu.generated.ir_types import DOUBLE, I64, with_element
 from tinynet_kernels.cpu.generated.target import VECTORS
 from tinynet_kernels.updates import SETTINGS, flags, formula_of, n_moments, terms_of
@@ -20,32 +20,44 @@ FIRST_SETTING = 4
 """The settings of a step are its arguments from here on."""
 
 
-def _power(frame: Frame, base: Value, exponent: Value) -> Value:
-    """Return a whole power, by squaring."""
-    code = frame.code
-    one = code.constant(DOUBLE, 1.0)
+def _power(code: Code, base: Value, exponent: Value) -> Value:
+    """Return a whole power, by squaring; base and exponent may be vectors."""
+    kind, one = exponent.kind, code.constant(base.kind, 1.0)
 
     # 63 bits at most; where those that are left are 0, nothing changes any more.
     def bit(_: Value, result: Value, base: Value, left: Value) -> list[Value]:
-        odd = code.compare("!=", code.op(I64, f"and {left}, 1"), 0)
-        return [result * code.select(odd, base, one), base * base, code.op(I64, f"lshr {left}, 1")]
+        unit = code.constant(kind, 1).name
+        odd = code.compare("!=", code.op(kind, f"and {left}, {unit}"), 0)
+        return [result * code.select(odd, base, one), base * base, code.op(kind, f"lshr {left}, {unit}")]
 
-    length = 64 - code.op(I64, f"call i64 @llvm.ctlz.i64({exponent}, i1 false)")
-    frame.module.declared.add("declare i64 @llvm.ctlz.i64(i64, i1)")
+    largest = exponent
+    if kind != I64:
+        largest = code.call_intrinsic("vector.reduce.umax", exponent, result=I64)
+    length = 64 - code.op(I64, f"call i64 @llvm.ctlz.i64({largest}, i1 false)")
+    code.module.declared.add("declare i64 @llvm.ctlz.i64(i64, i1)")
     return code.loop(0, length, 1, bit, one, base, exponent)[0]
 
 
-def numbers_of(frame: Frame, kind: str, on: tuple[str, ...], rate: Value, step: Value) -> dict[str, Value]:
-    """Return the numbers of a step, by the names that its formula has for them, as doubles."""
-    names = SETTINGS[kind]
-    numbers = {name: frame.double(FIRST_SETTING + i) for i, name in enumerate(names)}
+def numbers_of(
+    code: Code, kind: str, on: tuple[str, ...], settings: Sequence[Value], rate: Value, step: Value
+) -> dict[str, Value]:
+    """Return the numbers of a step, by the names that its formula has for them, as float64: of one model, or of many.
+
+    Parameters
+    ----------
+    settings : sequence of Value
+        Those of the optimizer, in their order.
+    rate, step : Value
+        The learning rate, and the number of the update.
+    """
+    numbers = dict(zip(SETTINGS[kind], settings, strict=True))
     if kind in ("adam", "adamw"):
         beta1, beta2 = numbers["beta1"], numbers["beta2"]
-        corrected = rate / (1.0 - _power(frame, beta1, step))
-        root = sqrt(1.0 - _power(frame, beta2, step))
+        corrected = rate / (1.0 - _power(code, beta1, step))
+        root = sqrt(1.0 - _power(code, beta2, step))
         hat = "hat" in on
         numbers["rate"] = corrected * root if hat else corrected
-        numbers["root"] = frame.code.constant(DOUBLE, 1.0) if hat else 1.0 / root
+        numbers["root"] = code.constant(rate.kind, 1.0) if hat else 1.0 / root
         numbers |= {"new1": 1.0 - beta1, "new2": 1.0 - beta2, "keep": 1.0 - rate * numbers["decay"]}
     else:
         numbers["rate"] = rate
@@ -54,22 +66,32 @@ def numbers_of(frame: Frame, kind: str, on: tuple[str, ...], rate: Value, step: 
     return numbers
 
 
+def settings_of(frame: Frame, kind: str) -> list[Value]:
+    """Return the settings of an optimizer, which a step has as arguments."""
+    return [frame.double(FIRST_SETTING + i) for i in range(len(SETTINGS[kind]))]
+
+
+def updated(
+    code: Code, kind: str, on: tuple[str, ...], numbers: Mapping[str, Value], p: Value, g: Value, m: Sequence[Value]
+) -> list[Value]:
+    """Return a parameter after a step, and what the optimizer remembers of it."""
+    write = Writer(code, {**numbers, "p": p, "g": g} | {f"m{i}": value for i, value in enumerate(m)})
+    return [write(term) for term in terms_of(kind, on)]
+
+
 def step(kind: str, on: tuple[str, ...]) -> Callable[[Frame], None]:
     """Return what writes a step. Arguments: parameters, gradients, moments, bytes of each; then the settings."""
 
     def body(frame: Frame) -> None:
         code, count = frame.code, n_moments(kind, on)
         p, g, moments, size = *(frame.place(i) for i in range(3)), frame.size(3)
-        numbers = numbers_of(frame, kind, on, frame.state("rate"), frame.whole("step"))
-        settings = {name: code.spread(code.resize(value, frame.real)) for name, value in numbers.items()}
-        terms = terms_of(kind, on)
+        numbers = numbers_of(code, kind, on, settings_of(frame, kind), frame.state("rate"), frame.whole("step"))
+        spread = {name: code.spread(code.resize(value, frame.real)) for name, value in numbers.items()}
 
         def vector(_: Value, p: Value, g: Value, *moments: Value) -> list[Value]:
-            values = {"p": code.load(p, frame.row), "g": code.load(g, frame.row)}
-            values |= {f"m{i}": code.load(moment, frame.row) for i, moment in enumerate(moments)}
-            write = Writer(code, settings | values)
-            for place, term in zip((p, *moments), terms, strict=True):
-                code.store(write(term), place)
+            own, slope, *held = (code.load(pointer, frame.row) for pointer in (p, g, *moments))
+            for place, value in zip((p, *moments), updated(code, kind, on, spread, own, slope, held), strict=True):
+                code.store(value, place)
             return [code.at(pointer, frame.vector_bytes) for pointer in (p, g, *moments)]
 
         rows = [code.at(moments, size * i) for i in range(count)]

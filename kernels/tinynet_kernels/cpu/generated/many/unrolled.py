@@ -1,0 +1,366 @@
+"""Whole epochs of many small models in one kernel, whose products are written out for the sizes of the network.
+
+A batch of a few samples of a net of a hundred parameters takes less time to compute than the steps of a table take to
+be called. Some samples go through at a time, so that a parameter which is loaded is used for each of them; what is not
+a product is a loop over all numbers of a layer. A batch of one sample stays in registers from one end to the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from tinynet_kernels import formulas
+from tinynet_kernels.cpu.generated.emit import Writer
+from tinynet_kernels.cpu.generated.frame import PLACES, Frame
+from tinynet_kernels.cpu.generated.ir import Value
+from tinynet_kernels.cpu.generated.ir_types import DOUBLE, I64
+from tinynet_kernels.cpu.generated.layout import keeps_z
+from tinynet_kernels.cpu.generated.many.grids import MAX_ROWS, Grid, Held, product
+from tinynet_kernels.cpu.generated.many.groups import write_losses
+from tinynet_kernels.cpu.generated.many.lanes import doubles, own, rate_of, setting, wholes
+from tinynet_kernels.cpu.generated.many.losses import row_of
+from tinynet_kernels.cpu.generated.many.rows import Reader
+from tinynet_kernels.cpu.generated.many.updates import write_clip_norm, write_clip_value, write_step
+from tinynet_kernels.cpu.generated.small import Small, activate, is_plain, n_parameters, slope
+from tinynet_kernels.kinds import LOSSES
+from tinynet_kernels.network import Network
+
+MAX_PARAMETERS = 100
+"""Beyond it the code takes long to compile, and gains little."""
+
+HELD = 4
+"""Parameters that stay in registers from one single sample to the next. More would be spilled: from 20 on that costs a
+third (measured)."""
+
+
+def fits(network: Network) -> bool:
+    """Whether a network is small and plain enough."""
+    loss = network.loss
+    return is_plain(network) and not loss.by_weight and n_parameters(network.layers) <= MAX_PARAMETERS
+
+
+def rows_for(batch: int) -> int:
+    """Return how many samples go through at a time: so that a batch takes few steps, with the rest one by one.
+
+    Examples
+    --------
+    >>> [rows_for(batch) for batch in (1, 2, 7, 10, 32)]
+    [1, 2, 3, 5, 4]
+    """
+    if batch == 1:
+        return 1
+    return min(range(2, min(MAX_ROWS, batch) + 1), key=lambda rows: (batch // rows + batch % rows, rows))
+
+
+class Options(NamedTuple):
+    """What the code depends on beside the network: as text, part of its unit's name."""
+
+    own_order: bool
+    own_weight: bool
+    mean: bool
+    descent: bool
+    clip_value: bool
+    clip_norm: bool
+
+    def text(self) -> str:
+        """Return them as text.
+
+        Examples
+        --------
+        >>> Options.of(Options(True, False, True, False, False, True).text()).mean
+        True
+        """
+        return "".join(str(int(value)) for value in self)
+
+    @classmethod
+    def of(cls, text: str) -> Options:
+        """Return what ``text`` made text of."""
+        return cls(*(letter == "1" for letter in text))
+
+
+def work_of(net: Small) -> int:
+    """Return how many numbers lie between the layers."""
+    width = net.layers[0].n_in + 1 + sum(3 * layer.n_out for layer in net.layers) + net.layers[-1].n_out
+    return net.batch * width
+
+
+def unrolled(net: Small, options: Options) -> Callable[[Frame], None]:
+    """Return what writes all epochs of a group of models: it counts them itself, as ``laps``.
+
+    Arguments: parameters, gradients, moments; numbers between the layers; a place for the losses, one for norms; the
+    factor of one element of the loss, that of what is reported; the settings that are the loss's parameter, the limits
+    of clipping, and the first one of the optimizer.
+    """
+    return lambda frame: _Epochs(frame, net, options).write()
+
+
+class _Epochs:
+    def __init__(self, frame: Frame, net: Small, options: Options) -> None:
+        self.frame, self.code, self.net, self.options = frame, frame.code, net, options
+        self.parameters, self.gradients, self.moments, self.work, self.slot, self.norms = map(frame.place, range(6))
+        self.scale = frame.double(6)
+        self.n = n_parameters(net.layers)
+        self.parameter = frame.code.resize(setting(frame, frame.size(8)), frame.real)
+        self.single = net.batch == 1
+        held = HELD if self.single and options.descent else 0
+        self.first_held = max(0, self.n - held)
+        """The last parameters are in registers from one sample to the next."""
+        self.held: list[Value] = []
+        labels = LOSSES[net.loss].index_target
+        self.n_targets = 1 if labels else net.layers[-1].n_out
+        separate = options.own_order
+        self.x = self._reader("x", net.x, labels=False, separate=separate)
+        self.y = self._reader("y", net.y, labels=labels, separate=separate)
+        self.weight = None
+        if net.weight:
+            self.weight = self._reader("weight", net.weight, labels=False, separate=separate or options.own_weight)
+
+    def _reader(self, name: str, dtype: str, *, labels: bool, separate: bool) -> Reader:
+        aside = self.frame.whole("weight_model") if name == "weight" else 0
+        words = self.code.at(self.frame.context, PLACES[name], I64)
+        return Reader(self.frame, dtype, words, labels=labels, separate=separate, aside=aside)
+
+    # -- epochs ------------------------------------------------------------------------------------------------------
+
+    def write(self) -> None:
+        frame, code = self.frame, self.code
+        n_visits, batch = frame.whole("n_visits"), frame.whole("batch")
+        zero = code.constant(doubles(frame), 0.0)
+        self._clear()
+
+        def epoch(e: Value, count: Value, *held: Value) -> list[Value]:
+            order = code.at(frame.pointer("order"), e * frame.whole("order_step"))
+
+            def update(start: Value, total: Value, number: Value, count: Value, *held: Value) -> list[Value]:
+                self.held = list(held)
+                rows = code.smaller(n_visits - start, batch)
+                rate = rate_of(frame, e, number)
+                total = total + self._batch(code.at(order, start, I64), rows, rate)
+                count = count + 1
+                self._update(rate, count)
+                return [total, number + 1, count, *self.held]
+
+            total, _, count, *now = code.loop(0, n_visits, batch, update, zero, code.whole(0), count, *held)
+            write_losses(frame, e, total, self.scale * frame.double(7), self.slot)
+            return [count, *now]
+
+        everything = Grid(frame, self.parameters, self.n)
+        held = [everything.get(0, place) for place in range(self.first_held, self.n)]
+        _, *held = code.loop(0, frame.whole("laps"), 1, epoch, own(frame, "counts", wholes(frame)), *held)
+        for place, value in enumerate(held, self.first_held):
+            everything.put(0, place, value)
+
+    def _batch(self, visits: Value, rows: Value, rate: Value) -> Value:
+        """Write a batch to the gradients, or for single samples to the parameters; return the losses."""
+        code, frame, zero = self.code, self.frame, self.code.constant(doubles(self.frame), 0.0)
+        factor = code.spread(self.scale)
+        if self.options.mean:
+            factor = factor / code.spread(code.convert("sitofp", rows, DOUBLE))
+        self.factor = code.resize(factor * -rate if self.options.descent else factor, frame.real)
+        if self.single:
+            return self._tile(visits, 1)
+        total, done = zero, code.whole(0)
+        for high in (self.net.batch, 1):
+
+            def tile(s: Value, total: Value, high: int = high) -> list[Value]:
+                return [total + self._tile(code.at(visits, s, I64), high)]
+
+            (total,) = code.loop(done, rows - (high - 1), high, tile, total)
+            done = rows / high * high
+        return total
+
+    def _clear(self) -> None:
+        code, zero = self.code, self.code.constant(self.frame.row, 0.0)
+
+        def number(_: Value, g: Value) -> list[Value]:
+            code.store(zero, g)
+            return [code.at(g, self.frame.vector_bytes)]
+
+        code.loop(0, self.n, 1, number, self.gradients)
+
+    def _update(self, rate: Value, count: Value) -> None:
+        """Write the update from the gradients, and zeros to them."""
+        frame, code, n, vector = self.frame, self.code, self.code.whole(self.n), self.frame.vector_bytes
+        if self.options.descent:
+            if not self.single:
+                zero = code.constant(frame.row, 0.0)
+
+                def descend(_: Value, p: Value, g: Value) -> list[Value]:
+                    code.store(code.load(p, frame.row) + code.load(g, frame.row), p)
+                    code.store(zero, g)
+                    return [code.at(p, vector), code.at(g, vector)]
+
+                code.loop(0, n, 1, descend, self.parameters, self.gradients)
+            return
+        if self.options.clip_value:
+            write_clip_value(frame, self.gradients, n, frame.size(9))
+        if self.options.clip_norm:
+            write_clip_norm(frame, self.gradients, n, frame.size(10), self.norms)
+        kind, *on = self.net.step
+        places = (self.parameters, self.gradients, self.moments)
+        write_step(frame, kind, tuple(on), rate, count, frame.size(11), n, *places)
+        if not self.single:
+            self._clear()
+
+    # -- some samples ------------------------------------------------------------------------------------------------
+
+    def _tile(self, visits: Value, rows: int) -> Value:
+        """Take some samples forward and back; return the sum of their losses."""
+        code, layers = self.code, self.net.layers
+        self.rows, self.used = rows, 0
+        x = self._taken(self.x, visits, layers[0].n_in)
+        t = self._taken(self.y, visits, self.n_targets)
+        weights = self._taken(self.weight, visits, 1) if self.weight else None
+        pre: list[Grid] = []
+        outputs = [x]
+        offset, offsets = 0, []
+        for layer in layers:
+            offsets.append(offset)
+            z = self._forward(layer.n_in, layer.n_out, layer.bias, offset, outputs[-1])
+            y = z
+            if layer.activation != "identity":
+                y = self._grid(layer.n_out) if keeps_z(layer) or self.single else z
+                self._map(lambda z, layer=layer: activate(code, layer, z), [z], y)
+            pre.append(z)
+            outputs.append(y)
+            offset += (layer.n_in + layer.bias) * layer.n_out
+        total, d = self._loss(outputs[-1], t, weights)
+        for i in range(len(layers) - 1, -1, -1):
+            layer = layers[i]
+            if layer.activation != "identity":
+                sources = [d, pre[i], outputs[i + 1]]
+                self._map(lambda d, z, y, layer=layer: d * slope(code, layer, z, y), sources, d)
+            below = self._back(layer.n_in, layer.n_out, offsets[i], d) if i else d
+            self._gradients(layer.n_in, layer.n_out, layer.bias, offsets[i], outputs[i], d)
+            d = below
+        return total
+
+    def _place(self, n: int) -> Value:
+        """Return a place for ``n`` numbers of each row."""
+        place = self.code.at(self.work, self.used * self.frame.vector_bytes)
+        self.used += self.rows * n
+        return place
+
+    def _grid(self, n: int) -> Grid:
+        return (Held if self.single else Grid)(self.frame, self._place(n), n)
+
+    def _taken(self, reader: Reader, visits: Value, n: int) -> Grid:
+        grid = self._grid(n)
+        if isinstance(grid, Held):
+            grid.values = dict(enumerate(reader.take(visits, n)))
+        else:
+            reader.bring(visits, self.rows, grid.place, n * self.frame.vector_bytes, n)
+        return grid
+
+    def _map(self, function: Callable[..., Value], sources: Sequence[Grid], target: Grid) -> None:
+        """Apply a function to all numbers of some grids: one by one in registers, else in a loop."""
+        code, frame, count = self.code, self.frame, target.n
+        if self.single:
+            for j in range(count):
+                target.put(0, j, function(*(source.get(0, j) for source in sources)))
+            return
+
+        def number(_: Value, *places: Value) -> list[Value]:
+            *inputs, output = places
+            code.store(function(*(code.load(place, frame.row) for place in inputs)), output)
+            return [code.at(place, frame.vector_bytes) for place in places]
+
+        code.loop(0, self.rows * count, 1, number, *(grid.place for grid in (*sources, target)))
+
+    def _parameter(self, place: int) -> Value:
+        if place >= self.first_held:
+            return self.held[place - self.first_held]
+        return self.code.load(self.code.at(self.parameters, place * self.frame.vector_bytes), self.frame.row)
+
+    def _forward(self, n_in: int, n_out: int, bias: bool, offset: int, x: Grid) -> Grid:
+        z = self._grid(n_out)
+        biases: dict[int, Value] = {}
+
+        def start(i: int, j: int) -> Value | None:
+            if bias and j not in biases:
+                biases[j] = self._parameter(offset + n_in * n_out + j)
+            return biases.get(j)
+
+        product(
+            self.frame,
+            self.rows,
+            n_out,
+            n_in,
+            x.get,
+            lambda k, j: self._parameter(offset + k * n_out + j),
+            start,
+            z.put,
+        )
+        return z
+
+    def _back(self, n_in: int, n_out: int, offset: int, d: Grid) -> Grid:
+        below = self._grid(n_in)
+        right = lambda j, k: self._parameter(offset + k * n_out + j)  # noqa: E731
+        product(self.frame, self.rows, n_in, n_out, d.get, right, lambda i, j: None, below.put)
+        return below
+
+    def _gradients(self, n_in: int, n_out: int, bias: bool, offset: int, x: Grid, d: Grid) -> None:
+        """Add to the gradients; of a single sample write them, or take the step at once."""
+        descends = self.single and self.options.descent
+        target = Grid(self.frame, self.parameters if descends else self.gradients, n_out)
+        target.place = self.code.at(target.place, offset * self.frame.vector_bytes)
+
+        def start(k: int, j: int) -> Value | None:
+            place = offset + k * n_out + j
+            if place >= self.first_held:
+                return self.held[place - self.first_held]
+            return None if self.single and not descends else target.get(k, j)
+
+        def put(k: int, j: int, value: Value) -> None:
+            place = offset + k * n_out + j
+            if place >= self.first_held:
+                self.held[place - self.first_held] = value
+            else:
+                target.put(k, j, value)
+
+        product(
+            self.frame, n_in + bias, n_out, self.rows, lambda k, r: x.get(r, k) if k < n_in else None, d.get, start, put
+        )
+
+    # -- loss --------------------------------------------------------------------------------------------------------
+
+    def _loss(self, p: Grid, t: Grid, weights: Grid | None) -> tuple[Value, Grid]:
+        """Return the sum of the losses and the grid of their gradients."""
+        code, net, frame = self.code, self.net, self.frame
+        d = self._grid(p.n)
+        if self.single and LOSSES[net.loss].elementwise:
+            return self._loss_in_registers(p, t, weights, d), d
+        for grid in (p, t, weights):
+            if isinstance(grid, Held):
+                grid.spill()
+        write, step = row_of(net.loss), frame.vector_bytes
+
+        def row(_: Value, total: Value, p_: Value, t_: Value, d_: Value, w_: Value) -> list[Value]:
+            weight = code.load(w_, frame.row) if weights else None
+            factor = self.factor if weight is None else self.factor * weight
+            value = code.resize(write(frame, code.whole(p.n), self.parameter, p_, t_, d_, factor), DOUBLE)
+            total = total + value if weight is None else code.fma(code.resize(weight, DOUBLE), value, total)
+            following = ((p_, p.n), (t_, t.n), (d_, d.n), (w_, int(weights is not None)))
+            return [total, *(code.at(place, n * step) for place, n in following)]
+
+        starts = [grid.place for grid in (p, t, d, weights or p)]
+        total, *_ = code.loop(0, self.rows, 1, row, code.constant(doubles(frame), 0.0), *starts)
+        if isinstance(d, Held):
+            d.fill()
+        return total, d
+
+    def _loss_in_registers(self, p: Grid, t: Grid, weights: Grid | None, d: Grid) -> Value:
+        code, formula = self.code, formulas.LOSSES[self.net.loss]
+        symbols = [formulas.symbol(name) for name in ("p", "t", "parameter")]
+        weight = weights.get(0, 0) if weights else None
+        factor = self.factor if weight is None else self.factor * weight
+        total: Value | None = None
+        for j in range(p.n):
+            write = Writer(code, {"p": p.get(0, j), "t": t.get(0, j), "parameter": self.parameter})
+            value = write(formula.value(*symbols))
+            total = value if total is None else total + value
+            d.put(0, j, factor * write(formula.derivative(*symbols)))
+        assert total is not None
+        wide = code.resize(total, DOUBLE)
+        return wide if weight is None else wide * code.resize(weight, DOUBLE)
