@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks import records
+from benchmarks import peak, records
 from benchmarks.growth import SWEEPS, advice, contenders, measure_growth
 from benchmarks.measure import Effort, Progress, copy_bandwidth, measure, own_sentence, sentence
 from benchmarks.peers import PEERS
@@ -38,6 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options.device = "cpu" if backend is None else "gpu"
     settings = {key: value for key, value in vars(options).items() if key != "out"}
     found = Results(records.machine(backend), settings)
+    options.out = options.out or Path(records.file_name(found.machine))
     try:
         old = records.read(options.compare) if options.compare else None
     except (OSError, ValueError) as error:
@@ -56,6 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if (missing := PEERS[name].missing(options.device)) is not None:
             print(f"{PEERS[name].title} takes no part: {missing}")
     found.copy_bytes_per_second = copy_bandwidth(options.device)
+    if backend is None:
+        found.rates = peak.rates(peak.SECONDS / 10 if options.quick else peak.SECONDS)
     try:
         _run(found, ids, peers, options)
     except PeerFailed as error:
@@ -165,7 +168,9 @@ def _parser() -> argparse.ArgumentParser:
         help=f"about how long one run takes, {FULL.seconds:g} by default; the figures of a pair are of one run each",
     )  # fmt: skip
     parser.add_argument("--growth", action="store_true", help="also sweep over width, depth, batch and samples")
-    parser.add_argument("--out", type=Path, default=Path("benchmark.json"), metavar="FILE", help="where results go")
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="where results go, by default to a file named after the processor"
+    )
     parser.add_argument("--compare", metavar="OLD.json", help="compare with the results of an earlier run")
     return parser
 

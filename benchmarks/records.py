@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from statistics import median
 from typing import Any
 
+from tinynet_kernels.cpu.generated.compiler import host
+
+from benchmarks import peak
 from benchmarks.workloads import Workload
 from tinynet.backends.base import Backend
 from tinynet.base.config import usable_cores
@@ -145,7 +149,13 @@ class Curve:
 
 @dataclass
 class Results:
-    """All that one run of the suite measured."""
+    """All that one run of the suite measured.
+
+    Attributes
+    ----------
+    rates : dict of str to dict of str to list of float
+        Operations in a second of one core at most, by dtype and by what does them; see ``peak``.
+    """
 
     machine: dict[str, Any]
     settings: dict[str, Any]
@@ -153,6 +163,7 @@ class Results:
     records: list[Record] = field(default_factory=list)
     starts: list[Start] = field(default_factory=list)
     curves: list[Curve] = field(default_factory=list)
+    rates: dict[str, dict[str, list[float]]] = field(default_factory=dict)
 
     def write(self, path: str | os.PathLike[str]) -> None:
         """Write a JSON file; one that is there is replaced atomically."""
@@ -209,6 +220,7 @@ def machine(backend: Backend | None = None) -> dict[str, Any]:
     return {
         "gpu": None if backend is None else backend.describe(),
         "processor": processor(),
+        "vectors": peak.instructions(host()),
         "cores": usable_cores(),
         "system": platform.platform(),
         "python": platform.python_version(),
@@ -217,6 +229,18 @@ def machine(backend: Backend | None = None) -> dict[str, Any]:
         "load_at_start": list(os.getloadavg()) if hasattr(os, "getloadavg") else None,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def file_name(machine: Mapping[str, Any]) -> str:
+    """Return what results are called: after the processor, its cores, and the widest registers that it has.
+
+    Examples
+    --------
+    >>> file_name({"processor": "AMD EPYC 9R14 96-Core", "cores": 2, "vectors": "avx512"})
+    'amd-epyc-9r14-96-core-2-cores-avx512.json'
+    """
+    words = f"{machine['processor']} {machine['cores']} cores {machine['vectors']}"
+    return "-".join(re.findall(r"[a-z0-9.]+", words.lower())) + ".json"
 
 
 SLOWER = 1.1
@@ -240,6 +264,7 @@ def compare(old: Results, new: Results) -> tuple[str, bool]:
             f"{record.workload.id:<18}{record.threads:>7}{a.median * 1e6:>11.4g} us{b.median * 1e6:>11.4g} us"
             f"{b.median / a.median:>10.2f}{'  slower' * slower}"
         )
-    if old.machine["processor"] != new.machine["processor"]:
-        lines.append(f"The machines differ: {old.machine['processor']} then, {new.machine['processor']} now.")
+    then, now = (" ".join(str(found.machine.get(key, "")) for key in ("processor", "vectors")) for found in (old, new))
+    if then != now:
+        lines.append(f"The machines differ: {then} then, {now} now.")
     return "\n".join(lines), any_slower

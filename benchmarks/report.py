@@ -9,9 +9,13 @@ from pathlib import Path
 
 from benchmarks import records
 from benchmarks.growth import advice
+from benchmarks.peak import BLAS, MULTIPLY_ADDS, operations
 from benchmarks.peers import PEERS
 from benchmarks.records import Record, Results, Spread
 from tinynet.base.errors import DependencyError
+
+MANY = 3_000
+"""Parameters from which on an update is mostly matrix products."""
 
 UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"), (1e-9, "ns"))
 
@@ -58,7 +62,7 @@ def table(rows: Sequence[Sequence[str]]) -> str:
 def markdown(found: Results) -> str:
     """Return the whole report."""
     return "\n\n".join(section for section in (
-        _machine(found), _speed(found), _problems(found), _cost(found), _start(found), _growth(found)
+        _machine(found), _speed(found), _peak(found), _problems(found), _cost(found), _start(found), _growth(found)
     ) if section) + "\n"  # fmt: skip
 
 
@@ -105,6 +109,28 @@ def _speed(found: Results) -> str:
         "most. Both sides start from the same weights, see the same samples in the same order and end at the same "
         "loss; (!) marks where they do not. The limit: the matrix products alone, at the rate of the BLAS here; "
         "for single predictions one empty call of a compiled function.\n\n" + table(rows)
+    )
+
+
+def _peak(found: Results) -> str:
+    """Return the table of how much of what a core can do goes into the products of networks."""
+    rows = [["workload", "matrix products of the update at", f"share of {MULTIPLY_ADDS}", f"share of {BLAS}"]]
+    for record in found.records:
+        workload, rates = record.workload, found.rates.get(record.workload.dtype)
+        if rates is None or workload.task != "train" or record.threads > 1 or workload.n_parameters < MANY:
+            continue
+        rate = operations(workload) / record.per_update.median
+        shares = (rate / Spread.of(rates[name]).median for name in (MULTIPLY_ADDS, BLAS))
+        rows.append([workload.title, f"{rate / 1e9:.1f} GFLOP/s", *(f"{share:.0%}" for share in shares)])
+    if len(rows) == 1:
+        return ""
+    limits = "; ".join(
+        f"{dtype} {' and '.join(f'{Spread.of(rates).median / 1e9:.1f} ({name})' for name, rates in kinds.items())}"
+        for dtype, kinds in found.rates.items()
+    )
+    return (
+        "What a core can do at most, by a loop of multiply-adds and by the BLAS that NumPy has (512 by 512), in "
+        f"GFLOP/s: {limits}. Whole updates of networks, counted by their matrix products alone:\n\n" + table(rows)
     )
 
 

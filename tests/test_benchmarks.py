@@ -19,6 +19,7 @@ from benchmarks import __main__ as suite
 from benchmarks import records, report
 from benchmarks.growth import SWEEPS, advice, crossovers, measure_growth
 from benchmarks.measure import Effort, measure, sentence
+from benchmarks.peak import operations
 from benchmarks.peers import PEERS, Peer
 from benchmarks.problem import DATA, difference, loss_of, problem_of
 from benchmarks.records import Comparison, Curve, Record, Results, Start
@@ -27,7 +28,7 @@ from benchmarks.worker import PeerFailed, Worker
 from benchmarks.workloads import WORKLOADS, Workload
 
 FOLDER = Path(__file__).resolve().parent.parent / "benchmarks"
-MODULES = ["growth", "measure", "problem", "records", "report", "worker", "workloads", "__main__"]
+MODULES = ["growth", "measure", "peak", "problem", "records", "report", "worker", "workloads", "__main__"]
 BRIEF = Effort(pairs=2, seconds=0.001)
 
 TINY = {
@@ -60,6 +61,16 @@ def record(workload: Workload = SIGMOID, seconds: float = 1.0, **comparison: obj
 def found(*records: Record) -> Results:
     machine = {"processor": "a processor", "cores": 2, "date": "2026-01-01", "python": "3.11", "packages": {}}
     return Results(machine, {"quick": True}, [1e10], list(records))
+
+
+def test_the_report_tells_what_share_of_the_processor_is_used() -> None:
+    workload = WORKLOADS["deep32"]
+    results = found(record(workload), record(SIGMOID))
+    results.rates = {"float32": {"multiply-adds": [4e9, 2e9, 1e9], "BLAS": [1e9]}}
+    results.records[0].seconds = [3 * workload.n_updates * operations(workload) / 1e9] * 3
+    told = report.markdown(results)
+    assert f"| {workload.title} | 1.0 GFLOP/s | 50% | 100% |" in told
+    assert f"| {SIGMOID.title} | 1.0" not in told
 
 
 # -- the table of workloads ----------------------------------------------------------------------------------------
