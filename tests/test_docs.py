@@ -180,6 +180,7 @@ SCHEDULES: dict[str, dict[str, Any]] = {
     "ExponentialDecay": {"initial": 0.1, "factor": 0.9},
     "CosineDecay": {"initial": 0.1, "epochs": 6, "final": 0.01},
     "Warmup": {"then": 0.1, "epochs": 3},
+    "OneCycle": {"highest": 0.1, "epochs": 7, "rise": 0.4, "first": 0.2, "last": 0.01},
 }
 
 

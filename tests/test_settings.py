@@ -68,6 +68,14 @@ SCHEDULES: dict[str, tuple[tn.Schedule, Callable[[float], float]]] = {
         lambda t: 0.01 + 0.29 * 0.5 * (1 + math.cos(math.pi * min(t / 10, 1))),
     ),
     "warm-up": (tn.Warmup(0.3, 4), lambda t: 0.3 * min(t / 4, 1)),
+    "one cycle": (
+        tn.OneCycle(0.3, 10, rise=0.5, first=0.1, last=0.01),
+        lambda t: (
+            0.3 * (1 - 0.45 * (1 + math.cos(math.pi * t / 5)))
+            if t < 5
+            else 0.3 * (0.01 + 0.495 * (1 + math.cos(math.pi * (min(t, 10) - 5) / 5)))
+        ),
+    ),
     "warm-up, then cosine": (
         tn.Warmup(tn.CosineDecay(0.3, 10), 4),
         lambda t: 0.3 * t / 4 if t < 4 else 0.15 * (1 + math.cos(math.pi * min((t - 4) / 10, 1))),

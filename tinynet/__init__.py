@@ -69,17 +69,19 @@ from tinynet.losses import (
 from tinynet.models.loading import load
 from tinynet.models.sequential import Sequential
 from tinynet.optimizers import LBFGS, SGD, Adam, AdamW, BayesianRegularization, LevenbergMarquardt, Optimizer, RMSprop
-from tinynet.schedules import CosineDecay, ExponentialDecay, Schedule, StepDecay, Warmup
+from tinynet.schedules import CosineDecay, ExponentialDecay, OneCycle, Schedule, StepDecay, Warmup
+from tinynet.training.averaging import EMA, SWA
 from tinynet.training.callbacks import Callback, LambdaCallback
 from tinynet.training.gradcheck import GradientCheck, gradient_check
 from tinynet.training.history import EnsembleHistory, History
-from tinynet.training.monitors import EarlyStopping, ReduceLROnPlateau
+from tinynet.training.monitors import EarlyStopping, ReduceLROnPlateau, StopAfter
 from tinynet.training.progress import ProgressBar
 from tinynet.training.saving import Checkpoint
 
 if TYPE_CHECKING:
     from tinynet import math as math
     from tinynet.datasets.table import Table
+    from tinynet.models.rate_range import LearningRateRange, learning_rate_range
     from tinynet.models.taken_over import from_sklearn, from_torch
     from tinynet.plotting.weights import plot_weights
     from tinynet.sweeps.distributions import Choice, IntUniform, LogUniform
@@ -96,6 +98,7 @@ _ON_FIRST_USE = {
     "IntUniform": "tinynet.sweeps.distributions",
     "JSONLogger": "tinynet.training.loggers",
     "LambdaSink": "tinynet.training.trackers",
+    "LearningRateRange": "tinynet.models.rate_range",
     "LivePlot": "tinynet.training.live",
     "LogUniform": "tinynet.sweeps.distributions",
     "OptunaPruning": "tinynet.training.pruning",
@@ -104,6 +107,7 @@ _ON_FIRST_USE = {
     "TensorBoardLogger": "tinynet.training.trackers",
     "from_sklearn": "tinynet.models.taken_over",
     "from_torch": "tinynet.models.taken_over",
+    "learning_rate_range": "tinynet.models.rate_range",
     "math": "tinynet.math",
     "plot_weights": "tinynet.plotting.weights",
     "sweep": "tinynet.sweeps.sweep",
@@ -112,9 +116,11 @@ _ON_FIRST_USE = {
 
 __all__ = [
     "ELU",
+    "EMA",
     "GELU",
     "LBFGS",
     "SGD",
+    "SWA",
     "Activation",
     "Adam",
     "AdamW",
@@ -152,6 +158,7 @@ __all__ = [
     "Layer",
     "LeCun",
     "LeakyReLU",
+    "LearningRateRange",
     "LevenbergMarquardt",
     "Linear",
     "LivePlot",
@@ -163,6 +170,7 @@ __all__ = [
     "ModelInTrainingError",
     "Normal",
     "Normalize",
+    "OneCycle",
     "Ones",
     "Optimizer",
     "OptunaPruning",
@@ -179,6 +187,7 @@ __all__ = [
     "Softmax",
     "Softplus",
     "StepDecay",
+    "StopAfter",
     "SweepResult",
     "Table",
     "Tanh",
@@ -192,6 +201,7 @@ __all__ = [
     "from_torch",
     "get_backend",
     "gradient_check",
+    "learning_rate_range",
     "load",
     "numpy_namespace",
     "plot_weights",

@@ -141,6 +141,56 @@ class Warmup(Schedule):
         return np.where(epochs < length, rising, rates(self.then, np.maximum(epochs - length, 0.0)))
 
 
+@hints_names
+@dataclass(frozen=True)
+class OneCycle(Schedule):
+    """Rise by half a cosine to ``highest``, then fall by another to next to nothing, once over ``epochs`` epochs.
+
+    Smith and Topin (2018), "Super-convergence", with the cosines and the defaults of PyTorch's ``OneCycleLR``; the
+    momentum stays as it is. Take ``highest`` from ``learning_rate_range``.
+
+    Parameters
+    ----------
+    highest : float
+        The rate at the top.
+    epochs : float
+        Length of all; the rate is constant afterwards.
+    rise : float
+        In (0, 1): the share of ``epochs`` that leads to the top.
+    first, last : float
+        The rates at both ends, as shares of ``highest``.
+
+    Examples
+    --------
+    >>> OneCycle(0.1, epochs=10, rise=0.5, first=0.1, last=0.0)(np.array([0.0, 2.5, 5.0, 10.0]))
+    array([0.01 , 0.055, 0.1  , 0.   ])
+    """
+
+    highest: Setting
+    epochs: Setting
+    rise: Setting = 0.3
+    first: Setting = 0.04
+    last: Setting = 4e-6
+
+    def __post_init__(self) -> None:
+        _check(self, "highest", above=0.0)
+        _check(self, "epochs", above=0.0)
+        _check(self, "rise", above=0.0, below=1.0)
+        _check(self, "first", at_least=0.0)
+        _check(self, "last", at_least=0.0)
+
+    def __call__(self, epochs: Float64) -> Float64:
+        highest, length, rise, first, last = map(
+            np.asarray, (self.highest, self.epochs, self.rise, self.first, self.last)
+        )
+        done = np.minimum(epochs / length, 1.0)
+        rising = done < rise
+        way = np.where(rising, done / rise, (done - rise) / (1.0 - rise))
+        start, end = np.where(rising, first, 1.0), np.where(rising, 1.0, last)
+        rate: Float64 = highest * (end + (start - end) * 0.5 * (1.0 + np.cos(np.pi * way)))
+        return rate
+
+
 def rates(learning_rate: Setting | Schedule, epochs: Float64) -> Float64:
     """Return the learning rates at ``epochs``, whether they change or not.
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinynet.base.checks import member, whole
+from tinynet.base.hints import hints_names
 from tinynet.datasets.cells import DECIMALS
 from tinynet.datasets.dialect import Dialect
 from tinynet.datasets.encoding import POLICIES, Encoding, Missing
@@ -29,6 +30,7 @@ SHOWN = 5
 """Unknown words that a message names."""
 
 
+@hints_names
 @dataclass(frozen=True)
 class Table:
     r"""A description of a table, which makes an array for a network from all tables like it.

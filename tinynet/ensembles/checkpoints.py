@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from tinynet.base.checks import whole
 from tinynet.base.errors import ModelFileError
 from tinynet.ensembles.files import check_arrays, describe_ensemble, unpacked
+from tinynet.ensembles.watch import Averaging
 from tinynet.exchange.archive import read_archive, write_archive
 from tinynet.exchange.atomic import Path_
 from tinynet.training.callbacks import Callback
@@ -207,6 +208,11 @@ def _check_values(trainer: EnsembleTrainer, training: dict[str, Any], arrays: Ar
         _check_bounds(arrays, name, -1, training["epoch"] - 1)
     _check_bounds(arrays, "training.rate_factor", 0.0, 1.0)
     for i in range(len(trainer.watches)):
+        if isinstance(trainer.watches[i], Averaging):
+            _check_bounds(arrays, f"watch{i}.share", 0.0, np.finfo(np.float64).max)
+            if not np.isfinite(arrays[f"watch{i}.total"]).all():
+                raise ValueError(f"its array 'watch{i}.total' has numbers that are not finite")
+            continue
         _check_bounds(arrays, f"watch{i}.wait", 0, 2**62)
         best, seen = arrays.get(f"watch{i}.best_parameters"), arrays[f"watch{i}.best_epoch"] >= 0
         if best is not None and best.size and not np.isfinite(best[seen]).all():

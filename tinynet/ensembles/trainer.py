@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from tinynet.base.checks import whole
 from tinynet.ensembles.retracing import Retracing
-from tinynet.ensembles.watch import Plateau, Stopping, Watch
+from tinynet.ensembles.watch import Averaging, Plateau, Stopping, Watch
 from tinynet.losses import Loss
 from tinynet.optimizers import Optimizer
 from tinynet.schedules import Schedule, is_own, rates, usable_rates
@@ -24,6 +24,7 @@ from tinynet.training.arguments import (
     reason_of,
     warn_if_nothing_is_trained,
 )
+from tinynet.training.averaging import EMA, SWA
 from tinynet.training.callbacks import Callback, acting
 from tinynet.training.data import Data
 from tinynet.training.history import EnsembleHistory
@@ -89,7 +90,7 @@ class EnsembleTrainer(Retracing):
         self.history = EnsembleHistory(len(models))
         self.history.plan = self.plan.description
         warn_if_nothing_is_trained(self.plan.program)
-        self.resumed = False
+        self.resumed = self.paused = False
         self.epoch = 0
         self.live = np.arange(len(models))
         self.rate_factor = np.ones(len(models))
@@ -326,7 +327,12 @@ class EnsembleTrainer(Retracing):
 
 def _sorted(callbacks: list[Callback], n_models: int) -> tuple[list[Callback], list[Watch], list[Checkpoint]]:
     """Return callbacks with hooks, what watches each model, and checkpoints."""
-    kinds: dict[type, Callable[[Any, int], Watch]] = {EarlyStopping: Stopping, ReduceLROnPlateau: Plateau}
+    kinds: dict[type, Callable[[Any, int], Watch]] = {
+        EarlyStopping: Stopping,
+        ReduceLROnPlateau: Plateau,
+        EMA: Averaging,
+        SWA: Averaging,
+    }
     watches, checkpoints, others = [], [], []
     for callback in callbacks:
         replaced = next((kind for kind in (*kinds, Checkpoint) if isinstance(callback, kind)), type(callback))
@@ -336,14 +342,19 @@ def _sorted(callbacks: list[Callback], n_models: int) -> tuple[list[Callback], l
                 f"{type(callback).__name__}, a subclass whose hooks are for one model. Pass {replaced.__name__}, or "
                 "train Sequential models one by one."
             )
+        if callback.wants_batches:
+            raise ValueError(f"Ensemble.fit has no hooks on single updates, which {type(callback).__name__} overrides.")
         if type(callback) in kinds:
             watches.append(kinds[type(callback)](callback, n_models))
         elif isinstance(callback, Checkpoint):
             if callback.unit != "epoch" or callback.best_path is not None:
                 raise ValueError("Ensemble.fit expects a Checkpoint that counts epochs, without best_path; use best().")
             checkpoints.append(callback)
-        elif callback.wants_batches:
-            raise ValueError(f"Ensemble.fit has no hooks on single updates, which {type(callback).__name__} overrides.")
         else:
             others.append(callback)
+    for watch in watches:
+        if isinstance(watch, Averaging):
+            setting = [other for other in watches if isinstance(other, Averaging | Stopping) and other is not watch]
+            restoring = [other.callback for other in setting if getattr(other.callback, "restore_best", True)]
+            watch.callback.require_alone(restoring)
     return others, watches, checkpoints

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tinynet.training.averaging import WeightAverage
 from tinynet.training.monitors import EarlyStopping, ReduceLROnPlateau
 
 if TYPE_CHECKING:
@@ -109,6 +110,48 @@ class Stopping(Watch):
         """Return the shape and the dtype of what a checkpoint keeps."""
         kept = ([n_models, n_parameters], dtype) if self.callback.restore_best else ([0, 0], "float64")
         return super().expected(n_models, n_parameters, dtype) | {"best_parameters": kept}
+
+
+class Averaging(Watch):
+    """``EMA`` or ``SWA`` of each model, over the epochs in which it is trained."""
+
+    def __init__(self, callback: WeightAverage, n_models: int) -> None:
+        self.callback = callback
+        self.total = np.empty((0, 0))
+        self.share = np.zeros(n_models)
+
+    def check(self, figures: Iterable[str]) -> None:
+        """Watch no figure."""
+
+    def look(self, trainer: EnsembleTrainer, logs: Logs) -> Members:
+        """Take the weights of the models that are trained."""
+        callback, live = self.callback, trainer.live
+        if not self.total.size:
+            self.total = np.zeros(trainer.model.state.parameters.shape)
+        if callback.takes(trainer.epoch, trainer.epochs) and len(live):
+            weights = trainer.model.backend.to_numpy(trainer.model.state.parameters[live]).astype(np.float64)
+            self.total[live] = callback.keep * self.total[live] + callback.gain * weights
+            self.share[live] = callback.keep * self.share[live] + callback.gain
+        return np.empty(0, np.int64)
+
+    def finish(self, trainer: EnsembleTrainer, held: Members) -> Members:
+        """Let the models have their averages: weights of no epoch, whose figures nobody has measured."""
+        done = self.share > 0
+        done[trainer.history.diverged] = False
+        if not done.any():
+            self.callback.warn_of_nothing(trainer)
+            return held
+        averages = (self.total[done] / self.share[done, np.newaxis]).astype(trainer.model.dtype)
+        trainer.model.state.parameters[np.flatnonzero(done)] = trainer.model.backend.asarray(averages)
+        return np.where(done, -1, held)
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Return what a checkpoint keeps."""
+        return {"share": self.share, "total": self.total}
+
+    def expected(self, n_models: int, n_parameters: int, dtype: str) -> dict[str, tuple[list[int], str]]:
+        """Return the shape and the dtype of what a checkpoint keeps."""
+        return {"share": ([n_models], "float64"), "total": ([n_models, n_parameters], "float64")}
 
 
 class Plateau(Watch):

@@ -51,8 +51,8 @@ def save_checkpoint(trainer: Trainer, path: Path_) -> None:
         "partial_loss": trainer.partial_loss,
         "rate_factor": trainer.rate_factor,
         "best_loss": trainer.best_loss,
-        "stopped": model.stop_training,
-        "stop_reason": trainer.history.stop_reason,
+        "stopped": model.stop_training and not trainer.paused,
+        "stop_reason": None if trainer.paused else trainer.history.stop_reason,
         "history": trainer.history.state(),
         "callbacks": callbacks,
     }

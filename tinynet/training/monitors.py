@@ -1,8 +1,9 @@
-"""Callbacks that watch one figure: stop when it no longer improves, or lower the learning rate."""
+"""Callbacks that watch a figure, or the clock: stop when it is time, or lower the learning rate."""
 
 from __future__ import annotations
 
 import math
+import time
 from typing import Any
 
 import numpy as np
@@ -194,3 +195,39 @@ class ReduceLROnPlateau(Monitor):
         """Return what decides when a figure has improved, and what follows."""
         own = {"patience": self.patience, "factor": self.factor, "min_learning_rate": self.min_learning_rate}
         return super().settings() | own
+
+
+class StopAfter(Callback):
+    """Stop after so many seconds, at the end of an epoch; of a training that is resumed, those of the call count.
+
+    A checkpoint that is written then goes on, when it is resumed with more time, as if nothing had happened.
+
+    Parameters
+    ----------
+    seconds : float
+        Wall-clock time of the call of ``fit``, with that for compiling, if any.
+
+    Examples
+    --------
+    >>> import tinynet as tn
+    >>> net = tn.Sequential(tn.Linear(1, 1), seed=0, backend="numpy")
+    >>> history = net.fit([[1.0]], [[1.0]], epochs=10**9, callbacks=StopAfter(seconds=0.01))
+    >>> history.stop_reason
+    '0.01 s are over'
+    """
+
+    looks_every = None
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = number("seconds", seconds, above=0.0)
+
+    def on_train_begin(self, logs: Logs) -> None:
+        """Start the clock."""
+        self._end = time.monotonic() + self.seconds
+
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        """Stop if time is over."""
+        if time.monotonic() >= self._end and not self.model.stop_training:
+            self.model.stop_training = True
+            self.trainer.history.stop_reason = f"{self.seconds:g} s are over"
+            self.trainer.paused = True

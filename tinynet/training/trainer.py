@@ -31,6 +31,7 @@ from tinynet.training.data import Data
 from tinynet.training.history import History
 from tinynet.training.identity import identity_of
 from tinynet.training.metrics import Measure, Meter, figures_of
+from tinynet.training.monitors import StopAfter
 from tinynet.training.progress import ProgressBar
 from tinynet.training.remembered import with_state
 from tinynet.training.retracing import Retracing
@@ -92,8 +93,10 @@ class Trainer(Retracing):
             raise ValueError(f"verbose must be 0, 1 or 2; got {verbose!r}.")
         if verbose:
             self.callbacks.append(ProgressBar(every_epoch=verbose == 2))
-        # Checkpoints come last, so that they keep what the other callbacks made of an epoch.
-        self.callbacks.sort(key=lambda callback: isinstance(callback, Checkpoint))
+        # Checkpoints come last, so that they keep what the other callbacks made of an epoch; and before them the clock,
+        # which stops only what nobody else has stopped for good.
+        self.callbacks.sort(key=lambda callback: isinstance(callback, StopAfter) + 2 * isinstance(callback, Checkpoint))
+        self.paused = False
         self.history = History()
         self.resumed = False
         self.epoch = 0
