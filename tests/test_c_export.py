@@ -171,3 +171,43 @@ class Double(tn.Layer):
 def test_layers_in_python_are_refused_by_name() -> None:
     with pytest.raises(NotImplementedError, match=r"layer 1, Double\(\), is written in Python; C source"):
         tn.Sequential(tn.Linear(3, 2), Double(), backend="numpy").to_c()
+
+
+JACOBIAN = """
+#include <stdio.h>
+#include "net.h"
+
+int main(void)
+{
+    REAL x[NET_N_IN], y[NET_N_OUT], j[NET_N_OUT * NET_N_IN];
+    while (fread(x, sizeof x, 1, stdin) == 1) {
+        net_jacobian(x, y, j);
+        if (fwrite(y, sizeof y, 1, stdout) != 1 || fwrite(j, sizeof j, 1, stdout) != 1) return 1;
+        net_predict(x, y);
+    }
+    return 0;
+}
+"""
+
+
+@needs_cc
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_jacobian_is_that_of_the_network(dtype: str, tmp_path: Path) -> None:
+    """Of all kinds of layers, compiled side by side."""
+    assert CC is not None
+    processes = []
+    for name in NAMES:
+        folder = tmp_path / name
+        folder.mkdir()
+        network(name, dtype).to_c(folder / "net.h", jacobian=True)
+        (folder / "main.c").write_text(JACOBIAN.replace("REAL", {"float32": "float", "float64": "double"}[dtype]))
+        command = [CC, "-std=c99", *STRICT, "main.c", "-lm", "-o", "main"]
+        processes.append(subprocess.Popen(command, cwd=folder))
+    for name, process in zip(NAMES, processes, strict=True):
+        assert process.wait() == 0, name
+        net, x = network(name, dtype), X[:8].astype(dtype)
+        result = subprocess.run([tmp_path / name / "main"], input=x.tobytes(), capture_output=True, check=True)
+        found = np.frombuffer(result.stdout, dtype).reshape(len(x), -1)
+        expected = np.hstack([net.predict(x), net.jacobian(x).reshape(len(x), -1)])
+        scale = max(1.0, float(np.abs(expected).max()))
+        np.testing.assert_allclose(found, expected, atol=10 * TOLERANCE[dtype] * scale, err_msg=name)

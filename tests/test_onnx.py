@@ -118,3 +118,17 @@ def test_weights_that_are_not_finite_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="weight that is not finite"):
         net.to_onnx(tmp_path / "net.onnx")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", [*NAMES, "linear only"])
+def test_the_jacobian_is_a_second_output(name: str, dtype: str) -> None:
+    linear = [tn.Linear(3, 2), tn.Linear(2, 4)]
+    alone = tn.Sequential(*linear, dtype=dtype, seed=0, backend="numpy")
+    net = alone if name == "linear only" else network(name, dtype)
+    x = X[:7].astype(dtype)
+    session = onnxruntime.InferenceSession(net.to_onnx(jacobian=True).SerializeToString())
+    y, jacobian = session.run(["output", "jacobian"], {"input": x})
+    np.testing.assert_allclose(y, net.predict(x), atol=10 * TOLERANCE[dtype] * max(1.0, np.abs(y).max()))
+    expected = net.jacobian(x)
+    np.testing.assert_allclose(jacobian, expected, atol=20 * TOLERANCE[dtype] * max(1.0, np.abs(expected).max()))

@@ -22,7 +22,7 @@ FLOORS = floors()
 """The rooms of the house from the top floor down, as ``docs/house.toml`` lists them. A room imports from rooms further
 down, and from itself; the face, ``tinynet/__init__.py``, from all of them."""
 
-EXCHANGE = {"safetensors", "onnx", "torch", "sklearn", "skl2onnx"}
+EXCHANGE = {"casadi", "safetensors", "onnx", "torch", "sklearn", "skl2onnx"}
 OPTIONAL = {"tensorboardX", "IPython", "optuna", "joblib", "dask", *EXCHANGE}
 HEAVY = {"numba", "scipy", "cupy", "tinynet_kernels", "rich", "matplotlib", "pandas", "llvmlite", *OPTIONAL}
 

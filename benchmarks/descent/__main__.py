@@ -27,19 +27,24 @@ PACKAGES = ("numpy", "scipy", "scikit-learn", "torch", "jax", "optimistix", "pyr
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "TINYNET_NUM_THREADS")
 
 
+PATIENCE = {"optimistix LM": 240.0}
+"""Seconds that a runner gets for a problem, compiling included; the others a minute."""
+
+
 def descend(name: str, runner: str, seconds: float) -> None:
     """Print a line for each run: steps, seconds and the loss; until a run takes longer than ``seconds``."""
     case = problem(name)
     run = RUNNERS[runner](case)
     run(1), run(2)
-    steps, took = 1, 0.0
-    while took < seconds:
+    steps, took, losses = 1, 0.0, [float("inf"), float("inf"), 1e300]
+    while took < seconds and not losses[-3] <= losses[-1]:  # Twice as many steps, twice, and nothing gained.
         if runner == "optimistix LM":  # Compiles for each number of steps, and settles in the run after that.
             run(steps), run(steps)
         before = time.process_time()
         parameters = run(steps)
         took = time.process_time() - before
-        print(json.dumps([steps, took, case.loss(parameters)]), flush=True)
+        losses.append(case.loss(parameters))
+        print(json.dumps([steps, took, losses[-1]]), flush=True)
         steps *= 2
 
 
@@ -52,7 +57,7 @@ def measured(name: str, runner: str, seconds: float) -> dict[str, Any]:
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
     ) as process:
         # Some never end once no step helps any more: what they have reached by then counts.
-        timer = threading.Timer(20 + 12 * seconds, process.kill)
+        timer = threading.Timer(PATIENCE.get(runner, 60.0), process.kill)
         timer.start()
         out, error = process.communicate()
         timer.cancel()

@@ -144,12 +144,12 @@ def pyrenn_lm(problem: Problem) -> Run:
 
     def run(steps: int) -> list[Array]:
         net = pyrenn.CreateNN([n_in, hidden, 1])
-        # Of each layer its weights, by rows of the units, and its biases.
-        net["w0"] = np.concatenate([w0.T.ravel(), b0, w1.ravel(), b1])
+        # Of each layer its weights, by the columns of what it holds transposed, and its biases.
+        net["w0"] = np.concatenate([w0.ravel(), b0, w1.ravel(), b1])
         with contextlib.redirect_stdout(io.StringIO()):
             net = pyrenn.train_LM(problem.x.T, problem.y[:, 0], net, k_max=steps, E_stop=0.0)
         first, bias, second, last = np.split(net["w"], np.cumsum([n_in * hidden, hidden, hidden]))
-        return [first.reshape(hidden, n_in).T, bias, second[:, None], last]
+        return [first.reshape(n_in, hidden), bias, second[:, None], last]
 
     return run
 

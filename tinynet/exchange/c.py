@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from tinynet.backends.formulas import Language, activation, is_elementwise, is_text, statements, uses_alpha
 from tinynet.base.version import __version__
+from tinynet.exchange import c_jacobian
 from tinynet.exchange.atomic import Path_, atomic_open
 from tinynet.exchange.parts import Parts
 from tinynet.exchange.steps import Step, prediction_steps
@@ -44,7 +45,9 @@ class Real:
 REALS = {"float32": Real("float32", "float", "f"), "float64": Real("float64", "double", "")}
 
 
-def export_c(program: Program, parts: Parts, path: Path_ | None, name: str, dtype: str) -> str:
+def export_c(
+    program: Program, parts: Parts, path: Path_ | None, name: str, dtype: str, *, jacobian: bool = False
+) -> str:
     """Return a network as C source, and write it to ``path`` if there is one; see ``Sequential.to_c``."""
     if not isinstance(name, str) or not IDENTIFIER.fullmatch(name):
         raise ValueError(
@@ -52,21 +55,26 @@ def export_c(program: Program, parts: Parts, path: Path_ | None, name: str, dtyp
             f"got {name!r}."
         )
     real = REALS[dtype]
-    text = "\n".join(_header(program, name, real, prediction_steps(program, parts, "C source")))
+    text = "\n".join(_header(program, name, real, prediction_steps(program, parts, "C source"), jacobian))
     if path is not None:
         with atomic_open(path) as file:
             file.write(text.encode("ascii"))
     return text
 
 
-def _header(program: Program, name: str, real: Real, steps: list[Step]) -> Iterator[str]:
+def _header(program: Program, name: str, real: Real, steps: list[Step], jacobian: bool) -> Iterator[str]:
     n_in, n_out, upper = program.n_in, program.n_out, name.upper()
-    stack = f"{_scratch_bytes(steps, real):,} bytes"
+    scratch = _scratch_bytes(steps, real)
+    if jacobian:
+        scratch = max(scratch, c_jacobian.jacobian_bytes(steps, real, n_in))
+    stack = f"{scratch:,} bytes"
     yield f"/* {name}: a network of {n_in} inputs and {n_out} outputs, written by tinynet {__version__}."
     yield " *"
     yield from (f" *   {step.label}" for step in steps)
     yield " *"
     yield f" * {name}_predict(x, y) computes the outputs y[{n_out}] of one sample x[{n_in}]; the two must not overlap."
+    if jacobian:
+        yield f" * {name}_jacobian(x, y, j) computes their derivatives, too: j[k * {n_in} + i] is that of y[k] by x[i]."
     yield f" * C99 or C++. It allocates nothing, keeps no state, and takes at most {stack} of stack."
     yield " */"
     yield f"#ifndef {upper}_H"
@@ -83,6 +91,9 @@ def _header(program: Program, name: str, real: Real, steps: list[Step]) -> Itera
     called = _functions(name, steps)
     yield from (_helper(kind, name, real, function) for kind, function in called.items())
     yield from _predict(name, real, steps, n_in, n_out, called)
+    if jacobian:
+        yield ""
+        yield from c_jacobian.jacobian(name, real, steps, n_in, n_out, called)
     yield ""
     yield "#endif"
     yield ""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinynet.backends.formulas import ERFC_CENTRE, FORMATS, activation, follow, is_elementwise, uses_alpha
+from tinynet.backends.formulas import ERFC_CENTRE, FORMATS, Term, activation, follow, is_elementwise, uses_alpha
 from tinynet.base.errors import requires
 from tinynet.base.version import __version__
 from tinynet.exchange.atomic import Path_, atomic_open
@@ -35,8 +35,7 @@ LARGEST = 2**31 - 2**20
 def export_onnx(program: Program, parts: Parts, path: Path_ | None) -> ModelProto:
     """Return a network as an ONNX model, and write it to ``path`` if there is one; see ``Sequential.to_onnx``."""
     graph = new_graph(program)
-    result = add_network(graph, program, parts, "input")
-    outputs = {result: Output("output", program.n_out)}
+    outputs = {add_network(graph, program, parts, "input"): Output("output", program.n_out)}
     return finished(graph.model({"input": program.n_in}, outputs), path)
 
 
@@ -83,14 +82,14 @@ class Output:
     Attributes
     ----------
     name : str
-    width : int or None
-        Number of columns; None: one value for each row, in an axis of its own.
+    width : int, tuple of int or None
+        Number of columns, or the shape of each row; None: one value for each row, in an axis of its own.
     dtype : str or None
         "int64", "object" for strings; None: that of the graph.
     """
 
     name: str
-    width: int | None
+    width: int | tuple[int, ...] | None
     dtype: str | None = None
 
 
@@ -170,7 +169,8 @@ class Graph:
     def _info(self, value: Output) -> Any:
         """Describe an input or an output; the number of rows is open."""
         kind = self._helper.np_dtype_to_tensor_dtype(np.dtype(value.dtype or self.dtype))
-        shape = ["batch"] if value.width is None else ["batch", value.width]
+        width = value.width
+        shape = ["batch", *(() if width is None else (width,) if isinstance(width, int) else width)]
         return self._helper.make_tensor_value_info(value.name, kind, shape)
 
 
@@ -178,11 +178,12 @@ def add_network(graph: Graph, program: Program, parts: Parts, x: str) -> str:
     """Add the layers of a network, which reads the value named ``x``; return the name of its output."""
     for step in prediction_steps(program, parts, "ONNX"):
         graph.at(f"layer{step.position}")
-        x = _add_step(graph, step, x)
+        x = add_step(graph, step, x)
     return x
 
 
-def _add_step(graph: Graph, step: Step, x: str) -> str:
+def add_step(graph: Graph, step: Step, x: str) -> str:
+    """Add a layer, which reads the value named ``x``; return the name of its output."""
     if isinstance(step.op, ActivationOp):
         return _add_activation(graph, step.op, x)
     constants = [graph.constant(name, array) for name, array in step.arrays.items()]
@@ -199,12 +200,16 @@ def _add_activation(graph: Graph, op: ActivationOp, x: str) -> str:
     formula = activation(op.kind)
     if not formula.onnx or (graph.dtype == "float64" and not formula.onnx64):
         value, _ = formula.terms
-        symbols: dict[str, str | float] = {"z": x, "alpha": op.alpha}
-        (result,) = follow([value], symbols, _number, lambda name, *operands: _OPERATIONS[name](graph, *operands))
-        return str(result)
+        return str(add_formula(graph, value, {"z": x, "alpha": op.alpha}))
     if isinstance(formula.onnx, str):
         return graph.add(formula.onnx, x, **({"alpha": op.alpha} if uses_alpha(op.kind) else {}))
     return str(_add_nodes(graph, formula.onnx, x))
+
+
+def add_formula(graph: Graph, term: Term, symbols: dict[str, str | float]) -> str | float:
+    """Add a formula; return the name of its value, or the number that it is."""
+    (result,) = follow([term], symbols, _number, lambda name, *operands: _OPERATIONS[name](graph, *operands))
+    return result
 
 
 def _number(number: float) -> str | float:

@@ -1,4 +1,4 @@
-"""Exports: a model as a file of tinynet's, as ONNX, and as C."""
+"""Exports: a model as a file of tinynet's, as ONNX, as C, and as a function of CasADi."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from tinynet.models.assembly import checked_dtype
 from tinynet.models.network import Network
 
 if TYPE_CHECKING:
+    from casadi import Function
     from onnx import ModelProto
 
 
@@ -54,7 +55,7 @@ class Exports(Network):
         """
         write_model(self.parts(), path)
 
-    def to_onnx(self, path: str | os.PathLike[str] | None = None) -> ModelProto:
+    def to_onnx(self, path: str | os.PathLike[str] | None = None, *, jacobian: bool = False) -> ModelProto:
         """Return the model as ONNX, for onnxruntime and others that run it; write it to ``path`` if one is given.
 
         Its one input is ``"input"``, (batch, n_in), its one output ``"output"``, (batch, n_out), in the model's dtype
@@ -65,6 +66,8 @@ class Exports(Network):
         ----------
         path : path, optional
             A file that is there is replaced atomically.
+        jacobian : bool
+            Add a second output, ``"jacobian"``, (batch, n_out, n_in): the derivatives by the inputs.
 
         Returns
         -------
@@ -87,12 +90,18 @@ class Exports(Network):
         ['Gemm', 'Tanh']
         """
         from tinynet.exchange.onnx import export_onnx
+        from tinynet.exchange.onnx_jacobian import export_with_jacobian
 
         self._require_adapted()
-        return export_onnx(self.program, self.parts(), path)
+        return (export_with_jacobian if jacobian else export_onnx)(self.program, self.parts(), path)
 
     def to_c(
-        self, path: str | os.PathLike[str] | None = None, name: str = "net", dtype: DTypeLike | None = None
+        self,
+        path: str | os.PathLike[str] | None = None,
+        name: str = "net",
+        dtype: DTypeLike | None = None,
+        *,
+        jacobian: bool = False,
     ) -> str:
         """Return the model as C source, one header without dependencies; write it to ``path`` if one is given.
 
@@ -108,6 +117,9 @@ class Exports(Network):
             What all names in the header start with, so that one program can hold several networks.
         dtype : {"float32", "float64"}, optional
             ``float`` or ``double``; by default the model's.
+        jacobian : bool
+            Define ``net_jacobian(x, y, j)``, too, which computes the outputs and their derivatives: ``j[k * NET_N_IN +
+            i]`` is that of output ``k`` by input ``i``.
 
         Returns
         -------
@@ -131,4 +143,33 @@ class Exports(Network):
 
         self._require_adapted()
         chosen = checked_dtype(self.dtype if dtype is None else dtype)
-        return export_c(self.program, self.parts(), path, name, chosen)
+        return export_c(self.program, self.parts(), path, name, chosen, jacobian=jacobian)
+
+    def to_casadi(self, name: str = "net") -> Function:
+        """Return the model as a function of CasADi, made of CasADi's own operators.
+
+        CasADi differentiates it, compiles it and optimises over it like any other expression. It takes one sample, a
+        column of n_in numbers, and gives a column of n_out, in float64. Dropout is off. Needs the package casadi.
+
+        Parameters
+        ----------
+        name : str
+            Of the function.
+
+        Returns
+        -------
+        casadi.Function
+
+        Raises
+        ------
+        DependencyError
+            If casadi is not installed.
+        NotImplementedError
+            If a layer is written in Python.
+        ValueError
+            If a weight is not finite.
+        """
+        from tinynet.exchange.casadi import export_casadi
+
+        self._require_adapted()
+        return export_casadi(self.program, self.parts(), name)

@@ -1,0 +1,129 @@
+"""The Jacobian of a network in C: derivatives by each input go forward beside the values."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tinynet.backends.formulas import Language, activation, is_elementwise, statements, uses_alpha
+from tinynet.exchange.steps import Step
+from tinynet.program import ActivationOp, LinearOp
+
+if TYPE_CHECKING:
+    from tinynet.exchange.c import Real
+
+SYMBOLS = ("z", "y", "alpha")
+
+
+def jacobian_bytes(steps: list[Step], real: Real, n_in: int) -> int:
+    """Return an upper bound of the stack that the function takes."""
+    return (3 + 2 * n_in) * _width(steps, n_in) * np.dtype(real.dtype).itemsize
+
+
+def _width(steps: list[Step], n_in: int) -> int:
+    return max([n_in, *(step.op.n_out for step in steps)])
+
+
+def jacobian(name: str, real: Real, steps: list[Step], n_in: int, n_out: int, called: dict[str, str]) -> Iterator[str]:
+    """Write ``NAME_jacobian(x, y, j)``, and the functions that it needs beside those of ``NAME_predict``."""
+    slopes: dict[str, tuple[str, list[str]]] = {}
+    for step in steps:
+        op = step.op
+        if isinstance(op, ActivationOp) and is_elementwise(op.kind) and op.kind not in slopes:
+            function = f"{called[op.kind]}_slope"
+            text, slopes[op.kind] = _slope(op.kind, function, real)
+            yield text
+    width = _width(steps, n_in)
+    buffers = ["a[WIDTH]", *(["b[WIDTH]", "t[WIDTH * N_IN]"] if "linear" in called else []), "s[WIDTH * N_IN]"]
+    buffers += ["d[WIDTH]"] if slopes else []
+    declared = ", ".join(buffers).replace("WIDTH", str(width)).replace("N_IN", str(n_in))
+    arguments = f"const {real.name} x[{n_in}], {real.name} y[{n_out}], {real.name} j[{n_out * n_in}]"
+    yield f"static inline void {name}_jacobian({arguments})"
+    yield "{"
+    yield f"    {real.name} {declared};"
+    yield f"    for (int i = 0; i < {n_in}; i++) a[i] = x[i];"
+    yield f"    for (int k = 0; k < {n_in}; k++)"
+    yield f"        for (int i = 0; i < {n_in}; i++) s[k * {width} + i] = i == k;"
+    value, slope = "a", "s"
+    for step in steps:
+        yield f"    /* {step.label} */"
+        if isinstance(step.op, LinearOp):
+            (value, below), (slope, under) = ("ba", "ts") if value == "a" else ("ab", "st")
+            yield from _linear(name, step, n_in, width, (below, value), (under, slope))
+        else:
+            yield from _others(name, real, step, n_in, width, value, slope, called, slopes)
+    yield f"    for (int i = 0; i < {n_out}; i++) y[i] = {value}[i];"
+    yield f"    for (int i = 0; i < {n_out}; i++)"
+    yield f"        for (int k = 0; k < {n_in}; k++) j[i * {n_in} + k] = {slope}[k * {width} + i];"
+    yield "}"
+
+
+def _slope(kind: str, function: str, real: Real) -> tuple[str, tuple[str, list[str]]]:
+    """Write the derivative of an activation; return it, with its name and the symbols that it reads."""
+    language = Language(real.name, real.literal, lambda called: called + real.suffix)
+    _, derivative = activation(kind).terms
+    lines, (result,) = statements(language, [derivative], {symbol: symbol for symbol in SYMBOLS})
+    body = "\n".join(f"    {line}" for line in [*lines, f"return {result};"])
+    read = [symbol for symbol in SYMBOLS if re.search(rf"\b{symbol}\b", body)]
+    arguments = ", ".join(f"{real.name} {symbol}" for symbol in read) or "void"
+    return f"static inline {real.name} {function}({arguments})\n{{\n{body}\n}}\n", (function, read)
+
+
+def _linear(
+    name: str, step: Step, n_in: int, width: int, values: tuple[str, str], slopes: tuple[str, str]
+) -> Iterator[str]:
+    op, position = step.op, step.position
+    assert isinstance(op, LinearOp)
+    sizes, weight = f"{op.n_in}, {op.n_out}", f"{name}_weight{position}"
+    bias = f"{name}_bias{position}" if op.bias else "0"
+    places = ", ".join(f"{slope} + k * {width}" for slope in slopes)
+    yield f"    {name}_linear({sizes}, {weight}, {bias}, {', '.join(values)});"
+    yield f"    for (int k = 0; k < {n_in}; k++) {name}_linear({sizes}, {weight}, 0, {places});"
+
+
+def _others(
+    name: str,
+    real: Real,
+    step: Step,
+    n_in: int,
+    width: int,
+    value: str,
+    slope: str,
+    called: dict[str, str],
+    slopes: dict[str, tuple[str, list[str]]],
+) -> Iterator[str]:
+    """Write a layer that changes values and slopes in place."""
+    op, position = step.op, step.position
+    columns, rows = f"for (int k = 0; k < {n_in}; k++)", f"for (int i = 0; i < {op.n_out}; i++)"
+    here = f"{slope}[k * {width} + i]"
+    if not isinstance(op, ActivationOp):
+        yield f"    {rows} {value}[i] = ({value}[i] - {name}_mean{position}[i]) / {name}_scale{position}[i];"
+        yield f"    {columns}"
+        yield f"        {rows} {here} /= {name}_scale{position}[i];"
+    elif not is_elementwise(op.kind):
+        yield f"    {called[op.kind]}({op.n_out}, {value}, {value});"
+        yield f"    {columns} {{"
+        yield f"        {real.name} dot = 0;"
+        yield f"        {rows} dot += {value}[i] * {here};"
+        yield f"        {rows} {here} = {value}[i] * ({here} - dot);"
+        yield "    }"
+    else:
+        function, read = slopes[op.kind]
+        alpha = real.literal(op.alpha)
+        known = {"z": "z", "y": f"{value}[i]", "alpha": alpha}
+        keeps = f"const {real.name} z = {value}[i];" if "z" in read else ""
+        argument = "z" if keeps else f"{value}[i]"
+        made = f"{value}[i] = {called[op.kind]}({argument}{_alpha_of(op, real)});"
+        yield f"    {rows} {{"
+        yield f"        {' '.join(filter(None, [keeps, made]))}"
+        yield f"        d[i] = {function}({', '.join(known[symbol] for symbol in read)});"
+        yield "    }"
+        yield f"    {columns}"
+        yield f"        {rows} {here} *= d[i];"
+
+
+def _alpha_of(op: ActivationOp, real: Real) -> str:
+    return f", {real.literal(op.alpha)}" if uses_alpha(op.kind) else ""

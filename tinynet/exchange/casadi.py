@@ -1,0 +1,85 @@
+"""CasADi: a network as a function of CasADi's own operators, which optimisers and controllers differentiate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from tinynet.backends.formulas import ERFC_CENTRE, FORMATS, activation, follow, is_elementwise
+from tinynet.base.errors import requires
+from tinynet.exchange.parts import Parts
+from tinynet.exchange.steps import Step, prediction_steps
+from tinynet.program import ActivationOp, LinearOp, Program
+
+if TYPE_CHECKING:
+    from casadi import Function
+
+
+def export_casadi(program: Program, parts: Parts, name: str) -> Function:
+    """Return a network as a function of CasADi; see ``Sequential.to_casadi``."""
+    try:
+        import casadi
+    except ImportError as error:
+        raise requires("casadi", "to_casadi", "pip install casadi") from error
+    x = y = casadi.MX.sym("x", program.n_in)
+    for step in prediction_steps(program, parts, "CasADi"):
+        y = _add_step(casadi, step, y)
+    return casadi.Function(name, [x], [y], ["x"], ["y"])
+
+
+def _add_step(ca: Any, step: Step, x: Any) -> Any:
+    op, arrays = step.op, {name: ca.DM(array.astype("float64")) for name, array in step.arrays.items()}
+    if isinstance(op, LinearOp):
+        y = ca.mtimes(arrays["weight"].T, x)
+        return y + arrays["bias"] if op.bias else y
+    if not isinstance(op, ActivationOp):
+        return (x - arrays["mean"]) / arrays["scale"]
+    if not is_elementwise(op.kind):
+        e = ca.exp(x - ca.mmax(x))
+        return e / ca.sum1(e)
+    value, _ = activation(op.kind).terms
+    symbols = {"z": x, "alpha": op.alpha}
+    (result,) = follow([value], symbols, float, lambda name, *operands: OPERATIONS[name](ca, *operands))
+    return result
+
+
+def _erfc(ca: Any, x: Any) -> Any:
+    """By the polynomial of the generated code: ``1 - erf(x)`` would have no digits in the tail."""
+    form = FORMATS["double"]
+    factor, shift = form.erfc_unit
+    # Beyond the end it is zero; without the bound, infinity would become infinity / infinity.
+    a = ca.fmin(ca.fabs(x), form.erfc_end)
+    t = (a - ERFC_CENTRE) / (a + ERFC_CENTRE) * factor + shift
+    *others, value = form.erfc
+    for coefficient in reversed(others):
+        value = t * value + coefficient
+    tail = value / (2 * a + 1) * ca.exp(-a * a)
+    return ca.if_else(x < 0, 2 - tail, tail)
+
+
+def _function(name: str) -> Callable[..., Any]:
+    return lambda ca, *operands: getattr(ca, name)(*operands)
+
+
+OPERATIONS: dict[str, Callable[..., Any]] = {
+    "+": lambda ca, a, b: a + b,
+    "-": lambda ca, a, b: a - b,
+    "*": lambda ca, a, b: a * b,
+    "/": lambda ca, a, b: a / b,
+    "negative": lambda ca, a: -a,
+    "<": lambda ca, a, b: a < b,
+    "<=": lambda ca, a, b: a <= b,
+    ">": lambda ca, a, b: a > b,
+    "==": lambda ca, a, b: a == b,
+    "select": _function("if_else"),
+    "abs": _function("fabs"),
+    "sqrt": _function("sqrt"),
+    "exp": _function("exp"),
+    "expm1_nonpositive": _function("expm1"),
+    "log": _function("log"),
+    "log1p": _function("log1p"),
+    "log1p_fraction": _function("log1p"),
+    "tanh": _function("tanh"),
+    "erfc": _erfc,
+}
+"""Each operation of a formula in CasADi: ``f(casadi, *operands)``."""
