@@ -170,3 +170,28 @@ if hasattr(os, "fork") and os.fork() == 0:
     assert len(set(numbers)) == len(numbers)
     apart = sorted(numbers)
     assert min(b - a for a, b in pairwise(apart)) > 1_000_000
+
+
+FORK = """
+import os, threading
+from numba.core.compiler_lock import global_compiler_lock
+from tinynet_kernels.cpu import compiling
+begun = threading.Event()
+def compile():
+    with global_compiler_lock:
+        begun.set()
+        sum(range(3_000_000))
+thread = threading.Thread(target=compile)
+thread.start()
+begun.wait()
+child = os.fork()
+if child == 0:
+    os._exit(0 if global_compiler_lock._lock.acquire(timeout=5) else 1)
+thread.join()
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+def test_a_fork_waits_for_the_thread_that_compiles(copy: Path) -> None:
+    assert run(copy, FORK).stdout.strip() == "0"

@@ -14,7 +14,9 @@ from typing import Any
 import numba
 from numba.core import event
 from numba.core.bytecode import FunctionIdentity
+from numba.core.compiler_lock import global_compiler_lock
 
+import tinynet_kernels.cpu.generated.compiler  # noqa: F401 - its lock is registered before Numba's, see below
 from tinynet_kernels.waiting import compiling
 
 Kernel = Callable[..., Any]
@@ -47,6 +49,14 @@ def _number_functions_anew() -> None:
 _number_functions_anew()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_number_functions_anew)
+    # A child has only the thread that forked. From another one that is compiling it would have Numba's lock, held for
+    # ever, so a fork waits for that. It takes this lock before that of the generated code, as who compiles does: what
+    # is registered last comes first, so that code is imported above.
+    os.register_at_fork(
+        before=global_compiler_lock.acquire,
+        after_in_parent=global_compiler_lock.release,
+        after_in_child=global_compiler_lock.release,
+    )
 
 
 class _Told(event.Listener):
