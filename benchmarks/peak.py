@@ -103,9 +103,9 @@ def _blas(dtype: str) -> Callable[[float], float]:
 
 
 def _rate(call: Callable[[], object], n: float, seconds: float) -> float:
-    """Return operations in a second of processor time, over as many calls as fit."""
-    calls, started = 0, time.process_time()
-    while not calls or time.process_time() - started < seconds:
+    """Return operations in a second, over as many calls as fit."""
+    calls, started = 0, time.perf_counter()
+    while not calls or time.perf_counter() - started < seconds:
         call()
         calls += 1
-    return calls * n / (time.process_time() - started)
+    return calls * n / (time.perf_counter() - started)
