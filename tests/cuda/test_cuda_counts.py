@@ -108,3 +108,14 @@ def test_calls_that_are_alike_are_launches_of_one_graph(cp: ModuleType, monkeypa
     for _ in range(3):
         repeated(lambda count: done.append("direct"), "here", 20)
     assert done == ["direct", "graph", "graph", "graph"]
+
+
+@pytest.mark.parametrize("tier", ["registers", "warp", "persistent", "spread", "graph"])
+def test_batch_sizes_share_machine_code(machine: Machine, tier: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TINYNET_GPU_TIER", tier)
+    for batch_size in (9, 10, 12):  # As many threads share their tiles.
+        net, here = network(), network().to("numpy")
+        for model in (net, here):
+            model.fit(X, Y, loss="mse", optimizer=tn.Adam(0.01), epochs=2, batch_size=batch_size)
+        np.testing.assert_allclose(net.flat_parameters(), here.flat_parameters(), rtol=1e-4, atol=1e-5)
+    assert len(machine.sources) == 2  # The training, and the look for what is not finite.

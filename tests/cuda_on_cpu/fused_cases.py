@@ -109,6 +109,7 @@ def trained(module: Module, name: str, net: Network, shape: Any, labels: bool, o
         np.int64(N_MODELS),
         np.int64(N),
         np.int64(N),
+        np.int64(shape.batch),
         np.int64(1),
         np.int32(0),
         np.int32(own),
@@ -199,14 +200,14 @@ def shared_batches(module: Module) -> Arrays:
     find, change, change_by_norm, advance = (module.get_function(f"tinynet::{name}") for name in SPREAD_KERNELS)
     shared = PRELUDE.prelude(SUMMED, SHARED).shared_bytes
     for offset in (0, 1, 0, 1):
-        place = (base, np.int64(offset))
+        place, sizes = (base, np.int64(offset)), (np.int64(N), np.int64(SHARED.batch))
         data_set = (held, x, t, weight, order, np.int32(1), numbers, counters)
         find(
-            *((n_blocks,), (SHARED.threads,), (parameters, *data_set, parts, part_losses, *place, np.int64(N))),
+            *((n_blocks,), (SHARED.threads,), (parameters, *data_set, parts, part_losses, *place, *sizes)),
             shared_mem=shared,
         )
         state = (parameters, moments, parts, part_losses, np.int32(n_blocks), rates, numbers, gradients, losses)
-        change((-(-parameters.size // 32),), (256,), (*state, *place, np.int64(N)))
+        change((-(-parameters.size // 32),), (256,), (*state, *place, *sizes))
         change_by_norm((1,), (512,), (parameters, moments, rates, numbers, gradients, *place))
         if offset == 1:
             advance((1,), (1,), (base, np.int64(2)))
@@ -229,7 +230,7 @@ def products_around_a_graph(module: Module) -> Arrays:
     rates, order = np.full((1, 3), 0.05, np.float32), rng.permutation(N)[None]
     arguments = (
         *(parameters, moments, held, x, t, weight, order, numbers, counters, rates, losses),
-        *(memory, batch_x, batch_weight, batch_t, parts, number, np.int64(N), np.int32(1)),
+        *(memory, batch_x, batch_weight, batch_t, parts, number, np.int64(N), np.int64(40), np.int32(1)),
     )
     for name in PRODUCTS:
         more = (np.int32(3),) if name == "graph_finish" else ()

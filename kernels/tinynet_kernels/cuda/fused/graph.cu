@@ -24,7 +24,7 @@ struct Training {
     Target* batch_t;
     double* part_losses;
     Index* number;  // of the update, and where to end
-    Index n_visits;
+    Index n_visits, batch;  // samples of an epoch, and of an update
     int ordered;  // else rows are taken as they lie, and `order` is not read
 
     /// Whether all updates are done. A graph has some number of them, and the last ones may be too many.
@@ -36,11 +36,11 @@ struct Training {
     Real *parameters, Real *moments, const Real *held, const Real *x, const Target *t, const Real *weight,           \
         const Index *order, const double *numbers, const unsigned long long *counters, const Real *rates,            \
         double *losses, Real *memory, Real *batch_x, Real *batch_weight, Target *batch_t, double *part_losses,       \
-        Index *number, Index n_visits, int ordered
+        Index *number, Index n_visits, Index batch_size, int ordered
 #define TRAINING                                                                                                     \
     Training {                                                                                                       \
         parameters, moments, held, x, t, weight, order, numbers, counters, rates, losses, memory, batch_x,           \
-            batch_weight, batch_t, part_losses, number, n_visits, ordered                                                     \
+            batch_weight, batch_t, part_losses, number, n_visits, batch_size, ordered                                         \
     }
 
 /// Which samples an update takes.
@@ -49,10 +49,10 @@ struct Batch {
     int rows;
 
     __device__ __forceinline__ explicit Batch(const Training& training) {
-        const Index n_updates = (training.n_visits + net::batch - 1) / net::batch;
+        const Index size = training.batch, n_updates = (training.n_visits + size - 1) / size;
         epoch = training.number[0] / n_updates;
-        start = training.number[0] % n_updates * net::batch;
-        rows = int(min(Index(net::batch), training.n_visits - start));
+        start = training.number[0] % n_updates * size;
+        rows = int(min(size, training.n_visits - start));
     }
 };
 

@@ -38,7 +38,7 @@ class GraphTraining(RepeatedTraining):
 
     def _launch(self, vectors: Vectors, call: Call, n_updates: int) -> None:
         parameters, moments, held, x, t, weight, order, rates, numbers, counters, losses = call.arrays
-        _, n_visits, _, _, own_order, _ = call.sizes
+        _, n_visits, batch, _, _, own_order, _ = call.sizes
         arguments = (
             *(parameters, moments, held, x, t, weight, order, numbers, counters, rates, losses),
             *(
@@ -49,6 +49,7 @@ class GraphTraining(RepeatedTraining):
                 self._part_losses,
                 call.progress,
                 n_visits,
+                batch,
                 np.int32(own_order >= 0),
             ),
         )

@@ -29,8 +29,8 @@ struct Dropout {
 struct Factors {
     Real whole, last;
 
-    __device__ __forceinline__ explicit Factors(Index n_visits)
-        : whole(of(net::batch)), last(of((n_visits - 1) % net::batch + 1)) {}
+    __device__ __forceinline__ Factors(Index n_visits, Index batch)
+        : whole(of(batch)), last(of((n_visits - 1) % batch + 1)) {}
 
     static __device__ __forceinline__ Real of(Index rows) { return Real(net::mean ? net::scale / double(rows) : net::scale); }
 };

@@ -28,21 +28,20 @@ struct Tile {
 
 /// Where in the epochs a team stands: the next tile.
 struct Cursor {
-    Index epoch, start;  // of the tile, in its epoch
-    Index batch_start, n_visits;
+    Index epoch, update, start;  // of the tile, in its epoch
+    Index batch_start, n_visits, batch;
 
-    __device__ __forceinline__ Index batch_end() const {
-        return min(batch_start + Index(net::batch), n_visits);
-    }
+    __device__ __forceinline__ Index batch_end() const { return min(batch_start + batch, n_visits); }
     __device__ __forceinline__ int rows() const { return int(min(batch_end() - start, Index(net::rows))); }
     __device__ __forceinline__ bool begins_batch() const { return start == batch_start; }
     __device__ __forceinline__ bool ends_batch() const { return start + rows() == batch_end(); }
     __device__ __forceinline__ bool ends_epoch() const { return start + rows() == n_visits; }
 
     __device__ __forceinline__ void advance() {
-        const bool batch = ends_batch(), epoch_ends = ends_epoch();
+        const bool batch_ends = ends_batch(), epoch_ends = ends_epoch();
         start = epoch_ends ? 0 : start + rows();
-        batch_start = batch ? start : batch_start;
+        update = epoch_ends ? 0 : update + batch_ends;
+        batch_start = batch_ends ? start : batch_start;
         epoch += epoch_ends;
     }
 };
@@ -122,15 +121,15 @@ __device__ Real shrinkage_of(Real* gradients, const Update& update, double max_n
 __global__ void __launch_bounds__(net::threads * net::models, net::blocks) persistent(
     Real* parameters, Real* moments, const Real* held, const Real* x, const Target* t, const Real* weight,
     const Index* order, const double* rates, const double* numbers, const unsigned long long* counters, double* losses,
-    const Index* members, Index n_models, Index n_members, Index n_samples, Index n_visits, Index n_rates, int own_weight,
-    int own_order, int own_rates, Index first_update, Index last_update) {
+    const Index* members, Index n_models, Index n_members, Index n_samples, Index n_visits, Index batch, Index n_rates,
+    int own_weight, int own_order, int own_rates, Index first_update, Index last_update) {
     __shared__ Rates shared_rates[net::models];
     const Index member = Team::number();
     if (net::models > 1 && member >= n_members) {
         return;  // A warp of the last block, for which no model is left. Teams never wait for one another.
     }
     const Index model = members[member];
-    const Index n_updates = (n_visits + net::batch - 1) / net::batch;  // in an epoch
+    const Index n_updates = (n_visits + batch - 1) / batch;  // in an epoch
 
     numbers += model * net::n_numbers;
     counters += model * 3;
@@ -163,7 +162,7 @@ __global__ void __launch_bounds__(net::threads * net::models, net::blocks) persi
         const double rate = numbers[net::first_rate + k];
         dropouts[k] = {Word(rate * 4294967296.0), Real(1 / (1 - rate))};
     }
-    const Factors factors(n_visits);
+    const Factors factors(n_visits, batch);
     Update update(numbers);
     Clock clock(numbers, Index(counters[0]) + first_update);
     Pass pass{};
@@ -180,8 +179,8 @@ __global__ void __launch_bounds__(net::threads * net::models, net::blocks) persi
         update(p[place], gradient, m + at, net::moments_shared ? Index(net::copy_size) : moment_step);
     };
 
-    Cursor at{first_update / n_updates, 0, 0, n_visits};
-    at.start = at.batch_start = first_update % n_updates * net::batch;
+    const Index update_of_epoch = first_update % n_updates, start = update_of_epoch * batch;
+    Cursor at{first_update / n_updates, update_of_epoch, start, start, n_visits, batch};
     Ahead ahead;
     int half = 0;
     if constexpr (fetches_ahead) {
@@ -203,14 +202,14 @@ __global__ void __launch_bounds__(net::threads * net::models, net::blocks) persi
             Team::sync();
         }
         if (Team::rank() == 0 && now.begins_batch()) {
-            const Index place = now.epoch * n_rates + min(now.batch_start / net::batch, n_rates - 1);
+            const Index place = now.epoch * n_rates + min(now.update, n_rates - 1);
             shared_rates[Team::place()] = clock.next(own_rates ? rates[place * n_members + member] : rates[place]);
         }
         pass.x = tile.x;
         pass.t = tile.t;
         pass.weight = tile.weight;
         pass.first_row = now.start - now.batch_start;
-        pass.factor = now.batch_end() - now.batch_start == net::batch ? factors.whole : factors.last;
+        pass.factor = now.batch_end() - now.batch_start == batch ? factors.whole : factors.last;
         up_and_down(pass, p, rows);
         if constexpr (fetches_ahead) {
             if (more) {

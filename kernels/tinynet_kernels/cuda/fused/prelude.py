@@ -25,11 +25,11 @@ class Shape(NamedTuple):
     Attributes
     ----------
     rows : int
-        Samples that go through the network together.
+        Most samples that go through the network together.
     threads : int
         That share a tile: all those of a block, or the 32 of a warp.
     batch : int
-        Samples of an update.
+        Samples of an update: an argument of the kernels, whose code depends only on whether they are one tile.
     padded : bool
         Whether rows are padded for vector loads, and weights against bank conflicts: in shared memory.
     moments_shared : bool
@@ -263,7 +263,6 @@ def _constants(network: Network, shape: Shape, layout: _Layout, traits: _Traits)
         "n_numbers": n_numbers,
         "rows": shape.rows,
         "threads": shape.threads,
-        "batch": shape.batch,
         "staged": shape.staged,
         "blocks": shape.blocks,
         "models": shape.models,

@@ -146,13 +146,13 @@ template <bool own_rows>
 __global__ void __launch_bounds__(net::threads, net::blocks) registers(
     Real* parameters, Real* moments, const Real* held, const Real* x, const Target* t, const Real* weight,
     const Index* order, const double* rates, const double* numbers, const unsigned long long* counters, double* losses,
-    const Index* members, Index n_models, Index n_members, Index n_samples, Index n_visits, Index n_rates, int own_weight,
-    int own_order, int own_rates, Index first_update, Index last_update) {
+    const Index* members, Index n_models, Index n_members, Index n_samples, Index n_visits, Index batch, Index n_rates,
+    int own_weight, int own_order, int own_rates, Index first_update, Index last_update) {
     __shared__ Staged staged;
     // Threads beyond the last model help to stage samples; they train the last one again and keep nothing of it.
     const Index thread = Index(blockIdx.x) * net::threads + threadIdx.x;
     const Index member = min(thread, n_members - 1), index = members[member];
-    const Index n_updates = (n_visits + net::batch - 1) / net::batch;
+    const Index n_updates = (n_visits + batch - 1) / batch;
 
     Model model;
 #pragma unroll
@@ -172,7 +172,7 @@ __global__ void __launch_bounds__(net::threads, net::blocks) registers(
         const double rate = numbers[net::first_rate + k];
         dropouts[k] = {Word(rate * 4294967296.0), Real(1 / (1 - rate))};
     }
-    const Factors factors(n_visits);
+    const Factors factors(n_visits, batch);
     Update update(numbers);
     Clock clock(numbers, Index(counters[0]) + first_update);
     Real memory[net::memory_size];
@@ -190,12 +190,12 @@ __global__ void __launch_bounds__(net::threads, net::blocks) registers(
     pass.t = target;
     pass.weight = sample_weight;
 
-    Index epoch = first_update / n_updates, batch_start = first_update % n_updates * net::batch;
-    for (Index number = first_update; number < last_update; ++epoch, batch_start = 0) {
+    Index epoch = first_update / n_updates, of_epoch = first_update % n_updates, batch_start = of_epoch * batch;
+    for (Index number = first_update; number < last_update; ++epoch, of_epoch = 0, batch_start = 0) {
         const Index* rows =
             own_order < 0 ? nullptr : order + (own_order ? epoch * n_members + member : epoch) * n_visits;
         // What is left of the epoch, or of the launch.
-        const Index end = min(n_visits, batch_start + (last_update - number) * net::batch);
+        const Index end = min(n_visits, batch_start + (last_update - number) * batch);
         for (Index first = batch_start; first < end; first += net::staged) {
             const int count = int(min(end - first, Index(net::staged)));
             if constexpr (!own_rows) {
@@ -205,7 +205,7 @@ __global__ void __launch_bounds__(net::threads, net::blocks) registers(
             }
             for (int s = 0; s < count; ++s) {
                 const Index visit = first + s;
-                const Index batch_rows = min(Index(net::batch), n_visits - batch_start);
+                const Index batch_rows = min(batch, n_visits - batch_start);
                 const Index row = !own_rows ? Index(s) : rows ? rows[visit] : visit;
                 const Real* const sample = own_rows ? x : staged.x;
                 const Target* const its_target = own_rows ? t : staged.t;
@@ -222,15 +222,16 @@ __global__ void __launch_bounds__(net::threads, net::blocks) registers(
                         !own_rows ? staged.weight[row] : weight[own_weight ? index * n_samples + row : row];
                 }
                 pass.first_row = visit - batch_start;
-                pass.factor = batch_rows == net::batch ? factors.whole : factors.last;
+                pass.factor = batch_rows == batch ? factors.whole : factors.last;
                 up_from<Mode::train, 0>(pass, model.p);
                 down_from<rest_of_gradient<net::n_stages - 1>()>(pass, model);
                 if (visit + 1 == batch_start + batch_rows) {
-                    const Index place = epoch * n_rates + min(batch_start / net::batch, n_rates - 1);
+                    const Index place = epoch * n_rates + min(of_epoch, n_rates - 1);
                     update.rates = clock.next(own_rates ? rates[place * n_members + member] : rates[place]);
                     change(model, update, net::clips_norm ? numbers[net::clip_norm] : 0.0);
                     batch_start += batch_rows;
                     ++number;
+                    ++of_epoch;
                     ++pass.draw;
                 }
             }

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from tinynet_kernels.cuda.fused.prelude import REALS, Shape, prelude
+from tinynet_kernels.cuda.fused.prelude import REALS, Shape, prelude, row_slots
 from tinynet_kernels.cuda.fused.sequence import TILE
 from tinynet_kernels.cuda.grids import MAX_BLOCKS_YZ
 from tinynet_kernels.kinds import LOSSES
@@ -90,8 +90,8 @@ def persistent_shape(network: Network, n_models: int, batch: int, limits: Limits
     most_threads = MAX_THREADS if together == 1 else THREADS_OF_A_MEMBER
     for moments_shared in (True, False):
         for n_blocks in range(together, 0, -1):
-            for rows in _tiles(min(batch, MAX_ROWS), least=min(batch, 8)):
-                threads = _threads(network, rows, most_threads)
+            for rows in _tiles(batch, least=8):
+                threads = _threads(network, min(rows, batch), most_threads)
                 blocks = max(1, min(n_blocks, THREADS_TOGETHER // threads))
                 shape = Shape(rows, threads, batch, moments_shared=moments_shared, blocks=blocks)
                 if prelude(network, shape).shared_bytes <= room // n_blocks - RESERVED_BYTES * (n_blocks > 1):
@@ -108,7 +108,7 @@ def warp_shape(network: Network, n_models: int, batch: int, limits: Limits) -> S
     together = min(WARPS_TOGETHER, -(-n_models // limits.multiprocessors))
     for moments_shared in (True, False):
         found: list[Shape] = []
-        for rows in _tiles(min(batch, MAX_ROWS), least=min(batch, 8)):
+        for rows in _tiles(batch, least=8):
             shape = Shape(rows, WARP, batch, moments_shared=moments_shared, warps=1)
             of_a_model = prelude(network, shape).shared_bytes
             warps = min(together, WARPS_OF_A_BLOCK, (limits.shared_bytes - STATIC_BYTES) // of_a_model)
@@ -130,7 +130,7 @@ def spread_shape(network: Network, batch: int, limits: Limits) -> Shape | None:
 
     Tiles are as large as they can be while there is one for each multiprocessor.
     """
-    for rows in _tiles(max(8, min(MAX_ROWS, -(-batch // limits.multiprocessors))), least=8):
+    for rows in _tiles(max(8, -(-batch // limits.multiprocessors)), least=8):
         shape = Shape(rows, _threads(network, rows, MAX_THREADS), batch, moments_shared=False, summed=True)
         if prelude(network, shape).shared_bytes <= limits.shared_bytes - STATIC_BYTES:
             return shape
@@ -146,7 +146,10 @@ def graph_shape(network: Network, batch: int) -> Shape | None:
     widest = max(batch, *(layer.n_in + layer.bias for layer in network.layers))
     if network.optimizer.clip_norm is not None or widest > MAX_TILES * TILE:
         return None
-    shape = Shape(batch, GRAPH_THREADS, batch, moments_shared=False)
+    # Places depend on the rows that there is room for: a power of two, or some thousands, so that few are compiled.
+    unit = min(4096, 1 << (batch - 1).bit_length())
+    rows = -(-batch // unit) * unit
+    shape = Shape(rows, GRAPH_THREADS, batch, moments_shared=False)
     made = prelude(network, shape)
     n_targets = 1 if LOSSES[network.loss.kind].index_target else network.layers[-1].n_out
     largest = max(made.n_memory, made.n_parameters, made.row_slots * max(made.x_stride, n_targets))
@@ -177,10 +180,10 @@ def predicting_shape(network: Network, limits: Limits) -> Shape | None:
 
 
 def _tiles(rows: int, least: int) -> list[int]:
-    """Return sizes of tiles to try, largest first."""
-    sizes = [rows]
+    """Return sizes of tiles to try, largest first: all the rows that there is room for, so that few are compiled."""
+    sizes = [row_slots(min(rows, MAX_ROWS))]
     while sizes[-1] > least:
-        sizes.append(max(least, sizes[-1] // 2))
+        sizes.append(max(least, row_slots(sizes[-1] // 2)))
     return sizes
 
 

@@ -12,11 +12,11 @@ namespace tinynet {
 struct Batch {
     Index epoch, start, end;
 
-    __device__ __forceinline__ Batch(Index number, Index n_visits) {
-        const Index n_updates = (n_visits + net::batch - 1) / net::batch;
+    __device__ __forceinline__ Batch(Index number, Index n_visits, Index size) {
+        const Index n_updates = (n_visits + size - 1) / size;
         epoch = number / n_updates;
-        start = number % n_updates * net::batch;
-        end = min(start + net::batch, n_visits);
+        start = number % n_updates * size;
+        end = min(start + size, n_visits);
     }
 };
 
@@ -28,12 +28,12 @@ struct Batch {
 __global__ void __launch_bounds__(net::threads, net::blocks) spread_gradients(
     const Real* parameters, const Real* held, const Real* x, const Target* t, const Real* weight, const Index* order,
     int ordered, const double* numbers, const unsigned long long* counters, Real* parts, double* losses,
-    const Index* base, Index offset, Index n_visits) {
+    const Index* base, Index offset, Index n_visits, Index size) {
     const Index number = base[0] + offset;
     if (number >= base[1]) {
         return;
     }
-    const Batch batch(number, n_visits);
+    const Batch batch(number, n_visits, size);
     Real* const p = shared(net::at_parameters);
     Real* const g = shared(net::at_gradients);
     parameters_from<0>([&](int flat, int place) {
@@ -49,7 +49,7 @@ __global__ void __launch_bounds__(net::threads, net::blocks) spread_gradients(
         const double rate = numbers[net::first_rate + k];
         dropouts[k] = {Word(rate * 4294967296.0), Real(1 / (1 - rate))};
     }
-    const Factors factors(n_visits);
+    const Factors factors(n_visits, size);
     Pass pass{};
     pass.memory = shared(net::at_memory);
     pass.held = shared(net::at_held);
@@ -58,7 +58,7 @@ __global__ void __launch_bounds__(net::threads, net::blocks) spread_gradients(
     pass.weight = shared(net::at_weight);
     pass.dropouts = dropouts;
     pass.parameter = Real(numbers[net::parameter]);
-    pass.factor = batch.end - batch.start == net::batch ? factors.whole : factors.last;
+    pass.factor = batch.end - batch.start == size ? factors.whole : factors.last;
     pass.seed = counters[2];
     pass.draw = counters[1] + number;
     for (Index start = batch.start + Index(blockIdx.x) * net::rows; start < batch.end;
@@ -97,7 +97,8 @@ constexpr int columns = 32, groups = 8;
 /// rates : (n_updates, 3), the Rates of all updates; moments : (n_moments, n_parameters); gradients : (n_parameters,)
 __global__ void __launch_bounds__(columns * groups) spread_change(
     Real* parameters, Real* moments, const Real* parts, const double* losses, int n_parts, const Real* rates,
-    const double* numbers, Real* gradients, double* epoch_losses, const Index* base, Index offset, Index n_visits) {
+    const double* numbers, Real* gradients, double* epoch_losses, const Index* base, Index offset, Index n_visits,
+    Index size) {
     __shared__ Real sums[groups][columns];
     const Index number = base[0] + offset;
     if (number >= base[1]) {
@@ -134,7 +135,7 @@ __global__ void __launch_bounds__(columns * groups) spread_change(
         }
         loss = block_sum(loss);
         if (threadIdx.x == 0) {
-            epoch_losses[Batch(number, n_visits).epoch] += loss;
+            epoch_losses[Batch(number, n_visits, size).epoch] += loss;
         }
     }
 }

@@ -88,8 +88,8 @@ class Call:
     arrays : tuple of array
         Parameters, moments, buffers, samples, targets, weights, order, rates, settings, counters, losses.
     sizes : tuple of NumPy scalar
-        Samples that there are, samples of an epoch, rates of an epoch; whether weights, order and rates are those of
-        each model, -1 for an order that there is not.
+        Samples that there are, samples of an epoch and of an update, rates of an epoch; whether weights, order and
+        rates are those of each model, -1 for an order that there is not.
     members, progress : array
         Which models are trained; (2,) int64, the update that comes next and the last one.
     """
@@ -175,7 +175,7 @@ class Training:
                 *(vectors.parameters, vectors.moments, vectors.held, epochs.x, epochs.t, weight, placed),
                 *(rates, numbers, counters, losses),
             ),
-            sizes=(np.int64(len(epochs.x)), np.int64(n_visits), np.int64(n_rates), *own),
+            sizes=(np.int64(len(epochs.x)), np.int64(n_visits), np.int64(self.batch), np.int64(n_rates), *own),
             members=members,
             progress=progress,
         )
@@ -271,7 +271,7 @@ class SpreadTraining(RepeatedTraining):
 
     def _launch(self, vectors: Vectors, call: Call, n_updates: int) -> None:
         parameters, moments, held, x, t, weight, order, rates, numbers, counters, losses = call.arrays
-        _, n_visits, _, _, own_order, _ = call.sizes
+        _, n_visits, batch, _, _, own_order, _ = call.sizes
         base, parts, part_losses, gradients = call.progress, self._parts, self._part_losses, self._gradients
         n_blocks, n_parameters, ordered = len(parts), self.prelude.n_parameters, np.int32(own_order >= 0)
         names = ("spread_gradients", "spread_change", "spread_change_by_norm", "spread_advance")
@@ -286,7 +286,7 @@ class SpreadTraining(RepeatedTraining):
                 (self.shape.threads,),
                 (
                     *(parameters, held, x, t, weight, order, ordered, numbers, counters, parts, part_losses),
-                    *(*place, n_visits),
+                    *(*place, n_visits, batch),
                 ),
                 shared_mem=self.prelude.shared_bytes,
             )
@@ -295,7 +295,7 @@ class SpreadTraining(RepeatedTraining):
                 (256,),
                 (
                     *(parameters, moments, parts, part_losses, np.int32(n_blocks), rates, numbers, gradients, losses),
-                    *(*place, n_visits),
+                    *(*place, n_visits, batch),
                 ),
             )
             if self.network.optimizer.clip_norm is not None:
@@ -306,7 +306,7 @@ class SpreadTraining(RepeatedTraining):
                 update(offset)
             advance((1,), (1,), (base, np.int64(count)))
 
-        self._repeated(updates, places_of((*call.arrays, base, n_visits, ordered)), n_updates)
+        self._repeated(updates, places_of((*call.arrays, base, n_visits, batch, ordered)), n_updates)
 
 
 BLOCKS_OF_A_MULTIPROCESSOR = 2
