@@ -11,7 +11,8 @@ import functools
 import importlib.util
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -103,20 +104,38 @@ def compile_source(
     CompileError
         With NVRTC's log.
     """
+    with _compiled(code, name_expressions, [*options, f"-arch=sm_{architecture}", "-Xptxas=-v"]) as (program, log):
+        lowered = {expression: _lowered_name(program, expression) for expression in name_expressions}
+        return Compiled(_text(program, "CUBIN"), _by_expression(parse_log(log), lowered), log)
+
+
+def ptx(
+    code: str, name_expressions: Sequence[str] = (), options: Sequence[str] = (), *, architecture: int = 75
+) -> tuple[str, dict[str, str]]:
+    """Compile CUDA source text to PTX; return it, and the names of its kernels by name expression."""
+    with _compiled(code, name_expressions, [*options, f"-arch=compute_{architecture}"]) as (program, _):
+        lowered = {expression: _lowered_name(program, expression) for expression in name_expressions}
+        return _text(program, "PTX").decode(), lowered
+
+
+@contextmanager
+def _compiled(
+    code: str, name_expressions: Sequence[str], options: Sequence[str]
+) -> Iterator[tuple[ctypes.c_void_p, str]]:
+    """Compile, with CuPy's own options beside these; give the program, and the compiler's log."""
     program = ctypes.c_void_p()
     _call("nvrtcCreateProgram", ctypes.byref(program), code.encode(), b"kernel.cu", 0, None, None)
     try:
         for expression in name_expressions:
             _call("nvrtcAddNameExpression", program, expression.encode())
         own = [option for option in CUPY_OPTIONS if not ("std" in option and any("-std=" in o for o in options))]
-        flags = [*options, *own, f"-arch=sm_{architecture}", "-Xptxas=-v"]
+        flags = [*options, *own]
         pointers = (ctypes.c_char_p * len(flags))(*(flag.encode() for flag in flags))
         failed = _nvrtc("nvrtcCompileProgram")(program, len(flags), pointers)
         log = _text(program, "ProgramLog").decode(errors="replace")
         if failed:
-            raise CompileError(f"NVRTC for sm_{architecture}:\n{log}")
-        lowered = {expression: _lowered_name(program, expression) for expression in name_expressions}
-        return Compiled(_text(program, "CUBIN"), _by_expression(parse_log(log), lowered), log)
+            raise CompileError(f"NVRTC with {' '.join(flags)}:\n{log}")
+        yield program, log
     finally:
         _call("nvrtcDestroyProgram", ctypes.byref(program))
 
