@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import mmap
+import sys
 from types import ModuleType
 from typing import Any
 
@@ -72,7 +73,8 @@ def refuse_cupy(data: Any, name: str) -> None:
 
 def refuse_masked(data: Any, name: str) -> None:
     """Raise TypeError for a masked array, whose mask NumPy's functions would drop in silence."""
-    if isinstance(data, np.ma.MaskedArray):
+    # NumPy imports its masked arrays when they are first named, in 20 ms; without them nobody has any.
+    if "numpy.ma" in sys.modules and isinstance(data, np.ma.MaskedArray):
         raise TypeError(
             f"{name} must be a plain array; got a masked array, whose mask would be lost. "
             f"Fill or drop the masked entries first, for instance {name}.filled(value)."
