@@ -276,6 +276,18 @@ def test_models_equal_those_of_the_same_backend_to_the_last_digits(optimizer: st
     Case(FORMS["unrolled"], optimizer=OPTIMIZERS[optimizer]).assert_each_as_alone("numba", 1e-12, uses=False)
 
 
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_penalties_means_over_weights_and_factors(reduction: str) -> None:
+    def change(program: Program) -> Program:
+        loss = replace(program.loss, l2=0.3, by_weight=True, factor=0.5, report=3.0, reduction=reduction)  # type: ignore[type-var]
+        return replace(program, loss=loss)
+
+    case = Case(FORMS["unrolled"], change=change, weight="own", order="own")
+    assert case.weight is not None
+    case.weight[:, :7], case.weight[4] = 0, 0
+    case.assert_each_as_alone()
+
+
 @settings(max_examples=6)
 @given(
     widths=st.lists(st.integers(1, 13), min_size=2, max_size=4),

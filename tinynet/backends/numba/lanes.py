@@ -17,7 +17,7 @@ from tinynet_kernels.cpu.generated.table import Sources
 from tinynet_kernels.cpu.generated.task import Data, Task, reads
 from tinynet_kernels.network import Layer, Setting
 
-from tinynet.backends.base import Array, Backend, FloatArray, Members, State
+from tinynet.backends.base import Array, Backend, FloatArray, Members, State, own_weight
 from tinynet.backends.lowering import layers_of, loss_of, lower
 from tinynet.backends.members import KEPT_PLANS, MembersPlan
 from tinynet.backends.numba.calls import addresses_of, check_sizes, vectors_of
@@ -40,10 +40,7 @@ THREAD_WORK = 1 << 20
 
 
 def fits(program: Program) -> bool:
-    """Whether models are small enough to be quicker side by side, and their loss has no more than these can do."""
-    loss = program.loss
-    if loss is not None and loss.by_weight:
-        return False
+    """Whether models are small enough to be quicker side by side."""
     return sys.maxsize > 1 << 32 and 0 < program.n_parameters * host().vector_bytes <= GROUP_BYTES
 
 
@@ -111,7 +108,8 @@ class LanesPlan(MembersPlan):
             "n_rates": learning_rates.shape[1],
             "rates_step": rates.shape[-1] if own_rates else 1,
         }
-        self._pass(made, state, chosen, data, order, n_visits, batch, words, losses)
+        divisor = float(n_visits) if self._loss_spec.reduction == "mean" else 1.0
+        self._pass(made, state, chosen, data, order, n_visits, batch, words, losses, divisor)
         n_updates = n_epochs * -(-n_visits // batch)
         state.step[chosen] += n_updates
         state.draws[chosen] += n_updates
@@ -140,8 +138,7 @@ class LanesPlan(MembersPlan):
         made = self._evaluation(_sources(data), Sharing(True, sample_weight is None or sample_weight.ndim == 1))
         losses = np.zeros((1, len(chosen)))
         self._pass(made, state, chosen, data, None, len(x), max(1, len(x)), {}, losses)
-        found: NDArray[np.float64] = losses[0]
-        return found
+        return losses[0] / self._wholes(len(x), sample_weight, chosen)
 
     # -- parts -------------------------------------------------------------------------------------------------------
 
@@ -149,6 +146,15 @@ class LanesPlan(MembersPlan):
     def _loss_spec(self) -> LossSpec:
         assert self.program.loss is not None
         return self.program.loss
+
+    def _wholes(self, n: int, weight: Array | None, chosen: Members) -> NDArray[np.float64]:
+        """Return what the loss of each model over ``n`` rows is divided by; infinity where nothing counts."""
+        if self._loss_spec.reduction == "sum":
+            return np.ones(len(chosen))
+        if weight is None or not self._loss_spec.by_weight:
+            return np.full(len(chosen), n or np.inf)
+        masses = np.asarray(own_weight(weight, chosen), np.float64).sum(axis=-1)
+        return np.where(masses == 0, np.inf, masses)
 
     def _data(self, x: Array, y: Array, weight: Array | None) -> dict[str, Data]:
         """Return what rows are gathered from, by name."""
@@ -175,6 +181,7 @@ class LanesPlan(MembersPlan):
         batch: int,
         words: dict[str, int],
         losses: NDArray[np.float64] | None = None,
+        divisor: float = 1.0,
     ) -> None:
         """Run a task over the data, the groups of models shared among threads, of which this one is the first."""
         n, own_order = len(chosen), order is not None and order.ndim == 3
@@ -199,8 +206,7 @@ class LanesPlan(MembersPlan):
         if "weight" in data and data["weight"].array.ndim == 2:
             context |= {"weight_model": data["weight"].array.strides[0], "weight_row": data["weight"].array.strides[1]}
         context |= {"n_members": n, "n_padded": len(members), "drive": made.task.driver} | words
-        mean = self.program.loss is not None and self.program.loss.reduction == "mean"
-        divisor, n_epochs = float(n_visits) if mean else 1.0, context["laps"]
+        n_epochs = context["laps"]
 
         def run(shares: Iterable[tuple[int, int]]) -> None:
             # The driver writes a sum of its own for each epoch.

@@ -75,7 +75,8 @@ class Builder:
         self.settings: list[Setting] = []
         """Of all models, in the order of their numbers."""
         self.parameters = self.take(self.n)
-        self.totals = self.arena.take(2 * max(self.vector, 64))
+        self.totals, self.mass = self.take(2), self.take(2)
+        """Of each model, in float64: the sum of its losses, and what a mean over the batch divides by."""
         self.inputs: list[Rows] = []
         self.outputs: list[Rows] = []
         self.pre: list[Rows] = []
@@ -147,12 +148,12 @@ class Builder:
 
     # -- data --------------------------------------------------------------------------------------------------------
 
-    def gather(self, name: str, dtype: str, into: Rows, n: int, *, labels: bool = False) -> None:
+    def gather(self, name: str, dtype: str, into: Rows, n: int, *, labels: bool = False, part: str = "rows") -> None:
         """Bring the rows in hand of a source into the lanes."""
         shared = self.sharing.order and (name != "weight" or self.sharing.weight)
         kind = f"{'shared' if shared else 'own'}{'_labels' * labels}"
         own = int(name == "weight")
-        self.add("rows", "gather", *into, n, PLACES[name], own, unit=f"many_gather:{kind}:{dtype}")
+        self.add(part, "gather", *into, n, PLACES[name], own, unit=f"many_gather:{kind}:{dtype}")
 
     # -- forward -----------------------------------------------------------------------------------------------------
 
@@ -209,6 +210,14 @@ class Builder:
         """Write a product; see ``contraction``."""
         self.add(part, "contraction", *a, *b, *start, *out, rows, columns, inner, unit="many_products")
 
+    def begin(self, loss: Loss, weight: str = "", batch: int = 0) -> None:
+        """Write how a batch begins; the mean of ``loss`` may be over the weights of its samples."""
+        self.add("begin", "begin", self.totals, self.mass)
+        if weight and loss.by_weight and loss.mean:
+            whole = Rows(self.take(batch), self.vector)
+            self.gather("weight", weight, whole, 1, part="begin")
+            self.add("begin", "weigh", whole.place, self.mass)
+
     # -- loss and backward -------------------------------------------------------------------------------------------
 
     def loss(self, loss: Loss, sources: Sources, p: Rows, *, mean: bool, step: bool = False) -> Rows:
@@ -223,7 +232,7 @@ class Builder:
             self.add("prologue", "ones", *weights, self.table.block)
         d = self.rows(n)
         parameter = self.setting(loss.parameter)
-        numbers = (loss.scale, loss.report, parameter, int(mean), int(step), self.totals)
+        numbers = (loss.scale, loss.report, parameter, int(mean), int(step), self.totals, self.mass)
         self.add("rows", "loss", *p, *targets, *d, weights.place, n, *numbers, unit=f"many_loss:{loss.kind}")
         return d
 
@@ -285,5 +294,13 @@ class Builder:
         for i, layer in enumerate(self.layers):
             if layer.kind == "linear":
                 at, n = self.offsets[i] * self.vector, layer.n_in * layer.n_out
-                arguments = (self.parameters + at, gradients + at, n, float(loss.l2), int(loss.mean), self.totals)
+                arguments = (
+                    self.parameters + at,
+                    gradients + at,
+                    n,
+                    float(loss.l2),
+                    int(loss.mean),
+                    self.totals,
+                    self.mass,
+                )
                 self.add("update", "l2", *arguments, unit="many_updates")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from tinynet_kernels.cpu.generated.frame import Frame, Kernel
@@ -60,10 +61,28 @@ def ones(frame: Frame) -> None:
 
 
 def begin(frame: Frame) -> None:
-    """Begin the sum of losses of an epoch with its first batch. Argument: the sum of each model."""
+    """Begin a batch: its mean is over its rows. With the first one of an epoch, begin the sums of losses.
+
+    Arguments: the sum of each model, what its mean over the batch divides by.
+    """
     code = frame.code
     zero = code.constant(doubles(frame), 0.0)
     code.when(code.compare("==", frame.whole("start"), 0), lambda: code.store(zero, frame.place(0)))
+    code.store(code.spread(frame.state("mass")), frame.place(1))
+
+
+def weigh(frame: Frame) -> None:
+    """Let a mean over the batch be one over the weights of its samples. Arguments: the weights, where their sum goes."""
+    code = frame.code
+
+    def add(_: Value, total: Value, weights: Value) -> list[Value]:
+        total = total + code.resize(code.load(weights, frame.row), DOUBLE)
+        return [total, code.at(weights, frame.vector_bytes)]
+
+    zero = code.constant(doubles(frame), 0.0)
+    total, _ = code.loop(0, frame.whole("rows"), 1, add, zero, frame.place(0))
+    # Where nothing counts, a mean over it is 0.
+    code.store(code.select(code.compare("==", total, 0.0), math.inf, total), frame.place(1))
 
 
 def put_losses(frame: Frame) -> None:
@@ -119,6 +138,7 @@ KERNELS = [
     Kernel("leave", _vectors(inward=False)),
     Kernel("ones", ones),
     Kernel("begin", begin),
+    Kernel("weigh", weigh),
     Kernel("put_losses", put_losses),
     Kernel("put_outputs", put_outputs),
 ]

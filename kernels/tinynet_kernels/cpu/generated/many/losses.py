@@ -3,7 +3,7 @@
 All of them have the same arguments: predictions, targets and gradients, each with the bytes of a row; the weights of
 the samples; columns; the factor of one element; that of what is reported; the setting that is the loss's parameter;
 whether a batch's mean is meant; whether the gradient is to be a step of gradient descent; the sum of each model's
-losses.
+losses; what its mean over the batch divides by.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class _Arguments:
         mean, step = (code.compare("!=", frame.size(i), 0) for i in (11, 12))
         scale, wide = code.spread(frame.double(8)), doubles(frame)
         one = code.constant(wide, 1.0)
-        mass = code.select(mean, code.spread(frame.state("mass")), one)
+        mass = code.select(mean, code.load(frame.place(14), wide), one)
         rows = code.spread(code.convert("sitofp", frame.whole("batch_rows"), DOUBLE))
         self.factor = code.resize(scale / mass * code.select(step, -rate(frame), one), frame.real)
         """Of the gradient."""

@@ -67,7 +67,7 @@ def training(network: Network, sources: Sources, sharing: Sharing, target: Targe
     moments = build.take(build.n * count)
     build.enter_state(moments, count)
     build.enter_columns()
-    build.add("begin", "begin", build.totals)
+    build.begin(loss, sources.weight, batch)
     if not whole:
         build.add("begin", "clear", gradients, build.n * build.vector, unit="many_products")
     d = build.loss(loss, sources, build.forward(sources.x), mean=loss.mean, step=fold)
@@ -119,7 +119,7 @@ def evaluation(
 ) -> Made:
     """Return the table that adds up the loss of each model, which is divided by what the context says."""
     build = _reading(layers, dtype, target, block, sharing)
-    build.add("begin", "begin", build.totals)
+    build.begin(loss)
     build.loss(loss, sources, build.forward(sources.x), mean=False)
     build.add("update", "put_losses", build.totals, 1.0)
     return Made(build.table, build.settings, build.lanes)

@@ -138,13 +138,14 @@ def l2(frame: Frame) -> None:
     """Add an L2 penalty to the gradients of a weight and to the losses.
 
     Arguments: weights, gradients, how many; the strength; whether a batch's mean is meant; the sum of each model's
-    losses.
+    losses; what its mean over the batch divides by.
     """
     code = frame.code
     w, g, n, totals = frame.place(0), frame.place(1), frame.size(2), frame.place(5)
     mean = code.compare("!=", frame.size(4), 0)
-    strength = frame.double(3) / code.select(mean, frame.state("mass"), 1.0)
-    factor, zero = code.spread(code.resize(strength, frame.real)), code.constant(doubles(frame), 0.0)
+    zero, one = (code.constant(doubles(frame), number) for number in (0.0, 1.0))
+    strength = code.spread(frame.double(3)) / code.select(mean, code.load(frame.place(6), zero.kind), one)
+    factor = code.resize(strength, frame.real)
 
     def number(_: Value, total: Value, w: Value, g: Value) -> list[Value]:
         weight = code.load(w, frame.row)
@@ -153,8 +154,8 @@ def l2(frame: Frame) -> None:
         return [code.fma(square, square, total), *(code.at(place, frame.vector_bytes) for place in (w, g))]
 
     total, *_ = code.loop(0, n, 1, number, zero, w, g)
-    rows = code.convert("sitofp", frame.whole("batch_rows"), DOUBLE)
-    counted = code.spread(strength * 0.5 * code.select(mean, rows, 1.0))
+    rows = code.spread(code.convert("sitofp", frame.whole("batch_rows"), DOUBLE))
+    counted = strength * 0.5 * code.select(mean, rows, one)
     code.store(code.fma(counted, total, code.load(totals, total.kind)), totals)
 
 
