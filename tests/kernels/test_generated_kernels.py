@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
 from typing import Any
 
 import numpy as np
 import pytest
 from tinynet_kernels import formulas, reference
-from tinynet_kernels.cpu.generated import compiler
+from tinynet_kernels.cpu.generated import compiler, elementary
 from tinynet_kernels.cpu.generated.frame import PLACES
+from tinynet_kernels.cpu.generated.ir import Code, Module, Value
+from tinynet_kernels.cpu.generated.ir_types import I64, POINTER
 from tinynet_kernels.cpu.generated.layout import Own, Panels
 from tinynet_kernels.cpu.generated.table import Table
 from tinynet_kernels.cpu.generated.task import Data, Space, Task
@@ -216,6 +219,29 @@ def test_losses_and_their_gradients(kind: str, dtype: str, weighted: bool) -> No
         value = reference.loss_forward_backward(kind, p, t, weight, expected, 0.75 / rows, 0.3)
         close(bench.loss, 0.5 * value * rows, dtype, 10)
         close(bench.read(d, n), expected, dtype, 10)
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+def test_the_exponential_of_what_is_not_positive_has_the_bits_of_the_exponential(dtype: str) -> None:
+    module = Module(compiler.host(), dtype)
+
+    def body(code: Code, x: Value, whole: Value, short: Value, n: Value) -> None:
+        def number(i: Value) -> None:
+            value = code.load(code.at(x, i, module.real), module.real)
+            code.store(elementary.exp(value), code.at(whole, i, module.real))
+            code.store(elementary.exp_nonpositive(value), code.at(short, i, module.real))
+
+        code.loop(0, n, 1, number)
+
+    name = f"exponentials_{dtype}"
+    module.function(name, [POINTER, POINTER, POINTER, I64], body)
+    (address,) = compiler.load([compiler.to_object(module.text(), compiler.host())], [name])
+    x = np.append(-np.geomspace(1e-9, 800, 20_011), [0.0, -0.0, -np.inf, np.nan]).astype(dtype)
+    whole, short = np.empty_like(x), np.empty_like(x)
+    pointers = [array.ctypes.data for array in (x, whole, short)]
+    ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 3, ctypes.c_int64)(address)(*pointers, len(x))
+    assert whole.tobytes() == short.tobytes()
+    assert ((whole > 0) & (whole < np.finfo(dtype).tiny)).any(), "subnormal results are among them"
 
 
 def evaluate(term: Expression | float, values: dict[str, Array]) -> Array:

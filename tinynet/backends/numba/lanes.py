@@ -138,7 +138,8 @@ class LanesPlan(MembersPlan):
         made = self._evaluation(_sources(data), Sharing(True, sample_weight is None or sample_weight.ndim == 1))
         losses = np.zeros((1, len(chosen)))
         self._pass(made, state, chosen, data, None, len(x), max(1, len(x)), {}, losses)
-        return losses[0] / self._wholes(len(x), sample_weight, chosen)
+        found: NDArray[np.float64] = losses[0] / self._wholes(len(x), sample_weight, chosen)
+        return found
 
     # -- parts -------------------------------------------------------------------------------------------------------
 

@@ -170,6 +170,10 @@ def _reduced(x: Value) -> tuple[Value, Value]:
     return code.fma(-form.log2[1], n, code.fma(-form.log2[0], n, x)), shifted
 
 
+_LIFT = 64
+"""Powers of two by which the smallest results are lifted while they are computed."""
+
+
 def _scaled(p: Value, shifted: Value) -> Value:
     """Return ``p * 2**n`` from n + magic: by two powers of two, as one would not reach subnormal numbers and inf."""
     code, form, bits = p.code, _format(p), bits_of(p.kind)
@@ -182,6 +186,15 @@ def _scaled(p: Value, shifted: Value) -> Value:
     return p
 
 
+def _scaled_down(p: Value, shifted: Value) -> Value:
+    """Return ``p * 2**n`` for ``n <= 0``: lifted it is no subnormal number, and it rounds once when it is let down."""
+    code, form, bits = p.code, _format(p), bits_of(p.kind)
+    magic = code.convert("bitcast", code.constant(p.kind, form.magic), bits)
+    exponent = code.convert("bitcast", shifted, bits) - magic + (form.bias + _LIFT)
+    power = code.op(bits, f"shl {exponent}, {code.constant(bits, form.mantissa).name}")
+    return p * code.convert("bitcast", power, p.kind) * 2.0**-_LIFT
+
+
 def exp(x: Value) -> Value:
     """Return the exponential, subnormal results included."""
     code, form = x.code, _format(x)
@@ -192,13 +205,22 @@ def exp(x: Value) -> Value:
     return _scaled(code.fma(r * r, polynomial(r, form.exp), r) + 1.0, shifted)
 
 
+def exp_nonpositive(x: Value) -> Value:
+    """Return the exponential of ``x <= 0``: the bits of ``exp``, in fewer steps."""
+    code, form = x.code, _format(x)
+    lowest = form.range[0]
+    x = code.select(code.compare("<", x, lowest), lowest, x)
+    r, shifted = _reduced(x)
+    return _scaled_down(code.fma(r * r, polynomial(r, form.exp), r) + 1.0, shifted)
+
+
 def expm1_nonpositive(x: Value) -> Value:
     """Return ``exp(x) - 1`` for ``x <= 0``, without cancellation."""
     code, form = x.code, _format(x)
     lowest = form.range[0]
     x = code.select(code.compare("<", x, lowest), lowest, x)
     r, shifted = _reduced(x)
-    power = _scaled(code.constant(x.kind, 1.0), shifted)
+    power = _scaled_down(code.constant(x.kind, 1.0), shifted)
     return code.fma(power, code.fma(r * r, polynomial(r, form.exp), r), power - 1.0)
 
 

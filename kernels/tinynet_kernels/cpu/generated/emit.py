@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from tinynet_kernels.cpu.generated.elementary import FUNCTIONS
+from tinynet_kernels.cpu.generated.elementary import FUNCTIONS, exp_nonpositive
 from tinynet_kernels.cpu.generated.ir import Code, Operand, Value
 from tinynet_kernels.expressions import Term
 from tinynet_kernels.steps import follow
@@ -25,6 +25,10 @@ class Writer:
         self.symbols: Mapping[str, Operand] = symbols
         self._kind = next(iter(symbols.values())).kind
         self._known: dict[tuple[object, ...], Value] = {}
+        self._sizes: set[str] = set()
+        """Names of absolute values."""
+        self._nonpositive: set[str] = set()
+        """Names of their negatives."""
 
     def __call__(self, term: Term) -> Value:
         """Write a formula; return its value."""
@@ -54,9 +58,17 @@ class Writer:
         if operation in _BINARY:
             return _BINARY[operation](*values)
         if operation == "negative":
-            return -values[0]
+            negative = -values[0]
+            if values[0].name in self._sizes:
+                self._nonpositive.add(negative.name)
+            return negative
+        if operation == "exp" and values[0].name in self._nonpositive:
+            return exp_nonpositive(values[0])
         if operation in FUNCTIONS:
-            return FUNCTIONS[operation](values[0])
+            found = FUNCTIONS[operation](values[0])
+            if operation == "abs":
+                self._sizes.add(found.name)
+            return found
         return code.compare(operation, *values)
 
 

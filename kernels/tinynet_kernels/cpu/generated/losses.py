@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable
 
 from tinynet_kernels import formulas
-from tinynet_kernels.cpu.generated.elementary import exp, log
+from tinynet_kernels.cpu.generated.elementary import exp_nonpositive, log
 from tinynet_kernels.cpu.generated.elementwise import each_column
 from tinynet_kernels.cpu.generated.emit import Writer
 from tinynet_kernels.cpu.generated.frame import Frame, Kernel
@@ -117,7 +117,7 @@ def _softmax_rows(
 
         def one(v: int, row: Value, mask: Value) -> None:
             shifted = frame.kept(mask, row - peak)
-            e = frame.kept(mask, exp(shifted))
+            e = frame.kept(mask, exp_nonpositive(shifted))
             code.store(e, code.at(code.at(out, p * step), v * frame.vector_bytes))
             sums[0] = sums[0] + e
             if also:

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from tinynet_kernels.cpu.generated.elementary import exp, log
+from tinynet_kernels.cpu.generated.elementary import exp_nonpositive, log
 from tinynet_kernels.cpu.generated.frame import Frame
 from tinynet_kernels.cpu.generated.ir import Value
 from tinynet_kernels.cpu.generated.ir_types import DOUBLE, I64, lanes_of, vector
@@ -254,7 +254,7 @@ class _Epochs:
             peak = code.select(code.compare(">", peak, other), peak, other)
         lanes = lanes_of(z.kind)
         shifted = self._within(z - code.spread(peak, lanes), n)
-        e = self._within(exp(shifted), n)
+        e = self._within(exp_nonpositive(shifted), n)
         total = code.total(e)
         mass = code.constant(total.kind, 1.0) if self.net.loss == "cross_entropy_index" else code.total(t)
         value = log(total) * mass - code.total(t * shifted)

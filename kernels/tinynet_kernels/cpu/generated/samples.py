@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from tinynet_kernels.cpu.generated.elementary import exp, log
+from tinynet_kernels.cpu.generated.elementary import exp_nonpositive, log
 from tinynet_kernels.cpu.generated.frame import Frame
 from tinynet_kernels.cpu.generated.ir import Value
 from tinynet_kernels.cpu.generated.ir_types import DOUBLE, I64, lanes_of, vector, with_element
@@ -241,7 +241,7 @@ class _Pass:
         for other in p[1:]:
             peak = code.select(code.compare(">", peak, other), peak, other)
         shifted = [z - peak for z in p]
-        e = [exp(z) for z in shifted]
+        e = [exp_nonpositive(z) for z in shifted]
         total = _sum(e)
         share = mass / total
         value = log(total) * mass - _sum([a * b for a, b in zip(t, shifted, strict=True)])

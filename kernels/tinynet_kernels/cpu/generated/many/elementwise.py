@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 
 from tinynet_kernels import formulas
-from tinynet_kernels.cpu.generated.elementary import exp
+from tinynet_kernels.cpu.generated.elementary import exp_nonpositive
 from tinynet_kernels.cpu.generated.emit import Writer
 from tinynet_kernels.cpu.generated.frame import Frame, Kernel
 from tinynet_kernels.cpu.generated.ir import Value
@@ -92,7 +92,7 @@ def softmax_forward(frame: Frame) -> None:
         peak = peak_of(frame, n, z)
 
         def exponential(total: Value, z: Value, y: Value) -> Value:
-            value = exp(code.load(z, frame.row) - peak)
+            value = exp_nonpositive(code.load(z, frame.row) - peak)
             code.store(value, y)
             return total + value
 

@@ -72,7 +72,7 @@ def begin(frame: Frame) -> None:
 
 
 def weigh(frame: Frame) -> None:
-    """Let a mean over the batch be one over the weights of its samples. Arguments: the weights, where their sum goes."""
+    """Let a mean over the batch be one over the weights of its samples. Arguments: these, where their sum goes."""
     code = frame.code
 
     def add(_: Value, total: Value, weights: Value) -> list[Value]:

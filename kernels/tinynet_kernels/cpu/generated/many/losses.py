@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable
 
 from tinynet_kernels import formulas
-from tinynet_kernels.cpu.generated.elementary import exp, log
+from tinynet_kernels.cpu.generated.elementary import exp_nonpositive, log
 from tinynet_kernels.cpu.generated.emit import Writer
 from tinynet_kernels.cpu.generated.frame import Frame, Kernel
 from tinynet_kernels.cpu.generated.ir import Value
@@ -102,7 +102,7 @@ def cross_entropy(*, index: bool) -> Row:
         peak, label = peak_of(frame, n, p), code.load(t, frame.row)
 
         def exponential(total: Value, p: Value, d: Value) -> Value:
-            value = exp(code.load(p, frame.row) - peak)
+            value = exp_nonpositive(code.load(p, frame.row) - peak)
             code.store(value, d)
             return total + value
 
