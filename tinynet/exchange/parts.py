@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tinynet import layers
 from tinynet.layers import Layer
 from tinynet.losses import Loss
 
@@ -61,3 +62,22 @@ def refuse_infinite(arrays: Mapping[str, NDArray[Any]], who: str) -> None:
     for name, array in arrays.items():
         if not np.isfinite(array).all():
             raise ValueError(f"{who} expects finite weights; those of {name} are not. Train the network anew.")
+
+
+def refuse_layers(parts: Parts, known: Collection[str], who: str) -> None:
+    """Raise NotImplementedError if a layer's class is none of those by name that a format knows.
+
+    Examples
+    --------
+    >>> refuse_layers(Parts((layers.Linear(1, 1),), "float32", ({},)), {"Linear"}, "to_torch")
+    """
+    # A subclass may compute something else.
+    own = {name: getattr(layers, name, None) for name in known}
+    unknown = [repr(layer) for layer in parts.layers if own.get(type(layer).__name__) is not type(layer)]
+    if unknown:
+        raise NotImplementedError(
+            f"{who} cannot write {', '.join(unknown)}. It knows {', '.join(known)}; to_onnx() knows formulas, too."
+        )
+    several = [repr(layer) for layer in parts.layers if not isinstance(getattr(layer, "rate", 0.0), float | int)]
+    if several:
+        raise NotImplementedError(f"{who} expects one network; {', '.join(several)} is of an ensemble.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from numpy.typing import DTypeLike
 
@@ -173,3 +173,59 @@ class Exports(Network):
 
         self._require_adapted()
         return export_casadi(self.program, self.parts(), name)
+
+    def to_torch(self) -> Any:
+        """Return the model as a ``torch.nn.Sequential`` with copies of its weights, in evaluation mode.
+
+        Its modules are PyTorch's own, but for ``Normalize``, which is a small module with the columns as buffers.
+
+        Returns
+        -------
+        torch.nn.Sequential
+            On the CPU, in the model's dtype.
+
+        Raises
+        ------
+        DependencyError
+            If PyTorch is not installed.
+        NotImplementedError
+            If PyTorch has no module for a layer: a formula of your own, a layer written in Python.
+
+        Examples
+        --------
+        >>> import tinynet as tn
+        >>> tn.Sequential(tn.Linear(2, 3), tn.Tanh()).to_torch()[1]  # doctest: +SKIP
+        Tanh()
+        """
+        from tinynet.exchange.to_torch import as_torch
+
+        self._require_adapted()
+        return as_torch(self.parts())
+
+    def to_keras(self) -> Any:
+        """Return the model as a ``keras.Sequential`` with copies of its weights.
+
+        Keras normalises in the dtype of the model, not in float64: with columns far from 0 it is as exact as that.
+
+        Returns
+        -------
+        keras.Sequential
+            Built, and not compiled.
+
+        Raises
+        ------
+        DependencyError
+            If Keras is not installed.
+        NotImplementedError
+            If Keras has no layer for one of the model's.
+
+        Examples
+        --------
+        >>> import tinynet as tn
+        >>> tn.Sequential(tn.Linear(2, 3), tn.Tanh()).to_keras().count_params()  # doctest: +SKIP
+        9
+        """
+        from tinynet.exchange.to_keras import as_keras
+
+        self._require_adapted()
+        return as_keras(self.parts(), self.program.n_in)

@@ -1,0 +1,94 @@
+"""Networks of tinynet predict the same in PyTorch and Keras."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinynet as tn
+
+pytestmark = pytest.mark.peers
+os.environ.setdefault("KERAS_BACKEND", "torch")
+
+X = np.random.default_rng(2).normal(size=(50, 4)) * 3 + 1
+ATOL = {"float32": 2e-6, "float64": 1e-12}
+ACTIVATIONS: dict[str, Callable[[], tn.Layer]] = {
+    "Identity": tn.Identity,
+    "Sigmoid": tn.Sigmoid,
+    "Tanh": tn.Tanh,
+    "ReLU": tn.ReLU,
+    "LeakyReLU": lambda: tn.LeakyReLU(0.3),
+    "ELU": lambda: tn.ELU(0.7),
+    "GELU": tn.GELU,
+    "SiLU": tn.SiLU,
+    "Softplus": tn.Softplus,
+    "Softmax": tn.Softmax,
+    "Dropout": lambda: tn.Dropout(0.4),
+}
+
+
+def network(layer: tn.Layer, dtype: str) -> tn.Sequential:
+    return tn.Sequential(
+        tn.Normalize(4).adapt(X),
+        tn.Linear(4, 5),
+        layer,
+        tn.Linear(5, 3, bias=False),
+        seed=0,
+        dtype=dtype,
+        backend="numpy",
+    )
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_pytorch_predicts_the_same(name: str, dtype: str) -> None:
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install torch (the extra `peers`)")
+    net = network(ACTIVATIONS[name](), dtype)
+    module, x = net.to_torch(), X.astype(dtype)
+    with torch.no_grad():
+        found = module(torch.from_numpy(x)).numpy()
+    assert found.dtype == dtype
+    np.testing.assert_allclose(found, net.predict(x), rtol=0, atol=ATOL[dtype])
+
+
+def test_modules_are_pytorchs_own_and_come_back() -> None:
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install torch (the extra `peers`)")
+    net = tn.Sequential(tn.Linear(4, 5), tn.Tanh(), tn.Linear(5, 1), seed=0, backend="numpy")
+    net.layers[0].trainable = False
+    module = net.to_torch()
+    assert [type(one) for one in module] == [torch.nn.Linear, torch.nn.Tanh, torch.nn.Linear]
+    assert [parameter.requires_grad for parameter in module.parameters()] == [False, False, True, True]
+    x = X.astype("float32")
+    before = net.predict(x)
+    np.testing.assert_array_equal(tn.from_torch(module, backend="numpy").predict(x), before)
+    with torch.no_grad():
+        module[0].weight.fill_(0.0)
+    np.testing.assert_array_equal(net.predict(x), before)
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation")  # Keras's, of PyTorch's parameters.
+@pytest.mark.parametrize("name", [*ACTIVATIONS, "Exp"])
+def test_keras_predicts_the_same(name: str) -> None:
+    pytest.importorskip("keras", reason="Keras is not installed: pip install keras (the extra `peers`)")
+    net = network(tn.Exp() if name == "Exp" else ACTIVATIONS[name](), "float32")
+    model, x = net.to_keras(), X.astype("float32")
+    found = np.asarray(model.predict_on_batch(x))
+    np.testing.assert_allclose(found, net.predict(x), rtol=2e-6, atol=ATOL["float32"])
+    assert model.count_params() == 4 * 5 + 5 + 5 * 3
+
+
+class Doubled(tn.Linear):
+    """A subclass computes what it likes."""
+
+
+@pytest.mark.parametrize("who", ["to_torch", "to_keras"])
+@pytest.mark.parametrize("make", [lambda: tn.Activation(lambda z: z * z), lambda: Doubled(4, 4)])
+def test_layers_that_others_do_not_have_are_refused_by_name(who: str, make: Callable[[], tn.Layer]) -> None:
+    pytest.importorskip("torch" if who == "to_torch" else "keras", reason="not installed (the extra `peers`)")
+    convert: Any = getattr(tn.Sequential(tn.Linear(4, 4), make(), backend="numpy"), who)
+    with pytest.raises(NotImplementedError, match=rf"{who} cannot write (Activation|Doubled|Linear)"):
+        convert()

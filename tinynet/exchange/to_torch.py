@@ -1,0 +1,85 @@
+"""Networks for PyTorch: an ``nn.Sequential`` of its own modules, with copies of the weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any
+
+from numpy.typing import NDArray
+
+from tinynet.base.errors import requires
+from tinynet.exchange.parts import Parts, refuse_layers
+from tinynet.layers.layer import Layer
+
+Arrays = Mapping[str, NDArray[Any]]
+
+
+def _linear(nn: Any, layer: Layer, arrays: Arrays, dtype: Any) -> Any:
+    import torch
+
+    module = nn.Linear(layer.n_in, layer.n_out, bias="bias" in arrays, dtype=dtype)
+    with torch.no_grad():
+        module.weight.copy_(torch.from_numpy(arrays["weight"].T.copy()))
+        if "bias" in arrays:
+            module.bias.copy_(torch.from_numpy(arrays["bias"].copy()))
+    for parameter in module.parameters():
+        parameter.requires_grad_(layer.trainable)
+    return module
+
+
+def _standardize(nn: Any, layer: Layer, arrays: Arrays, dtype: Any) -> Any:
+    return _standardize_class()(arrays["mean"], arrays["scale"], dtype)
+
+
+MODULES: dict[str, Callable[[Any, Any, Arrays, Any], Any]] = {
+    "Linear": _linear,
+    "Normalize": _standardize,
+    "Identity": lambda nn, layer, arrays, dtype: nn.Identity(),
+    "Sigmoid": lambda nn, layer, arrays, dtype: nn.Sigmoid(),
+    "Tanh": lambda nn, layer, arrays, dtype: nn.Tanh(),
+    "ReLU": lambda nn, layer, arrays, dtype: nn.ReLU(),
+    "LeakyReLU": lambda nn, layer, arrays, dtype: nn.LeakyReLU(layer.alpha),
+    "ELU": lambda nn, layer, arrays, dtype: nn.ELU(layer.alpha),
+    "GELU": lambda nn, layer, arrays, dtype: nn.GELU(),
+    "SiLU": lambda nn, layer, arrays, dtype: nn.SiLU(),
+    # Up to its threshold PyTorch computes the formula; above it z itself, which is within rounding of it from 40 on.
+    "Softplus": lambda nn, layer, arrays, dtype: nn.Softplus(threshold=40),
+    "Softmax": lambda nn, layer, arrays, dtype: nn.Softmax(dim=1),
+    "Dropout": lambda nn, layer, arrays, dtype: nn.Dropout(layer.rate),
+}
+"""For each layer by its class: the module of PyTorch that does the same."""
+
+
+def as_torch(parts: Parts) -> Any:
+    """Return the network as an ``nn.Sequential``; see ``Sequential.to_torch``."""
+    try:
+        import torch
+    except ImportError as error:
+        raise requires("torch", "to_torch", "pip install torch") from error
+    refuse_layers(parts, MODULES, "to_torch")
+    dtype = getattr(torch, parts.dtype)
+    modules = (
+        MODULES[type(layer).__name__](torch.nn, layer, arrays, dtype)
+        for layer, arrays in zip(parts.layers, parts.arrays, strict=True)
+    )
+    return torch.nn.Sequential(*modules).eval()
+
+
+@cache
+def _standardize_class() -> Any:
+    import torch
+
+    class Standardize(torch.nn.Module):  # type: ignore[misc]
+        """``(x - mean) / scale`` in float64, rounded to the dtype of the network."""
+
+        def __init__(self, mean: NDArray[Any], scale: NDArray[Any], dtype: Any) -> None:
+            super().__init__()
+            self.dtype = dtype
+            for name, values in (("mean", mean), ("scale", scale)):
+                self.register_buffer(name, torch.from_numpy(values.astype("float64")))
+
+        def forward(self, x: Any) -> Any:
+            return ((x.double() - self.mean.double()) / self.scale.double()).to(self.dtype)
+
+    return Standardize
