@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from tinynet_kernels.helpers import Helpers
 
 from tinynet.backends.base import (
     Array,
@@ -180,14 +180,20 @@ class MembersPlan(Plan):
 
         following = self.backend.following()
 
-        def follow(worker: int) -> None:
-            with following(), config.use_threads(1):
+        def take(worker: int) -> None:
+            with config.use_threads(1):
                 for position in shares:
                     work(worker, position)
 
-        with self.backend.using_threads(1), ThreadPoolExecutor(n_threads) as pool:
-            for future in [pool.submit(follow, worker) for worker in range(n_threads)]:
-                future.result()
+        def follow(worker: int) -> None:
+            with following():
+                take(worker)
+
+        with self.backend.using_threads(1), Helpers() as helpers:
+            worker = 1
+            while worker < n_threads and helpers.start(follow, worker):
+                worker += 1
+            take(0)
 
 
 class _Shares:

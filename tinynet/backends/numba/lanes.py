@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Hashable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +14,7 @@ from tinynet_kernels.cpu.generated.many import programs, unrolled
 from tinynet_kernels.cpu.generated.many.builder import Sharing, block_rows
 from tinynet_kernels.cpu.generated.table import Sources
 from tinynet_kernels.cpu.generated.task import Data, Task, reads
+from tinynet_kernels.helpers import Helpers
 from tinynet_kernels.network import Layer, Setting
 
 from tinynet.backends.base import Array, Backend, FloatArray, Members, State, own_weight
@@ -223,11 +223,10 @@ class LanesPlan(MembersPlan):
             return
         # All threads take from one iterator; to advance one of a list is atomic.
         shares = iter([(low * lanes, min(n, high * lanes)) for low, high in shares_of(n_groups, n_threads)])
-        with ThreadPoolExecutor(n_threads - 1) as pool:
-            others = [pool.submit(run, shares) for _ in range(n_threads - 1)]
+        with Helpers() as helpers:
+            while n_threads > 1 and helpers.start(run, shares):
+                n_threads -= 1
             run(shares)
-            for other in others:
-                other.result()
 
     def _threads(self, n_groups: int, rows: int) -> int:
         """Return how many threads a call over so many rows, of all models together, repays; its result is the same."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,6 +21,7 @@ from tinynet_kernels.cpu.generated.frame import PLACES
 from tinynet_kernels.cpu.generated.normal import TILE
 from tinynet_kernels.cpu.generated.passes import Memory, Passes, Steps, address, n_parameters, starts
 from tinynet_kernels.cpu.generated.small import float_of
+from tinynet_kernels.helpers import Helpers
 from tinynet_kernels.network import Layer, Loss
 
 Array = NDArray[Any]
@@ -220,11 +220,10 @@ class Equations:
         if n_threads == 1:
             function(memories[0].address, place)
         else:
-            with ThreadPoolExecutor(n_threads - 1) as pool:
-                others = [pool.submit(function, memory.address, place) for memory in memories[1:]]
-                function(memories[0].address, place)
-                for other in others:
-                    other.result()
+            with Helpers() as helpers:
+                alone = [memory for memory in memories[1:] if not helpers.start(function, memory.address, place)]
+                for memory in [memories[0], *alone]:
+                    function(memory.address, place)
         self._memories += memories
 
     def _take(self) -> Memory:

@@ -6,7 +6,6 @@ import ctypes
 import sys
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -19,6 +18,7 @@ from tinynet_kernels.cpu.generated.data import source_of
 from tinynet_kernels.cpu.generated.frame import CONTEXT, PLACES
 from tinynet_kernels.cpu.generated.table import Table
 from tinynet_kernels.cpu.generated.team import shared_words
+from tinynet_kernels.helpers import Helpers
 
 PAGE = 4096
 KEPT = 8
@@ -235,15 +235,14 @@ class Task:
             if complete:
                 self._drive(space.addresses[thread], places[thread])
 
-        with ThreadPoolExecutor(n_threads - 1) as pool:
+        with Helpers() as helpers:
             try:
-                others = [pool.submit(follow, thread) for thread in range(1, n_threads)]
-                complete = True
+                complete = all(helpers.start(follow, thread) for thread in range(1, n_threads))
             finally:
                 ready.set()
+            if not complete:
+                space.put({"n_threads": 1})
             self._drive(space.addresses[0], places[0])
-            for other in others:
-                other.result()
         return space.all_finite()
 
 
