@@ -141,15 +141,18 @@ def pyrenn_lm(problem: Problem) -> Run:
 
     n_in, hidden = problem.sizes
     w0, b0, w1, b1 = problem.parameters
+    # It divides inputs and targets by their largest: here they come so, and the weights suit them.
+    largest, of_target = np.abs(problem.x).max(axis=0), np.abs(problem.y).max()
+    x, y = (problem.x / largest).T, problem.y[:, 0] / of_target
+    start = np.concatenate([(w0 * largest[:, None]).ravel(), b0, w1.ravel() / of_target, b1 / of_target])
 
     def run(steps: int) -> list[Array]:
         net = pyrenn.CreateNN([n_in, hidden, 1])
-        # Of each layer its weights, by the columns of what it holds transposed, and its biases.
-        net["w0"] = np.concatenate([w0.ravel(), b0, w1.ravel(), b1])
+        net["w"] = start.copy()
         with contextlib.redirect_stdout(io.StringIO()):
-            net = pyrenn.train_LM(problem.x.T, problem.y[:, 0], net, k_max=steps, E_stop=0.0)
+            net = pyrenn.train_LM(x, y, net, k_max=steps, E_stop=0.0)
         first, bias, second, last = np.split(net["w"], np.cumsum([n_in * hidden, hidden, hidden]))
-        return [first.reshape(n_in, hidden), bias, second[:, None], last]
+        return [first.reshape(n_in, hidden) / largest[:, None], bias, second[:, None] * of_target, last * of_target]
 
     return run
 
