@@ -81,6 +81,7 @@ from tinynet.training.saving import Checkpoint
 if TYPE_CHECKING:
     from tinynet import math as math
     from tinynet.datasets.table import Table
+    from tinynet.models.laplace import Laplace, laplace
     from tinynet.models.rate_range import LearningRateRange, learning_rate_range
     from tinynet.models.taken_over import from_sklearn, from_torch
     from tinynet.plotting.weights import plot_weights
@@ -110,6 +111,8 @@ _ON_FIRST_USE = {
     "learning_rate_range": "tinynet.models.rate_range",
     "math": "tinynet.math",
     "plot_weights": "tinynet.plotting.weights",
+    "Laplace": "tinynet.models.laplace",
+    "laplace": "tinynet.models.laplace",
     "sweep": "tinynet.sweeps.sweep",
 }
 """Names whose modules are imported when they are first used: few programs need them, all pay for an import."""
@@ -155,6 +158,7 @@ __all__ = [
     "JSONLogger",
     "LambdaCallback",
     "LambdaSink",
+    "Laplace",
     "Layer",
     "LeCun",
     "LeakyReLU",
@@ -201,6 +205,7 @@ __all__ = [
     "from_torch",
     "get_backend",
     "gradient_check",
+    "laplace",
     "learning_rate_range",
     "load",
     "numpy_namespace",

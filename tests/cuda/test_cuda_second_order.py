@@ -39,7 +39,8 @@ def test_the_equations_are_numpys(gpu: str, monkeypatch: pytest.MonkeyPatch, num
     weight = RNG.uniform(0.1, 2.0, (2, 37)) if number % 2 else None
     for net in (net_on("numpy"), net_on(gpu)):
         net.layers[3].trainable = number != 0
-        program = replace(net.program, loss=loss.lower(net.program.ops, index_target=y.ndim == 1))
+        spec = loss.lower(net.program.ops, index_target=y.ndim == 1)
+        program = replace(net.program, loss=spec, frozen=net.frozen)
         made: Any = ReferenceEquations(program, net.backend)
         if net.backend.name != "numpy":
             made = on_gpu.CuPyEquations(program, net.backend)  # type: ignore[arg-type]
