@@ -233,6 +233,7 @@ def test_standard_input_and_parquet_are_read(
     assert predicted("d.csv", capsys) == expected
     pl.read_csv("d.csv", try_parse_dates=True, schema_overrides={"id": pl.Int64}).write_parquet("d.parquet")
     assert predicted("d.parquet", capsys) == expected
+    assert "standard input for both" in refused(["train", "-", "--validation", "-"], capsys)
     Path("e.parquet").write_bytes(b"PAR1?")
     assert "cannot be read as Parquet by polars" in refused(["predict", MODEL, "e.parquet"], capsys)
 

@@ -141,6 +141,8 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], type[Exception], str]] 
     "no value at all": ({"a": [None] * 3}, {"missing": "mean"}, ValueError, "column 'a' must have a value in some row"),
     "names": ({"a": [f"n{i}" for i in range(60)]}, {}, ValueError, "60 different words in 60 rows.*--ignore 'a'"),
     "no such column": (SMALL, {"categorical": "kin"}, ValueError, "expects a column 'kin'.*Did you mean 'kind'"),
+    "a categorical target": (SMALL, {"target": "kind", "categorical": "kind"}, ValueError, "'kind' is a target"),
+    "nothing is left": (SMALL, {"ignore": ["a", "kind"]}, ValueError, "at least one column that is not ignored"),
     "no such policy": (SMALL, {"missing": "median"}, ValueError, "missing must be one of .*'mean'.*got 'median'"),
     "lengths": ({"a": [1, 2], "b": [1]}, {}, ValueError, r"columns of one length; got lengths \[1, 2\]"),
 }
@@ -152,6 +154,14 @@ def test_what_cannot_be_read_is_named(
 ) -> None:
     with pytest.raises(kind, match=message):
         tn.Table.fit(columns, **options)
+
+
+def test_an_index_without_a_name_is_pointed_out(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text(",a\n0,1.5\n1,2.5\n")
+    with pytest.raises(ValueError, match="expected nothing in column 0, which has no name"):
+        tn.Table.fit(path)
+    assert tn.Table.fit(path, ignore=0).columns == ("a",)
 
 
 NEW: dict[str, tuple[Any, str]] = {

@@ -15,6 +15,7 @@ from tinynet.cli.notes import Notes
 from tinynet.cli.reading import RowsRead, how
 from tinynet.cli.scaling import Scaling, scaling_of
 from tinynet.datasets import Dataset, read, read_known, sine
+from tinynet.datasets.files import STDIN
 from tinynet.datasets.table import Table
 from tinynet.datasets.targets import Task, encode, find_task
 
@@ -55,6 +56,8 @@ def read_problem(args: argparse.Namespace, say: Say) -> Problem:
         _require_data(args)
         data, test = sine(NOTEBOOK_ROWS if args.notebook else ROWS, seed=args.seed), None
     else:
+        if args.data == args.validation == STDIN:
+            raise ValueError("DATA and --validation expect two files; got standard input for both. Name one of them.")
         progress = None if args.quiet else RowsRead(args.data)
         columns = {"categorical": args.categorical, "missing": args.missing or "error"}
         data, test = read(args.data, args.target, args.ignore, **how(args), **columns, progress=progress)

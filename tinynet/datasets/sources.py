@@ -50,8 +50,13 @@ def read_table(
 
     def choose_and_note(header: Header) -> Columns:
         columns = choose(header)
-        labels = (header.label(place) for place in header.require(categorical, "--categorical"))
-        kinds.update(dict.fromkeys(labels, "word"))
+        for place in header.require(categorical, "--categorical"):
+            if place not in columns.features:
+                raise ValueError(
+                    f"--categorical expects features; {header.label(place)!r} is a target, or ignored. Leave it out of "
+                    "the list; of a target, say --task classification."
+                )
+            kinds[header.label(place)] = "word"
         # Columns that a model knows by other names, as by positions, are what the model says in its order.
         if len(held) == len(columns.features):
             kinds.update({header.label(place): kind for place, kind in zip(columns.features, held, strict=True)})

@@ -20,7 +20,7 @@ from tinynet.datasets.encoding import POLICIES, Encoding, Missing
 from tinynet.datasets.frame import Frame
 from tinynet.datasets.parsing import Wanted
 from tinynet.datasets.sources import Names, names_of, read_table
-from tinynet.datasets.tables import Columns, Dataset, Header, all_columns, known_columns, split_columns
+from tinynet.datasets.tables import Columns, Dataset, Header, known_columns, split_columns
 from tinynet.datasets.targets import Label, encode, find_task
 
 MOST_LEVELS = 50
@@ -312,5 +312,9 @@ def _chosen(header: Header, target: tuple[str, ...], ignore: tuple[str, ...]) ->
     if target:
         return split_columns(header, target, ignore)
     unused = set(header.require(ignore, "--ignore"))
-    found = all_columns(header)
-    return dataclasses.replace(found, features=tuple(place for place in found.features if place not in unused))
+    features = tuple(place for place in header.places if place not in unused)
+    if not features:
+        raise ValueError(
+            f"{header.source} must have at least one column that is not ignored; it has {header.listing()}."
+        )
+    return Columns(features, (), tuple(sorted(set(range(len(header))) - {*header.places, *unused})))
