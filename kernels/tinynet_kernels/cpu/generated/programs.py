@@ -185,7 +185,7 @@ def prediction(layers: tuple[Layer, ...], dtype: str, sources: Sources, target: 
 def _reading(layers: tuple[Layer, ...], dtype: str, target: Target, block: int) -> Builder:
     assert all(layer.kind != "dropout" for layer in layers), "dropout is for training"
     build = Builder(layers, dtype, target, block)
-    build.table.add("prologue", "core", "clear", build.parameters, build.sizes.panels)
+    # An arena begins as zeros, and nothing here writes between the columns, as an update may: nothing is to be cleared.
     build.pack("parameters", build.parameters)
     build.pack_columns()
     return build
