@@ -56,6 +56,7 @@ from tinynet.layers.initializers import (
     Zeros,
 )
 from tinynet.layers.layer import Layer
+from tinynet.layers.scalar import ScalarActivation
 from tinynet.losses import (
     BinaryCrossEntropy,
     CrossEntropy,
@@ -66,6 +67,7 @@ from tinynet.losses import (
     MeanSquaredError,
     PoissonLoss,
 )
+from tinynet.losses.scalar import ScalarLoss
 from tinynet.models.loading import load
 from tinynet.models.sequential import Sequential
 from tinynet.optimizers import LBFGS, SGD, Adam, AdamW, BayesianRegularization, LevenbergMarquardt, Optimizer, RMSprop
@@ -184,6 +186,8 @@ __all__ = [
     "ReLU",
     "ReduceLROnPlateau",
     "ResumeError",
+    "ScalarActivation",
+    "ScalarLoss",
     "Schedule",
     "Sequential",
     "SiLU",

@@ -97,6 +97,18 @@ class NormalizeOp(_SameWidth):
 
 
 @dataclass(frozen=True)
+class ScalarFunctions:
+    """A function of numbers in Python, and its derivative by the first: what a backend may compile of a user's part.
+
+    A layer or a loss that is no more than this has them as ``scalar_functions``.
+    """
+
+    value: Callable[..., float]
+    slope: Callable[..., float]
+    n_arguments: int
+
+
+@dataclass(frozen=True)
 class CustomOp(_Op):
     """A layer written in Python by the user; equal only to itself."""
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar
 
+from tinynet_kernels.calls import is_called, terms_of
 from tinynet_kernels.expressions import Expression, Term, function, select, symbol
 from tinynet_kernels.functions import exp, log, sigmoid, softplus
 from tinynet_kernels.slopes import slope_of
@@ -65,12 +66,20 @@ class Table(dict[str, Formula]):
         self._of_text = lru_cache(maxsize=256)(of_text)
 
     def __contains__(self, kind: object) -> bool:
-        return super().__contains__(kind) or is_text(kind)
+        return super().__contains__(kind) or is_text(kind) or is_called(kind)
 
     def __missing__(self, kind: str) -> Formula:
-        if not is_text(kind):
+        if kind not in self:
             raise KeyError(kind)
         return self._of_text(kind)
+
+
+def _terms(kind: str, symbols: tuple[str, ...]) -> tuple[Term, Term]:
+    """Return what the text of a formula names, and its derivative by the first symbol; or calls of what is compiled."""
+    if is_called(kind):
+        return terms_of(kind, *map(symbol, symbols))
+    value = term_of(kind, symbols)
+    return value, slope_of(value, symbols[0])
 
 
 # -- activations ------------------------------------------------------------------------------------------------------
@@ -121,8 +130,7 @@ def _elu(z: E, alpha: E) -> E:
 
 
 def _activation_of_text(text: str) -> Activation:
-    value = term_of(text, ACTIVATION_SYMBOLS)
-    slope = slope_of(value, "z")
+    value, slope = _terms(text, ACTIVATION_SYMBOLS)
     return Activation(lambda z, alpha: value, lambda z, y, alpha: slope)
 
 
@@ -226,8 +234,7 @@ def _sign(d: E) -> E:
 
 
 def _loss_of_text(text: str) -> Loss:
-    value = term_of(text, LOSS_SYMBOLS)
-    slope = slope_of(value, "p")
+    value, slope = _terms(text, LOSS_SYMBOLS)
     return Loss(lambda p, t, _: value, lambda p, t, _: slope)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import mmap
 import sys
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
@@ -346,3 +347,17 @@ def convert(array: Any, name: str, dtype: str) -> Any:
             "Scale the data, or build the model with dtype='float64'."
         )
     return result
+
+
+def each_number(function: Callable[..., float], *arrays: Any) -> Any:
+    """Call a function of numbers in Python for each number of arrays; return the results where the arrays live.
+
+    Examples
+    --------
+    >>> each_number(lambda x, y: max(x, y), np.array([1.0, 4.0]), np.array([3.0, 2.0]))
+    array([3., 4.])
+    """
+    namespace = numpy_namespace(arrays[0])
+    host = [array if namespace is np else array.get() for array in arrays]
+    found = np.frompyfunc(function, len(arrays), 1)(*host).astype(arrays[0].dtype)
+    return found if namespace is np else namespace.asarray(found)

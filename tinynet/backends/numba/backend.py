@@ -76,10 +76,22 @@ class NumbaBackend(HostBackend):
 
         return shortest(program, state, jacobians)
 
+    @staticmethod
+    def _with_calls(program: Program) -> tuple[Program, str | None]:
+        """Return a program with what Numba compiles of it in the place of Python, and why that cannot be."""
+        if not any(hasattr(part, "scalar_functions") for part in program.user_code):
+            return program, None
+        from tinynet.backends.numba.scalars import with_calls
+
+        return with_calls(program)
+
     def plan(self, program: Program, *, granularity: Granularity = "epoch", streamed: bool = False) -> Plan:
         """Return a fused plan where the program needs no Python inside."""
         self.check_precision(program.precision)
+        program, lacking = self._with_calls(program)
         reason = slow_reason(program, granularity)
+        if reason is not None and lacking is not None:
+            reason = f"{reason}: {lacking}"
         if takes_all_samples(program):
             return whole_plan(program, self, granularity, self._equations)
         if program.n_models is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from tinynet_kernels.calls import CALL
 from tinynet_kernels.cpu.generated.elementary import FUNCTIONS, exp_nonpositive
 from tinynet_kernels.cpu.generated.ir import Code, Operand, Value
 from tinynet_kernels.expressions import Term
@@ -54,6 +55,10 @@ class Writer:
             condition, a, b = operands
             assert isinstance(condition, Value)
             return code.select(condition, a if isinstance(b, Value) else self._value(a), b)
+        if operation == CALL:
+            address, *arguments = operands
+            assert not isinstance(address, Value)
+            return code.call_each(int(address), [self._value(argument) for argument in arguments])
         values = [self._value(operand) for operand in operands]
         if operation in _BINARY:
             return _BINARY[operation](*values)

@@ -17,6 +17,7 @@ from typing import Any
 from tinynet_kernels.cpu.generated.ir_types import (
     BYTE,
     BYTES,
+    DOUBLE,
     I64,
     POINTER,
     element_of,
@@ -191,6 +192,21 @@ class Code:
         full = f"@llvm.{name}.{suffix}"
         self.module.declared.add(f"declare {result} {full}({', '.join(a.kind for a in arguments)})")
         return self.op(result, f"call {flags}{result} {full}({', '.join(map(str, arguments))})")
+
+    def call_each(self, address: int, arguments: Sequence[Value]) -> Value:
+        """Call a function of doubles, which is not ours, for each lane in turn."""
+        kind = arguments[0].kind
+        wide = [self.resize(argument, DOUBLE) for argument in arguments]
+        result = None
+        for lane in range(lanes_of(kind)):
+            numbers = wide if kind == element_of(kind) else [self.extract(argument, lane) for argument in wide]
+            call = f"call double inttoptr (i64 {address} to ptr)({', '.join(map(str, numbers))})"
+            found = self.resize(self.op(DOUBLE, call), element_of(kind))
+            if kind == element_of(kind):
+                return found
+            result = self.op(kind, f"insertelement {result or f'{kind} poison'}, {found}, i64 {lane}")
+        assert result is not None
+        return result
 
     def convert(self, instruction: str, value: Value, kind: str) -> Value:
         """Change the type by ``bitcast``, ``sitofp``, ``fpext`` and their like."""

@@ -6,6 +6,7 @@ import ctypes
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 
+from tinynet_kernels.calls import is_called
 from tinynet_kernels.cpu.generated import cache, compiler
 from tinynet_kernels.cpu.generated.target import Target
 from tinynet_kernels.cpu.generated.units import kernels_of, symbol, text_of
@@ -65,10 +66,12 @@ def _file_of(unit: str, dtype: str, target: Target) -> str:
 def _objects(units: list[str], dtype: str, target: Target) -> list[bytes]:
     """Return the object files of some units: kept ones, and new ones that are kept from now on."""
     names = {unit: _file_of(unit, dtype, target) for unit in units}
-    found = {unit: cache.read(name) for unit, name in names.items()}
+    # What has addresses in it is of this process.
+    found = {unit: None if is_called(unit) else cache.read(name) for unit, name in names.items()}
     texts = {unit: text_of(unit, dtype, target) for unit in units if found[unit] is None}
     with compiling(long=sum(map(len, texts.values())) >= LONG) if texts else nullcontext():
         for unit, text in texts.items():
             made = found[unit] = compiler.to_object(text, target)
-            cache.write(names[unit], made)
+            if not is_called(unit):
+                cache.write(names[unit], made)
     return [content for content in found.values() if content is not None]
