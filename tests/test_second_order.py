@@ -13,7 +13,7 @@ import tinynet as tn
 from tinynet.backends.second_order.normal import NormalEquations
 from tinynet.base.config import use_threads
 from tinynet.losses import get_loss
-from tinynet.optimizers import LBFGS, BayesianRegularization, LevenbergMarquardt
+from tinynet.optimizers import LBFGS, BayesianRegularization, LevenbergMarquardt, get_optimizer
 
 SMOOTH: dict[str, tuple[Any, Any]] = {
     "mse": (tn.MeanSquaredError(), None),
@@ -345,6 +345,22 @@ def test_a_resumed_training_ends_with_the_same_bits(optimizer: str, tmp_path: An
     history = resumed.fit(x, y, optimizer=optimizer, epochs=12, callbacks=[tn.Checkpoint(path)], resume_from=path)
     assert len(history["loss"]) == 12
     assert resumed.flat_parameters().tobytes() == straight.flat_parameters().tobytes()
+
+
+@pytest.mark.parametrize("optimizer", ["lm", "br"])
+def test_steps_in_one_call_are_those_of_many(optimizer: str, backend: str) -> None:
+    """How many steps a call makes depends on the clock, so what is kept between two must be all that a step knows."""
+    x, y = surface(40)
+    found = []
+    for calls in ([8], [1] * 8):
+        net = small(backend, "float32")
+        plan = net.plan(tn.MeanSquaredError(), get_optimizer(optimizer), y, None, "epoch")
+        net.prepare_optimizer(get_optimizer(optimizer))
+        x32, y32 = x.astype("f4"), y.astype("f4")
+        for n in calls:
+            plan.run(net.state, x32, y32, None, np.ones((n, 1)))
+        found.append(net.flat_parameters().tobytes() + net.state.moments.tobytes())
+    assert found[0] == found[1]
 
 
 @pytest.mark.parametrize("optimizer", ["lm", "br", "lbfgs"])

@@ -220,6 +220,9 @@ class LevenbergMarquardtPlan(WholePlan):
             now.damping[going[pending]] = damping[pending]
         reached = (losses[going] <= settings["goal"]) & (now.stop[going] == 0)
         now.stop[going[reached]] = REASONS.index("goal")
+        # As the state holds them between two calls: how steps are grouped into calls must not matter.
+        for values in (now.damping, now.decay, now.effective):
+            values[going] = values[going].astype(self.program.dtype)
 
     def _accelerated(
         self,
