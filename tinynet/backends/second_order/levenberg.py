@@ -21,6 +21,9 @@ MOST_PARAMETERS = 5000
 ACCELERATION_RATIO = 0.75
 """Most that the second-order part of a step may be of it (Transtrum and Sethna 2012, equation 15)."""
 
+NOTHING: Float64 = np.zeros((1, 1))
+"""What the squares of the parameters are weighed by where nothing is: it is recognised, and then left out."""
+
 STOP, DAMPING, DECAY, EFFECTIVE = range(4)
 """Rows of ``state.moments``, of which the first element counts."""
 
@@ -173,22 +176,27 @@ class LevenbergMarquardtPlan(WholePlan):
         self, now: Standing, going: NDArray[np.int64], data: Data, losses: Float64, counts: NDArray[np.int64]
     ) -> None:
         """Make a step of each of some models, and write its loss and count it; or note why there is none."""
-        equations, models = self.equations, now.models.chosen(going)
-        settings = {name: values[going] for name, values in now.settings.items()}
+        equations, every = self.equations, len(going) == len(now.stop)
+        # For one small model the calls of NumPy are what costs time: what need not be copied or multiplied is not.
+        models = now.models if every else now.models.chosen(going)
+        settings = now.settings if every else {name: values[going] for name, values in now.settings.items()}
         loss, gradient, matrices = equations.sums(models, data)
         held = models.parameters[:, self.trained]
         finite = np.isfinite(loss) & np.isfinite(gradient).all(axis=1)
         counts[going[~finite]] += 1  # A step to nowhere: whoever reads the loss, which is NaN, ends this.
-        decay = self._l2(data, models) + settings.get("weight_decay", np.zeros(len(going)))[:, np.newaxis]
+        decay = self._l2(data, models)
         if self._bayesian:
             self._weigh_evidence(now, going, finite, loss, held, matrices, len(data.x))
             decay = decay + now.decay[going, np.newaxis]
-        gradient += decay * held
+        elif settings["weight_decay"].any():
+            decay = decay + settings["weight_decay"][:, np.newaxis]
+        if decay is not NOTHING:
+            gradient += decay * held
         ended = finite & ~(np.abs(gradient).max(axis=1) > settings["min_gradient"])
         now.stop[going[ended]] = REASONS.index("gradient")
         worth = loss + _penalty(decay, held)
         scale = np.ones_like(held)
-        if settings.get("marquardt", np.zeros(1)).any():
+        if settings["marquardt"].any():
             own = np.maximum(equations.diagonals(matrices) + decay, 1e-12)
             scale = np.where(settings["marquardt"][:, np.newaxis] != 0, own, scale)
         pending = np.flatnonzero(finite & ~ended)
@@ -201,17 +209,19 @@ class LevenbergMarquardtPlan(WholePlan):
                 break
             # All of them, most often: then nothing need be copied.
             chosen: Any = slice(None) if len(pending) == len(going) else pending
-            diagonals = damping[chosen, np.newaxis] * scale[chosen] + decay[chosen]
+            diagonals = damping[chosen, np.newaxis] * scale[chosen]
+            if decay is not NOTHING:
+                diagonals += _of(decay, chosen)
             steps = equations.solve(matrices, chosen, gradient[chosen], diagonals)
-            if settings.get("acceleration", np.zeros(1)).any():
+            if settings["acceleration"].any():
                 steps = self._accelerated(models, pending, chosen, data, matrices, steps, diagonals, settings)
             trial = models.chosen(chosen)._replace(parameters=models.parameters[chosen].copy())
             trial.parameters[:, self.trained] = (held[chosen] - steps).astype(self.program.dtype)
             value, moved = equations.values(trial, data), trial.parameters[:, self.trained]
-            better = value + _penalty(decay[chosen], moved) < worth[chosen]
+            better = value + _penalty(_of(decay, chosen), moved) < worth[chosen]
             taken = pending[better]
             now.models.parameters[going[taken]] = trial.parameters[better]
-            losses[going[taken]] = value[better] + _penalty(self._l2(data, trial), moved)[better]
+            losses[going[taken]] = (value + _penalty(self._l2(data, trial), moved))[better]
             # Never so small that it could not grow again.
             now.damping[going[taken]] = np.maximum(damping[taken] * settings["decrease"][taken], 1e-20)
             counts[going[taken]] += 1
@@ -250,7 +260,7 @@ class LevenbergMarquardtPlan(WholePlan):
         """Return what the estimators' L2 penalty weighs half the square of each parameter by: biases by 0."""
         program, loss = self.program, self.equations.loss
         if not loss.l2:
-            return np.zeros((1, program.n_trained))
+            return NOTHING
         which = np.zeros(program.n_parameters)
         for op, layout in zip(program.ops, program.parameter_layout, strict=True):
             if isinstance(op, LinearOp):
@@ -305,7 +315,13 @@ class LevenbergMarquardtPlan(WholePlan):
         return {name: float(state.moments[EFFECTIVE, 0]) for name in self.figure_names}
 
 
-def _penalty(decay: Float64, parameters: Float64) -> Float64:
+def _of(decay: Float64, chosen: Any) -> Float64:
+    return decay if len(decay) == 1 else decay[chosen]
+
+
+def _penalty(decay: Float64, parameters: Float64) -> Float64 | float:
     """Return half the sum of squares of each model's parameters, weighed by ``decay``."""
-    penalty: Float64 = 0.5 * np.einsum("mi,mi,mi->m", np.broadcast_to(decay, parameters.shape), parameters, parameters)
+    if decay is NOTHING:
+        return 0.0
+    penalty: Float64 = 0.5 * (decay * np.square(parameters)).sum(axis=1)
     return penalty
