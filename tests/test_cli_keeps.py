@@ -11,8 +11,8 @@ import pytest
 from test_cli_errors import run
 
 import tinynet as tn
-from tinynet.cli import train
 from tinynet.cli.main import main
+from tinynet.cli.places import MODEL
 from tinynet.training.trainer import Trainer
 
 GOOD = ["train", "d.csv", "--epochs", "3", "--layers", "4", "--quiet", "--validation", "0"]
@@ -211,4 +211,4 @@ def test_a_reader_who_goes_away_does_not_lose_the_training() -> None:
         process.stdout.close()
         process.wait()
     assert process.returncode == 141
-    assert np.isfinite(tn.load(train.OUT).predict([[1.0, 2.0]])).all()
+    assert np.isfinite(tn.load(MODEL).predict([[1.0, 2.0]])).all()

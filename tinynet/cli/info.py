@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import platform
 import sys
@@ -10,6 +11,7 @@ from importlib import metadata
 from pathlib import Path
 
 from tinynet.backends import available, get_backend
+from tinynet.backends.compiling import clear_cache
 from tinynet.backends.cupy.environment import conflict, cupy_distributions
 from tinynet.base.config import threads, usable_cores
 from tinynet.base.errors import BackendUnavailableError
@@ -20,6 +22,12 @@ PACKAGES = (
     *("matplotlib", "rich", "scikit-learn", "safetensors", "onnx", "tensorboardX", "optuna"),
 )
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run ``tinynet info``: print what works, or empty the cache; return the exit code."""
+    print(f"deleted {clear_cache()}" if args.clear_cache else report())
+    return 0
 
 
 def report() -> str:

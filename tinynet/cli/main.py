@@ -7,15 +7,15 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
 from typing import Any, NoReturn
 
 from tinynet.backends import NAMES
-from tinynet.backends.compiling import clear_cache
 from tinynet.base.errors import ResumeError, TinynetError
 from tinynet.base.hints import did_you_mean
 from tinynet.base.version import __version__
-from tinynet.cli import config, predict, sweep, train
-from tinynet.cli.info import report
+from tinynet.cli.places import LOSSES as LOSSES_PLOT
+from tinynet.cli.places import MODEL, SWEEP
 from tinynet.cli.reading import add_columns, add_options, names
 from tinynet.cli.values import (
     backend_name,
@@ -61,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(given)
     try:
         if getattr(args, "config", None) is not None:
-            args = config.parse(parser, given, args)
+            args = import_module("tinynet.cli.config").parse(parser, given, args)
         code: int = args.run(args)
         sys.stdout.flush()
         return code
@@ -105,6 +105,16 @@ def _drop_output() -> None:
         sys.stdout.flush()
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _later(module: str, function: str = "run") -> Callable[[argparse.Namespace], int]:
+    """Return what runs a command: each imports much that the others do not need, when it is called."""
+
+    def run(args: argparse.Namespace) -> int:
+        code: int = getattr(import_module(f"tinynet.cli.{module}"), function)(args)
+        return code
+
+    return run
 
 
 OPTIMIZER_OPTIONS: dict[str, tuple[dict[str, float], str]] = {
@@ -180,7 +190,7 @@ def _data(parser: argparse.ArgumentParser, validation: str) -> None:
 
 
 def _train(parser: argparse.ArgumentParser) -> None:
-    parser.set_defaults(run=train.run)
+    parser.set_defaults(run=_later("train"))
     add = parser.add_argument
     _data(parser, "held out for validation (0.2, or the test set)")
     network = parser.add_argument_group("network").add_argument
@@ -205,8 +215,8 @@ def _train(parser: argparse.ArgumentParser) -> None:
     fit("--seed", type=whole_number("--seed", 0), default=0, metavar="N", help="of all random numbers (0)")
     fit("--backend", type=backend_name, metavar="NAME", help=BACKEND_HELP)
     files = parser.add_argument_group("files").add_argument
-    files("--out", metavar="FILE", help=f"the model ({train.OUT})")
-    files("--plot", metavar="FILE", help=f"the losses, as .png, .svg or .pdf, or none ({train.PLOT})")
+    files("--out", metavar="FILE", help=f"the model ({MODEL})")
+    files("--plot", metavar="FILE", help=f"the losses, as .png, .svg or .pdf, or none ({LOSSES_PLOT})")
     files("--checkpoint", metavar="FILE", help="keep there what --resume needs")
     files(
         "--checkpoint-every",
@@ -228,7 +238,7 @@ def _train(parser: argparse.ArgumentParser) -> None:
 
 
 def _sweep(parser: argparse.ArgumentParser) -> None:
-    parser.set_defaults(run=sweep.run)
+    parser.set_defaults(run=_later("sweep"))
     _data(parser, "held out, to tell what is best (0.2)")
     many = parser.add_argument_group(
         "settings to try",
@@ -277,9 +287,7 @@ def _sweep(parser: argparse.ArgumentParser) -> None:
     fit("--backend", type=backend_name, metavar="NAME", help=BACKEND_HELP)
     fit("--jobs", type=jobs_of, default=1, metavar="N", help="processes, -1: one for each core; needs joblib (1)")
     fit("--threads", type=whole_number("--threads"), metavar="N", help="of each process")
-    parser.add_argument(
-        "--out", metavar="DIR", help=f"where all goes; a sweep that was interrupted goes on ({sweep.OUT})"
-    )
+    parser.add_argument("--out", metavar="DIR", help=f"where all goes; a sweep that was interrupted goes on ({SWEEP})")
     parser.add_argument("--no-plot", dest="plot", action="store_false", help="draw no plots")
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
 
@@ -294,14 +302,14 @@ def _model_and_data(parser: argparse.ArgumentParser) -> None:
 
 
 def _predict(parser: argparse.ArgumentParser) -> None:
-    parser.set_defaults(run=predict.predict)
+    parser.set_defaults(run=_later("predict", "predict"))
     _model_and_data(parser)
     parser.add_argument("--out", metavar="FILE", help="CSV file to write (standard output)")
     parser.add_argument("--probabilities", action="store_true", help="add a column for each class")
 
 
 def _evaluate(parser: argparse.ArgumentParser) -> None:
-    parser.set_defaults(run=predict.evaluate)
+    parser.set_defaults(run=_later("predict", "evaluate"))
     _model_and_data(parser)
     parser.add_argument(
         "--target",
@@ -325,12 +333,7 @@ def _evaluate(parser: argparse.ArgumentParser) -> None:
 
 def _info(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--clear-cache", action="store_true", help="delete the compiled code that is kept on disk")
-    parser.set_defaults(run=_print_report)
-
-
-def _print_report(args: argparse.Namespace) -> int:
-    print(f"deleted {clear_cache()}" if args.clear_cache else report())
-    return 0
+    parser.set_defaults(run=_later("info"))
 
 
 COMMANDS: tuple[tuple[str, Callable[[argparse.ArgumentParser], None], str], ...] = (

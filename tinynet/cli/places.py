@@ -6,6 +6,9 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+MODEL, LOSSES, SWEEP = "tinynet-model.npz", "tinynet-loss.png", "tinynet-sweep"
+"""Where results go, if nobody says: a model, the plot of its losses, and the folder of a sweep."""
+
 LONGEST = 255
 """Bytes in the name of a file, on the file systems of today."""
 

@@ -61,7 +61,7 @@ def read_problem(args: argparse.Namespace, say: Say) -> Problem:
         progress = None if args.quiet else RowsRead(args.data)
         columns = {"categorical": args.categorical, "missing": args.missing or "error"}
         data, test = read(args.data, args.target, args.ignore, **how(args), **columns, progress=progress)
-    say("data", f"{data.source}: {len(data):,} rows, {data.x.shape[1]:,} features")
+    say("data", f"{data.source}: {len(data):,} rows, {len(data.features or data.x[0]):,} features")
     task = find_task(data, args.task)
     if args.loss in LOSSES_OF_NUMBERS and "--task regression" in task.reason:
         task = find_task(data, "regression")  # That they were classes was a guess; the loss tells.

@@ -22,6 +22,7 @@ from tinynet.cli.defaults import defaults_for, fill_in, lengths
 from tinynet.cli.judging import shown
 from tinynet.cli.networks import Head, build, head_for, normalizer
 from tinynet.cli.optimizing import OPTIMIZER_SETTINGS, check_settings, optimizer_of, suitable
+from tinynet.cli.places import SWEEP
 from tinynet.cli.problem import Problem, Say, read_problem
 from tinynet.cli.train import say_line, say_nothing
 from tinynet.exchange.atomic import atomic_open
@@ -34,7 +35,6 @@ from tinynet.sweeps.sweep import sweep
 from tinynet.training.arguments import USUAL_BATCH
 from tinynet.training.monitors import EarlyStopping
 
-OUT = "tinynet-sweep"
 MODEL, RUNS, SETTINGS, PLOTS = "best.npz", "runs.csv", "settings.csv", ("parallel.png", "losses.png")
 
 SHOWN = 10
@@ -47,7 +47,7 @@ SEARCHED = ("layers", "activation", "dropout", "optimizer", *OPTIMIZER_SETTINGS,
 def run(args: argparse.Namespace) -> int:
     """Run the command; return its exit code."""
     say = say_nothing if args.quiet else say_line
-    out = Path(args.out or OUT)
+    out = Path(args.out or SWEEP)
     defaults = defaults_for(args)
     space = _space(args, defaults)
     # What is best is chosen on rows of its own, also where the data have a test set.

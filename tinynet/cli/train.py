@@ -15,7 +15,7 @@ from tinynet.cli.judging import meaning, shown
 from tinynet.cli.networks import build, head_for, normalizer
 from tinynet.cli.notes import Notes
 from tinynet.cli.optimizing import OPTIMIZER_SETTINGS, check_settings, optimizer_of, suitable
-from tinynet.cli.places import beside, require_different
+from tinynet.cli.places import LOSSES, MODEL, beside, require_different
 from tinynet.cli.problem import Problem, Say, read_problem
 from tinynet.exchange.atomic import require_place
 from tinynet.exchange.modelfile import check_name
@@ -30,8 +30,6 @@ from tinynet.training.logs import Logs
 from tinynet.training.monitors import EarlyStopping
 from tinynet.training.progress import CompilerNotice
 from tinynet.training.saving import Checkpoint
-
-OUT, PLOT = "tinynet-model.npz", "tinynet-loss.png"
 
 UNFINISHED: dict[type[BaseException], str] = {
     KeyboardInterrupt: "interrupted",
@@ -80,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
     if not args.quiet:
         net.summary(lambda text: print(f"\n{text}\n"))
     _note_offsets(net, problem.notes, say)
-    out, plot = args.out or OUT, None if args.plot == "none" else args.plot or PLOT
+    out, plot = args.out or MODEL, None if args.plot == "none" else args.plot or LOSSES
     try:
         _fit(args, net, loss, problem, say)
     except tuple(UNFINISHED) as error:
@@ -111,7 +109,7 @@ def _check_places(args: argparse.Namespace) -> None:
         raise ValueError("--resume expects --checkpoint FILE, the file to go on from; got none.")
     if args.plot not in (None, "none"):
         check_plot(args.plot)
-    out, plot = args.out or OUT, None if args.plot == "none" else args.plot or PLOT
+    out, plot = args.out or MODEL, None if args.plot == "none" else args.plot or LOSSES
     check_name(out)
     held = args.validation if isinstance(args.validation, str) else None
     read = {"DATA": args.data, "--validation": held, "--config": args.config}
@@ -232,4 +230,4 @@ def _keep(net: Sequential, problem: Problem, word: str, out: str, plot: str | No
 def _next(args: argparse.Namespace) -> str:
     if args.data is None:
         return "tinynet train YOUR.csv --target COLUMN"
-    return f"tinynet predict {shlex.quote(str(args.out or OUT))} NEW.csv"
+    return f"tinynet predict {shlex.quote(str(args.out or MODEL))} NEW.csv"
