@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +45,7 @@ class Events(tn.Callback):
     def __init__(self, events: list[str]) -> None:
         self.events = events
 
-    def on_compile(self, logs: Any) -> None:
+    def on_compile(self, what: str) -> None:
         self.events.append("told")
 
     def on_epoch_end(self, epoch: int, logs: Any) -> None:
@@ -122,10 +124,27 @@ def test_what_numba_compiles_is_told() -> None:
 
     told: list[str] = []
     outer = numba.njit(lambda x: x + 1)
-    with waiting.watched(lambda: told.append("told")) as watch:
+    with waiting.watched(told.append) as watch:
         outer(1)
-        assert told == ["told"]
+        assert told == [waiting.COMPILING]
         seconds = watch.seconds
         assert seconds > 0
         outer(2)
         assert watch.seconds == seconds
+
+
+CUSTOM = """
+import numpy as np
+import tinynet as tn
+class Twice(tn.Layer):
+    def forward(self, x): return 2 * x
+    def backward(self, g): return 2 * g
+x = np.zeros((8, 3), "f4")
+tn.Sequential(tn.Linear(3, 2), Twice(), backend="numba").fit(x, x[:, :2], epochs=1, verbose=1)
+"""
+
+
+def test_loading_numba_is_told_before_it_begins() -> None:
+    pytest.importorskip("numba")
+    result = subprocess.run([sys.executable, "-c", CUSTOM], capture_output=True, text=True, check=True)
+    assert result.stderr.splitlines()[0] == waiting.LOADING

@@ -10,6 +10,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
+COMPILING = "compiling for this processor ..."
+LOADING = "loading the compiler ..."
+
 
 class Watch:
     """What was compiled in a ``with`` block.
@@ -20,30 +23,30 @@ class Watch:
         How long it took.
     """
 
-    def __init__(self, tell: Callable[[], None]) -> None:
+    def __init__(self, tell: Callable[[str], None]) -> None:
         self.tell = tell
         self.seconds = 0.0
-        self.told = False
+        self.told: set[str] = set()
 
 
 _watches: ContextVar[tuple[Watch, ...]] = ContextVar("tinynet_watches", default=())
 
 
 @contextmanager
-def watched(tell: Callable[[], None]) -> Iterator[Watch]:
+def watched(tell: Callable[[str], None]) -> Iterator[Watch]:
     """Have what this thread compiles in a ``with`` block told.
 
     Parameters
     ----------
     tell : callable
-        Called once, before the first compilation that takes so long that somebody might wonder.
+        Called with what there is to wait for, before it first takes so long that somebody might wonder.
 
     Examples
     --------
-    >>> with watched(lambda: print("compiling ...")) as watch:
+    >>> with watched(print) as watch:
     ...     with compiling(long=True):
     ...         pass
-    compiling ...
+    compiling for this processor ...
     >>> watch.seconds > 0
     True
     """
@@ -56,13 +59,13 @@ def watched(tell: Callable[[], None]) -> Iterator[Watch]:
 
 
 @contextmanager
-def compiling(*, long: bool) -> Iterator[None]:
+def compiling(*, long: bool, what: str = COMPILING) -> Iterator[None]:
     """Stand around a compilation; ``long`` tells whether people would wonder."""
     watches = _watches.get()
     for watch in watches:
-        if long and not watch.told:
-            watch.told = True
-            watch.tell()
+        if long and what not in watch.told:
+            watch.told.add(what)
+            watch.tell(what)
     # What is compiled within takes part of the same seconds.
     token, started = _watches.set(()), time.perf_counter()
     try:

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from tinynet_kernels.waiting import Watch
 
 
-def watched(tell: Callable[[], None]) -> AbstractContextManager[Watch]:
-    """Return a context in which ``tell`` is called before machine code is made that takes some tenths of a second.
+def watched(tell: Callable[[str], None]) -> AbstractContextManager[Watch]:
+    """Return a context in which ``tell`` hears what there is to wait for, before that takes some tenths of a second.
 
     What it gives has ``seconds``: how long all compiling took.
     """

@@ -25,13 +25,13 @@ from tinynet.training.arguments import (
     warn_if_nothing_is_trained,
 )
 from tinynet.training.averaging import EMA, SWA
-from tinynet.training.callbacks import Callback, acting
+from tinynet.training.callbacks import Callback, acting, told
 from tinynet.training.data import Data
 from tinynet.training.history import EnsembleHistory
 from tinynet.training.identity import identity_of
 from tinynet.training.metrics import Measure, Meter, figures_of
 from tinynet.training.monitors import EarlyStopping, ReduceLROnPlateau
-from tinynet.training.progress import ProgressBar
+from tinynet.training.progress import ProgressBar, notices
 from tinynet.training.remembered import with_state
 from tinynet.training.saving import Checkpoint
 from tinynet.training.trainer import CHUNK_BYTES, CHUNK_SECONDS
@@ -86,8 +86,9 @@ class EnsembleTrainer(Retracing):
         self.callbacks, self.watches, self.checkpoints = _sorted(given, len(models))
         for watch in self.watches:
             watch.check(self.figures)
-        self.plan = models.plan(loss, optimizer, data.y, self.batch_size)
         self.history = EnsembleHistory(len(models))
+        with told(notices(self.callbacks), self.history):
+            self.plan = models.plan(loss, optimizer, data.y, self.batch_size)
         self.history.plan = self.plan.description
         warn_if_nothing_is_trained(self.plan.program)
         self.resumed = self.paused = False

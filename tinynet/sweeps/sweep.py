@@ -29,7 +29,7 @@ from tinynet.training.callbacks import Callback
 from tinynet.training.class_weights import ClassWeight
 from tinynet.training.metrics import Metric, direction, get_metrics
 from tinynet.training.monitors import EarlyStopping, ReduceLROnPlateau
-from tinynet.training.progress import COMPILING, rich_bar
+from tinynet.training.progress import rich_bar
 
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 
@@ -233,12 +233,12 @@ class _Progress:
             if self._bar is not None:
                 self._bar.stop()
 
-    def _tell_compiling(self) -> None:
+    def _tell_compiling(self, what: str) -> None:
         """Tell what there is to wait for; in other processes nobody hears it."""
         if self._bar is not None:
-            self._bar.update(self._task, description=COMPILING, refresh=True)
+            self._bar.update(self._task, description=what, refresh=True)
         elif self.verbose:
-            print(COMPILING, file=sys.stderr, flush=True)
+            print(what, file=sys.stderr, flush=True)
 
     def _count(self, group: Group) -> str:
         """Count a group; return the name of the figure that is shown."""

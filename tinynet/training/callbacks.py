@@ -41,8 +41,11 @@ class Callback(Hinting):
     def on_train_end(self, logs: Logs) -> None:
         """Run after the last epoch, also when training is interrupted or fails."""
 
-    def on_compile(self, logs: Logs) -> None:
-        """Run before machine code is made that is not there yet, where it takes some tenths of a second or more."""
+    def on_compile(self, what: str) -> None:
+        """Run before a compiler is loaded, or makes code that is not there yet, where that takes tenths of a second.
+
+        ``what`` is a text that tells people what there is to wait for.
+        """
 
     def on_epoch_begin(self, epoch: int, logs: Logs) -> None:
         """Run before an epoch, counted from 0."""
@@ -85,27 +88,34 @@ class Callback(Hinting):
 
 
 @contextmanager
+def told(callbacks: Iterable[Callback], history: Any) -> Iterator[None]:
+    """Let callbacks hear what is compiled in a ``with`` block, and a history how long that took."""
+
+    def tell(what: str) -> None:
+        for callback in callbacks:
+            callback.on_compile(what)
+
+    with watched(tell) as watch:
+        try:
+            yield
+        finally:
+            history.compile_seconds += watch.seconds
+
+
+@contextmanager
 def acting(callbacks: Iterable[Callback], model: Any, trainer: Any) -> Iterator[None]:
     """Let callbacks begin, and in the end, whatever happens, let those end that have begun.
 
     What is compiled between the two, they are told.
     """
     begun: list[Callback] = []
-
-    def tell() -> None:
-        for callback in begun:
-            callback.on_compile({})
-
     try:
         for callback in callbacks:
             callback.model, callback.trainer = model, trainer
             callback.on_train_begin({})
             begun.append(callback)
-        with watched(tell) as watch:
-            try:
-                yield
-            finally:
-                trainer.history.compile_seconds += watch.seconds
+        with told(begun, trainer.history):
+            yield
     finally:
         for callback in begun:
             callback.on_train_end({})

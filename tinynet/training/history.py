@@ -32,7 +32,7 @@ class History:
     stop_reason : str or None
         Why training ended before its last epoch, if it did.
     compile_seconds : float
-        How long it took to make machine code that was not there yet.
+        How long it took to load a compiler, and to make machine code that was not there yet.
 
     Examples
     --------
@@ -166,7 +166,7 @@ class EnsembleHistory:
     stop_reason : str or None
         Why training ended before its last epoch, if it did.
     compile_seconds : float
-        How long it took to make machine code that was not there yet.
+        How long it took to load a compiler, and to make machine code that was not there yet.
     """
 
     def __init__(self, n_models: int) -> None:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 import sys
 import time
+from collections.abc import Iterable
 from typing import Any
 
 from tinynet.training.callbacks import Callback
 from tinynet.training.logs import Logs, as_text
-
-COMPILING = "compiling for this processor ..."
 
 
 class CompilerNotice(Callback):
@@ -18,9 +17,14 @@ class CompilerNotice(Callback):
 
     looks_every = None
 
-    def on_compile(self, logs: Logs) -> None:
+    def on_compile(self, what: str) -> None:
         """Tell it."""
-        print(COMPILING, file=sys.stderr, flush=True)
+        print(what, file=sys.stderr, flush=True)
+
+
+def notices(callbacks: Iterable[Callback]) -> list[Callback]:
+    """Return those that may tell of the compiler before training begins: they do nothing else, or need no beginning."""
+    return [callback for callback in callbacks if isinstance(callback, CompilerNotice)]
 
 
 class ProgressBar(CompilerNotice):
@@ -35,13 +39,14 @@ class ProgressBar(CompilerNotice):
     """
 
     refresh_seconds = 1.0
+    _bar: Any = None
 
     def __init__(self, every_epoch: bool = False) -> None:
         self.every_epoch = every_epoch
 
     def on_train_begin(self, logs: Logs) -> None:
         """Start the display."""
-        self._bar: Any = None
+        self._bar = None
         self._last = -math.inf
         self._width = len(str(self.trainer.epochs))
         if not self.every_epoch and sys.stdout.isatty():
@@ -50,12 +55,12 @@ class ProgressBar(CompilerNotice):
             self._bar.start()
             self._task = self._bar.add_task("training", total=self.trainer.epochs, completed=self.trainer.epoch)
 
-    def on_compile(self, logs: Logs) -> None:
+    def on_compile(self, what: str) -> None:
         """Tell what there is to wait for."""
         if self._bar is None:
-            super().on_compile(logs)
+            super().on_compile(what)
         else:
-            self._bar.update(self._task, description=COMPILING, refresh=True)
+            self._bar.update(self._task, description=what, refresh=True)
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         """Show the figures of the epoch."""

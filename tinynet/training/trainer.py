@@ -26,13 +26,13 @@ from tinynet.training.arguments import (
     reason_of,
     warn_if_nothing_is_trained,
 )
-from tinynet.training.callbacks import Callback, acting
+from tinynet.training.callbacks import Callback, acting, told
 from tinynet.training.data import Data
 from tinynet.training.history import History
 from tinynet.training.identity import identity_of
 from tinynet.training.metrics import Measure, Meter, figures_of
 from tinynet.training.monitors import StopAfter
-from tinynet.training.progress import ProgressBar
+from tinynet.training.progress import ProgressBar, notices
 from tinynet.training.remembered import with_state
 from tinynet.training.retracing import Retracing
 from tinynet.training.saving import Checkpoint
@@ -109,7 +109,9 @@ class Trainer(Retracing):
         self._seconds_per_epoch = 0.0
         self._stepwise = any(callback.wants_batches for callback in self.callbacks)
         granularity: Granularity = "step" if self._stepwise else "epoch"
-        self.plan = model.plan(loss, optimizer, data.y, self.batch_size, granularity, data.streamed, self._specialize())
+        kind = self._specialize()
+        with told(notices(self.callbacks), self.history):
+            self.plan = model.plan(loss, optimizer, data.y, self.batch_size, granularity, data.streamed, kind)
         self.history.plan = self.plan.description
         warn_if_nothing_is_trained(self.plan.program)
 

@@ -6,10 +6,12 @@ release the GIL while they run. Numba takes a second to import, so this package 
 generated code in ``tinynet_kernels.cpu.generated`` does without.
 """
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from tinynet_kernels.kinds import ACTIVATIONS, LOSSES, READS_Z
+from tinynet_kernels.waiting import LOADING, compiling
 
 if TYPE_CHECKING:
     from tinynet_kernels.cpu.activations import activation_backward, activation_forward
@@ -60,7 +62,8 @@ def __getattr__(name: str) -> Any:
     """Return a kernel; the first one imports them all."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    for module in _MODULES:
-        found = import_module(f"{__name__}.{module}")
+    with compiling(long="numba" not in sys.modules, what=LOADING):
+        modules = [import_module(f"{__name__}.{module}") for module in _MODULES]
+    for found in modules:
         globals().update({key: getattr(found, key) for key in __all__ if hasattr(found, key)})
     return globals()[name]

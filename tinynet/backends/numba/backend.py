@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from tinynet_kernels.cpu.generated.compiler import host
+from tinynet_kernels.waiting import LOADING, compiling
 
 from tinynet.backends import get_backend
 from tinynet.backends.base import Array, Backend, Derivatives, Granularity, Plan, State
@@ -104,7 +105,8 @@ class NumbaBackend(HostBackend):
         trains = program.loss is not None and program.optimizer is not None
         if trains and program.specialize == "nothing":
             return LoopPlan(program, self, "too few updates to compile a function for")
-        from tinynet.backends.numba.fused import FusedForward, FusedPlan
+        with compiling(long="numba" not in sys.modules, what=LOADING):
+            from tinynet.backends.numba.fused import FusedForward, FusedPlan
 
         plan = FusedPlan(program, self) if trains else FusedForward(program, self)
         if config.compiles_in_background():
