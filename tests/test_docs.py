@@ -112,15 +112,19 @@ def any_values() -> tuple[Any, Any]:
 
 LOSS_DATA: dict[str, Callable[[], tuple[Any, Any]]] = {
     "BinaryCrossEntropy": lambda: (RNG.uniform(0.05, 0.95, (20, 3)), RNG.uniform(0, 1, (20, 3))),
+    "BinaryFocal": lambda: (RNG.normal(size=(20, 3)), RNG.uniform(0, 1, (20, 3))),
     "PoissonLoss": lambda: (RNG.normal(size=(20, 3)), RNG.uniform(0.1, 4, (20, 3))),
     "CrossEntropy": lambda: (RNG.normal(size=(20, 3)), RNG.dirichlet(np.ones(3), 20)),
 }
 
 
+LOSS_SETTINGS = {"Huber": {"delta": 0.8}, "Quantile": {"q": 0.3}, "BinaryFocal": {"gamma": 1.5}}
+
+
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
 @pytest.mark.parametrize("name", entries("losses"))
 def test_the_code_beside_a_losss_formula_computes_it(name: str, reduction: Any) -> None:
-    settings: dict[str, Any] = {"delta": 0.8} if name == "Huber" else {}
+    settings: dict[str, Any] = dict(LOSS_SETTINGS.get(name, {}))
     if name == "ElementwiseLoss":
         settings["function"] = lambda p, t: tn.math.sqrt(1 + (p - t) ** 2)
     loss = getattr(tn, name)(reduction=reduction, **settings)

@@ -59,13 +59,16 @@ from tinynet.layers.layer import Layer
 from tinynet.layers.scalar import ScalarActivation
 from tinynet.losses import (
     BinaryCrossEntropy,
+    BinaryFocal,
     CrossEntropy,
     ElementwiseLoss,
     Huber,
+    LogCosh,
     Loss,
     MeanAbsoluteError,
     MeanSquaredError,
     PoissonLoss,
+    Quantile,
 )
 from tinynet.losses.scalar import ScalarLoss
 from tinynet.models.loading import load
@@ -132,6 +135,7 @@ __all__ = [
     "BackendUnavailableError",
     "BayesianRegularization",
     "BinaryCrossEntropy",
+    "BinaryFocal",
     "CSVLogger",
     "Callback",
     "Checkpoint",
@@ -168,6 +172,7 @@ __all__ = [
     "LevenbergMarquardt",
     "Linear",
     "LivePlot",
+    "LogCosh",
     "LogUniform",
     "Loss",
     "MeanAbsoluteError",
@@ -182,6 +187,7 @@ __all__ = [
     "OptunaPruning",
     "PoissonLoss",
     "ProgressBar",
+    "Quantile",
     "RMSprop",
     "ReLU",
     "ReduceLROnPlateau",

@@ -8,6 +8,7 @@ from typing import Any
 from tinynet.base.checks import member
 from tinynet.losses.elementwise import ElementwiseLoss
 from tinynet.losses.entropies import BinaryCrossEntropy, CrossEntropy
+from tinynet.losses.given import BinaryFocal, LogCosh, Quantile
 from tinynet.losses.loss import Loss, Reduction
 from tinynet.losses.meaning import Meaning
 from tinynet.losses.numbers import Huber, MeanAbsoluteError, MeanSquaredError, PoissonLoss
@@ -17,14 +18,17 @@ __all__ = [
     "LOSSES",
     "LOSS_CLASSES",
     "BinaryCrossEntropy",
+    "BinaryFocal",
     "CrossEntropy",
     "ElementwiseLoss",
     "Huber",
+    "LogCosh",
     "Loss",
     "MeanAbsoluteError",
     "MeanSquaredError",
     "Meaning",
     "PoissonLoss",
+    "Quantile",
     "Reduction",
     "as_weights",
     "get_loss",
@@ -38,6 +42,9 @@ LOSSES: dict[str, Callable[..., Loss]] = {
     "bce": BinaryCrossEntropy,
     "cross_entropy": CrossEntropy,
     "poisson": PoissonLoss,
+    "log_cosh": LogCosh,
+    "quantile": Quantile,
+    "focal": BinaryFocal,
 }
 
 LOSS_CLASSES: dict[str, Callable[..., Loss]] = {

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinynet.base.checks import number
+from tinynet.base.hints import Hinting
 from tinynet.models.sequential import Sequential
 
 Float64 = NDArray[np.float64]
@@ -21,7 +22,7 @@ STEPS, CHANGE = 200, 1e-8
 """Most steps of the evidence, and the relative change that ends them."""
 
 
-class Laplace:
+class Laplace(Hinting):
     """What a network that has learned predicts, with standard deviations; see ``laplace``.
 
     Attributes
