@@ -21,7 +21,7 @@ def check_steps(case: Case, nets: list[tn.Sequential], history: tn.History, data
     def values(found: list[oracle.Net]) -> list[float]:
         return [oracle.loss_and_gradient(case.loss, net, x, y, weight)[0] for net in found]
 
-    losses = history["loss"]
+    losses = history.history.get("loss", [])  # There is none where no step was to be made.
     first, epsilon = values(before)[0], float(np.finfo(case.dtype).eps)
     if losses and case.optimizer[0] != "BayesianRegularization":
         compare(case, "the last loss", losses[-1], values(after))

@@ -21,7 +21,7 @@ from tinynet.program import CustomOp, Program, Shape
 ALONE = 9216
 """Multiplications up to which OpenBLAS takes one thread by itself."""
 
-REPAID = 1 << 24
+REPAID = 1 << 25
 """Multiplications of a product above which threads are left to the BLAS library. Its threads wait for one another
 in a loop that keeps their cores busy, so that small products take longer in wall time, and far longer in CPU time."""
 
