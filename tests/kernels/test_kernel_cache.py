@@ -1,5 +1,6 @@
 """Compiled code on disk: found again, and never stale."""
 
+import errno
 import json
 import os
 import shutil
@@ -195,3 +196,35 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 def test_a_fork_waits_for_the_thread_that_compiles(copy: Path) -> None:
     assert run(copy, FORK).stdout.strip() == "0"
+
+
+def test_a_damaged_cache_and_a_full_disk_cost_a_compilation_and_no_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tinynet_kernels.cpu.compiling import compiled
+
+    (tmp_path / "module.py").write_text("def double(x):\n    return 2 * x\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+    from module import double
+
+    def hits() -> int:
+        """Return how much a new kernel, as in a new process, has found on the disk."""
+        kernel = compiled(double)
+        assert kernel(21) == 42
+        found: int = sum(kernel.stats.cache_hits.values())
+        return found
+
+    assert [hits(), hits()] == [0, 1]
+    for ending in ("nbi", "nbc"):
+        for damage in (b"", b"not ours"):
+            for path in tmp_path.rglob(f"*.{ending}"):
+                path.write_bytes(damage)
+            assert [hits(), hits()] == [0, 1]
+
+    def refuse(*given: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    shutil.rmtree(tmp_path / "__pycache__")
+    monkeypatch.setattr("numba.core.caching.IndexDataCacheFile._save_data", refuse)
+    assert [hits(), hits()] == [0, 0]

@@ -7,6 +7,7 @@ import secrets
 import threading
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -111,8 +112,27 @@ def _compiled(function: Kernel, options: dict[str, Any]) -> Kernel:
     # Numba numbers the files of one function's variants (a loss for each kind, say) from 1 in every process. Two that
     # compile at once would write different code to one file, and a third would take the one for the other.
     file._data_name = partial(_data_name, file._index_name)
+    cache = kernel._cache
+    cache.load_overload = partial(_loaded, cache, cache.load_overload)
+    cache.save_overload = partial(_saved, cache.save_overload)
     compiled_kernel: Kernel = kernel
     return compiled_kernel
+
+
+def _loaded(cache: Any, load: Callable[..., Any], *given: Any) -> Any:
+    """Return machine code from the disk, or None: a file that is damaged costs a compilation and no result."""
+    try:
+        return load(*given)
+    except Exception:  # pickle, which reads it, raises whatever the damage leads to.
+        with suppress(OSError):
+            cache.flush()
+        return None
+
+
+def _saved(save: Callable[..., None], *given: Any) -> None:
+    """Keep machine code, where there is room and leave to write: without that the next process compiles again."""
+    with suppress(OSError):
+        save(*given)
 
 
 def _plainly(function: Kernel, options: dict[str, Any]) -> Kernel:
