@@ -23,11 +23,15 @@ from tinynet_kernels.cpu.generated.many.losses import row_of
 from tinynet_kernels.cpu.generated.many.rows import Reader
 from tinynet_kernels.cpu.generated.many.updates import write_clip_norm, write_clip_value, write_step
 from tinynet_kernels.cpu.generated.small import Small, activate, is_plain, n_parameters, slope
+from tinynet_kernels.expressions import FUNCTIONS, Expression, Term
 from tinynet_kernels.kinds import LOSSES
 from tinynet_kernels.network import Network
 
 MAX_PARAMETERS = 100
 """Beyond it the code takes long to compile, and gains little."""
+
+MAX_WRITTEN = 48
+"""Most numbers of the rows in hand that short formulas are written out for: a loop takes longer than these do."""
 
 HELD = 4
 """Parameters that stay in registers from one single sample to the next. More would be spilled: from 20 on that costs a
@@ -51,6 +55,24 @@ def rows_for(batch: int) -> int:
     if batch == 1:
         return 1
     return min(range(2, min(MAX_ROWS, batch) + 1), key=lambda rows: (batch // rows + batch % rows, rows))
+
+
+Finish = Callable[[int, int, Value], Value]
+"""Makes of the gradient by a number behind an activation, of a row and a column, that by the number before it."""
+
+
+def is_short(term: Term) -> bool:
+    """Whether a formula is but a few instructions: arithmetic, and no functions.
+
+    Examples
+    --------
+    >>> z = formulas.symbol("z")
+    >>> is_short(1 - z * z), is_short(formulas.exp(z))
+    (True, False)
+    """
+    if not isinstance(term, Expression):
+        return True
+    return term.operation not in FUNCTIONS - {"abs"} and all(map(is_short, term.operands))
 
 
 class Options(NamedTuple):
@@ -212,29 +234,47 @@ class _Epochs:
         x = self._taken(self.x, visits, layers[0].n_in)
         t = self._taken(self.y, visits, self.n_targets)
         weights = self._taken(self.weight, visits, 1) if self.weight else None
-        pre: list[Grid] = []
-        outputs = [x]
+        self.pre: list[Grid] = []
+        self.outputs = [x]
         offset, offsets = 0, []
         for layer in layers:
             offsets.append(offset)
-            z = self._forward(layer.n_in, layer.n_out, layer.bias, offset, outputs[-1])
+            z = self._forward(layer.n_in, layer.n_out, layer.bias, offset, self.outputs[-1])
             y = z
             if layer.activation != "identity":
                 y = self._grid(layer.n_out) if keeps_z(layer) or self.single else z
                 self._map(lambda z, layer=layer: activate(code, layer, z), [z], y)
-            pre.append(z)
-            outputs.append(y)
+            self.pre.append(z)
+            self.outputs.append(y)
             offset += (layer.n_in + layer.bias) * layer.n_out
-        total, d = self._loss(outputs[-1], t, weights)
+        total, d, finished = self._loss(self.outputs[-1], t, weights, self._finish(len(layers) - 1))
         for i in range(len(layers) - 1, -1, -1):
             layer = layers[i]
-            if layer.activation != "identity":
-                sources = [d, pre[i], outputs[i + 1]]
+            if not finished:
+                sources = [d, self.pre[i], self.outputs[i + 1]]
                 self._map(lambda d, z, y, layer=layer: d * slope(code, layer, z, y), sources, d)
-            below = self._back(layer.n_in, layer.n_out, offsets[i], d) if i else d
-            self._gradients(layer.n_in, layer.n_out, layer.bias, offsets[i], outputs[i], d)
+            below = d
+            if i:
+                finish = self._finish(i - 1)
+                below, finished = self._back(layer.n_in, layer.n_out, offsets[i], d, finish), finish is not None
+            self._gradients(layer.n_in, layer.n_out, layer.bias, offsets[i], self.outputs[i], d)
             d = below
         return total
+
+    def _finish(self, i: int) -> Finish | None:
+        """Return what multiplies a gradient by the derivative of an activation; None where a loop does better."""
+        layer, code = self.net.layers[i], self.code
+        if layer.activation == "identity":
+            return lambda r, k, value: value
+        formula, symbols = formulas.ACTIVATIONS[layer.activation], map(formulas.symbol, ("z", "y", "alpha"))
+        if not self._writes_out(layer.n_out, formula.derivative(*symbols)):
+            return None
+        z, y = self.pre[i] if keeps_z(layer) else self.outputs[i + 1], self.outputs[i + 1]
+        return lambda r, k, value: value * slope(code, layer, z.get(r, k), y.get(r, k))
+
+    def _writes_out(self, n: int, *terms: Term) -> bool:
+        """Whether formulas are written for each of ``n`` numbers of the rows, and not in a loop."""
+        return self.single or (self.rows * n <= MAX_WRITTEN and all(map(is_short, terms)))
 
     def _place(self, n: int) -> Value:
         """Return a place for ``n`` numbers of each row."""
@@ -294,10 +334,16 @@ class _Epochs:
         )
         return z
 
-    def _back(self, n_in: int, n_out: int, offset: int, d: Grid) -> Grid:
+    def _back(self, n_in: int, n_out: int, offset: int, d: Grid, finish: Finish | None) -> Grid:
         below = self._grid(n_in)
-        right = lambda j, k: self._parameter(offset + k * n_out + j)  # noqa: E731
-        product(self.frame, self.rows, n_in, n_out, d.get, right, lambda i, j: None, below.put)
+
+        def weight(j: int, k: int) -> Value:
+            return self._parameter(offset + k * n_out + j)
+
+        def put(r: int, k: int, value: Value) -> None:
+            below.put(r, k, finish(r, k, value) if finish else value)
+
+        product(self.frame, self.rows, n_in, n_out, d.get, weight, lambda i, j: None, put)
         return below
 
     def _gradients(self, n_in: int, n_out: int, bias: bool, offset: int, x: Grid, d: Grid) -> None:
@@ -325,16 +371,25 @@ class _Epochs:
 
     # -- loss --------------------------------------------------------------------------------------------------------
 
-    def _loss(self, p: Grid, t: Grid, weights: Grid | None) -> tuple[Value, Grid]:
-        """Return the sum of the losses and the grid of their gradients."""
-        code, net, frame = self.code, self.net, self.frame
+    def _loss(self, p: Grid, t: Grid, weights: Grid | None, finish: Finish | None) -> tuple[Value, Grid, bool]:
+        """Return the sum of the losses, the grid of their gradients, and whether these are finished."""
         d = self._grid(p.n)
-        if self.single and LOSSES[net.loss].elementwise:
-            return self._loss_in_registers(p, t, weights, d), d
+        if LOSSES[self.net.loss].elementwise:
+            formula, symbols = formulas.LOSSES[self.net.loss], list(map(formulas.symbol, ("p", "t", "parameter")))
+            terms = formula.value(*symbols), formula.derivative(*symbols)
+            if self._writes_out(p.n, *terms):
+                return self._loss_written_out(terms, p, t, weights, d, finish), d, finish is not None
         for grid in (p, t, weights):
             if isinstance(grid, Held):
                 grid.spill()
-        write, step = row_of(net.loss), frame.vector_bytes
+        total = self._loss_in_rows(p, t, weights, d)
+        if isinstance(d, Held):
+            d.fill()
+        return total, d, False
+
+    def _loss_in_rows(self, p: Grid, t: Grid, weights: Grid | None, d: Grid) -> Value:
+        code, frame = self.code, self.frame
+        write, step = row_of(self.net.loss), frame.vector_bytes
 
         def row(_: Value, total: Value, p_: Value, t_: Value, d_: Value, w_: Value) -> list[Value]:
             weight = code.load(w_, frame.row) if weights else None
@@ -345,22 +400,21 @@ class _Epochs:
             return [total, *(code.at(place, n * step) for place, n in following)]
 
         starts = [grid.place for grid in (p, t, d, weights or p)]
-        total, *_ = code.loop(0, self.rows, 1, row, code.constant(doubles(frame), 0.0), *starts)
-        if isinstance(d, Held):
-            d.fill()
-        return total, d
+        return code.loop(0, self.rows, 1, row, code.constant(doubles(frame), 0.0), *starts)[0]
 
-    def _loss_in_registers(self, p: Grid, t: Grid, weights: Grid | None, d: Grid) -> Value:
-        code, formula = self.code, formulas.LOSSES[self.net.loss]
-        symbols = [formulas.symbol(name) for name in ("p", "t", "parameter")]
-        weight = weights.get(0, 0) if weights else None
-        factor = self.factor if weight is None else self.factor * weight
-        total: Value | None = None
-        for j in range(p.n):
-            write = Writer(code, {"p": p.get(0, j), "t": t.get(0, j), "parameter": self.parameter})
-            value = write(formula.value(*symbols))
-            total = value if total is None else total + value
-            d.put(0, j, factor * write(formula.derivative(*symbols)))
-        assert total is not None
-        wide = code.resize(total, DOUBLE)
-        return wide if weight is None else wide * code.resize(weight, DOUBLE)
+    def _loss_written_out(
+        self, terms: tuple[Term, Term], p: Grid, t: Grid, weights: Grid | None, d: Grid, finish: Finish | None
+    ) -> Value:
+        code, total = self.code, self.code.constant(doubles(self.frame), 0.0)
+        for r in range(self.rows):
+            weight = weights.get(r, 0) if weights else None
+            factor = self.factor if weight is None else self.factor * weight
+            value = code.constant(self.frame.row, 0.0)
+            for j in range(p.n):
+                write = Writer(code, {"p": p.get(r, j), "t": t.get(r, j), "parameter": self.parameter})
+                value = value + write(terms[0])
+                gradient = factor * write(terms[1])
+                d.put(r, j, finish(r, j, gradient) if finish else gradient)
+            wide = code.resize(value, DOUBLE)
+            total = total + wide if weight is None else code.fma(wide, code.resize(weight, DOUBLE), total)
+        return total
