@@ -85,6 +85,7 @@ class Case:
         order: str = "shared",
         weight: str = "none",
         own_rates: bool = False,
+        n_rates: int = 1,
         change: Callable[[Program], Program] = lambda program: program,
         backend: str = "numba",
     ) -> None:
@@ -103,7 +104,7 @@ class Case:
         self.weight = None
         if weight != "none":
             self.weight = rng.uniform(0.5, 2.0, {"shared": (N,), "own": (n_models, N)}[weight]).astype(dtype)
-        self.rates = rng.uniform(0.005, 0.02, (EPOCHS, 1, n_models) if own_rates else (EPOCHS, 1))
+        self.rates = rng.uniform(0.005, 0.02, (EPOCHS, n_rates, n_models) if own_rates else (EPOCHS, n_rates))
         self.plan = self.backend.plan(self.program)
 
     def state(self) -> State:
@@ -238,11 +239,12 @@ def test_every_shape_of_network(name: str) -> None:
 
 
 DATA = [
-    {"order": "own", "weight": "own", "own_rates": True, "batch_size": 1},
+    {"order": "own", "weight": "own", "own_rates": True, "batch_size": 1, "n_rates": N},
     {"order": "shared", "weight": "own", "own_rates": True, "batch_size": 4},
     {"order": "own", "weight": "shared", "batch_size": N},
+    {"order": "own", "weight": "shared", "own_rates": True, "batch_size": 8, "n_rates": 3},
     {"order": "none", "weight": "shared", "own_rates": True, "batch_size": 8},
-    {"order": "none", "weight": "own", "batch_size": 1, "dtype": "float32", "n_models": 37},
+    {"order": "none", "weight": "own", "batch_size": 1, "dtype": "float32", "n_models": 37, "n_rates": N},
     {"order": "own", "dtype": "float32", "batch_size": 6, "n_models": 16},
 ]
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from tinynet_kernels.cpu.generated import units
 from tinynet_kernels.cpu.generated.compiler import machine
-from tinynet_kernels.cpu.generated.many.unrolled import Options
+from tinynet_kernels.cpu.generated.many.small import Options
 from tinynet_kernels.cpu.generated.small import Small
 from tinynet_kernels.cpu.generated.target import Target
 from tinynet_kernels.formulas import ACTIVATIONS

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tinynet_kernels.cpu.generated.address import address
 from tinynet_kernels.cpu.generated.compiler import host
-from tinynet_kernels.cpu.generated.many import programs, unrolled
+from tinynet_kernels.cpu.generated.many import programs, small
 from tinynet_kernels.cpu.generated.many.builder import Sharing, block_rows
 from tinynet_kernels.cpu.generated.table import Sources
 from tinynet_kernels.cpu.generated.task import Data, Task, reads
@@ -238,7 +238,7 @@ class LanesPlan(MembersPlan):
     def _training(self, sources: Sources, sharing: Sharing, batch: int) -> _Many:
         def make() -> programs.Made:
             network = lower(self.program, weighted=bool(sources.weight), ordered=True)
-            if self.program.specialize == "sizes" and unrolled.fits(network):
+            if self.program.specialize == "sizes" and small.fits(network):
                 # Single samples wait for one another; wider registers have enough to do meanwhile.
                 wide = batch == 1 and self._target.vector_bytes < WIDEST and (self.program.n_models or 1) > self._lanes
                 return programs.training_unrolled(network, sources, sharing, self._target, batch, wide=wide)

@@ -205,10 +205,11 @@ class Frame:
 
 
 class Kernel(NamedTuple):
-    """A kernel: its name, and what writes it."""
+    """A kernel: its name, what writes it, and whether it works with more numbers than there are registers."""
 
     name: str
     body: Callable[[Frame], None]
+    spills: bool = False
 
 
 def write(module: Module, kernels: list[Kernel]) -> None:
@@ -218,4 +219,5 @@ def write(module: Module, kernels: list[Kernel]) -> None:
             kernel.name,
             [POINTER, POINTER],
             lambda code, context, arguments, body=kernel.body: body(Frame(code, context, arguments)),
+            spills=kernel.spills,
         )

@@ -66,7 +66,7 @@ def kernels_of(unit: str) -> list[Kernel]:
         return losses.loss(rest[0])
     if kind in ("samples", "registers"):
         written = {"samples": samples.samples, "registers": registers.registers}[kind]
-        return [Kernel(kind, written(Small.of(unit.split(":", 1)[1])))]
+        return [Kernel(kind, written(Small.of(unit.split(":", 1)[1])), spills=True)]
     if kind == "step":
         return updates.optimizer(rest[0], tuple(rest[1:]))
     made = {"gather": data.gather, "labels": data.gather_labels}[kind](rest[0])

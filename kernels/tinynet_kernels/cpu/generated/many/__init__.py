@@ -7,5 +7,6 @@ share the groups.
 
 ``groups`` brings models into the lanes and back, ``rows`` their data; ``contraction`` is all products,
 ``elementwise``, ``losses`` and ``updates`` the rest. ``unrolled`` is whole epochs of the smallest networks in one
-kernel. ``builder`` and ``programs`` write the tables, which the driver for one model runs, group after group.
+kernel, of which ``small`` and ``grids`` are parts. ``builder`` and ``programs`` write the tables, which the driver for
+one model runs, group after group.
 """

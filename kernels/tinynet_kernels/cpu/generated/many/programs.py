@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from tinynet_kernels.cpu.generated.many import unrolled
 from tinynet_kernels.cpu.generated.many.builder import Builder, Sharing
-from tinynet_kernels.cpu.generated.many.unrolled import Options
+from tinynet_kernels.cpu.generated.many.small import Options, rows_for, work_of
 from tinynet_kernels.cpu.generated.small import Small
 from tinynet_kernels.cpu.generated.table import Sources, Table
 from tinynet_kernels.cpu.generated.target import Target
@@ -90,20 +89,20 @@ def training_unrolled(
     """
     loss, optimizer, on = network.loss, network.optimizer, flags_of(network.optimizer)
     build = Builder(network.layers, network.dtype, target, 1, sharing, wide=wide)
-    count, rows = n_moments(optimizer.kind, on), unrolled.rows_for(batch)
+    count, rows = n_moments(optimizer.kind, on), rows_for(batch)
     gradients, moments = build.take(build.n), build.take(build.n * count)
     build.enter_state(moments, count)
     step = (optimizer.kind, *on)
     net = Small(network.layers, loss.kind, 0.0, sources.x, sources.y, sources.weight, rows, step)
     clips = (optimizer.clip_value is not None, optimizer.clip_norm is not None)
     options = Options(not sharing.order, not sharing.weight, loss.mean, is_descent(network), *clips)
-    work, slot, norms = (build.take(n) for n in (unrolled.work_of(net), 2, 2))
+    work, slot, norms, rates = (build.take(n) for n in (work_of(net), 2, 2, 3))
     settings = [build.setting(loss.parameter), build.setting(optimizer.clip_value or 0.0)]
     settings += [build.setting(optimizer.clip_norm or 0.0), len(build.settings)]
     build.settings += optimizer.settings
     places = (build.parameters, gradients, moments, work, slot, norms)
     unit = f"many_unrolled:{options.text()}:{net.text()}"
-    build.add("prologue", "unrolled", *places, loss.scale, loss.report, *settings, unit=unit)
+    build.add("prologue", "unrolled", *places, loss.scale, loss.report, *settings, rates, unit=unit)
     build.leave_state(moments, count)
     return Made(build.table, build.settings, build.lanes)
 

@@ -8,6 +8,7 @@ from tinynet_kernels.cpu.generated.data import clear
 from tinynet_kernels.cpu.generated.driver import drive
 from tinynet_kernels.cpu.generated.frame import Kernel
 from tinynet_kernels.cpu.generated.many import contraction, elementwise, groups, losses, rows, unrolled, updates
+from tinynet_kernels.cpu.generated.many.small import Options
 from tinynet_kernels.cpu.generated.small import Small
 
 FIXED: dict[str, list[Kernel]] = {
@@ -27,8 +28,8 @@ def _gather(rest: list[str]) -> list[Kernel]:
 
 def _unrolled(rest: list[str]) -> list[Kernel]:
     options, net = rest
-    written = unrolled.unrolled(Small.of(net), unrolled.Options.of(options))
-    return [Kernel("unrolled", written)]
+    written = unrolled.unrolled(Small.of(net), Options.of(options))
+    return [Kernel("unrolled", written, spills=True)]
 
 
 MADE: dict[str, Callable[[list[str]], list[Kernel]]] = {

@@ -8,7 +8,6 @@ a product is a loop over all numbers of a layer. A batch of one sample stays in 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 from tinynet_kernels import formulas
 from tinynet_kernels.cpu.generated.emit import Writer
@@ -16,95 +15,27 @@ from tinynet_kernels.cpu.generated.frame import PLACES, Frame
 from tinynet_kernels.cpu.generated.ir import Value
 from tinynet_kernels.cpu.generated.ir_types import DOUBLE, I64
 from tinynet_kernels.cpu.generated.layout import keeps_z
-from tinynet_kernels.cpu.generated.many.grids import MAX_ROWS, Grid, Held, product
+from tinynet_kernels.cpu.generated.many.grids import Grid, Held, product
 from tinynet_kernels.cpu.generated.many.groups import write_losses
 from tinynet_kernels.cpu.generated.many.lanes import doubles, own, rate_of, setting, wholes
 from tinynet_kernels.cpu.generated.many.losses import row_of
 from tinynet_kernels.cpu.generated.many.rows import Reader
+from tinynet_kernels.cpu.generated.many.small import Options, is_short
 from tinynet_kernels.cpu.generated.many.updates import write_clip_norm, write_clip_value, write_step
-from tinynet_kernels.cpu.generated.small import Small, activate, is_plain, n_parameters, slope
-from tinynet_kernels.expressions import FUNCTIONS, Expression, Term
+from tinynet_kernels.cpu.generated.small import Small, activate, n_parameters, slope
+from tinynet_kernels.expressions import Term
 from tinynet_kernels.kinds import LOSSES
-from tinynet_kernels.network import Network
-
-MAX_PARAMETERS = 100
-"""Beyond it the code takes long to compile, and gains little."""
 
 MAX_WRITTEN = 48
 """Most numbers of the rows in hand that short formulas are written out for: a loop takes longer than these do."""
 
-HELD = 4
-"""Parameters that stay in registers from one single sample to the next. More would be spilled: from 20 on that costs a
-third (measured)."""
-
-
-def fits(network: Network) -> bool:
-    """Whether a network is small and plain enough."""
-    loss = network.loss
-    return is_plain(network) and not loss.by_weight and n_parameters(network.layers) <= MAX_PARAMETERS
-
-
-def rows_for(batch: int) -> int:
-    """Return how many samples go through at a time: so that a batch takes few steps, with the rest one by one.
-
-    Examples
-    --------
-    >>> [rows_for(batch) for batch in (1, 2, 7, 10, 32)]
-    [1, 2, 3, 5, 4]
-    """
-    if batch == 1:
-        return 1
-    return min(range(2, min(MAX_ROWS, batch) + 1), key=lambda rows: (batch // rows + batch % rows, rows))
+MAX_HELD = 50
+"""Most parameters that are values of the code from one single sample to the next: 8% quicker than in memory, though the
+most of them are spilled (measured with 43; part of them in memory was slower than all)."""
 
 
 Finish = Callable[[int, int, Value], Value]
 """Makes of the gradient by a number behind an activation, of a row and a column, that by the number before it."""
-
-
-def is_short(term: Term) -> bool:
-    """Whether a formula is but a few instructions: arithmetic, and no functions.
-
-    Examples
-    --------
-    >>> z = formulas.symbol("z")
-    >>> is_short(1 - z * z), is_short(formulas.exp(z))
-    (True, False)
-    """
-    if not isinstance(term, Expression):
-        return True
-    return term.operation not in FUNCTIONS - {"abs"} and all(map(is_short, term.operands))
-
-
-class Options(NamedTuple):
-    """What the code depends on beside the network: as text, part of its unit's name."""
-
-    own_order: bool
-    own_weight: bool
-    mean: bool
-    descent: bool
-    clip_value: bool
-    clip_norm: bool
-
-    def text(self) -> str:
-        """Return them as text.
-
-        Examples
-        --------
-        >>> Options.of(Options(True, False, True, False, False, True).text()).mean
-        True
-        """
-        return "".join(str(int(value)) for value in self)
-
-    @classmethod
-    def of(cls, text: str) -> Options:
-        """Return what ``text`` made text of."""
-        return cls(*(letter == "1" for letter in text))
-
-
-def work_of(net: Small) -> int:
-    """Return how many numbers lie between the layers."""
-    width = net.layers[0].n_in + 1 + sum(3 * layer.n_out for layer in net.layers) + net.layers[-1].n_out
-    return net.batch * width
 
 
 def unrolled(net: Small, options: Options) -> Callable[[Frame], None]:
@@ -112,7 +43,7 @@ def unrolled(net: Small, options: Options) -> Callable[[Frame], None]:
 
     Arguments: parameters, gradients, moments; numbers between the layers; a place for the losses, one for norms; the
     factor of one element of the loss, that of what is reported; the settings that are the loss's parameter, the limits
-    of clipping, and the first one of the optimizer.
+    of clipping, and the first one of the optimizer; a place for rates.
     """
     return lambda frame: _Epochs(frame, net, options).write()
 
@@ -121,14 +52,13 @@ class _Epochs:
     def __init__(self, frame: Frame, net: Small, options: Options) -> None:
         self.frame, self.code, self.net, self.options = frame, frame.code, net, options
         self.parameters, self.gradients, self.moments, self.work, self.slot, self.norms = map(frame.place, range(6))
-        self.scale = frame.double(6)
+        self.scale, self.rates = frame.double(6), frame.place(12)
         self.n = n_parameters(net.layers)
         self.parameter = frame.code.resize(setting(frame, frame.size(8)), frame.real)
         self.single = net.batch == 1
-        held = HELD if self.single and options.descent else 0
-        self.first_held = max(0, self.n - held)
-        """The last parameters are in registers from one sample to the next."""
+        self.holds = self.single and options.descent and self.n <= MAX_HELD
         self.held: list[Value] = []
+        """The parameters, if they are values."""
         labels = LOSSES[net.loss].index_target
         self.n_targets = 1 if labels else net.layers[-1].n_out
         separate = options.own_order
@@ -148,19 +78,21 @@ class _Epochs:
     def write(self) -> None:
         frame, code = self.frame, self.code
         n_visits, batch = frame.whole("n_visits"), frame.whole("batch")
+        changing = code.compare(">", frame.whole("n_rates"), 1)
         zero = code.constant(doubles(frame), 0.0)
         self._clear()
 
         def epoch(e: Value, count: Value, *held: Value) -> list[Value]:
             order = code.at(frame.pointer("order"), e * frame.whole("order_step"))
+            self._look_up(e, code.whole(0))
 
             def update(start: Value, total: Value, number: Value, count: Value, *held: Value) -> list[Value]:
                 self.held = list(held)
                 rows = code.smaller(n_visits - start, batch)
-                rate = rate_of(frame, e, number)
-                total = total + self._batch(code.at(order, start, I64), rows, rate)
+                code.when(changing, lambda: self._look_up(e, number))
+                total = total + self._batch(code.at(order, start, I64), rows)
                 count = count + 1
-                self._update(rate, count)
+                self._update(count)
                 return [total, number + 1, count, *self.held]
 
             total, _, count, *now = code.loop(0, n_visits, batch, update, zero, code.whole(0), count, *held)
@@ -168,18 +100,33 @@ class _Epochs:
             return [count, *now]
 
         everything = Grid(frame, self.parameters, self.n)
-        held = [everything.get(0, place) for place in range(self.first_held, self.n)]
+        held = [everything.get(0, place) for place in range(self.n if self.holds else 0)]
         _, *held = code.loop(0, frame.whole("laps"), 1, epoch, own(frame, "counts", wholes(frame)), *held)
-        for place, value in enumerate(held, self.first_held):
+        for place, value in enumerate(held):
             everything.put(0, place, value)
 
-    def _batch(self, visits: Value, rows: Value, rate: Value) -> Value:
+    def _look_up(self, epoch: Value, update: Value) -> None:
+        """Write the rates of an update to memory, and before them those that go into gradients of single samples."""
+        code, frame = self.code, self.frame
+        rate = rate_of(frame, epoch, update)
+        code.store(rate, self._rates())
+        code.store(code.resize(code.spread(self.scale) * -rate, frame.real), self.rates)
+
+    def _rates(self) -> Value:
+        return self.code.at(self.rates, self.frame.vector_bytes)
+
+    def _batch(self, visits: Value, rows: Value) -> Value:
         """Write a batch to the gradients, or for single samples to the parameters; return the losses."""
         code, frame, zero = self.code, self.frame, self.code.constant(doubles(self.frame), 0.0)
+        if self.single and self.options.descent:
+            self.factor = code.load(self.rates, frame.row)
+            return self._tile(visits, 1)
         factor = code.spread(self.scale)
         if self.options.mean:
             factor = factor / code.spread(code.convert("sitofp", rows, DOUBLE))
-        self.factor = code.resize(factor * -rate if self.options.descent else factor, frame.real)
+        if self.options.descent:
+            factor = factor * -code.load(self._rates(), doubles(frame))
+        self.factor = code.resize(factor, frame.real)
         if self.single:
             return self._tile(visits, 1)
         total, done = zero, code.whole(0)
@@ -201,7 +148,7 @@ class _Epochs:
 
         code.loop(0, self.n, 1, number, self.gradients)
 
-    def _update(self, rate: Value, count: Value) -> None:
+    def _update(self, count: Value) -> None:
         """Write the update from the gradients, and zeros to them."""
         frame, code, n, vector = self.frame, self.code, self.code.whole(self.n), self.frame.vector_bytes
         if self.options.descent:
@@ -221,6 +168,7 @@ class _Epochs:
             write_clip_norm(frame, self.gradients, n, frame.size(10), self.norms)
         kind, *on = self.net.step
         places = (self.parameters, self.gradients, self.moments)
+        rate = code.load(self._rates(), doubles(frame))
         write_step(frame, kind, tuple(on), rate, count, frame.size(11), n, *places)
         if not self.single:
             self._clear()
@@ -309,8 +257,8 @@ class _Epochs:
         code.loop(0, self.rows * count, 1, number, *(grid.place for grid in (*sources, target)))
 
     def _parameter(self, place: int) -> Value:
-        if place >= self.first_held:
-            return self.held[place - self.first_held]
+        if self.holds:
+            return self.held[place]
         return self.code.load(self.code.at(self.parameters, place * self.frame.vector_bytes), self.frame.row)
 
     def _forward(self, n_in: int, n_out: int, bias: bool, offset: int, x: Grid) -> Grid:
@@ -354,14 +302,14 @@ class _Epochs:
 
         def start(k: int, j: int) -> Value | None:
             place = offset + k * n_out + j
-            if place >= self.first_held:
-                return self.held[place - self.first_held]
+            if self.holds:
+                return self.held[place]
             return None if self.single and not descends else target.get(k, j)
 
         def put(k: int, j: int, value: Value) -> None:
             place = offset + k * n_out + j
-            if place >= self.first_held:
-                self.held[place - self.first_held] = value
+            if self.holds:
+                self.held[place] = value
             else:
                 target.put(k, j, value)
 
