@@ -8,6 +8,7 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+from cuda_on_cpu import fake_cupy
 
 
 def cuda_kernels(cupy: ModuleType) -> OnDevice:
@@ -15,7 +16,7 @@ def cuda_kernels(cupy: ModuleType) -> OnDevice:
     from tinynet_kernels import cuda
     from tinynet_kernels.cuda import loading
 
-    if not hasattr(cupy, "__file__"):
+    if not hasattr(cupy, "__file__") and not fake_cupy.by_ptx():
         loading.compile_together(cuda.instances())
     return OnDevice(cuda, cupy)
 
@@ -36,7 +37,7 @@ class OnDevice:
 
     def __init__(self, module: ModuleType, cupy: ModuleType) -> None:
         self._module, self._cupy = module, cupy
-        self.flushes_subnormals = hasattr(cupy, "__file__")
+        self.flushes_subnormals = hasattr(cupy, "__file__") or fake_cupy.by_ptx()
         """Whether float32's subnormal numbers count as 0: on a GPU they do."""
 
     def __getattr__(self, name: str) -> Any:

@@ -15,6 +15,7 @@ REGISTERS = 65_536
 ADAM = Optimizer("adam", (0.9, 0.999, 1e-8, 0.0))
 SGD = Optimizer("sgd", (0.0, 0.0, 0.0))
 NOTEBOOK = (Layer("linear", 4, 5, True, "sigmoid"), Layer("linear", 5, 3, True, "sigmoid"))
+PROBABILITIES = (Layer("linear", 4, 5, True, "sigmoid"), Layer("linear", 5, 3, True, "softmax"))
 DEEP = (*(Layer("linear", 32, 32, True, "relu") for _ in range(3)), Layer("linear", 32, 10, True))
 SMALL = (Layer("linear", 8, 16, True, "tanh"), Layer("linear", 16, 16, True, "tanh"), Layer("linear", 16, 1, True))
 EVERYTHING = (
@@ -51,6 +52,11 @@ KERNELS: dict[str, tuple[str, tuple[str, ...], Network, int, tuple[int, ...]]] =
         (75,),
     ),
     "thread": ("registers", ("registers<false>",), network(NOTEBOOK, "mse", ADAM), 10, nvrtc.ENDS),
+    "thread, labels": (
+        *("registers", ("registers<true>",)),
+        network(PROBABILITIES, "cross_entropy_probabilities_index", ADAM),
+        *(10, (90,)),
+    ),
     "thread, double": ("registers", ("registers<true>",), network(NOTEBOOK, "mse", SGD, "float64"), 10, (90,)),
     "spread": (
         "spread",

@@ -139,6 +139,7 @@ class Module:
     def __init__(self, path: Path, names: Sequence[str]) -> None:
         library = ctypes.CDLL(str(path))
         static = toolchain.static_shared_bytes(path)
+        self.names = tuple(names)
         self._kernels = {
             name: Kernel(library, number, name, static[f"{static_shared.LAUNCHER}{number}"])
             for number, name in enumerate(names)

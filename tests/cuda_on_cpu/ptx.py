@@ -7,6 +7,7 @@ runtime. ``python -m tests.cuda_on_cpu.ptx [NAME ...]`` runs the cases of ``case
 
 from __future__ import annotations
 
+import functools
 import re
 import sys
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ import numpy as np
 
 from . import builder, nvrtc
 from .arguments import Parameter
-from .cases import Source, selected
+from .cases import selected
 from .ptx_instructions import (
     COMPARED,
     FLOATS,
@@ -245,6 +246,8 @@ def translated(text: str, parameters: dict[str, tuple[Parameter, ...]]) -> str:
         "extern __shared__ char ptx_dynamic[] __attribute__((aligned(16)));",
     ]
     for match in _FUNCTION.finditer(text):
+        if match["kind"] == "entry" and match["name"] not in parameters:
+            continue  # A kernel that is no template is compiled unasked.
         names = re.findall(r"\.param \.\w+ (\w+)", match["parameters"])
         if match["kind"] == "func":
             declared = ", ".join(f"uint64_t {name}" for name in names)
@@ -258,9 +261,11 @@ def translated(text: str, parameters: dict[str, tuple[Parameter, ...]]) -> str:
             parts.append(f"{head};")
             continue
         body = _Body(common + text[match.end() : text.index("\n}\n", match.end())], dynamic)
-        parts.append(f"__shared__ char own_{match['name']}[{max(16, body.n_static)}] __attribute__((aligned(16)));")
+        own = f"own_{match['name']}" if body.n_static else "nullptr"
+        if body.n_static:
+            parts.append(f"__shared__ char {own}[{body.n_static}] __attribute__((aligned(16)));")
         parts.append(f"{head} {{")
-        parts.append(f"char* const own = own_{match['name']}; constexpr uint32_t n_own = {body.n_static};")
+        parts.append(f"char* const own = {own}; constexpr uint32_t n_own = {body.n_static};")
         for prefix, (kind, count) in body.registers.items():
             parts.append(f"{TYPES[kind]} {', '.join(f'{prefix}{i}' for i in range(count)) or prefix};")
         results = [match["result"]] if match["result"] else []
@@ -272,16 +277,21 @@ def translated(text: str, parameters: dict[str, tuple[Parameter, ...]]) -> str:
 class PtxModule:
     """The kernels of a source, as NVRTC compiles them for a GPU, on NumPy arrays; as ``builder.Module``."""
 
-    def __init__(self, source: Source) -> None:
-        known = builder.build(source.code, source.name_expressions, source.options)
-        text, lowered = nvrtc.ptx(source.code, source.name_expressions, source.options)
-        parameters = {lowered[name]: known.get_function(name).parameters for name in source.name_expressions}
-        self._lowered = lowered
+    def __init__(self, code: str, name_expressions: Sequence[str] = (), options: Sequence[str] = ()) -> None:
+        known = builder.build(code, name_expressions, options)
+        text, self._lowered = nvrtc.ptx(code, name_expressions, options)
+        parameters = {self._lowered.get(name, name): known.get_function(name).parameters for name in known.names}
         self._module = builder.build(translated(text, parameters), sanitizer="none")
 
     def get_function(self, name: str) -> builder.Kernel:
-        """Return a kernel by its name expression."""
-        return self._module.get_function(self._lowered[name])
+        """Return a kernel by its name expression, or by the name of an ``extern "C"`` kernel."""
+        return self._module.get_function(self._lowered.get(name, name))
+
+
+@functools.lru_cache(maxsize=256)
+def build(code: str, name_expressions: tuple[str, ...] = (), options: tuple[str, ...] = ()) -> PtxModule:
+    """Compile CUDA source text by NVRTC, for the CPU; as ``builder.build``."""
+    return PtxModule(code, name_expressions, options)
 
 
 def difference(got: Any, wanted: Any) -> float:
@@ -298,15 +308,12 @@ def main(names: Sequence[str] = ()) -> int:
     """Run cases both ways; return 1 if one differs by more than rounding."""
     if nvrtc.missing():
         raise SystemExit(nvrtc.missing())
-    modules: dict[str, tuple[Any, Any]] = {}
     bad = 0
     for case in selected(names):
         source = case.source
-        if source.name not in modules:
-            known = builder.build(source.code, source.name_expressions, source.options)
-            modules[source.name] = PtxModule(source), known
-        module, known = modules[source.name]
-        got, wanted = case.run(module), case.run(known)
+        text = source.code, source.name_expressions, source.options
+        module = build(*text)
+        got, wanted = case.run(module), case.run(builder.build(*text))
         with builder.order("random", seed=1):
             again = case.run(module)
         apart = max((difference(a, b) for a, b in zip(got, wanted, strict=True)), default=0.0)

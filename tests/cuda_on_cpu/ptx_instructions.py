@@ -55,6 +55,7 @@ FLOATS = {
     "ex2.approx": "exp2f({0})",
     "lg2.approx": "log2f({0})",
     "fma.rm": "ptx::fused_down({0}, {1}, {2})",
+    "add.rz": "ptx::added_to_zero({0}, {1})",
     "copysign": "std::copysign({1}, {0})",
     "selp": "{2} ? {0} : {1}",
     "mov": "{0}",

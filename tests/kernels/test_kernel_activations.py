@@ -60,7 +60,8 @@ def test_value_is_exact_to_the_stated_ulps(kernels: ModuleType, kind: str, dtype
     y = forward(kernels, kind, z)
     for argument, got in zip(z.ravel(), y.ravel(), strict=True):
         want = ACTIVATION[kind](exact(argument), exact(ALPHA))
-        error = error_in_ulps(got, want, value_unit(kind, exact(argument), want), dtype, **flushing(kernels))
+        at = exact(argument)
+        error = error_in_ulps(got, want, value_unit(kind, at, want), dtype, **flushing(kernels), argument=at)
         assert error <= VALUE_ULPS[kind], f"{kind}({argument}) is {got}, off by {error} ulp"
 
 
@@ -73,8 +74,9 @@ def test_derivative_is_exact_to_the_stated_ulps(kernels: ModuleType, kind: str, 
         if not np.isfinite(output):
             assert got == output
             continue
-        want = DERIVATIVE[kind](exact(argument), exact(output), exact(ALPHA))
-        error = error_in_ulps(got, want, derivative_unit(kind, exact(argument), want), dtype, **flushing(kernels))
+        at = exact(argument)
+        want = DERIVATIVE[kind](at, exact(output), exact(ALPHA))
+        error = error_in_ulps(got, want, derivative_unit(kind, at, want), dtype, **flushing(kernels), argument=at)
         assert error <= DERIVATIVE_ULPS[kind], f"{kind}'({argument}) is {got}, off by {error} ulp"
 
 

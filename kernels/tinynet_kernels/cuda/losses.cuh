@@ -85,17 +85,18 @@ struct cross_entropy_probabilities_index {
     template <typename T>
     static __device__ T row(const T* p, const Index* t, T* d, Index n, T factor, Lanes lanes) {
         const Index c = n > 0 ? *t : 0;
-        T value = 0;
+        // Every p is read: p[c] alone would be read at a place that only the data tell, and a row that is in the registers
+        // of a thread would have to be in memory.
+        T p_c = 0;
         for (Index j = lanes.rank(); j < n; j += lanes.count) {
-            T slope = 0;
-            if (j == c) {
-                const ValueAndSlope<T> loss = cross_entropy_probabilities::at<T>(p[j], T(1), T(0));
-                value = loss.value;
-                slope = loss.slope;
-            }
-            d[j] = factor * slope;
+            const T p_j = p[j];
+            p_c = j == c ? p_j : p_c;
         }
-        return lanes.sum(value);
+        const ValueAndSlope<T> loss = cross_entropy_probabilities::at<T>(lanes.sum(p_c), T(1), T(0));
+        for (Index j = lanes.rank(); j < n; j += lanes.count) {
+            d[j] = factor * (j == c ? loss.slope : T(0));
+        }
+        return n > 0 ? loss.value : T(0);
     }
 };
 

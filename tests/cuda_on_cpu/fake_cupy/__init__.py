@@ -22,7 +22,7 @@ from .device import Device
 from .errors import CompileException, CUDADriverError, CUDARuntimeError, OutOfMemoryError
 from .exchange import from_dlpack
 from .functions import public
-from .kernels import RawKernel, RawModule
+from .kernels import RawKernel, RawModule, by_ptx
 from .linalg import dot, gemm, matmul, outer, tensordot
 from .machine import Machine, current, reset
 from .memory import MemoryPointer
@@ -135,4 +135,4 @@ def install(monkeypatch: pytest.MonkeyPatch, n_devices: int = 1) -> ModuleType:
     return made["cupy"]
 
 
-__all__ = ["Machine", "current", "install", "modules", "reset"]
+__all__ = ["Machine", "by_ptx", "current", "install", "modules", "reset"]

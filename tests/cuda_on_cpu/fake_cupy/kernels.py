@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from .. import builder, toolchain
+from .. import builder, ptx, toolchain
 from .array import ndarray
 from .device import SHARED_DEFAULT
 from .errors import CompileException, CUDADriverError
 from .machine import current
 from .streams import Stream, get_current_stream
+
+
+def by_ptx() -> bool:
+    """Tell whether sources go by NVRTC to the CPU: ``TINYNET_CUDA_ON_CPU_BY=ptx``."""
+    return os.environ.get("TINYNET_CUDA_ON_CPU_BY") == "ptx"
 
 
 class RawKernel:
@@ -158,11 +164,12 @@ class RawModule:
         self.name_expressions = None if name_expressions is None else tuple(name_expressions)
 
     @property
-    def module(self) -> builder.Module:
+    def module(self) -> builder.Module | ptx.PtxModule:
         """Compile at the first use, as CuPy does."""
         current().sources.add((self.code, self.name_expressions, self.options))
+        build = ptx.build if by_ptx() else builder.build
         try:
-            return builder.build(self.code, self.name_expressions or (), self.options)
+            return build(self.code, self.name_expressions or (), self.options)
         except toolchain.CompileError as error:
             raise CompileException(str(error)) from None
 

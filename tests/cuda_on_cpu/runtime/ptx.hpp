@@ -37,12 +37,21 @@ inline T inserted(T bits, T into, uint32_t at, uint32_t length) {
     return (into & ~mask) | (bits << at & mask);
 }
 
-// Rounded down; not inlined, since the compiler moves arithmetic past changes of the rounding mode.
+// Rounded down, or towards 0; not inlined, since the compiler moves arithmetic past changes of the rounding mode.
 __attribute__((noinline)) inline float fused_down(float a, float b, float c) {
     const int before = fegetround();
     fesetround(FE_DOWNWARD);
     volatile float x = a, result;
     result = fmaf(x, b, c);
+    fesetround(before);
+    return result;
+}
+
+__attribute__((noinline)) inline float added_to_zero(float a, float b) {
+    const int before = fegetround();
+    fesetround(FE_TOWARDZERO);
+    volatile float x = a, result;
+    result = x + b;
     fesetround(before);
     return result;
 }

@@ -17,6 +17,9 @@ from tinynet_kernels.cuda.fused.training import total_to_value
 from tinynet_kernels.cuda.grids import parts
 from tinynet_kernels.network import Network
 
+KERNELS = ("predict", "evaluate")
+"""Asked for together: the compiler makes both of them in any case, since neither is a template."""
+
 
 class Prediction:
     """Predictions of one model, or of up to 65,535, in one launch; and losses without training.
@@ -46,7 +49,7 @@ class Prediction:
         Return (1,) int32: not 0 if x is not finite.
         """
         not_finite = cupy.zeros(1, np.int32)
-        function = kernel("predict.cu", "predict", self.prelude, dynamic=True)
+        function = kernel("predict.cu", "predict", self.prelude, KERNELS, dynamic=True)
         if out.ndim == 2:
             parameters, held, out = parameters[np.newaxis], held[np.newaxis], out[np.newaxis]
         for part in parts(len(out)):
@@ -71,7 +74,7 @@ class Prediction:
         sums = cupy.empty((len(members), self._n_tiles(len(x))), np.float64)
         not_finite = cupy.zeros(1, np.int32)
         own = np.int32(weight is not None and weight.ndim == 2)
-        function = kernel("predict.cu", "evaluate", self.prelude, dynamic=True)
+        function = kernel("predict.cu", "evaluate", self.prelude, KERNELS, dynamic=True)
         weight = x if weight is None else weight  # CuPy before 14 passes no null pointer; it is not read.
         kept = self._models(members, models)
         _, chosen, numbers = kept
