@@ -206,6 +206,8 @@ class Program:
     frozen : tuple of int
         Numbers of the ops whose parameters are not trained: no gradient is computed for them, no optimizer remembers
         anything of them or changes them.
+    standardised : bool
+        Whether samples have gone through the first op, a ``NormalizeOp``, already.
 
     Examples
     --------
@@ -223,6 +225,34 @@ class Program:
     specialize: Specialize = "sizes"
     precision: Precision = "float32"
     frozen: tuple[int, ...] = ()
+    standardised: bool = False
+
+    @property
+    def reads(self) -> str:
+        """The dtype that samples are computed on in: float64 where they are standardised before all else.
+
+        Examples
+        --------
+        >>> program = Program((NormalizeOp(4), LinearOp(4, 3)), dtype="float32")
+        >>> program.reads, replace(program, standardised=True).reads
+        ('float64', 'float32')
+        """
+        return "float64" if isinstance(self.ops[0], NormalizeOp) and not self.standardised else self.dtype
+
+    @property
+    def first(self) -> int:
+        """Number of the first op that is left to compute."""
+        return int(self.standardised)
+
+    @property
+    def frozen_left(self) -> tuple[int, ...]:
+        """The numbers of the frozen ops among those that are left."""
+        return tuple(i - self.first for i in self.frozen if i >= self.first)
+
+    @property
+    def first_buffer(self) -> int:
+        """Where the buffers of the ops that are left begin in the flat vector."""
+        return 2 * self.n_in if self.standardised else 0
 
     @property
     def n_in(self) -> int:

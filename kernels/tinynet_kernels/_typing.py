@@ -8,6 +8,9 @@ from numpy.typing import NDArray
 FloatArray = NDArray[np.floating[Any]]
 """``float32`` or ``float64``, C-contiguous."""
 
+Doubles = NDArray[np.float64]
+"""``float64``, whatever the dtype of the computation."""
+
 IndexArray = NDArray[np.integer[Any]]
 """Row or class numbers, ``int32`` or ``int64``."""
 

@@ -139,13 +139,13 @@ def test_rows_are_picked_by_an_order_of_each_model(cp: ModuleType, cuda: Any, ow
 
 @each_dtype
 def test_columns_are_normalized_for_each_model(cp: ModuleType, cuda: Any, dtype: str) -> None:
-    x, mean, scale = normal(M, 9, 5, dtype=dtype), normal(M, 5, dtype=dtype, seed=1), normal(M, 5, dtype=dtype, seed=2)
+    x, mean, scale = normal(M, 9, 5, dtype=dtype), normal(M, 5, seed=1), normal(M, 5, seed=2)
     held = in_rows(cp, np.concatenate([mean, scale], axis=1))
     y, dx = cp.empty(x.shape, dtype), cp.empty(x.shape, dtype)
     cuda.normalize_forward(cp.asarray(x), held[:, :5], held[:, 5:], y)
     cuda.normalize_backward(held[:, 5:], cp.asarray(x), dx)
-    np.testing.assert_array_equal(y.get(), (x - mean[:, np.newaxis]) / scale[:, np.newaxis])
-    np.testing.assert_array_equal(dx.get(), x / scale[:, np.newaxis])
+    np.testing.assert_array_equal(y.get(), ((x - mean[:, np.newaxis]) / scale[:, np.newaxis]).astype(dtype))
+    np.testing.assert_array_equal(dx.get(), (x / scale[:, np.newaxis]).astype(dtype))
 
 
 @each_dtype

@@ -86,16 +86,25 @@ def test_multiply(kernels: ModuleType, alias: str, dtype: str) -> None:
 @pytest.mark.parametrize("in_place", [False, True])
 def test_normalize_standardises_each_column(kernels: ModuleType, in_place: bool, dtype: str) -> None:
     x = np.random.default_rng(1).normal(size=(6, 3)).astype(dtype)
-    mean, scale = np.array([1.0, -2.0, 0.0], dtype), np.array([0.5, 3.0, 7.0], dtype)
-    want = (x.astype(np.float64) - mean) / scale
+    mean, scale = np.array([1.0, -2.0, 0.0]), np.array([0.5, 3.0, 7.0])
+    want = ((x.astype(np.float64) - mean) / scale).astype(dtype)
     y = x if in_place else np.empty_like(x)
     kernels.normalize_forward(x, mean, scale, y)
-    np.testing.assert_allclose(y, want, rtol=4 * np.finfo(dtype).eps)
+    np.testing.assert_allclose(y, want, rtol=np.finfo(dtype).eps)
+
+
+def test_normalize_standardises_before_it_rounds(kernels: ModuleType, dtype: str) -> None:
+    seconds = 1.7e9 + np.random.default_rng(1).normal(size=(6, 1))
+    x = np.hstack([seconds, seconds * 1e-50, seconds * 1e100])
+    mean, scale = x.mean(axis=0), x.std(axis=0)
+    y = np.empty(x.shape, dtype)
+    kernels.normalize_forward(x, mean, scale, y)
+    np.testing.assert_allclose(y, ((x - mean) / scale).astype(dtype), rtol=np.finfo(dtype).eps)
 
 
 @pytest.mark.parametrize("in_place", [False, True])
 def test_normalize_backward_is_the_slope(kernels: ModuleType, in_place: bool, dtype: str) -> None:
-    dy, scale = np.ones((2, 3), dtype), np.array([0.5, 4.0, 8.0], dtype)
+    dy, scale = np.ones((2, 3), dtype), np.array([0.5, 4.0, 8.0])
     dx = dy if in_place else np.empty_like(dy)
     kernels.normalize_backward(scale, dy, dx)
     np.testing.assert_array_equal(dx, [[2.0, 0.25, 0.125]] * 2)

@@ -39,8 +39,8 @@ class State:
     parameters, gradients : (n_parameters,) float
     moments : (n_moments, n_trained) float
         What the optimizer remembers of the parameters that are trained: of all, where no layer is frozen.
-    buffers : (n_buffers,) float
-        What layers store but nobody trains (the columns of ``Normalize``).
+    buffers : (n_buffers,) float64
+        What layers store but nobody trains (the columns of ``Normalize``), whatever the dtype of the computation.
     step : int
         Updates made by the current optimizer.
     draws : int
@@ -410,7 +410,7 @@ def fresh_state(
     n_moments = program.optimizer.n_moments if program.optimizer else 0
     models = () if program.n_models is None else (program.n_models,)
     counter = 0 if program.n_models is None else np.zeros(program.n_models, np.int64)
-    held = np.zeros((*models, program.n_buffers), dtype)
+    held = np.zeros((*models, program.n_buffers))
     if buffers is not None:
         held[...] = buffers
     return State(

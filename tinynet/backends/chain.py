@@ -17,7 +17,7 @@ class Chain:
     def __init__(self, program: Program, n_ops: int, backend: Backend) -> None:
         self.stages = stages_of(program, n_ops, backend)
         self._layouts: list[tuple[Any, Any, bool]] = []
-        position = 0
+        position = program.first
         for stage in self.stages:
             # Only the first op of a stage can own parameters: the second, if any, is an activation.
             layouts = program.parameter_layout[position], program.buffer_layout[position]

@@ -78,7 +78,7 @@ class ForwardAndBack:
     def jacobian(self, x: Array) -> Array:
         """Return the derivatives by the inputs, (n_samples, n_out, n_in)."""
         n, n_in, n_out = len(x), self.program.n_in, self.program.n_out
-        result = np.empty((n, n_out, n_in), x.dtype)
+        result = np.empty((n, n_out, n_in), self.program.dtype)
         if n_in <= n_out:
             for rows in self._blocks(n, n_in):
                 result[rows] = self._jet(x[rows], second=False).first.transpose(0, 2, 1)
@@ -93,7 +93,7 @@ class ForwardAndBack:
     def hessian(self, x: Array) -> Array:
         """Return the second derivatives by the inputs, (n_samples, n_out, n_in, n_in)."""
         n_in = self.program.n_in
-        result = np.empty((len(x), self.program.n_out, n_in, n_in), x.dtype)
+        result = np.empty((len(x), self.program.n_out, n_in, n_in), self.program.dtype)
         for rows in self._blocks(len(x), n_in * n_in):
             second = self._jet(x[rows], second=True).second
             assert second is not None
@@ -105,16 +105,16 @@ class ForwardAndBack:
         jet = Jet(x, v[:, np.newaxis], None)
         for op, arrays in self._layers:
             jet = FORWARD[type(op)](op, arrays, jet)
-        return np.ascontiguousarray(jet.first[:, 0])
+        return np.ascontiguousarray(jet.first[:, 0], self.program.dtype)
 
     def vjp(self, x: Array, v: Array) -> Array:
         """Return the derivatives of ``sum(v * prediction)`` by the inputs, (n_samples, n_in)."""
-        return self._back(self._forward(x), v)
+        return np.asarray(self._back(self._forward(x), v), self.program.dtype)
 
     def parameter_jacobian(self, x: Array) -> Array:
         """Return the derivatives by the flat vector of parameters, (n_samples, n_out, n_parameters)."""
         n, n_out = len(x), self.program.n_out
-        result = np.empty((n, n_out, self.program.n_parameters), x.dtype)
+        result = np.empty((n, n_out, self.program.n_parameters), self.program.dtype)
         passes = self._forward(x)
         for k in range(n_out):
             seed = np.zeros((n, n_out), x.dtype)

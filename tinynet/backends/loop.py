@@ -226,7 +226,7 @@ class LoopPlan(Plan):
         for start, stop in cuts:
             place = None if index is None else index[start:stop]
             yield (
-                self._rows(work, "x", x, place, (start, stop), dtype),
+                self._rows(work, "x", x, place, (start, stop), self.program.reads),
                 None if y is None else self._rows(work, "y", y, place, (start, stop), target_dtype),
                 None if weight is None else self._rows(work, "weight", weight, place, (start, stop), dtype),
             )

@@ -14,7 +14,7 @@ def lower(program: Program, *, weighted: bool, ordered: bool) -> Network:
     assert optimizer is not None
     ops = program.ops[:-1] if loss.on_logits else program.ops
     return Network(
-        layers=layers_of(ops, program.frozen),
+        layers=layers_of(ops[program.first :], program.frozen_left),
         loss=loss_of(loss, program.n_out),
         optimizer=_optimizer(optimizer),
         dtype=program.dtype,

@@ -189,7 +189,7 @@ class DropoutStage(Stage):
 
 
 class NormalizeStage(Stage):
-    """``y = (x - mean) / scale``."""
+    """``y = (x - mean) / scale``, of samples in float64 if it is the first one."""
 
     def __init__(self, op: NormalizeOp, backend: Backend, dtype: str) -> None:
         super().__init__(backend, dtype)
@@ -267,7 +267,7 @@ def stages_of(program: Program, n_ops: int, backend: Backend) -> list[Stage]:
     """Chain the stages for the first ops of a program; a linear op takes the activation after it along."""
     ops = program.ops[:n_ops]
     stages: list[Stage] = []
-    position = 0
+    position = program.first
     while position < len(ops):
         op = ops[position]
         if isinstance(op, LinearOp):

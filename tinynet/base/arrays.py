@@ -260,7 +260,9 @@ def read(*scalars: Any) -> list[float]:
     return numbers
 
 
-def as_samples(data: Any, name: str, n_columns: int | None, dtype: str, *, expects: str = "the model") -> Any:
+def as_samples(
+    data: Any, name: str, n_columns: int | None, dtype: str, *, expects: str = "the model", kept: bool = False
+) -> Any:
     """Return data as a finite, C-contiguous (n_samples, n_columns) array of ``dtype``.
 
     A ``numpy.memmap`` is left on disk as it lies there, in its own dtype, byte order and layout: batches are converted
@@ -277,6 +279,8 @@ def as_samples(data: Any, name: str, n_columns: int | None, dtype: str, *, expec
     dtype : {"float32", "float64"}
     expects : str
         Who expects the shape, for the message.
+    kept : bool
+        Whether an array that lies as kernels read it may stay in its own dtype, from which they convert it.
 
     Raises
     ------
@@ -294,12 +298,14 @@ def as_samples(data: Any, name: str, n_columns: int | None, dtype: str, *, expec
         raise ValueError(f"{expects} expects {name} of shape {wanted}; got {array.shape}. Check the number of columns.")
     if array.shape[0] == 0 or array.shape[1] == 0:
         raise ValueError(f"{expects} expects at least one sample and one column in {name}; got shape {array.shape}.")
-    if is_cupy(array):
+    if is_cupy(array) and not kept:
         return _on_device(array, name, dtype)
     if on_disk(array):
         check_finite(array, name, dtype)
         return array
     check_finite(array, name)
+    if kept and is_plain(array):
+        return array
     return convert(array, name, dtype)
 
 

@@ -2,10 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
+from tinynet.base.arrays import numpy_namespace
+
 Values = NDArray[np.float64]
+
+
+BLOCK_ROWS = 1 << 14
+
+
+def moments(samples: Any) -> tuple[Any, Any]:
+    """Return the mean and the standard deviation of each column, float64, of finite numbers of any size.
+
+    Columns are summed as multiples of a power of two, that of their largest number, whose squares neither overflow nor
+    vanish; a block of rows at a time, for they may lie on disk.
+
+    Examples
+    --------
+    >>> mean, deviation = moments(np.array([[1e300, 1.0], [3e300, 1.0]]))
+    >>> mean.tolist(), deviation.tolist()
+    ([2e+300, 1.0], [1e+300, 0.0])
+    """
+    xp, n = numpy_namespace(samples), len(samples)
+
+    def each(fold: Callable[[Any], Any]) -> Any:
+        blocks = (samples[start : start + BLOCK_ROWS] for start in range(0, n, BLOCK_ROWS))
+        return xp.stack([fold(xp.asarray(block, dtype="float64")) for block in blocks])
+
+    peak = each(lambda block: abs(block).max(axis=0)).max(axis=0)
+    exponent = np.frexp(peak if xp is np else peak.get())[1]
+    # In two steps, for the power itself may be beyond float64.
+    first, second = (xp.asarray(np.ldexp(1.0, -part)) for part in (exponent // 2, exponent - exponent // 2))
+    mean = each(lambda block: (block * first * second).sum(axis=0)).sum(axis=0) / n
+    variance = each(lambda block: ((block * first * second - mean) ** 2).sum(axis=0)).sum(axis=0) / n
+    return mean / first / second, xp.sqrt(variance) / first / second
 
 
 def spread(values: Values) -> tuple[Values, Values, Values]:

@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 
 from tinynet.base.checks import whole
 from tinynet.base.errors import ModelFileError
-from tinynet.ensembles.files import check_arrays, describe_ensemble, unpacked
+from tinynet.ensembles.files import buffers_dtype, check_arrays, describe_ensemble, unpacked
 from tinynet.ensembles.watch import Averaging
 from tinynet.exchange.archive import read_archive, write_archive
 from tinynet.exchange.atomic import Path_
 from tinynet.training.callbacks import Callback
 from tinynet.training.checkpoints import DAMAGE
+from tinynet.training.data import standardise
 from tinynet.training.remembered import checked_columns, checked_identity, kept_states, tried_states, with_state
 
 if TYPE_CHECKING:
@@ -90,6 +91,9 @@ class Resumption:
             state.step[...], state.draws[...] = arrays["training.step"], arrays["draws"]
             state.dropout_seed[...] = arrays["dropout_seed"]
         models.generators, models.seeds = self.generators, self.seeds
+        if trainer.data.standardised:
+            # By the columns of the checkpoint, which may differ from those here by rounding.
+            standardise([trainer.data, trainer.validation], models.program, state)
         for callback, kept in self.states:
             callback.load_state(kept)
 
@@ -180,7 +184,7 @@ def _wanted(
     wanted = {name: ([n], kind) for kind, names in each.items() for name in names}
     wanted |= {
         "parameters": ([n, n_parameters], dtype),
-        "buffers": ([n, models.program.n_buffers], dtype),
+        "buffers": ([n, models.program.n_buffers], buffers_dtype(listed, "buffers", dtype)),
         "training.best_parameters": ([n, n_parameters], dtype),
         "training.moments": ([trainer.optimizer.n_moments, n, trainer.plan.program.n_trained], dtype),
         "generators": ([n, 6], "uint64"),

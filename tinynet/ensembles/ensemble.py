@@ -31,7 +31,7 @@ from tinynet.optimizers import Optimizer, get_optimizer
 from tinynet.program import Program
 from tinynet.training.callbacks import Callback
 from tinynet.training.class_weights import ClassWeight, with_class_weights
-from tinynet.training.data import Data, check_some_weight, checked_data, with_validation
+from tinynet.training.data import Data, check_some_weight, checked_data, standardise, with_validation
 from tinynet.training.history import EnsembleHistory
 from tinynet.training.identity import checked_changes
 from tinynet.training.metrics import Meter, Metric, direction, get_metrics
@@ -199,6 +199,7 @@ class Ensemble(Predictions):
                 drawn *= self.backend.to_numpy(data.weight)
                 check_some_weight(drawn, "the weight of what bootstrap draws")
             data.weight = self.backend.asarray(drawn)
+        standardise([data, validation], self.program, self.state)
         trainer = (WholeEnsembleTrainer if updater.takes_all_samples else EnsembleTrainer)(
             self,
             data,
@@ -348,12 +349,15 @@ class Ensemble(Predictions):
 
     # -- parts -------------------------------------------------------------------------------------------------------
 
-    def plan(self, loss: Loss, optimizer: Optimizer | None, y: Any, batch_size: int | None) -> Plan:
-        """Return the plan that trains these models on targets like ``y``."""
+    def plan(
+        self, loss: Loss, optimizer: Optimizer | None, y: Any, batch_size: int | None, standardised: bool = False
+    ) -> Plan:
+        """Return the plan that trains these models on targets like ``y``; see ``Sequential.plan``."""
         spec = self._loss_spec(loss, y)
         updates = None if optimizer is None else optimizer.lower()
         frozen = () if optimizer is None else self.frozen
         program = replace(self.program, loss=spec, optimizer=updates, batch_size=batch_size, frozen=frozen)
+        program = replace(program, standardised=standardised)
         check_program(program)
         return self._plan(program)
 

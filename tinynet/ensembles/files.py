@@ -150,7 +150,7 @@ def _check_listed(program: Program, listed: Any) -> None:
     n = program.n_models
     wanted = {
         "parameters": ([n, program.n_parameters], program.dtype),
-        "buffers": ([n, program.n_buffers], program.dtype),
+        "buffers": ([n, program.n_buffers], buffers_dtype(listed, "buffers", program.dtype)),
         "draws": ([n], "int64"),
         "dropout_seed": ([n], "int64"),
         "generators": ([n, 6], "uint64"),
@@ -161,6 +161,12 @@ def _check_listed(program: Program, listed: Any) -> None:
         elif not name.startswith(_BESIDE):
             raise ValueError(f"it has an array {name!r}, which no ensemble has")
     check_arrays(listed, wanted)
+
+
+def buffers_dtype(listed: Any, name: str, dtype: str) -> str:
+    """Return the dtype that what layers store untrained should have: float64, or that of the model in older files."""
+    entry = listed.get(name)
+    return dtype if isinstance(entry, dict) and entry.get("dtype") == np.dtype(dtype).str else "float64"
 
 
 def check_arrays(listed: Any, wanted: dict[str, tuple[list[Any], str]]) -> None:

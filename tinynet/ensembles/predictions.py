@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -84,24 +85,26 @@ class Predictions(Network):
 
         return self.at_one_moment(reduced)
 
-    def _output(self, state: State, samples: Any, members: Members | None = None) -> NDArray[Any]:
+    def _output(
+        self, state: State, samples: Any, members: Members | None = None, standardised: bool = False
+    ) -> NDArray[Any]:
         n_models = len(self) if members is None else len(members)
         (samples,) = self.backend.hold(x=samples)
         # Where the state and the samples lie: if one is too large for a device, the outputs may be, too.
         here = any(isinstance(array, np.ndarray) for array in (state.parameters, samples))
         empty = np.empty if here else self.backend.empty
         out = empty((n_models, len(samples), self.program.n_out), self.dtype)
-        self._plan(self.program).predict(state, samples, out, members)
+        self._plan(replace(self.program, standardised=standardised)).predict(state, samples, out, members)
         return self.backend.to_numpy(out)
 
     def measure(self, meter: Meter, members: Members, state: State) -> dict[str, NDArray[np.float64]]:
         """Return metrics over a set, (n_models,) arrays by name; NaN for models that are not among ``members``."""
         figures = {name: np.full(len(self), np.nan) for name in meter.measures}
-        x = meter.data.x
+        x, standardised = meter.data.x, meter.data.standardised
         size = max(1, PREDICT_BYTES // (8 * len(x) * self.program.n_out))
         for start in range(0, len(members) if figures else 0, size):
             some = members[start : start + size]
-            for i, prediction in zip(some, self._output(state, x, some), strict=True):
+            for i, prediction in zip(some, self._output(state, x, some, standardised), strict=True):
                 for name, value in meter(prediction, i).items():
                     figures[name][i] = value
         return figures

@@ -88,7 +88,7 @@ class EnsembleTrainer(Retracing):
             watch.check(self.figures)
         self.history = EnsembleHistory(len(models))
         with told(notices(self.callbacks), self.history):
-            self.plan = models.plan(loss, optimizer, data.y, self.batch_size)
+            self.plan = models.plan(loss, optimizer, data.y, self.batch_size, data.standardised)
         self.history.plan = self.plan.description
         warn_if_nothing_is_trained(self.plan.program)
         self.resumed = self.paused = False

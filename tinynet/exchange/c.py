@@ -16,7 +16,7 @@ from tinynet.exchange import c_jacobian
 from tinynet.exchange.atomic import Path_, atomic_open
 from tinynet.exchange.parts import Parts
 from tinynet.exchange.steps import Step, prediction_steps
-from tinynet.program import ActivationOp, LinearOp, Program
+from tinynet.program import ActivationOp, LinearOp, NormalizeOp, Program
 
 IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 LINE = 116
@@ -87,7 +87,9 @@ def _header(program: Program, name: str, real: Real, steps: list[Step], jacobian
     yield ""
     for step in steps:
         for array_name, array in step.arrays.items():
-            yield from _array(f"{name}_{array_name}{step.position}", array, real)
+            # Columns are standardised in double, as the library does it.
+            own = REALS["float64"] if isinstance(step.op, NormalizeOp) else real
+            yield from _array(f"{name}_{array_name}{step.position}", array, own)
     called = _functions(name, steps)
     yield from (_helper(kind, name, real, function) for kind, function in called.items())
     yield from _predict(name, real, steps, n_in, n_out, called)
@@ -161,7 +163,7 @@ def _statement(name: str, real: Real, step: Step, source: str, target: str, call
         bias = f"{name}_bias{position}" if op.bias else "0"
         return f"{name}_linear({op.n_in}, {op.n_out}, {name}_weight{position}, {bias}, {source}, {target});"
     if not isinstance(op, ActivationOp):
-        return f"{each}({source}[i] - {name}_mean{position}[i]) / {name}_scale{position}[i];"
+        return f"{each}({real.name})(((double){source}[i] - {name}_mean{position}[i]) / {name}_scale{position}[i]);"
     if not is_elementwise(op.kind):
         return f"{called[op.kind]}({op.n_out}, {source}, {target});"
     alpha = f", {real.literal(op.alpha)}" if uses_alpha(op.kind) else ""

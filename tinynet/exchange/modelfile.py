@@ -94,6 +94,22 @@ def _reader(path: Path_) -> Callable[..., tuple[dict[str, Any], dict[str, NDArra
     return read_archive
 
 
+def _fit(listed: dict[str, Any], layers: Sequence[Layer], dtype: str) -> bool:
+    """Tell whether the arrays of a file are those of layers: in the model's dtype, and what is not trained in float64.
+
+    Older files have all in the model's dtype.
+    """
+    wanted = [
+        (f"layer{position}.{name}", list(layer.parameter_shape(name)), {dtype, "<f8"} if held else {dtype})
+        for position, layer in enumerate(layers)
+        for name in layer.parameter_names
+        for held in [name in layer.buffer_names]
+    ]
+    return len(listed) == len(wanted) and all(
+        listed.get(name) in [{"shape": shape, "dtype": one} for one in dtypes] for name, shape, dtypes in wanted
+    )
+
+
 def read_model(path: Path_, custom: Mapping[str, type[Layer]] | None = None) -> Parts:
     """Read what ``write_model`` or a ``Checkpoint`` wrote; see ``tinynet.load``."""
     layers: list[Layer] = []
@@ -105,14 +121,8 @@ def read_model(path: Path_, custom: Mapping[str, type[Layer]] | None = None) -> 
             layers.extend(_layer(entry, known, path) for entry in header["layers"])
             if header["dtype"] not in ("float32", "float64"):
                 raise ValueError(f"dtype {header['dtype']!r}")
-            dtype = np.dtype(header["dtype"]).str
-            wanted = {
-                f"layer{position}.{name}": {"shape": list(layer.parameter_shape(name)), "dtype": dtype}
-                for position, layer in enumerate(layers)
-                for name in layer.parameter_names
-            }
             listed = {name: entry for name, entry in header["arrays"].items() if name.startswith("layer")}
-            if listed != wanted:
+            if not _fit(listed, layers, np.dtype(header["dtype"]).str):
                 raise ValueError("its arrays do not fit its layers")
             if not layers:
                 raise ValueError("it has no layers")

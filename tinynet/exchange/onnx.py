@@ -186,11 +186,17 @@ def add_step(graph: Graph, step: Step, x: str) -> str:
     """Add a layer, which reads the value named ``x``; return the name of its output."""
     if isinstance(step.op, ActivationOp):
         return _add_activation(graph, step.op, x)
-    constants = [graph.constant(name, array) for name, array in step.arrays.items()]
     if isinstance(step.op, LinearOp):
-        return graph.add("Gemm", x, *constants)
-    mean, scale = constants
-    return graph.add("Div", graph.add("Sub", x, mean), scale)
+        return graph.add("Gemm", x, *(graph.constant(name, array) for name, array in step.arrays.items()))
+    mean, scale = (graph.constant(name, array, "float64") for name, array in step.arrays.items())
+    if graph.dtype == "float64":
+        return graph.add("Div", graph.add("Sub", x, mean), scale)
+    wide = graph.add("Div", graph.add("Sub", graph.add("Cast", x, to=_DOUBLE), mean), scale)
+    return graph.add("Cast", wide, to=_FLOAT)
+
+
+_FLOAT, _DOUBLE = 1, 11
+"""ONNX's numbers for float32 and float64."""
 
 
 def _add_activation(graph: Graph, op: ActivationOp, x: str) -> str:

@@ -55,7 +55,8 @@ class Layer(Hinting):
     """Base class of all layers.
 
     A layer used by itself (``Linear(4, 3).forward(x)``) holds its own arrays, on the default backend, in float32 unless
-    ``build`` says otherwise. In a model its arrays are views into the model's.
+    ``build`` says otherwise; a model gets the numbers that they were given, not what float32 has made of them. In a
+    model its arrays are views into the model's. What is stored and not trained is float64 in any.
 
     Attributes
     ----------
@@ -78,6 +79,7 @@ class Layer(Hinting):
     _by_hand: ByHand | None
     _guard: Guard | None
     _owned: bool
+    _given: dict[str, NDArray[np.float64]]
 
     def __init__(self) -> None:
         object.__setattr__(self, "_parameters", {})
@@ -108,7 +110,7 @@ class Layer(Hinting):
         init : str, float or callable
             As for ``get_initializer``.
         trainable : bool
-            False: stored with the model, not touched by the optimizer, without a gradient.
+            False: stored with the model in float64, not touched by the optimizer, without a gradient.
         """
         shape = tuple(whole(f"{name}.shape", n) for n in shape)
         self._parameters[name] = Parameter(name, shape, get_initializer(init), trainable)
@@ -140,6 +142,7 @@ class Layer(Hinting):
         place = get_backend(backend)
         self._dtype = str(np.dtype(dtype))
         state = place.new_state(self._program(), self.initial_values(np.random.default_rng(seed)))
+        self._given = {}
         self._attach(state, place, self._dtype)
         self._write_buffers()
         return self
@@ -221,19 +224,26 @@ class Layer(Hinting):
 
     def held_values(self) -> NDArray[np.float64] | None:
         """Return the trained values that the layer holds by itself, flat, or None before it has any."""
-        if self._state is None or self._backend is None:
+        if self._state is None:
             return None
-        return np.array(self._backend.to_numpy(self._state.parameters), dtype=np.float64)
+        return np.concatenate([self._held(name).ravel() for name in self.trainable_names] or [np.empty(0)])
+
+    def _held(self, name: str) -> NDArray[np.float64]:
+        """Return a copy of an array that the layer holds, in host memory: the numbers that it was given, unrounded."""
+        assert self._backend is not None
+        here = np.array(self._backend.to_numpy(self._bound[name]))
+        given = self._given.get(name)
+        # Who has written to the array itself since has given others.
+        with np.errstate(over="ignore"):
+            if given is not None and np.array_equal(given.astype(here.dtype), here):
+                return given.copy()
+        return here.astype(np.float64)
 
     def join(self, state: State, backend: Backend, dtype: str, guard: Guard | None = None) -> None:
         """Belong to a model: let the arrays be views into its vectors, and keep what is stored but not trained."""
-        held = (
-            {name: np.array(self._backend.to_numpy(self._bound[name])) for name in self.buffer_names}
-            if (self._backend is not None and self._bound)
-            else {}
-        )
+        held = {name: self._held(name) for name in self.buffer_names} if self._bound else {}
         self._attach(state, backend, dtype)
-        self._owned, self._guard = True, guard
+        self._owned, self._guard, self._given = True, guard, {}
         self._write_buffers()
         for name, value in held.items():
             setattr(self, name, value)
@@ -294,6 +304,8 @@ class Layer(Hinting):
                 raise ValueError(f"{type(self).__name__}.{name} expects shape {view.shape}; got {array.shape}.")
             with self.changing():
                 view[...] = self._backend.asarray(array, view.dtype)
+                if not self._owned:
+                    self._given[name] = np.broadcast_to(self._backend.to_numpy(array), view.shape).astype(np.float64)
 
     def changing(self) -> AbstractContextManager[None]:
         """Return a context for a change of the arrays: if they are a model's, one thread at a time changes it."""
@@ -318,14 +330,14 @@ class Layer(Hinting):
         place, arrays = get_backend(kept["backend"]), kept["arrays"]
         values = np.concatenate([arrays[name].ravel() for name in self.trainable_names] or [np.empty(0)])
         self._attach(place.new_state(self._program(), values), place, self._dtype)
+        self._given = {name: arrays[name] for name in self.trainable_names}
         with place.active():
             for name in self.buffer_names:
                 self._bound[name][...] = place.asarray(arrays[name])
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
         """Return copies of the layer's arrays, in host memory."""
-        assert self._backend is not None
-        return {name: np.array(self._backend.to_numpy(self._bound[name])) for name in self.parameter_names}
+        return {name: self._held(name) for name in self.parameter_names}
 
     def _program(self, width: int | None = None) -> Program:
         """Return the layer as a program of its own, for inputs of this width."""
@@ -347,8 +359,9 @@ class Layer(Hinting):
         self._built()
         assert self._backend is not None
         with self._backend.active():
-            given = as_samples(self._backend.admit(x, "x"), "x", self.n_in, self._dtype, expects=repr(self))
-            return given, self._backend.asarray(given, self._dtype)
+            reads = self._program().reads
+            given = as_samples(self._backend.admit(x, "x"), "x", self.n_in, reads, expects=repr(self))
+            return given, self._backend.asarray(given, reads)
 
     def _built(self) -> None:
         """Hold arrays, from the first time on that somebody asks for them."""
@@ -371,4 +384,5 @@ def _unbound() -> dict[str, Any]:
         "_by_hand": None,
         "_guard": None,
         "_owned": False,
+        "_given": {},
     }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from tinynet.backends import get_backend
@@ -12,6 +11,7 @@ from tinynet.backends.base import Backend, State
 from tinynet.base.arrays import as_samples, numpy_namespace
 from tinynet.base.checks import whole
 from tinynet.base.guard import Guard
+from tinynet.base.statistics import moments
 from tinynet.layers.initializers import Ones, Zeros
 from tinynet.layers.layer import Layer
 from tinynet.program import NormalizeOp, Op
@@ -20,7 +20,10 @@ from tinynet.program import NormalizeOp, Op
 class Normalize(Layer):
     """Standardise columns: ``y = (x - mean) / scale`` with stored columns that no optimizer touches.
 
-    ``adapt(x)`` takes the mean and the standard deviation of each column from data; a constant column has scale 1.
+    ``adapt(x)`` takes the mean and the standard deviation of each column from data; a constant column has scale 1. They
+    are float64, and the first layer of a model gets data as they are: they are standardised in float64 and then rounded
+    to the model's dtype. So a float32 model may have columns of any size, and of large numbers that differ by little.
+    A training standardises its data once, by the columns that the layer has when it begins.
 
     Parameters
     ----------
@@ -66,8 +69,7 @@ class Normalize(Layer):
         backend = self._backend or get_backend()
         with backend.active():
             samples = as_samples(backend.admit(x, "x"), "x", self.n_in, "float64", expects=repr(self))
-            mean = samples.mean(axis=0, dtype=np.float64)
-            scale = samples.std(axis=0, dtype=np.float64)
+            mean, scale = moments(samples)
             # A column that varies by no more than its own rounding is constant: dividing would only magnify noise.
             with self.changing():
                 self.mean = mean

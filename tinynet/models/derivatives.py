@@ -159,7 +159,7 @@ class Differentiable(Network):
 
     def _derived(self, samples: Array, ask: Callable[[Derivatives, Any], Any]) -> Array:
         """Return what is asked of the derivatives, with the weights of one moment."""
-        rows = self._on_host(samples)
+        rows = self._on_host(samples, self.program.reads)
         result = self.at_one_moment(lambda state: ask(self.backend.derivatives(self.program, state), rows))
         return self.backend.beside(self.backend.asarray(result), samples)
 
@@ -167,7 +167,7 @@ class Differentiable(Network):
         vectors = as_samples(self.backend.admit(v, "v"), "v", width, self.dtype, expects="the derivative")
         if len(vectors) != len(samples):
             raise ValueError(f"v expects a row for each of {len(samples)} samples; got {len(vectors)}.")
-        return self._on_host(vectors)
+        return self._on_host(vectors, self.dtype)
 
-    def _on_host(self, array: Array) -> Any:
-        return np.asarray(self.backend.to_numpy(array), self.dtype)
+    def _on_host(self, array: Array, dtype: str) -> Any:
+        return np.asarray(self.backend.to_numpy(array), dtype)

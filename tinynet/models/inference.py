@@ -181,15 +181,16 @@ class Inference(Network):
             self._predict_plan = self._plan(self.program, "epoch")
         return self._predict_plan
 
-    def predict_on_host(self, x: Array, state: State | None = None) -> NDArray[Any]:
+    def predict_on_host(self, x: Array, state: State | None = None, *, standardised: bool = False) -> NDArray[Any]:
         """Return the output, in host memory, for checked samples; by default in the state that the model is in."""
         if state is None:
-            return self.at_one_moment(lambda state: self.predict_on_host(x, state))
-        return self.backend.to_numpy(self._output(state, x))
+            return self.at_one_moment(lambda state: self.predict_on_host(x, state, standardised=standardised))
+        return self.backend.to_numpy(self._output(state, x, standardised))
 
-    def _output(self, state: State, samples: Array) -> Array:
+    def _output(self, state: State, samples: Array, standardised: bool = False) -> Array:
         out = numpy_namespace(samples).empty((len(samples), self.program.n_out), self.dtype)
-        self._predictor().predict(state, samples, out)
+        plan = self._plan(replace(self.program, standardised=True)) if standardised else self._predictor()
+        plan.predict(state, samples, out)
         return out
 
     def _data(self, loss: Loss, x: Any, y: Any, sample_weight: Any = None) -> Data:

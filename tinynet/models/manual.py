@@ -27,7 +27,7 @@ class ManualLoop(Network):
     def forward(self, x: Any, training: bool = True) -> Array:
         """Return the output for ``x`` and remember what ``backward`` needs; with ``training``, dropout is on."""
         samples = self._samples(x)
-        inputs, program = self.backend.asarray(samples, self.dtype), replace(self.program, frozen=self.frozen)
+        inputs, program = self.backend.asarray(samples, self.program.reads), replace(self.program, frozen=self.frozen)
         if not training:
             return self.at_one_moment(lambda state: self._by_hand.forward(program, state, inputs, False, samples))
         with self._in_a_loop("forward"):

@@ -227,7 +227,9 @@ class Network(Hinting):
     def _samples(self, x: Any) -> Array:
         """Return checked samples where the caller has them, if the network can compute on them."""
         admitted = self.backend.admit(x, "x")
-        samples = as_samples(admitted, "x", self.program.n_in, self.dtype, expects=repr(self.layers[0]))
+        reads, expects = self.program.reads, repr(self.layers[0])
+        # Rows that go through double on their way are converted as they are gathered.
+        samples = as_samples(admitted, "x", self.program.n_in, reads, expects=expects, kept=reads != self.dtype)
         self._require_adapted()
         return samples
 

@@ -31,7 +31,7 @@ from tinynet.program import Precision, Program, Specialize
 from tinynet.schedules import is_own
 from tinynet.training.callbacks import Callback
 from tinynet.training.class_weights import ClassWeight, with_class_weights
-from tinynet.training.data import with_validation
+from tinynet.training.data import standardise, with_validation
 from tinynet.training.history import History
 from tinynet.training.identity import checked_changes
 from tinynet.training.metrics import Metric, get_metrics
@@ -241,6 +241,7 @@ class Sequential(ManualLoop, Inference, Differentiable, Exports):
         data = self._data(chosen, x, y, sample_weight)
         data, validation = with_validation(data, partial(self._data, chosen), validation_data, validation_split)
         data = with_class_weights(data, class_weight, chosen, self.program)
+        standardise([data, validation], self.program, self.state)
         trainer = (WholeTrainer if updater.takes_all_samples else Trainer)(
             self,
             data,
@@ -303,7 +304,7 @@ class Sequential(ManualLoop, Inference, Differentiable, Exports):
             initial_values=values,
             precision=self.precision if precision is None else precision,
         )
-        other.state.buffers[...] = self.backend.asarray(buffers, other.dtype)
+        other.state.buffers[...] = self.backend.asarray(buffers)
         other.state.dropout_seed, other.state.draws = self.state.dropout_seed, self.state.draws
         other.rng.bit_generator.state = self.rng.bit_generator.state
         other.loss, other.metadata = self.loss, dict(self.metadata)
@@ -334,11 +335,12 @@ class Sequential(ManualLoop, Inference, Differentiable, Exports):
         granularity: Granularity,
         streamed: bool = False,
         specialize: Specialize = "sizes",
+        standardised: bool = False,
     ) -> Plan:
         """Return the plan that trains this model on targets like ``y``; see ``Backend.plan`` and ``Program``."""
         spec, update = self._loss_spec(loss, y), optimizer.lower()
         program = replace(self.program, loss=spec, optimizer=update, batch_size=batch_size)
-        program = replace(program, specialize=specialize, frozen=self.frozen)
+        program = replace(program, specialize=specialize, frozen=self.frozen, standardised=standardised)
         own = [*program.own_settings, *["learning rate"] * is_own(optimizer.learning_rate)]
         if own:
             raise ValueError(

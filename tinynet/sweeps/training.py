@@ -75,7 +75,7 @@ class Data:
         """Check samples, targets, and weights if there are any, with what is to be measured of them."""
         x, y, weight = (*given, None)[:3]
         program, host = case.net.program, get_backend("numpy")  # Nothing needs to go to a device to be checked.
-        samples = as_samples(x, "x", program.n_in, program.dtype, expects=repr(case.net.layers[0]))
+        samples = as_samples(x, "x", program.n_in, program.reads, expects=repr(case.net.layers[0]))
         data = checked_data(samples, y, case.loss, program.n_out, program.dtype, host, weight)
         Meter(get_metrics(metrics), data, case.loss, program)
         return data

@@ -15,6 +15,7 @@ from tinynet.exchange.archive import read_archive, write_archive
 from tinynet.exchange.atomic import Path_
 from tinynet.exchange.modelfile import describe, stored_values, trained_values
 from tinynet.training.callbacks import Callback
+from tinynet.training.data import standardise
 from tinynet.training.history import History
 from tinynet.training.remembered import checked_columns, checked_identity, kept_states, tried_states
 
@@ -96,6 +97,9 @@ class Resumption:
             for name, value in self.counts.items():
                 setattr(state, name, value)
         model.rng, model.stop_training = self.rng, model.stop_training or self.stopped
+        if trainer.data.standardised:
+            # By the columns of the checkpoint, which may differ from those here by rounding.
+            standardise([trainer.data, trainer.validation], model.program, state)
         for callback, kept in self.states:
             callback.load_state(kept)
 
@@ -144,7 +148,9 @@ def _checked(trainer: Trainer, training: dict[str, Any], arrays: Arrays, changed
         ("best_parameters", best, (n,)),
         ("moments", moments, (n_moments, trainer.plan.program.n_trained)),
     ):
-        if array.shape != shape or (array.size and array.dtype != model.dtype):
+        # Buffers are float64; older checkpoints have them in the model's dtype, as all else.
+        dtypes = (model.dtype, "float64") if name == "buffers" else (model.dtype,)
+        if array.shape != shape or (array.size and array.dtype not in dtypes):
             raise ModelFileError(f"checkpoint array {name} has shape {array.shape}, {array.dtype}; expected {shape}.")
         if name != "moments" and not np.isfinite(array).all():  # A second moment may overflow; its step is then 0.
             raise ModelFileError(f"checkpoint array {name} has numbers that are not finite.")

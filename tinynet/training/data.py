@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tinynet.backends.base import Array, Backend
-from tinynet.base.arrays import numpy_namespace, on_disk
+from tinynet.backends.base import Array, Backend, State
+from tinynet.backends.standardising import begins_standardising, shared_columns, standardised
+from tinynet.base.arrays import check_finite, numpy_namespace, on_disk
 from tinynet.base.checks import number
 from tinynet.losses import Loss, as_weights
+from tinynet.program import Program
 
 
 @dataclass
@@ -27,6 +29,8 @@ class Data:
         The factors alone that the user gave for the samples. Metrics go by them.
     dtype : str or None
         In which metrics see targets that lie on disk in another; None: as they are.
+    given : array or None
+        The samples as they were, where ``x`` is what the first layer makes of them.
     """
 
     backend: Backend
@@ -36,6 +40,7 @@ class Data:
     _y_host: NDArray[Any] | None = None
     sample_weight: Array | None = None
     dtype: str | None = None
+    given: Array | None = None
 
     def __len__(self) -> int:
         return len(self.x)
@@ -47,7 +52,13 @@ class Data:
             weight = self.backend.asarray(weight)
         own = None if self.sample_weight is None else self.sample_weight[..., start:stop]
         y_host = None if self._y_host is None else self._y_host[start:stop]
-        return Data(self.backend, self.x[start:stop], self.y[start:stop], weight, y_host, own, self.dtype)
+        given = None if self.given is None else self.given[start:stop]
+        return Data(self.backend, self.x[start:stop], self.y[start:stop], weight, y_host, own, self.dtype, given)
+
+    @property
+    def standardised(self) -> bool:
+        """Whether the samples have gone through the first layer already."""
+        return self.given is not None
 
     @property
     def streamed(self) -> bool:
@@ -97,6 +108,29 @@ def checked_data(
     y_host = targets if isinstance(targets, np.ndarray) and not on_disk(targets) else None
     x, y, weight = backend.hold(x=samples, y=targets, sample_weight=weight)
     return Data(backend, x, y, weight, y_host, weight, dtype)
+
+
+def standardise(sets: Sequence[Data | None], program: Program, state: State) -> None:
+    """Let the samples of a training go through a first layer that standardises them, once, where all lie in memory.
+
+    Called again, it does so by the columns that the layer has then.
+
+    Raises
+    ------
+    ValueError
+        If they do not fit into the model's dtype then.
+    """
+    some = [data for data in sets if data is not None]
+    if not begins_standardising(program) or any(on_disk(data.x) for data in some):
+        return
+    columns = shared_columns(program, state)
+    if columns is None:
+        return
+    for data in some:
+        given = data.x if data.given is None else data.given
+        x = standardised(data.backend, given, columns, program.dtype)
+        check_finite(x, "x, with its columns standardised,")
+        data.x, data.given = x, given
 
 
 def refuse_weights(loss: Loss) -> None:

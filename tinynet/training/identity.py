@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, fields, replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeGuard
 
 import numpy as np
@@ -94,7 +94,7 @@ def identity_of(training: Identified) -> Identity:
         "figures": training.figures,
         "callbacks": [callback_text(callback) for callback in training.remembering],
         **training.own_identity,
-        **{name: _digest(training, *held) for name, held in _arrays(training).items()},
+        **{name: _digest(training, name) for name in _arrays(training)},
     }
     identity: Identity = json.loads(json.dumps(found))
     return identity
@@ -239,19 +239,29 @@ def callback_text(callback: Callback) -> str:
 def _arrays(training: Identified) -> dict[str, tuple[Any, Data]]:
     """Return the arrays that a training reads, and whose they are."""
     sets = {"": training.data} | ({} if training.validation is None else {"validation ": training.validation})
-    return {
-        f"{prefix}{name}": (array, data)
-        for prefix, data in sets.items()
-        for name, array in (("x", data.x), ("y", data.y), ("sample_weight", data.weight))
-    }
+    found: dict[str, tuple[Any, Data]] = {}
+    for prefix, data in sets.items():
+        x = data.x if data.given is None else data.given
+        found |= {f"{prefix}{name}": (a, data) for name, a in (("x", x), ("y", data.y), ("sample_weight", data.weight))}
+    return found
 
 
-def _digest(training: Identified, array: Any, data: Data, sampled: bool | None = None) -> Digest | None:
+def _digest(training: Identified, name: str, was: Digest | None = None) -> Digest | None:
+    """Return the digest of an array, found in the way of an older one if that is given."""
+    array, data = _arrays(training)[name]
     if array is None:
         return None
-    labels = array.ndim == 1 and array.dtype.kind in "iu"
-    dtype = "<i8" if labels else np.dtype(training.plan.program.dtype).newbyteorder("<").str
-    return digest(array, dtype, data.backend.to_numpy, sampled)
+    program = replace(training.plan.program, standardised=False)
+    dtype = np.dtype(program.reads if name.endswith("x") else program.dtype).newbyteorder("<").str
+    if array.ndim == 1 and array.dtype.kind in "iu":
+        dtype = "<i8"
+    if was is None:
+        return digest(array, dtype, data.backend.to_numpy)
+    # Older checkpoints knew samples that are standardised in the model's dtype alone.
+    before = str(was.get("dtype"))
+    return digest(
+        array, before if before in ("<f4", "<f8", "<i8") else dtype, data.backend.to_numpy, bool(was["sampled"])
+    )
 
 
 def _is_digest(value: Any) -> TypeGuard[Digest]:
@@ -260,6 +270,7 @@ def _is_digest(value: Any) -> TypeGuard[Digest]:
 
 def _alike(was: Digest, now: Digest, training: Identified, name: str) -> bool:
     """Tell whether data are those of a digest that was found in another way, for instance of a file on disk."""
-    if was["sampled"] == now["sampled"] or was["shape"] != now["shape"]:
+    ways = [(one["sampled"], one.get("dtype")) for one in (was, now)]
+    if ways[0] == ways[1] or was["shape"] != now["shape"]:
         return False
-    return _digest(training, *_arrays(training)[name], sampled=bool(was["sampled"])) == was
+    return _digest(training, name, was) == was

@@ -54,6 +54,7 @@ class Trainable(Protocol):
         granularity: Granularity,
         streamed: bool = False,
         specialize: Specialize = "sizes",
+        standardised: bool = False,
     ) -> Plan:
         """Return the plan that trains the model on targets like ``y``."""
 
@@ -63,7 +64,7 @@ class Trainable(Protocol):
     def forget_optimizer(self) -> None:
         """Let the next optimizer start afresh."""
 
-    def predict_on_host(self, x: Array) -> NDArray[Any]:
+    def predict_on_host(self, x: Array, *, standardised: bool = False) -> NDArray[Any]:
         """Return the output, in host memory, for checked samples."""
 
     def predict(self, x: Any) -> Array:

@@ -109,9 +109,9 @@ class Trainer(Retracing):
         self._seconds_per_epoch = 0.0
         self._stepwise = any(callback.wants_batches for callback in self.callbacks)
         granularity: Granularity = "step" if self._stepwise else "epoch"
-        kind = self._specialize()
+        about = granularity, data.streamed, self._specialize(), data.standardised
         with told(notices(self.callbacks), self.history):
-            self.plan = model.plan(loss, optimizer, data.y, self.batch_size, granularity, data.streamed, kind)
+            self.plan = model.plan(loss, optimizer, data.y, self.batch_size, *about)
         self.history.plan = self.plan.description
         warn_if_nothing_is_trained(self.plan.program)
 
@@ -267,7 +267,7 @@ class Trainer(Retracing):
         if loss:
             figures[prefix + "loss"] = self.plan.evaluate(self.model.state, data.x, data.y, data.weight)
         if self.metrics:
-            measured = meter(self.model.predict_on_host(data.x))
+            measured = meter(self.model.predict_on_host(data.x, standardised=data.standardised))
             figures |= {prefix + name: value for name, value in measured.items()}
         return figures
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tinynet_kernels._typing import FloatArray, IndexArray, RealArray
+from tinynet_kernels._typing import Doubles, FloatArray, IndexArray, RealArray
 from tinynet_kernels.cpu.compiling import compiled
 
 # What Numba compiles for: native byte order, and not float16 or long double, which go through NumPy.
@@ -25,12 +25,12 @@ def multiply(a: FloatArray, b: FloatArray, out: FloatArray) -> None:
     _multiply(a, b, out)
 
 
-def normalize_forward(x: FloatArray, mean: FloatArray, scale: FloatArray, y: FloatArray) -> None:
+def normalize_forward(x: FloatArray, mean: Doubles, scale: Doubles, y: FloatArray) -> None:
     """Standardise each column. See ``tinynet_kernels.reference.normalize_forward``."""
     _normalize(x, mean, scale, y)
 
 
-def normalize_backward(scale: FloatArray, dy: FloatArray, dx: FloatArray) -> None:
+def normalize_backward(scale: Doubles, dy: FloatArray, dx: FloatArray) -> None:
     """Gradient of ``normalize_forward``. See ``tinynet_kernels.reference.normalize_backward``."""
     _divide(dy, scale, dx)
 
@@ -75,14 +75,14 @@ def _multiply(a: FloatArray, b: FloatArray, out: FloatArray) -> None:
 
 
 @compiled
-def _normalize(x: FloatArray, mean: FloatArray, scale: FloatArray, y: FloatArray) -> None:
+def _normalize(x: FloatArray, mean: Doubles, scale: Doubles, y: FloatArray) -> None:
     for i in range(x.shape[0]):
         for j in range(x.shape[1]):
             y[i, j] = (x[i, j] - mean[j]) / scale[j]
 
 
 @compiled
-def _divide(dy: FloatArray, scale: FloatArray, dx: FloatArray) -> None:
+def _divide(dy: FloatArray, scale: Doubles, dx: FloatArray) -> None:
     for i in range(dy.shape[0]):
         for j in range(dy.shape[1]):
             dx[i, j] = dy[i, j] / scale[j]

@@ -50,34 +50,34 @@ __global__ void multiply(const T* a, const T* b, T* out, Index n) {
     }
 }
 
-/// y = (x - mean) / scale, per column. y may be x. From one model's mean and scale to the next it is `held`.
-template <typename T>
-__global__ void __launch_bounds__(256, 4) normalize_forward(
-    const T* x, const T* mean, const T* scale, T* y, Index rows, Index columns, Index held) {
+/// y = (x - mean) / scale, per column, in double. y may be x. From one model's mean and scale to the next it is `held`.
+template <typename X, typename T>
+__global__ void __launch_bounds__(256, 2) normalize_forward(
+    const X* x, const double* mean, const double* scale, T* y, Index rows, Index columns, Index held) {
     const Index model = model_of_block();
     x += model * rows * columns;
     y += model * rows * columns;
     mean += model * held;
     scale += model * held;
     for (Index j = first_x(); j < columns; j += step_x()) {
-        const T centre = mean[j], unit = scale[j];
+        const double centre = mean[j], unit = scale[j];
         for (Index i = first_y(); i < rows; i += step_y()) {
-            y[i * columns + j] = (x[i * columns + j] - centre) / unit;
+            y[i * columns + j] = T((double(x[i * columns + j]) - centre) / unit);
         }
     }
 }
 
-/// dx = dy / scale, per column. dx may be dy. From one model's scale to the next it is `held`.
+/// dx = dy / scale, per column, in double. dx may be dy. From one model's scale to the next it is `held`.
 template <typename T>
-__global__ void normalize_backward(const T* scale, const T* dy, T* dx, Index rows, Index columns, Index held) {
+__global__ void normalize_backward(const double* scale, const T* dy, T* dx, Index rows, Index columns, Index held) {
     const Index model = model_of_block();
     scale += model * held;
     dy += model * rows * columns;
     dx += model * rows * columns;
     for (Index j = first_x(); j < columns; j += step_x()) {
-        const T unit = scale[j];
+        const double unit = scale[j];
         for (Index i = first_y(); i < rows; i += step_y()) {
-            dx[i * columns + j] = dy[i * columns + j] / unit;
+            dx[i * columns + j] = T(double(dy[i * columns + j]) / unit);
         }
     }
 }

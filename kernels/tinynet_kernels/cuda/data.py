@@ -70,7 +70,7 @@ def multiply(a: DeviceArray, b: DeviceArray, out: DeviceArray) -> None:
 def normalize_forward(x: DeviceArray, mean: DeviceArray, scale: DeviceArray, y: DeviceArray) -> None:
     """Standardise each column. See ``tinynet_kernels.reference.normalize_forward``."""
     rows, columns = x.shape[-2:]
-    launch = kernel(_FILE, "normalize_forward", REAL[x.dtype])
+    launch = kernel(_FILE, "normalize_forward", REAL[x.dtype], REAL[y.dtype])
     sizes = [np.int64(size) for size in (rows, columns, step(mean, 1))]
     launch(*grid_of(over_matrix(rows, columns), count(x, 2)), (x, mean, scale, y, *sizes))
 
@@ -100,8 +100,10 @@ def flag_nonfinite(values: DeviceArray, flag: DeviceArray) -> None:
 def instances() -> Iterator[Instance]:
     """Yield every kernel that these functions can launch."""
     for real in REAL.values():
-        for name in ("multiply", "normalize_forward", "normalize_backward", "flag_nonfinite"):
+        for name in ("multiply", "normalize_backward", "flag_nonfinite"):
             yield Instance(_FILE, name, (real,))
+        for given in REAL.values():
+            yield Instance(_FILE, "normalize_forward", (given, real))
     for source in _SOURCE.values():
         for out in _OUT.values():
             for index in _INDEX.values():

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tinynet_kernels._typing import FloatArray, IndexArray, RealArray
+from tinynet_kernels._typing import Doubles, FloatArray, IndexArray, RealArray
 
 
 @np.errstate(all="ignore")
@@ -35,29 +35,32 @@ def multiply(a: FloatArray, b: FloatArray, out: FloatArray) -> None:
 
 
 @np.errstate(all="ignore")
-def normalize_forward(x: FloatArray, mean: FloatArray, scale: FloatArray, y: FloatArray) -> None:
-    """Standardise each column: ``y = (x - mean) / scale``.
+def normalize_forward(x: FloatArray, mean: Doubles, scale: Doubles, y: FloatArray) -> None:
+    """Standardise each column: ``y = (x - mean) / scale``, in float64, rounded once to the dtype of ``y``.
+
+    A column of large numbers that differ by little, seconds since 1970 for instance, would have lost what tells its
+    numbers from one another if it were rounded before.
 
     Parameters
     ----------
     x : (n_samples, n) array
-    mean, scale : (n,) array
+        float32 or float64, whatever ``y`` is.
+    mean, scale : (n,) float64 array
     y : (n_samples, n) array
         Overwritten. May be ``x`` itself.
     """
-    np.subtract(x, mean, out=y)
-    y /= scale
+    y[...] = (x - mean) / scale
 
 
 @np.errstate(all="ignore")
-def normalize_backward(scale: FloatArray, dy: FloatArray, dx: FloatArray) -> None:
-    """Gradient of ``normalize_forward`` with respect to ``x``: ``dx = dy / scale``.
+def normalize_backward(scale: Doubles, dy: FloatArray, dx: FloatArray) -> None:
+    """Gradient of ``normalize_forward`` with respect to ``x``: ``dx = dy / scale``, in float64.
 
     Parameters
     ----------
-    scale : (n,) array
+    scale : (n,) float64 array
     dy : (n_samples, n) array
     dx : (n_samples, n) array
         Overwritten. May be ``dy`` itself.
     """
-    np.divide(dy, scale, out=dx)
+    dx[...] = dy / scale

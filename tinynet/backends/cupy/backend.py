@@ -10,6 +10,7 @@ import importlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -24,6 +25,7 @@ from tinynet.backends.derivatives import derivatives_of
 from tinynet.backends.members import MembersPlan
 from tinynet.backends.numpy import frozen_reason, slow_reason
 from tinynet.backends.second_order import takes_all_samples, whole_plan
+from tinynet.backends.standardising import StandardisedPlan, begins_standardising
 from tinynet.base.arrays import dlpack_device, is_cupy, on_disk, refuse_gradients, resolved
 from tinynet.base.checks import whole
 from tinynet.base.errors import DeviceMemoryError
@@ -265,6 +267,11 @@ class CuPyBackend(Backend):
             reason = f"{tiers.ENVIRONMENT}=loop"
         # Streamed data are trained on as resident ones are, so that the results have the same bits.
         folded = reason is None
+        if folded and not streamed and begins_standardising(program):
+            one = program.n_models is None
+            gathering = CuPyLoopPlan(program, self, "") if one else MembersPlan(program, self, granularity)
+            rest = self.plan(replace(program, standardised=True), granularity=granularity)
+            return StandardisedPlan(program, self, rest, gathering)
         fused = fused_plan(program, self) if folded and not streamed else None
         if fused is not None:
             return fused

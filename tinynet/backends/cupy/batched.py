@@ -246,8 +246,8 @@ class BatchedPlan(MembersPlan):
     def _samples(self, cohort: Cohort, x: Array, index: Array | None, rows: slice) -> Array:
         """Return samples; shared by all models where the first layer is one that can share them."""
         own = index is not None and index.ndim == 2
-        shared = isinstance(self.program.ops[0], LinearOp) and not own
-        return self._rows(cohort, ("x", self.program.dtype), x, index, rows, () if shared else (len(cohort),))
+        shared = isinstance(self.program.ops[self.program.first], LinearOp) and not own
+        return self._rows(cohort, ("x", self.program.reads), x, index, rows, () if shared else (len(cohort),))
 
     def _rows(
         self,

@@ -62,7 +62,7 @@ class CuPyEquations(Equations):
     def prepare(self, x: Array, y: Array, weight: Array | None) -> Data:
         """Return data with copies on the device: samples, targets, and what each sample counts."""
         asarray, dtype = self.backend.asarray, self.program.dtype
-        samples = asarray(asarray(x, dtype), "float64")
+        samples = asarray(asarray(x, self.program.reads), "float64")
         targets = asarray(y, "int64") if self.loss.index_target else asarray(asarray(y, dtype), "float64")
         masses = np.ones((1, len(x)))
         if weight is not None:
@@ -174,14 +174,14 @@ class CuPyEquations(Equations):
         x = xp.ascontiguousarray(xp.broadcast_to(x, (m, *x.shape)))
         layouts = zip(self._ops, self.program.parameter_layout, self.program.buffer_layout, strict=False)
         passes: list[Pass] = []
-        for op, layout, stored in layouts:
+        for i, (op, layout, stored) in enumerate(layouts):
             arrays = (*_cut(parameters, layout), *_cut(buffers, stored))
             if isinstance(op, LinearOp):
                 y = xp.matmul(x, arrays[0])
                 if op.bias:
                     y += arrays[1][:, None]
             elif isinstance(op, NormalizeOp):
-                y = (x - arrays[0][:, None]) / arrays[1][:, None]
+                y = x if i < self.program.first else (x - arrays[0][:, None]) / arrays[1][:, None]
             else:
                 assert isinstance(op, ActivationOp)
                 y = xp.empty((m, n, op.n))

@@ -87,7 +87,7 @@ class _Fused(Plan):
         if training is None:
             return super().run(state, x, y, order, learning_rates, weight, members)  # type: ignore[safe-super]
         counters = counters_of(state, len(state.parameters) if self.program.n_models is not None else 1)
-        vectors = Vectors(state.parameters, state.moments, state.buffers, counters, state.models)
+        vectors = Vectors(state.parameters, state.moments, self._buffers(state), counters, state.models)
         losses = training.run(vectors, epochs)
         n_updates = len(learning_rates) * -(-epochs.n_visits // training.batch)
         if self.program.n_models is None:
@@ -105,7 +105,7 @@ class _Fused(Plan):
         if prediction is None:
             return super().predict(state, x, out, members)  # type: ignore[safe-super]
         which = slice(None) if members is None else self.backend.asarray(members)
-        return prediction.predict(state.parameters[which], state.buffers[which], self._real(x), out) == 0
+        return prediction.predict(state.parameters[which], self._buffers(state)[which], self._real(x), out) == 0
 
     @on_backend
     def evaluate(
@@ -124,7 +124,7 @@ class _Fused(Plan):
             prediction = self._fused_prediction(ops, weighted=weight is not None)
             assert prediction is not None
         data = (self._real(x), self._targets(y), weight, self._members(state, members))
-        losses = prediction.evaluate(state.parameters, state.buffers, *data, state.models)
+        losses = prediction.evaluate(state.parameters, self._buffers(state), *data, state.models)
         return losses if self.program.n_models is not None else float(losses[0])
 
     # -- parts -------------------------------------------------------------------------------------------------------
@@ -132,6 +132,10 @@ class _Fused(Plan):
     def _members(self, state: State, members: Members | None) -> Members:
         """Return which models of a state are meant."""
         return np.arange(1) if self.program.n_models is None else state.chosen(members)
+
+    def _buffers(self, state: State) -> Array:
+        """Return what layers between others store, in the dtype in which the kernels hold it."""
+        return self.backend.asarray(state.buffers[..., self.program.first_buffer :], self.program.dtype)
 
     def _real(self, array: Array) -> Array:
         return self.backend.asarray(array, self.program.dtype)
@@ -231,7 +235,7 @@ def _predicts_at_once(program: Program, limits: Limits) -> bool:
 
 def _predicting(program: Program, ops: tuple[Op, ...], weighted: bool) -> Network | None:
     """Return a network that only predicts; None if nothing is left of it."""
-    layers: tuple[Layer, ...] = tuple(layer for layer in layers_of(ops) if layer.kind != "dropout")
+    layers: tuple[Layer, ...] = tuple(layer for layer in layers_of(ops[program.first :]) if layer.kind != "dropout")
     if not layers:
         return None
     loss = _NO_LOSS if program.loss is None else loss_of(program.loss, program.n_out)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.util import find_spec
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from tinynet.backends.members import MembersPlan
 from tinynet.backends.numba import generated, lanes
 from tinynet.backends.numpy import HostBackend, frozen_reason, slow_reason
 from tinynet.backends.second_order import takes_all_samples, whole_plan
+from tinynet.backends.standardising import StandardisedPlan, begins_standardising
 from tinynet.base import config
 from tinynet.base.errors import BackendUnavailableError
 from tinynet.base.kept import Kept
@@ -95,13 +97,18 @@ class NumbaBackend(HostBackend):
             reason = f"{reason}: {lacking}"
         if takes_all_samples(program):
             return whole_plan(program, self, granularity, self._equations)
-        if program.n_models is not None:
-            return self._plan_of_many(program, granularity, reason or frozen_reason(program))
-        if reason is None and generated.fits(program):
+        one = program.n_models is None
+        if one and reason is None and generated.fits(program):
             return generated.GeneratedPlan(program, self)
         reason = reason or frozen_reason(program)
-        if reason is not None:
+        if one and reason is not None:
             return LoopPlan(program, self, reason)
+        if begins_standardising(program):
+            gathering = LoopPlan(program, self, "") if one else MembersPlan(program, self, granularity)
+            rest = self.plan(replace(program, standardised=True), granularity=granularity)
+            return StandardisedPlan(program, self, rest, gathering)
+        if not one:
+            return self._plan_of_many(program, granularity, reason)
         trains = program.loss is not None and program.optimizer is not None
         if trains and program.specialize == "nothing":
             return LoopPlan(program, self, "too few updates to compile a function for")

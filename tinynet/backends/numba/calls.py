@@ -63,9 +63,10 @@ class Call:
     task : Task
     data : dict of str to Data
     vectors : dict of str to array
+        Of the model: those that it must have for the call to suit it.
     n_visits : int
     words : dict of str to int
-        What of the context is the same in all runs.
+        What of the context is the same in all runs, the places of the vectors among it.
     divisor : float
     n_threads : int
     """
@@ -86,7 +87,7 @@ class Call:
         fixed = {"n_visits": n_visits, "n_rates": 1, "n_epochs": 1, "order_step": 0, "losses": address(self.losses)}
         for name, source in data.items():
             fixed |= source.words(name)
-        self.space = task.ready(fixed | addresses_of(vectors) | words, divisor, n_threads)
+        self.space = task.ready(fixed | words, divisor, n_threads)
         self._words, self._order_step = self.space.words, 8 * n_visits
         self._sources = [(PLACES[name], source.array.dtype, source.array.strides) for name, source in data.items()]
 

@@ -39,7 +39,7 @@ class FusedForward(LoopPlan):
         return self._predict_with(state)(x, out)
 
     def _predict_with(self, state: State) -> Callable[[Array, Array], bool]:
-        return self._bound(state, self.program.ops)
+        return self._bound(state, self._ops)
 
     def _prediction_of(self, state: State, work: Work) -> Callable[[Array], Array]:
         predict = self._bound(state, self._ops_before_loss())
@@ -53,17 +53,25 @@ class FusedForward(LoopPlan):
 
     def function_for(self, method: str, arguments: tuple[Any, ...]) -> Kernel:
         """Return the compiled function behind a call of "predict" or "evaluate"."""
-        return self._prediction(self.program.ops if method == "predict" else self._ops_before_loss()).run
+        return self._prediction(self._ops if method == "predict" else self._ops_before_loss()).run
 
     def _ops_before_loss(self) -> tuple[Op, ...]:
-        """Return the ops whose output the loss reads."""
+        """Return the ops that lead to what the loss reads."""
         assert self.program.loss is not None
-        return self.program.ops[:-1] if self.program.loss.on_logits else self.program.ops
+        ops = self.program.ops[:-1] if self.program.loss.on_logits else self.program.ops
+        return ops[self.program.first :]
+
+    @property
+    def _ops(self) -> tuple[Op, ...]:
+        return self.program.ops[self.program.first :]
+
+    def _buffers(self, state: State) -> Array:
+        return state.buffers[self.program.first_buffer :]
 
     def _bound(self, state: State, ops: tuple[Op, ...]) -> Callable[[Array, Array], bool]:
         """Return the compiled function from samples to the output of ``ops``; it compiles when it is first called."""
         made = self._prediction(ops)
-        run = partial(made.run, state.parameters, state.buffers, made.places, made.numbers)
+        run = partial(made.run, state.parameters, self._buffers(state), made.places, made.numbers)
 
         def predict(x: Array, out: Array) -> bool:
             with self._products(min(len(x), PREDICT_BLOCK)):
@@ -111,7 +119,7 @@ class FusedPlan(FusedForward):
         made = self._function(sample_weight is not None, order is not None, batch_size)
         weight = np.empty(0, dtype) if sample_weight is None else sample_weight
         losses = np.zeros((n_epochs, 1))
-        vectors = (state.parameters, state.gradients, state.moments, state.buffers)
+        vectors = (state.parameters, state.gradients, state.moments, self._buffers(state))
         data = (x, y, weight, order, learning_rates, losses)
         settings = (made.places, made.numbers, state.step, state.draws, state.dropout_seed)
         with self._products(min(batch_size, n_visits)):

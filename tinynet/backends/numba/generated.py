@@ -48,7 +48,7 @@ THREAD_COLUMNS = 64
 
 def fits(program: Program) -> bool:
     """Whether generated code is the quickest way for a program of built-in parts."""
-    layers = layers_of(program.ops)
+    layers = layers_of(program.ops[program.first :])
     return sys.maxsize > 1 << 32 and all(
         layer.kind != "linear" or layer.n_in * layer.n_out < LARGE_LAYER for layer in layers
     )
@@ -63,7 +63,7 @@ class GeneratedPlan(LoopPlan):
     def __init__(self, program: Program, backend: Backend) -> None:
         super().__init__(program, backend, "")
         self.description = f"fused: whole epochs in generated code, {self._way(program.batch_size or 1 << 30)}"
-        self._target = suited(layers_of(program.ops), program.dtype, host())
+        self._target = suited(layers_of(program.ops[program.first :]), program.dtype, host())
         self._tasks: Kept[Task] = Kept(most=KEPT_TASKS)
         self._calls = Calls(most=KEPT_TASKS)
         self._ways: dict[int, str] = {}
@@ -123,12 +123,12 @@ class GeneratedPlan(LoopPlan):
         dtype = self.program.dtype
         source, order = Data.of(x), np.arange(len(x))
         ready = out if out.flags.c_contiguous and out.dtype == dtype else np.empty(out.shape, dtype)
-        task = self._prediction_task(self.program.ops, source.code)
+        task = self._prediction_task(self._ops, source.code)
         n = max(1, len(x))
         words = {"order": address(order), "out": address(ready), "n_visits": len(x), "batch": n}
         words["ranges"] = ranges_of(n)
         vectors = vectors_of(state)
-        finite = task({**source.words("x"), **addresses_of(vectors), **words}, n_threads=self._threads(n, n))
+        finite = task({**source.words("x"), **self._places(vectors), **words}, n_threads=self._threads(n, n))
         if ready is not out:
             out[...] = ready
         return finite
@@ -137,8 +137,8 @@ class GeneratedPlan(LoopPlan):
         """Return the shortest way to predict. For few rows it is a matter of a microsecond: no step is in it twice."""
         program, dtype = self.program, np.dtype(self.program.dtype)
         n_in, n_out, ndarray, empty = program.n_in, program.n_out, np.ndarray, np.empty
-        task, vectors = self._prediction_task(program.ops, dtype_code(dtype)), vectors_of(state)
-        places, order = addresses_of(vectors), np.arange(WHOLE_BATCH)
+        task, vectors = self._prediction_task(self._ops, dtype_code(dtype)), vectors_of(state)
+        places, order = self._places(vectors), np.arange(WHOLE_BATCH)
         at_x, at_out, at_visits = PLACES["x"], PLACES["out"], PLACES["n_visits"]
         free: list[Any] = []
 
@@ -182,6 +182,11 @@ class GeneratedPlan(LoopPlan):
         return predict
 
     # -- parts -------------------------------------------------------------------------------------------------------
+
+    @property
+    def _ops(self) -> tuple[Op, ...]:
+        """The ops that are left to compute."""
+        return self.program.ops[self.program.first :]
 
     @property
     def _loss_spec(self) -> LossSpec:
@@ -233,7 +238,7 @@ class GeneratedPlan(LoopPlan):
             task = self._evaluation_task(sources)
         vectors = vectors_of(state)
         check_sizes(vectors, self.program, trains=kind == "run")
-        words = {"batch": batch, "ranges": min(ranges_of(batch), task.ranges)}
+        words = {**self._places(vectors), "batch": batch, "ranges": min(ranges_of(batch), task.ranges)}
         divisor = float(n_visits) if spec.reduction == "mean" and kind != "evaluate" else 1.0
         return Call(task, data, vectors, n_visits, words, divisor, n_threads)
 
@@ -261,6 +266,11 @@ class GeneratedPlan(LoopPlan):
             return REGISTERS
         return SAMPLES if samples.fits(network, batch) else TILES
 
+    def _places(self, vectors: dict[str, Array]) -> dict[str, int]:
+        """Return where the vectors of a state are, of what layers store only that of those that are left."""
+        stored = address(vectors["buffers"]) + vectors["buffers"].itemsize * self.program.first_buffer
+        return {**addresses_of(vectors), "buffers": stored}
+
     def _training_task(self, sources: Sources, batch: int, *, dense: bool) -> Task:
         """Return what trains; ``dense`` says that the columns of the data lie side by side."""
         if batch not in self._ways:
@@ -281,7 +291,7 @@ class GeneratedPlan(LoopPlan):
     def _gradient_task(self, sources: Sources, batch: int) -> Task:
         def make() -> Table:
             program = self.program
-            layers = layers_of(self._ops_before_loss(), program.frozen)
+            layers = layers_of(self._ops_before_loss(), program.frozen_left)
             loss = loss_of(self._loss_spec, program.n_out)
             block = block_rows(layers, program.dtype, self._target, batch)
             return programs.gradient(layers, loss, program.dtype, sources, self._target, batch, block)
@@ -309,8 +319,9 @@ class GeneratedPlan(LoopPlan):
         return self._tasks.made(key, lambda: Task(make()))
 
     def _ops_before_loss(self) -> tuple[Op, ...]:
-        """Return the ops whose output the loss reads."""
-        return self.program.ops[:-1] if self._loss_spec.on_logits else self.program.ops
+        """Return the ops that lead to what the loss reads."""
+        ops = self.program.ops[:-1] if self._loss_spec.on_logits else self.program.ops
+        return ops[self.program.first :]
 
 
 def _without_dropout(ops: tuple[Op, ...]) -> tuple[Layer, ...]:

@@ -31,12 +31,12 @@ class GeneratedDerivatives(ForwardAndBack):
     def __init__(self, program: Program, backend: Backend, state: State, jacobians: Jacobians) -> None:
         parameters, buffers = (np.array(backend.to_numpy(array)) for array in (state.parameters, state.buffers))
         super().__init__(program, parameters, buffers)
-        self._own = parameters.astype(np.float64), buffers.astype(np.float64)
+        self._own = parameters.astype(np.float64), buffers
         self._jacobians = jacobians
 
     def jacobian(self, x: Array) -> Array:
         """Return the derivatives by the inputs, (n_samples, n_out, n_in)."""
-        return self._jacobians(*self._own, x).astype(x.dtype, copy=False)
+        return self._jacobians(*self._own, x).astype(self.program.dtype, copy=False)
 
 
 def shortest(program: Program, state: State, jacobians: Jacobians) -> Callable[[Any], Array | None]:
@@ -52,6 +52,6 @@ def shortest(program: Program, state: State, jacobians: Jacobians) -> Callable[[
             return None
         if wide:
             return jacobians(state.parameters, state.buffers, x)
-        return jacobians(state.parameters.astype(np.float64), state.buffers.astype(np.float64), x).astype(dtype)
+        return jacobians(state.parameters.astype(np.float64), state.buffers, x).astype(dtype)
 
     return jacobian

@@ -32,6 +32,9 @@ time are quicker, with and without moments (measured with batches of 32)."""
 KEPT_TASKS = 64
 """Tables that a plan keeps, with memory to run them: one for each kind of data and batch size."""
 
+CHECK_ROWS = 1 << 12
+"""Rows that are looked at together: they may lie on disk."""
+
 WIDEST = 64
 """Bytes of the widest registers."""
 
@@ -126,7 +129,7 @@ class LanesPlan(MembersPlan):
         self._pass(self._prediction(_sources(data)), state, chosen, data, None, len(x), max(1, len(x)), words)
         if ready is not out:
             out[...] = ready
-        return bool(np.isfinite(x).all())
+        return all(bool(np.isfinite(x[i : i + CHECK_ROWS]).all()) for i in range(0, len(x), CHECK_ROWS))
 
     def evaluate(
         self, state: State, x: Array, y: Array, sample_weight: Array | None = None, members: Members | None = None
@@ -191,7 +194,10 @@ class LanesPlan(MembersPlan):
         places = np.arange(n_visits) if order is None else np.ascontiguousarray(order, np.int64)
         members = chosen[made.whole_groups(n)]
         counters = np.stack([members, state.step[members], state.draws[members], state.dropout_seed[members]])
-        numbers, vectors = self._numbers(made.settings, members), vectors_of(state)
+        numbers = self._numbers(made.settings, members)
+        # What layers between others store, in the dtype in which the lanes hold it.
+        stored = np.ascontiguousarray(state.buffers[:, self.program.first_buffer :], self.program.dtype)
+        vectors = {**vectors_of(state), "buffers": stored}
         check_sizes(vectors, self.program, trains=made.trains)
         context = addresses_of(vectors)
         place, row = address(counters), counters.strides[0]
@@ -249,7 +255,7 @@ class LanesPlan(MembersPlan):
 
     def _prediction(self, sources: Sources) -> _Many:
         def make() -> programs.Made:
-            layers, dtype = _without_dropout(layers_of(self.program.ops)), self.program.dtype
+            layers, dtype = _without_dropout(layers_of(self.program.ops[self.program.first :])), self.program.dtype
             return programs.prediction(layers, dtype, sources, self._target, block_rows(layers, dtype, self._target))
 
         return self._made("predict", sources, make)
@@ -257,7 +263,8 @@ class LanesPlan(MembersPlan):
     def _evaluation(self, sources: Sources, sharing: Sharing) -> _Many:
         def make() -> programs.Made:
             program, spec = self.program, self._loss_spec
-            layers = _without_dropout(layers_of(program.ops[:-1] if spec.on_logits else program.ops))
+            ops = program.ops[:-1] if spec.on_logits else program.ops
+            layers = _without_dropout(layers_of(ops[program.first :]))
             block, loss = block_rows(layers, program.dtype, self._target), loss_of(spec, program.n_out)
             return programs.evaluation(layers, loss, program.dtype, sources, sharing, self._target, block)
 

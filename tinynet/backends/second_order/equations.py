@@ -99,7 +99,7 @@ class ReferenceEquations(Equations):
         self.one = NormalEquations(program, backend)
         buffers = sum(len(np.empty(shape).ravel()) for op in program.ops for shape in op.buffer_shapes)
         n, dtype = program.n_parameters, program.dtype
-        self._state = State(np.zeros(n, dtype), np.zeros(n, dtype), np.zeros((0, n), dtype), np.zeros(buffers, dtype))
+        self._state = State(np.zeros(n, dtype), np.zeros(n, dtype), np.zeros((0, n), dtype), np.zeros(buffers))
         self._bound = self.one.bind(self._state)
         self.description = f"normal equations in blocks of {self.one.block} samples"
 

@@ -37,13 +37,13 @@ class GeneratedEquations(Equations):
     def __init__(self, program: Program) -> None:
         super().__init__(program)
         ops = program.ops[:-1] if self.loss.on_logits else program.ops
-        self._layers = layers_of(ops)
+        self._layers = layers_of(ops[program.first :])
         trained = [i not in program.frozen for i, op in enumerate(ops) if isinstance(op, LinearOp)]
         linear = iter(trained)
         self._trained = [next(linear) if layer.kind == "linear" else False for layer in self._layers]
         self._made: tuple[int, Kernels] | None = None
         self._reference: ReferenceEquations | None = None
-        self._buffered = any(isinstance(op, NormalizeOp) for op in ops)
+        self._buffered = any(isinstance(op, NormalizeOp) for op in ops[program.first :])
 
     @property
     def most_models(self) -> int:
@@ -68,7 +68,7 @@ class GeneratedEquations(Equations):
         scales = [self.loss.scale(float(mass) or np.inf, self.program.n_out) for mass in whole]
         target = np.asarray(y, np.float64 if self.loss.index_target else dtype)
         counted = masses * np.array(scales)[:, np.newaxis]
-        return Data(x, y, weight, kernels.samples(np.asarray(x, dtype), target, counted))
+        return Data(x, y, weight, kernels.samples(np.asarray(x, self.program.reads), target, counted))
 
     def sums(self, models: Models, data: Data) -> tuple[Float64, Float64, Any]:
         """See ``Equations.sums``."""
@@ -112,6 +112,7 @@ class GeneratedEquations(Equations):
     def _arguments(self, models: Models, data: Data) -> tuple[Array, Array, Samples]:
         samples: Samples = data.kept
         buffers = models.buffers if self._buffered else models.buffers[:1]
+        buffers = np.ascontiguousarray(buffers[:, self.program.first_buffer :])
         if len(samples.masses) > 1:
             samples = samples._replace(masses=samples.masses[models.numbers])
         return models.parameters, buffers, samples

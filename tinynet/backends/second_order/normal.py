@@ -136,7 +136,7 @@ class NormalEquations:
         return result
 
     def _samples(self, x: Array, rows: slice) -> Array:
-        return np.ascontiguousarray(x[rows], self.program.dtype)
+        return np.ascontiguousarray(x[rows], self.program.reads)
 
     def _target(self, y: Array, rows: slice) -> Array:
         return np.ascontiguousarray(y[rows], "int64" if self.loss.index_target else self.program.dtype)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from tinynet_kernels.cpu.generated.data import is_exact
 from tinynet_kernels.cpu.generated.frame import PLACES
+from tinynet_kernels.cpu.generated.ir_types import BYTES, DOUBLE
 from tinynet_kernels.cpu.generated.layout import Panels, check, keeps_z, weights_of
 from tinynet_kernels.cpu.generated.random import SLACK
 from tinynet_kernels.cpu.generated.small import float_of
@@ -27,8 +29,13 @@ class Builder:
         self.pre: list[Panels] = []
         """Of each layer, what goes into its activation: the output's place, or one of its own."""
         self.masks: dict[int, int] = {}
-        self.columns: dict[int, tuple[int, int]] = {}
-        """Of each layer that normalises, where its means and scales are."""
+        self.columns: dict[int, int] = {}
+        """Of each layer that normalises, where its means are among what is stored untrained, in bytes."""
+        stored = 0
+        for i, layer in enumerate(layers):
+            if layer.kind == "normalize":
+                self.columns[i] = stored
+                stored += 2 * BYTES[DOUBLE] * layer.n_in
 
     # -- once --------------------------------------------------------------------------------------------------------
 
@@ -50,21 +57,6 @@ class Builder:
             sizes = (layer.n_in, layer.n_out, int(layer.bias))
             self.table.add(part, "core", kernel, *places, *sizes, PLACES[vector])
 
-    def pack_columns(self) -> None:
-        """Bring means and scales into panels."""
-        flat = 0
-        for i, layer in enumerate(self.layers):
-            if layer.kind != "normalize":
-                continue
-            arena, found = self.arena, []
-            for _ in range(2):
-                place = arena.take(arena.panels(layer.n_in) * arena.row_bytes)
-                arguments = (place, arena.row_bytes, 0, flat, 0, layer.n_in, 1, PLACES["buffers"])
-                self.table.add("prologue", "core", "pack", *arguments)
-                found.append(place)
-                flat += layer.n_in * arena.bytes
-            self.columns[i] = found[0], found[1]
-
     # -- forward -----------------------------------------------------------------------------------------------------
 
     def gather(self, name: str, dtype: str, n: int, part: str = "rows", rows: int = 0) -> Panels:
@@ -77,8 +69,18 @@ class Builder:
         self.table.add(part, f"gather:{dtype}", "gather", into.place, row_step, into.step, n, PLACES[name])
         return into
 
+    def samples(self, dtype: str) -> Panels:
+        """Gather samples; where they are standardised first, exactly."""
+        n = self.layers[0].n_in
+        self.wide = self.layers[0].kind == "normalize" and not is_exact(dtype, self.table.dtype)
+        if not self.wide:
+            return self.gather("x", dtype, n)
+        into, row_bytes = self.arena.doubles(n), self.arena.width * BYTES[DOUBLE]
+        self.table.add("rows", f"doubles:{dtype}", "doubles", into.place, row_bytes, into.step, n, PLACES["x"])
+        return into
+
     def forward(self, x: Panels) -> Panels:
-        """Write the forward pass; return where its result is."""
+        """Write the forward pass from what ``samples`` has gathered; return where its result is."""
         self.x = x
         for i, layer in enumerate(self.layers):
             y = self.arena.activation(layer.n_out)
@@ -112,8 +114,8 @@ class Builder:
         self.table.add("rows", "dropout", "multiply", x.place, y.place, y.step, n, mask)
 
     def _forward_normalize(self, i: int, layer: Layer, x: Panels, z: Panels, y: Panels) -> None:
-        arguments = (x.place, y.place, y.step, layer.n_out, *self.columns[i])
-        self.table.add("rows", "normalize", "normalize_forward", *arguments)
+        kernel = "standardize" if i == 0 and self.wide else "normalize_forward"
+        self.table.add("rows", "normalize", kernel, x.place, y.place, x.step, y.step, layer.n_out, self.columns[i])
 
     # -- loss and backward -------------------------------------------------------------------------------------------
 
@@ -159,7 +161,7 @@ class Builder:
             elif layer.kind == "dropout":
                 self.table.add("rows", "dropout", "multiply", d.place, d.place, d.step, layer.n_out, self.masks[i])
             elif layer.kind == "normalize":
-                arguments = (d.place, d.place, d.step, layer.n_out, *self.columns[i])
+                arguments = (d.place, d.place, d.step, d.step, layer.n_out, self.columns[i])
                 self.table.add("rows", "normalize", "normalize_backward", *arguments)
 
     def _transposed_bytes(self, i: int) -> int:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from tinynet_kernels.cpu.generated.frame import Frame, Kernel
 from tinynet_kernels.cpu.generated.ir import Code, Value
-from tinynet_kernels.cpu.generated.ir_types import I64, POINTER, vector, with_element
+from tinynet_kernels.cpu.generated.ir_types import BYTES, DOUBLE, I64, POINTER, vector, with_element
 from tinynet_kernels.cpu.generated.target import VECTORS
 
 
@@ -39,21 +39,21 @@ def source_of(code: str) -> Source | None:
     return None if stored is None else Source(stored, kind == "i", order == ">")
 
 
-def _as_real(frame: Frame, value: Value, source: Source) -> Value:
-    """Turn what was loaded as whole numbers into the numbers that they mean."""
+def _as_real(frame: Frame, value: Value, source: Source, real: str) -> Value:
+    """Turn what was loaded as whole numbers into the numbers that they mean, as ``float`` or ``double``."""
     code, bits = frame.code, value.kind
     if source.swapped:
         value = code.call_intrinsic("bswap", value)
-    kind = with_element(bits, frame.real)
+    kind = with_element(bits, real)
     if source.stored == "half":
-        return _from_half(frame, value)
+        return code.resize(_from_half(frame, value), real)
     if source.stored in ("float", "double"):
-        return code.resize(code.convert("bitcast", value, with_element(bits, source.stored)), frame.real)
+        return code.resize(code.convert("bitcast", value, with_element(bits, source.stored)), real)
     return code.convert("sitofp" if source.signed else "uitofp", value, kind)
 
 
 def _from_half(frame: Frame, value: Value) -> Value:
-    """Return half-precision numbers by their bits: not all processors have an instruction for it.
+    """Return half-precision numbers as ``float``, by their bits: not all processors have an instruction for it.
 
     Moved to where they are in a float, exponent and mantissa are 2**112 times too small.
     """
@@ -70,20 +70,32 @@ def _from_half(frame: Frame, value: Value) -> Value:
     nan_or_inf = both("or", 0x7F800000, both("shl", 13, both("and", 0x3FF)))
     bits = code.select(special, nan_or_inf, code.convert("bitcast", size, wide))
     signed = code.op(wide, f"or {bits}, {both('shl', 16, both('and', 0x8000)).name}")
-    return code.resize(code.convert("bitcast", signed, kind), frame.real)
+    return code.convert("bitcast", signed, kind)
 
 
-def read(frame: Frame, pointer: Value, source: Source, size: int, lanes: int) -> Value:
-    """Read numbers of ``size`` bytes, as many as there are lanes, as those of the arrays' type.
+def read(frame: Frame, pointer: Value, source: Source, size: int, lanes: int, real: str | None = None) -> Value:
+    """Read numbers of ``size`` bytes, as many as there are lanes, as ``real``: by default the arrays' type.
 
     They are aligned to a byte: a column of a structured array, or a file, may begin anywhere.
     """
     kind = vector(f"i{8 * size}", lanes)
-    return _as_real(frame, frame.code.op(kind, f"load {kind}, {pointer}, align 1"), source)
+    return _as_real(frame, frame.code.op(kind, f"load {kind}, {pointer}, align 1"), source, real or frame.real)
 
 
-def gather(dtype: str) -> Callable[[Frame], None]:
-    """Gather the rows in hand from a source whose numbers have this dtype.
+def is_exact(dtype: str, real: str) -> bool:
+    """Whether all numbers of a dtype are numbers of ``float32`` or ``float64``, too.
+
+    Examples
+    --------
+    >>> is_exact("<f4", "float32"), is_exact("|u1", "float32"), is_exact("<i4", "float32"), is_exact("<i4", "float64")
+    (True, True, False, True)
+    """
+    size = int(dtype[2:])
+    return size <= {"float32": 4, "float64": 8}[real] if dtype[1] == "f" else size < {"float32": 4, "float64": 8}[real]
+
+
+def gather(dtype: str, real: str | None = None) -> Callable[[Frame], None]:
+    """Gather the rows in hand from a source whose numbers have this dtype, as ``real``: by default the arrays' type.
 
     Arguments: where to; bytes from a row to the next there, and from a panel; columns; the word of the context in which
     the source begins (its address, and its steps).
@@ -93,14 +105,16 @@ def gather(dtype: str) -> Callable[[Frame], None]:
     size = int(dtype[2:])
 
     def body(frame: Frame) -> None:
-        code = frame.code
+        code, number = frame.code, real or frame.real
         place, row_step, panel_step, n = frame.place(0), *(frame.size(i) for i in (1, 2, 3))
+        kind = vector(number, frame.lanes)
+        vector_bytes = frame.lanes * BYTES[number]
         words = code.at(frame.context, frame.size(4), I64)
         origin = code.load(words, POINTER)
         data_row, data_column = (code.load(code.at(words, i, I64), I64) for i in (1, 2))
         order = code.at(frame.pointer("order"), frame.whole("epoch") * frame.whole("order_step"))
         order = code.at(order, frame.whole("start") + frame.whole("first"), I64)
-        zero = code.constant(frame.row, 0.0)
+        zero = code.constant(kind, 0.0)
         # Columns that lie side by side are read in whole panels, and then in pieces of half as many, down to one.
         dense = code.compare("==", data_column, size)
         panels = code.select(dense, n / frame.width, 0)
@@ -114,8 +128,8 @@ def gather(dtype: str) -> Callable[[Frame], None]:
 
             def whole_panel(place: Value, start: Value, zeros: Value) -> Value:
                 for v in range(VECTORS):
-                    value = read(frame, code.at(start, v * frame.lanes * size), source, size, frame.lanes)
-                    code.store(value, code.at(place, v * frame.vector_bytes))
+                    value = read(frame, code.at(start, v * frame.lanes * size), source, size, frame.lanes, number)
+                    code.store(value, code.at(place, v * vector_bytes))
                     zeros = code.fma(0.0, value, zeros)
                 return zeros
 
@@ -127,14 +141,14 @@ def gather(dtype: str) -> Callable[[Frame], None]:
                 ]
 
             def piece(lanes: int, there: Value, start: Value, zeros: Value) -> list[Value]:
-                value = read(frame, start, source, size, lanes)
+                value = read(frame, start, source, size, lanes, number)
                 code.store(value, there)
                 if lanes == 1:
-                    wide = code.op(frame.row, f"insertelement {zero}, {value}, i64 0")
+                    wide = code.op(kind, f"insertelement {zero}, {value}, i64 0")
                 else:
                     over = [*range(lanes), *[lanes] * (frame.lanes - lanes)]
                     wide = code.shuffle(value, code.constant(value.kind, 0.0), over)
-                return [code.at(there, lanes * frame.bytes), code.at(start, lanes * size), code.fma(0.0, wide, zeros)]
+                return [code.at(there, lanes * BYTES[number]), code.at(start, lanes * size), code.fma(0.0, wide, zeros)]
 
             there, start, zeros = code.loop(0, panels, 1, panel, place, start, zeros)
             for lanes in pieces:
@@ -144,9 +158,9 @@ def gather(dtype: str) -> Callable[[Frame], None]:
                 )
 
             def one(j: Value, there: Value, start: Value, zeros: Value) -> list[Value]:
-                value = read(frame, start, source, size, 1)
-                code.store(value, code.at(there, j, frame.real))
-                first = code.op(frame.row, f"insertelement {zero}, {value}, i64 0")
+                value = read(frame, start, source, size, 1, number)
+                code.store(value, code.at(there, j, number))
+                first = code.op(kind, f"insertelement {zero}, {value}, i64 0")
                 return [there, code.at(start, data_column), code.fma(0.0, first, zeros)]
 
             def scattered(p: Value, there: Value, start: Value, zeros: Value) -> list[Value]:
@@ -164,6 +178,11 @@ def gather(dtype: str) -> Callable[[Frame], None]:
         code.when(bad, lambda: frame.put("finite", 0))
 
     return body
+
+
+def gather_doubles(dtype: str) -> Callable[[Frame], None]:
+    """Gather the rows in hand as doubles, whatever the type of the arrays; see ``gather``."""
+    return gather(dtype, DOUBLE)
 
 
 def gather_labels(dtype: str) -> Callable[[Frame], None]:

@@ -8,6 +8,7 @@ from tinynet_kernels import formulas
 from tinynet_kernels.cpu.generated.emit import Writer
 from tinynet_kernels.cpu.generated.frame import Frame, Kernel
 from tinynet_kernels.cpu.generated.ir import Value
+from tinynet_kernels.cpu.generated.ir_types import BYTES, DOUBLE, I64, vector
 
 
 def each_column(frame: Frame, n: Value, body: Callable[[Value, Value, Value, Callable[..., None]], None]) -> None:
@@ -68,31 +69,83 @@ def activation_backward(kind: str) -> Callable[[Frame], None]:
 
 
 def normalize_forward(frame: Frame) -> None:
-    """``y = (x - mean) / scale``, by columns. Arguments: x, y, their panels' bytes, columns, mean, scale."""
-    _by_columns(frame, lambda x, mean, scale: (x - mean) / scale)
+    """``y = (x - mean) / scale``, by columns, in double.
+
+    Arguments: x, y, the bytes between the panels of each, columns, the offset of the means among what is stored
+    untrained: float64, and the scales follow.
+    """
+    _by_columns(frame, frame.real, _standardized)
+
+
+def standardize(frame: Frame) -> None:
+    """``normalize_forward`` of rows that were gathered as doubles."""
+    _by_columns(frame, DOUBLE, _standardized)
 
 
 def normalize_backward(frame: Frame) -> None:
-    """``dx = dy / scale``, by columns. Arguments: dy, dx, their panels' bytes, columns, mean, scale."""
-    _by_columns(frame, lambda dy, mean, scale: dy / scale)
+    """``dx = dy / scale``, by columns, in double. Arguments: as those of ``normalize_forward``."""
+    _by_columns(frame, frame.real, lambda dy, mean, divided: divided(dy))
 
 
-def _by_columns(frame: Frame, formula: Callable[[Value, Value, Value], Value]) -> None:
+def _standardized(x: Value, mean: Value, divided: Callable[[Value], Value]) -> Value:
+    return divided(x - mean)
+
+
+LIFT = 2.0**1000
+"""Scales below its reciprocal are multiplied by it, for they have none themselves."""
+
+
+def _by_columns(frame: Frame, given: str, formula: Callable[[Value, Value, Callable[[Value], Value]], Value]) -> None:
+    """Write ``formula(x, mean, divided by scale)`` for numbers that are given as ``float`` or ``double``."""
     code = frame.code
-    x, y, mean, scale = (frame.place(i) for i in (0, 1, 4, 5))
-    step, n = frame.size(2), frame.size(3)
+    x, y, (x_step, y_step, n, flat) = frame.place(0), frame.place(1), (frame.size(i) for i in range(2, 6))
+    means = code.at(frame.pointer("buffers"), flat)
 
-    def column(p: Value, offset: Value, mask: Value, rows: Callable[..., None]) -> None:
-        own = [
-            code.load(code.at(code.at(pointer, p * frame.row_bytes), offset), frame.row) for pointer in (mean, scale)
-        ]
+    def column(p: Value, offset: Value, valid: Value, lanes: int) -> None:
+        first, mask = code.at(means, n - valid, DOUBLE), frame.mask(valid, lanes)
+        mean = _doubles(frame, first, valid, lanes, beyond=0.0)
+        divided = _division(frame, _doubles(frame, code.at(first, n, DOUBLE), valid, lanes, beyond=1.0))
 
-        def row(x: Value, y: Value) -> None:
-            code.store(frame.kept(mask, formula(code.load(x, frame.row), *own)), y)
+        def row(_: Value, x: Value, y: Value) -> list[Value]:
+            value = formula(code.resize(code.load(x, vector(given, lanes)), DOUBLE), mean, divided)
+            code.store(frame.kept(mask, code.resize(value, frame.real)), y)
+            return [code.at(x, frame.width * BYTES[given]), code.at(y, frame.row_bytes)]
 
-        rows(row, *(code.at(code.at(pointer, p * step), offset) for pointer in (x, y)))
+        start = code.at(code.at(x, p * x_step), offset * (BYTES[given] // frame.bytes))
+        code.loop(0, frame.whole("rows"), 1, row, start, code.at(code.at(y, p * y_step), offset))
 
-    each_column(frame, n, column)
+    def either(p: Value, offset: Value, valid: Value) -> None:
+        if frame.real == DOUBLE:
+            column(p, offset, valid, frame.lanes)
+            return
+        # A register of floats is two of doubles, of which few columns need one. What lies beyond it is zeros already.
+        few = code.compare("<=", valid, frame.lanes // 2)
+        code.when(
+            few,
+            lambda: column(p, offset, valid, frame.lanes // 2),
+            lambda: column(p, offset, valid, frame.lanes),
+        )
+
+    frame.each_vector(n, either)
+
+
+def _division(frame: Frame, scale: Value) -> Callable[[Value], Value]:
+    """Return what divides doubles by a scale: for floats, of which it makes no other, by multiplications."""
+    if frame.real == DOUBLE:
+        return lambda value: value / scale
+    code = frame.code
+    lift = code.select(code.compare("<", scale, 1.0 / LIFT), code.constant(scale.kind, LIFT), 1.0)
+    unit = 1.0 / (scale * lift)
+    return lambda value: value * lift * unit
+
+
+def _doubles(frame: Frame, pointer: Value, valid: Value, lanes: int, *, beyond: float) -> Value:
+    """Return so many float64 numbers in the lanes of a register, and the same one in all lanes beyond."""
+    code, kind = frame.code, vector(DOUBLE, lanes)
+    inside = code.compare("<", code.counting(vector(I64, lanes)), code.spread(valid, lanes))
+    load = f"@llvm.masked.load.v{lanes}f64.p0"
+    code.module.declared.add(f"declare {kind} {load}(ptr, i32, {inside.kind}, {kind})")
+    return code.op(kind, f"call {kind} {load}({pointer}, i32 8, {inside}, {code.constant(kind, beyond)})")
 
 
 def multiply(frame: Frame) -> None:
@@ -123,5 +176,9 @@ def activations(kind: str) -> list[Kernel]:
     ]
 
 
-NORMALIZE = [Kernel("normalize_forward", normalize_forward), Kernel("normalize_backward", normalize_backward)]
+NORMALIZE = [
+    Kernel("normalize_forward", normalize_forward),
+    Kernel("standardize", standardize),
+    Kernel("normalize_backward", normalize_backward),
+]
 MULTIPLY = Kernel("multiply", multiply)

@@ -176,11 +176,11 @@ class Frame:
         """Return how many panels ``n`` columns take."""
         return (n + (self.width - 1)) / self.width
 
-    def mask(self, valid: Value) -> Value:
-        """Return the bits that keep the first ``valid`` lanes of a register."""
-        code, bits = self.code, f"i{8 * self.bytes}"
-        kind = f"<{self.lanes} x {bits}>"
-        count = code.spread(code.convert("trunc", valid, bits))
+    def mask(self, valid: Value, lanes: int | None = None) -> Value:
+        """Return the bits that keep the first ``valid`` lanes of a register, or of so many lanes."""
+        code, bits, lanes = self.code, f"i{8 * self.bytes}", lanes or self.lanes
+        kind = f"<{lanes} x {bits}>"
+        count = code.spread(code.convert("trunc", valid, bits), lanes)
         inside = code.compare("<", code.counting(kind), count)
         return code.convert("sext", inside, kind)
 

@@ -158,6 +158,11 @@ class Arena:
         step = (self.rows | 1) * self.row_bytes
         return Panels(self.take_own(self.panels(n) * step), step)
 
+    def doubles(self, n: int) -> Panels:
+        """Return the place of ``n`` columns of float64 for the rows in hand."""
+        step = (self.rows | 1) * self.width * 8
+        return Panels(self.take_own(self.panels(n) * step), step)
+
     def weight_rows(self, n_in: int) -> int:
         """Return the rows of a panel of weights: the bias, and the inputs up to a whole panel."""
         return 1 + self.panels(n_in) * self.width

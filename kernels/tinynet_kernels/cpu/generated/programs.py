@@ -63,7 +63,6 @@ def training(network: Network, sources: Sources, target: Target, batch: int, blo
     build.pack("parameters", build.parameters)
     for row in range(count):
         build.pack("moments", moments + row * size, row * build.sizes.flat_trained)
-    build.pack_columns()
     _pass(build, network.layers, loss, sources, gradients, fold=fold, mean=loss.mean, batch=batch)
     if loss.l2:
         build.penalize(loss, gradients)
@@ -137,7 +136,6 @@ def gradient(
     end = gradients + build.sizes.trained
     build.table.add("prologue", "core", "clear", build.parameters, end - build.parameters)
     build.pack("parameters", build.parameters)
-    build.pack_columns()
     _pass(build, layers, loss, sources, gradients, fold=False, mean=loss.mean, batch=batch)
     if loss.l2:
         build.penalize(loss, gradients)
@@ -157,7 +155,7 @@ def _pass(
     batch: int,
 ) -> None:
     """Write the way forward and back."""
-    y = build.forward(build.gather("x", sources.x, layers[0].n_in))
+    y = build.forward(build.samples(sources.x))
     n = layers[-1].n_out
     build.backward(build.loss(loss, sources, y, mean=mean, n=n, batch=batch), gradients, fold=fold)
 
@@ -167,7 +165,7 @@ def evaluation(
 ) -> Table:
     """Return the table that adds up the loss, which whoever reads it divides if a mean is meant."""
     build = _reading(layers, dtype, target, block)
-    y = build.forward(build.gather("x", sources.x, layers[0].n_in))
+    y = build.forward(build.samples(sources.x))
     build.loss(loss, sources, y, mean=False, n=layers[-1].n_out, batch=block)
     build.table.ranges = RANGES
     return build.table
@@ -176,7 +174,7 @@ def evaluation(
 def prediction(layers: tuple[Layer, ...], dtype: str, sources: Sources, target: Target, block: int) -> Table:
     """Return the table that predicts."""
     build = _reading(layers, dtype, target, block)
-    y = build.forward(build.gather("x", sources.x, layers[0].n_in))
+    y = build.forward(build.samples(sources.x))
     build.table.add("rows", "core", "put_rows", y.place, y.step, layers[-1].n_out)
     build.table.ranges = RANGES
     return build.table
@@ -187,5 +185,4 @@ def _reading(layers: tuple[Layer, ...], dtype: str, target: Target, block: int) 
     build = Builder(layers, dtype, target, block)
     # An arena begins as zeros, and nothing here writes between the columns, as an update may: nothing is to be cleared.
     build.pack("parameters", build.parameters)
-    build.pack_columns()
     return build

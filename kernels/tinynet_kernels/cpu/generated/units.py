@@ -69,7 +69,7 @@ def kernels_of(unit: str) -> list[Kernel]:
         return [Kernel(kind, written(Small.of(unit.split(":", 1)[1])), spills=True)]
     if kind == "step":
         return updates.optimizer(rest[0], tuple(rest[1:]))
-    made = {"gather": data.gather, "labels": data.gather_labels}[kind](rest[0])
+    made = {"gather": data.gather, "doubles": data.gather_doubles, "labels": data.gather_labels}[kind](rest[0])
     return [Kernel(kind, made)]
 
 
