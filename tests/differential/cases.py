@@ -189,6 +189,8 @@ def data_of(case: Case) -> tuple[Any, Any, Any]:
     else:
         y = rng.poisson(2.0, shape) * 1.0 if kind == "poisson" else rng.normal(size=shape)
     weight = rng.uniform(0, 2, case.n_samples) + 0.01 if case.weighted else None
+    if weight is not None and rng.random() < 0.5:
+        weight[1:][rng.random(case.n_samples - 1) < 0.4] = 0.0
     rounded = [None if a is None else a if a.dtype.kind == "i" else a.astype(case.dtype) for a in (x, y, weight)]
     return rounded[0], rounded[1], rounded[2]
 

@@ -176,7 +176,9 @@ def _check_grouping(case: Case, backend: str, data: tuple[Any, ...], straight: t
     history = fit(case, net, optimizer_of(case), data, validation_data=data[: 2 + case.weighted], threads=threads)
     _same_bits(straight, net, "a run with validation")
     own = net.evaluate(data[0], data[1], sample_weight=data[2])["loss"]
-    if history["val_loss"][-1] != own:
+    # On a GPU another plan evaluates where layers are frozen.
+    differs = abs(history["val_loss"][-1] - own) > (1e-6 * abs(own) if backend == "gpu" else 0.0)
+    if differs:
         raise Mismatch(f"val_loss is {history['val_loss'][-1]}, and evaluate gives {own}")
 
 
@@ -197,7 +199,8 @@ def _check_whole(case: Case, backend: str, data: tuple[Any, ...]) -> str:
         if not np.array_equal(np.asarray(first.layers[place].weight), np.asarray(net.layers[place].weight)):
             raise Mismatch(f"layer {place} is frozen and has changed")
     check_uses(case, net, data)
-    _check_resume(case, backend, data, net)
+    if history.epoch:  # Else there was no step to be made, and nothing to resume.
+        _check_resume(case, backend, data, net)
     return history.plan
 
 
