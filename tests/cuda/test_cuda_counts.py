@@ -119,3 +119,14 @@ def test_batch_sizes_share_machine_code(machine: Machine, tier: str, monkeypatch
             model.fit(X, Y, loss="mse", optimizer=tn.Adam(0.01), epochs=2, batch_size=batch_size)
         np.testing.assert_allclose(net.flat_parameters(), here.flat_parameters(), rtol=1e-4, atol=1e-5)
     assert len(machine.sources) == 2  # The training, and the look for what is not finite.
+
+
+def test_uploads_of_any_sizes_keep_apart(cp: ModuleType) -> None:
+    from tinynet_kernels.cuda.fused.uploads import LEAST_BYTES, Uploads
+
+    uploads = Uploads()
+    for n in (3, 0, LEAST_BYTES, 5):  # Grows once, and is then larger than it need be.
+        arrays = [np.arange(n), np.full((2, n), 0.5, np.float32), np.zeros(1, np.uint8), np.arange(4.0).reshape(2, 2)]
+        for got, sent in zip(uploads(arrays), arrays, strict=True):
+            assert got.data.ptr % 256 == 0 or not n
+            np.testing.assert_array_equal(got.get(), sent)
