@@ -36,6 +36,12 @@ def inlined(function: Kernel) -> Kernel:
     return plain
 
 
+def instruction(generator: Kernel) -> Kernel:
+    """Make a function that generates LLVM code callable from compiled code; literal arguments keep their value."""
+    made: Kernel = numba.extending.intrinsic(prefer_literal=True)(generator)
+    return made
+
+
 def _number_functions_anew() -> None:
     """Give the functions that this process compiles numbers of their own.
 

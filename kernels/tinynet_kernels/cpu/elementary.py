@@ -1,4 +1,4 @@
-"""Elementary functions of a number or of lanes, for loops that Numba compiles: those of the generated code.
+"""Elementary functions for loops that Numba compiles: those of the generated code.
 
 NaN stays NaN in all of them. Their errors, in units of the last place, are stated in ``kernels/README.md`` and tested.
 """

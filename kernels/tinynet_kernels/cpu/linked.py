@@ -2,7 +2,7 @@
 
 Numba compiles ``math.exp`` to a call of the C library for one number at a time. These functions are the branch-free
 instructions of ``tinynet_kernels.cpu.generated`` instead, which LLVM inlines into the loop around them and turns into
-SIMD code. They take numbers and lanes alike.
+SIMD code.
 """
 
 from __future__ import annotations
@@ -17,12 +17,10 @@ from llvmlite import ir
 from numba import types
 
 from tinynet_kernels import formulas
-from tinynet_kernels.cpu.compiling import Kernel
+from tinynet_kernels.cpu.compiling import Kernel, instruction
 from tinynet_kernels.cpu.generated.compiler import host, in_llvm
 from tinynet_kernels.cpu.generated.emit import Writer
 from tinynet_kernels.cpu.generated.ir import Code, Module, Value
-from tinynet_kernels.cpu.generated.ir_types import vector
-from tinynet_kernels.cpu.generic import Lanes, broadcast, element, instruction
 from tinynet_kernels.updates import NUMBERS, n_moments, terms_of
 
 Body = Callable[[Code, Sequence[Value]], Sequence[Value]]
@@ -139,14 +137,10 @@ def _text(kind: Any) -> str:
 
 
 def _call(context: Any, builder: Any, like: Any, name: str, body: Body, kinds: Any, values: Any) -> list[Any]:
-    """Call a function of arguments like ``like``, numbers or lanes; return its results."""
-    dtype, lanes = element(like), like.count if isinstance(like, Lanes) else 1
+    """Call a function of arguments of the type of one of them; return its results."""
     real = context.get_value_type(like)
-    arguments = []
-    for kind, value in zip(kinds, values, strict=True):
-        number = value if isinstance(kind, Lanes) else context.cast(builder, value, kind, dtype)
-        arguments.append(broadcast(builder, number, real) if lanes > 1 else number)
-    made = _Linked(name, body, vector(_REAL[dtype], lanes), len(arguments))
+    arguments = [context.cast(builder, value, kind, like) for kind, value in zip(kinds, values, strict=True)]
+    made = _Linked(name, body, _REAL[like], len(arguments))
     context.active_code_library.add_linking_library(made.library(context.codegen()))
     result = ir.LiteralStructType([real] * made.n_results)
     called = ir.FunctionType(result, [value.type for value in arguments])
@@ -156,10 +150,10 @@ def _call(context: Any, builder: Any, like: Any, name: str, body: Body, kinds: A
 
 
 class _Linked:
-    """A function as LLVM reads it, for numbers or lanes of one type."""
+    """A function as LLVM reads it, for numbers of one type."""
 
     def __init__(self, name: str, body: Body, kind: str, n_arguments: int) -> None:
-        module = Module(host(), "float32" if "float" in kind else "float64")
+        module = Module(host(), {"float": "float32", "double": "float64"}[kind])
         code = Code(module)
         arguments = [Value(code, kind, f"%a{i}") for i in range(n_arguments)]
         results = list(body(code, arguments))

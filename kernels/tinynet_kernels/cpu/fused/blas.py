@@ -8,8 +8,7 @@ from numba.core import cgutils
 from numba.np import linalg
 
 from tinynet_kernels._typing import FloatArray
-from tinynet_kernels.cpu.compiling import compiled
-from tinynet_kernels.cpu.generic import instruction
+from tinynet_kernels.cpu.compiling import compiled, instruction
 
 _KINDS = {types.float32: "s", types.float64: "d"}
 
