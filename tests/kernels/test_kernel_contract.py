@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import pkgutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 import tinynet_kernels
-from tinynet_kernels import ACTIVATIONS, LOSSES, READS_Z, reference
+from tinynet_kernels import ACTIVATIONS, LOSSES, READS_Z, cpu, reference
 
 FUNCTIONS = sorted(name for name in reference.__all__ if inspect.isfunction(getattr(reference, name)))
 ROOT = str(Path(tinynet_kernels.__file__).parents[1])
@@ -167,3 +168,9 @@ def test_inputs_may_be_read_only(kernels: ModuleType) -> None:
     kernels.sgd_step(np.zeros(4), weight, np.zeros((0, 4)), 1, 0.1, 0.0, False, 0.0)
     for array in (dx, dw, db):
         assert np.isfinite(array).all()
+
+
+def test_what_brings_the_kernels_has_no_name_of_a_module_of_theirs() -> None:
+    """Importing such a module would put it in the place of what the name meant."""
+    used = set(cpu.__getattr__.__code__.co_names)
+    assert not used & {module.name for module in pkgutil.iter_modules(cpu.__path__)}

@@ -11,7 +11,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from tinynet_kernels.kinds import ACTIVATIONS, LOSSES, READS_Z
-from tinynet_kernels.waiting import LOADING, compiling
+from tinynet_kernels.waiting import LOADING
+from tinynet_kernels.waiting import compiling as told
 
 if TYPE_CHECKING:
     from tinynet_kernels.cpu.activations import activation_backward, activation_forward
@@ -62,7 +63,7 @@ def __getattr__(name: str) -> Any:
     """Return a kernel; the first one imports them all."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    with compiling(long="numba" not in sys.modules, what=LOADING):
+    with told(long="numba" not in sys.modules, what=LOADING):
         modules = [import_module(f"{__name__}.{module}") for module in _MODULES]
     for found in modules:
         globals().update({key: getattr(found, key) for key in __all__ if hasattr(found, key)})
