@@ -45,7 +45,7 @@ def standardised(backend: Backend, x: Array, columns: tuple[Array, Array], dtype
     mean, scale = map(backend.to_numpy, columns)
     for start in range(0, len(x), ROWS):
         rows = slice(start, start + ROWS)
-        reference.normalize_forward(x[rows].astype(np.float64), mean, scale, out[rows])
+        reference.normalize_forward(np.asarray(x[rows], np.float64), mean, scale, out[rows])
     return out
 
 
