@@ -7,6 +7,7 @@ found, and of all that may have changed looks only at what tells.
 from __future__ import annotations
 
 from collections.abc import Hashable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,9 @@ from tinynet_kernels.cpu.generated.task import Data, Task
 
 from tinynet.backends.base import Array, State
 from tinynet.program import Program
+
+KEPT_ROWS = 1 << 16
+"""Most numbers of rows in their order that are kept: for more of them it does not matter."""
 
 VECTORS = ("parameters", "gradients", "moments", "buffers")
 """What compiled code reads and writes of a state."""
@@ -113,16 +117,20 @@ class Call:
         """Run the task for the order of one or more epochs; None: as the rows lie."""
         words = self._words
         if order is None:
-            if self._rows is None:
-                self._rows = np.arange(self._n_visits)
-                self._in_order = address(self._rows)
-            words[_ORDER], words[_ORDER_STEP] = self._in_order, 0
+            order = np.arange(self._n_visits) if self._rows is None else self._rows
+            self._rows = order if self._n_visits <= KEPT_ROWS else None
+            words[_ORDER], words[_ORDER_STEP] = address(order), 0
         else:
             order = np.ascontiguousarray(order, np.int64)
             words[_ORDER], words[_ORDER_STEP] = address(order), self._order_step
         seed = int(state.dropout_seed)
         words[_STEP], words[_DRAWS], words[_SEED] = state.step, state.draws, seed - (seed >> 63 << 64)
         return self.task.run(self.space)
+
+    def run_into(self, out: NDArray[Any], state: State) -> bool:
+        """Run the task for all rows as they lie; ``out`` is what it writes."""
+        self._words[_OUT] = address(out)
+        return self.run(state, None)
 
     def run_epochs(
         self, state: State, order: Array | None, rates: NDArray[np.float64], losses: NDArray[np.float64]
@@ -161,9 +169,12 @@ class Calls:
         """Keep a call for the next time; the one that has not been used for longest goes."""
         self._ready[key] = call
         while len(self._ready) > self._most:
-            self._ready.pop(next(iter(list(self._ready)), None), None)
+            oldest = self._ready.pop(next(iter(list(self._ready)), None), None)
+            if oldest is not None:
+                oldest.task.release(oldest.space)
 
 
+_OUT = PLACES["out"]
 _ORDER, _ORDER_STEP, _STEP, _DRAWS, _SEED = (PLACES[name] for name in ("order", "order_step", "step", "draws", "seed"))
 _RATES, _N_RATES, _LOSSES, _N_EPOCHS, _LAPS = (
     PLACES[name] for name in ("rates", "n_rates", "losses", "n_epochs", "laps")

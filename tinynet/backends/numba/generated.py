@@ -120,15 +120,18 @@ class GeneratedPlan(LoopPlan):
         """Write the output and tell whether ``x`` is finite; see ``Plan.predict``."""
         if not reads(x):
             return super().predict(state, x, out)
-        dtype = self.program.dtype
-        source, order = Data.of(x), np.arange(len(x))
+        n, dtype = len(x), self.program.dtype
         ready = out if out.flags.c_contiguous and out.dtype == dtype else np.empty(out.shape, dtype)
-        task = self._prediction_task(self._ops, source.code)
-        n = max(1, len(x))
-        words = {"order": address(order), "out": address(ready), "n_visits": len(x), "batch": n}
-        words["ranges"] = ranges_of(n)
-        vectors = vectors_of(state)
-        finite = task({**source.words("x"), **self._places(vectors), **words}, n_threads=self._threads(n, n))
+        n_threads = self._threads(n, n)
+        key = "predict", n, n_threads
+        call = self._calls.take(key, state, (x,))
+        if call is None:
+            source, vectors = Data.of(x), vectors_of(state)
+            task = self._prediction_task(self._ops, source.code)
+            words = {**self._places(vectors), "batch": max(1, n), "ranges": ranges_of(n)}
+            call = Call(task, {"x": source}, vectors, n, words, 1.0, n_threads)
+        finite = call.run_into(ready, state)
+        self._calls.give_back(key, call)
         if ready is not out:
             out[...] = ready
         return finite
