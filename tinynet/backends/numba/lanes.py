@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Hashable, Iterable, Iterator
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +14,7 @@ from tinynet_kernels.cpu.generated.many.builder import Sharing, block_rows
 from tinynet_kernels.cpu.generated.table import Sources
 from tinynet_kernels.cpu.generated.task import Data, Task, reads
 from tinynet_kernels.helpers import Helpers
-from tinynet_kernels.network import Layer, Setting
+from tinynet_kernels.network import Layer
 
 from tinynet.backends.base import Array, Backend, FloatArray, Members, State, own_weight
 from tinynet.backends.lowering import layers_of, loss_of, lower
@@ -47,17 +46,36 @@ def fits(program: Program) -> bool:
     return sys.maxsize > 1 << 32 and 0 < program.n_parameters * host().vector_bytes <= GROUP_BYTES
 
 
-class _Many(NamedTuple):
-    """What trains, evaluates or predicts, with the settings of the models."""
+class _Many:
+    """What trains, evaluates or predicts, with the settings of the models.
 
-    task: Task
-    settings: list[Setting]
-    lanes: int
-    trains: bool
+    Attributes
+    ----------
+    task : Task
+    lanes : int
+        Models side by side.
+    trains : bool
+    """
+
+    def __init__(self, made: programs.Made, *, trains: bool) -> None:
+        self.task, self.lanes, self.trains = Task(made.table), made.lanes, trains
+        self._settings = made.settings
+        self._last: tuple[bytes, Members, NDArray[np.float64]] = (b"", np.empty(0, np.int64), np.empty(0))
 
     def whole_groups(self, n: int) -> NDArray[np.int64]:
         """Return the places of ``n`` models, with the last one again until groups are full."""
         return np.minimum(np.arange(-(-n // self.lanes) * self.lanes), n - 1)
+
+    def groups_of(self, chosen: Members) -> tuple[Members, NDArray[np.float64]]:
+        """Return some models in whole groups, and their settings, (n_settings, n_members); most often the last ones."""
+        key, last = chosen.tobytes(), self._last
+        if last[0] != key:
+            members = chosen[self.whole_groups(len(chosen))]
+            table = np.zeros((len(self._settings), len(members)))
+            for row, value in zip(table, self._settings, strict=True):
+                row[:] = np.array(value)[members] if isinstance(value, tuple) else value
+            self._last = last = key, members, table
+        return last[1:]
 
 
 class LanesPlan(MembersPlan):
@@ -98,10 +116,11 @@ class LanesPlan(MembersPlan):
         sharing = Sharing(order is None or order.ndim == 2, sample_weight is None or sample_weight.ndim == 1)
         made = self._training(_sources(data), sharing, batch)
         own_rates = learning_rates.ndim == 3
-        # Behind shared rates there is memory for all lanes to read.
-        rates = np.append(np.asarray(learning_rates, np.float64), np.zeros(made.lanes))
         if own_rates:
             rates = np.ascontiguousarray(learning_rates[..., made.whole_groups(len(chosen))], np.float64)
+        else:  # Behind shared rates there is memory for all lanes to read.
+            rates = np.zeros(learning_rates.size + made.lanes)
+            rates[: learning_rates.size] = learning_rates.ravel()
         losses = np.empty((n_epochs, len(chosen)))
         words = {
             # A kernel for small networks counts the epochs itself.
@@ -167,13 +186,6 @@ class LanesPlan(MembersPlan):
             found["weight"] = Data.of(weight)
         return found
 
-    def _numbers(self, settings: list[Setting], members: Members) -> NDArray[np.float64]:
-        """Return the settings of some models, (n_settings, n_members)."""
-        table = np.zeros((len(settings), len(members)))
-        for row, value in zip(table, settings, strict=True):
-            row[:] = np.array(value)[members] if isinstance(value, tuple) else value
-        return table
-
     def _pass(
         self,
         made: _Many,
@@ -192,9 +204,11 @@ class LanesPlan(MembersPlan):
         if not n:
             return
         places = np.arange(n_visits) if order is None else np.ascontiguousarray(order, np.int64)
-        members = chosen[made.whole_groups(n)]
-        counters = np.stack([members, state.step[members], state.draws[members], state.dropout_seed[members]])
-        numbers = self._numbers(made.settings, members)
+        members, numbers = made.groups_of(chosen)
+        counters = np.empty((4, len(members)), np.int64)
+        counters[0] = members
+        for row, values in zip(counters[1:], (state.step, state.draws, state.dropout_seed), strict=True):
+            np.take(values, members, out=row)
         # What layers between others store, in the dtype in which the lanes hold it.
         stored = np.ascontiguousarray(state.buffers[:, self.program.first_buffer :], self.program.dtype)
         vectors = {**vectors_of(state), "buffers": stored}
@@ -271,11 +285,7 @@ class LanesPlan(MembersPlan):
         return self._made("evaluate", (sources, sharing), make)
 
     def _made(self, kind: str, key: Hashable, make: Callable[[], programs.Made]) -> _Many:
-        def build() -> _Many:
-            made = make()
-            return _Many(Task(made.table), made.settings, made.lanes, kind == "train")
-
-        return self._tasks.made((kind, key), build)
+        return self._tasks.made((kind, key), lambda: _Many(make(), trains=kind == "train"))
 
 
 def shares_of(n_blocks: int, n_threads: int) -> Iterator[tuple[int, int]]:
