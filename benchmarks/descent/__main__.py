@@ -37,7 +37,8 @@ def descend(name: str, runner: str, seconds: float) -> None:
     run = RUNNERS[runner](case)
     run(1), run(2)
     steps, took, losses = 1, 0.0, [float("inf"), float("inf"), 1e300]
-    while took < seconds and not losses[-3] <= losses[-1]:  # Twice as many steps, twice, and nothing gained.
+    # Until it takes long; or, when it is under way, twice as many steps have twice gained nothing.
+    while took < seconds and (steps <= 64 or not losses[-3] <= losses[-1]):
         if runner == "optimistix LM":  # Compiles for each number of steps, and settles in the run after that.
             run(steps), run(steps)
         before = time.process_time()

@@ -10,9 +10,10 @@ import numpy as np
 from tinynet.exchange.atomic import atomic_open
 
 COLORS = {
-    "tinynet LM": "#1f77b4", "tinynet LBFGS": "#17becf", "tinynet Adam": "#2ca02c", "scikit-learn lbfgs": "#ff7f0e",
-    "PyTorch LBFGS": "#d62728", "torch-levenberg-marquardt": "#e99696", "pyrenn": "#8c564b",
-    "optimistix LM": "#9467bd", "SciPy MINPACK": "#111111",
+    "tinynet LM": "#1f77b4", "tinynet LM, 2 and 1/3": "#0b2e59", "tinynet LBFGS": "#17becf",
+    "tinynet Adam": "#2ca02c", "scikit-learn lbfgs": "#ff7f0e", "PyTorch LBFGS": "#d62728",
+    "torch-levenberg-marquardt": "#e99696", "pyrenn": "#8c564b", "optimistix LM": "#9467bd",
+    "SciPy MINPACK": "#111111",
 }  # fmt: skip
 
 
@@ -62,7 +63,7 @@ def plot(found: dict[str, Any], stem: Path) -> list[Path]:
                 (lines[runner],) = axes.plot(*zip(*points, strict=True), style, color=COLORS[runner], lw=1.6, ms=3)
         axes.set(xscale="log", yscale="log", title=f"{name}, {case['network']}, {case['samples']:,} samples")
         axes.title.set_fontsize(9)
-        axes.tick_params(labelsize=7)
+        axes.tick_params(which="both", labelsize=7)
         axes.grid(alpha=0.2)
         if number % columns == 0:
             axes.set_ylabel("mean squared error", fontsize=8)

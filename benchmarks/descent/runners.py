@@ -28,10 +28,17 @@ def _tinynet(problem: Problem, optimizer: Callable[[int], Any], **fit: Any) -> R
 
 
 def tinynet_lm(problem: Problem) -> Run:
-    """tinynet, Levenberg-Marquardt."""
+    """tinynet, Levenberg-Marquardt with MATLAB's factors of the damping, 10 and 0.1."""
     import tinynet as tn
 
     return _tinynet(problem, lambda steps: tn.LevenbergMarquardt(min_gradient=0.0))
+
+
+def tinynet_gentle_lm(problem: Problem) -> Run:
+    """tinynet, Levenberg-Marquardt with factors of 2 and 1/3."""
+    import tinynet as tn
+
+    return _tinynet(problem, lambda steps: tn.LevenbergMarquardt(increase=2.0, decrease=1 / 3, min_gradient=0.0))
 
 
 def tinynet_lbfgs(problem: Problem) -> Run:
@@ -222,6 +229,7 @@ def scipy_lm(problem: Problem) -> Run:
 
 RUNNERS: dict[str, Callable[[Problem], Run]] = {
     "tinynet LM": tinynet_lm,
+    "tinynet LM, 2 and 1/3": tinynet_gentle_lm,
     "tinynet LBFGS": tinynet_lbfgs,
     "tinynet Adam": tinynet_adam,
     "scikit-learn lbfgs": sklearn_lbfgs,

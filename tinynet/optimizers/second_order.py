@@ -44,7 +44,8 @@ class LevenbergMarquardt(WholeOptimizer):
     damping : float
         What the first step begins with; MATLAB's ``mu``, with its defaults for this and the next three.
     decrease, increase : float
-        Factors of the damping after a step that helped, and after one that did not.
+        Factors of the damping after a step that helped, and after one that did not. Gentler ones, such as 1/3 and 2,
+        often get further in the same number of steps.
     max_damping : float
         Training stops ("damping") where no step with less helps.
     min_gradient : float
