@@ -141,6 +141,7 @@ class Queue:
         machine.check_driver()
         if self.is_null and any(q.captured is not None and q.blocking for q in machine.queues_of(self.device_id)):
             raise CUDARuntimeError(906)
+        allocations = [a for a in allocations if a.block.memory.size]  # An empty array has no memory, in CuPy.
         references, blocks = tuple(map(weakref.ref, allocations)), tuple(a.block for a in allocations)
         work = Work(next(machine.numbers), run, references, blocks)
         (self.work if self.captured is None else self.captured).append(work)

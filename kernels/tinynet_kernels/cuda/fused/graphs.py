@@ -58,8 +58,11 @@ class Repeated:
 
 
 def places_of(arguments: Sequence[Any]) -> tuple[int, ...]:
-    """Return the addresses of arrays among the arguments of kernels, and the numbers among them."""
-    return tuple(argument.data.ptr if isinstance(argument, cupy.ndarray) else int(argument) for argument in arguments)
+    """Return the addresses of arrays among the arguments of kernels, of empty ones 0, and the numbers among them."""
+    return tuple(
+        (argument.data.ptr if argument.size else 0) if isinstance(argument, cupy.ndarray) else int(argument)
+        for argument in arguments
+    )
 
 
 def captured(work: Callable[[], None]) -> Any:
