@@ -23,6 +23,7 @@ ORDERS = ("forward", "reverse", "random")
 """Orders in which blocks, and the threads of a block, take their turns. No result may depend on it."""
 
 _launching = threading.Lock()  # The schedulers share one thread's shared memory.
+_stacks: int | None = None  # The threads' stacks, which all libraries share: one launches at a time.
 _order, _seed = "forward", 0
 
 _COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
@@ -133,11 +134,20 @@ class Kernel:
         self.bind(grid, block, args, shared_mem)()
 
 
+def _join_stacks(library: ctypes.CDLL) -> None:
+    global _stacks
+    join = library.cuda_on_cpu_join_stacks
+    join.restype, join.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
+    with _launching:
+        _stacks = join(_stacks)
+
+
 class Module:
     """The kernels of one source."""
 
     def __init__(self, path: Path, names: Sequence[str]) -> None:
         library = ctypes.CDLL(str(path))
+        _join_stacks(library)
         static = toolchain.static_shared_bytes(path)
         self.names = tuple(names)
         self._kernels = {

@@ -72,20 +72,34 @@ inline void switch_context(Context& from, Context& to) { swapcontext(&from.conte
 
 #endif
 
-// A few stacks suffice for a kernel without barriers: a thread that ends leaves its stack to the next.
+// A few stacks suffice for a kernel without barriers: a thread that ends leaves its stack to the next. All libraries of a
+// process use the same ones, since one launches at a time: each stack is two mappings with its guard, and Linux gives a
+// process 65,530.
 class Stacks {
     static constexpr int MOST = 1024;
     char* free_[MOST];
     int n_free_ = 0;
+    char* memory_ = nullptr;
 
 public:
+    // Uses the stacks of another library, or new ones if that has none; returns them.
+    void* join(void* others) {
+        const size_t guard = static_cast<size_t>(sysconf(_SC_PAGESIZE)), each = guard + STACK_BYTES;
+        memory_ = static_cast<char*>(others);
+        if (!memory_) {
+            void* made = mmap(nullptr, MOST * each, PROT_READ | PROT_WRITE,
+                              MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+            if (made == MAP_FAILED) abort();
+            memory_ = static_cast<char*>(made);
+            for (int i = 0; i < MOST; ++i)
+                if (mprotect(memory_ + i * each, guard, PROT_NONE)) abort();
+        }
+        for (n_free_ = 0; n_free_ < MOST; ++n_free_) free_[n_free_] = memory_ + (MOST - 1 - n_free_) * each + guard;
+        return memory_;
+    }
     char* take() {
-        if (n_free_) return free_[--n_free_];
-        const size_t guard = static_cast<size_t>(sysconf(_SC_PAGESIZE));
-        void* memory = mmap(nullptr, guard + STACK_BYTES, PROT_READ | PROT_WRITE,
-                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-        if (memory == MAP_FAILED || mprotect(memory, guard, PROT_NONE)) abort();
-        return static_cast<char*>(memory) + guard;
+        if (!memory_) join(nullptr);
+        return free_[--n_free_];
     }
     void give(char* stack) { free_[n_free_++] = stack; }
 };

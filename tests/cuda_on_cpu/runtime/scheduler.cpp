@@ -438,3 +438,7 @@ const char* run(const Launch& launch, Body kernel, void* values) {
 }
 
 }  // namespace cuda_on_cpu
+
+extern "C" __attribute__((visibility("default"))) void* cuda_on_cpu_join_stacks(void* others) {
+    return cuda_on_cpu::stacks.join(others);
+}
