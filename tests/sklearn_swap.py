@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import sklearn.neural_network
 
-from tinynet import estimators
+def pytest_configure() -> None:
+    """Put ours in the place of theirs, before their tests are imported."""
+    import sklearn.neural_network
 
-for _name in estimators.__all__:
-    setattr(sklearn.neural_network, _name, getattr(estimators, _name))
+    from tinynet import estimators
+
+    for name in estimators.__all__:
+        setattr(sklearn.neural_network, name, getattr(estimators, name))

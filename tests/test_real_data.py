@@ -86,7 +86,8 @@ def test_the_command_line_with_its_defaults_scores_as_scikit_learn(
         write_csv(tmp_path / "test.csv", x_test, y_test, as_labels=not problem.is_regression)
         assert main(["train", "train.csv", "--quiet", "--plot", "none"]) == 0
         assert main(["evaluate", "tinynet-model.npz", "test.csv"]) == 0
-        figures = dict(line.split() for line in capsys.readouterr().out.splitlines())
+        lines = capsys.readouterr().out.split("\n\n")[0].splitlines()
+        figures = dict(line.split() for line in lines)
         scores.append(float(figures["r2" if problem.is_regression else "accuracy"]))
     assert np.mean(scores) >= np.mean(sklearn_scores[name]) - MARGIN
 

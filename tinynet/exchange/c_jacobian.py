@@ -100,9 +100,10 @@ def _others(
     columns, rows = f"for (int k = 0; k < {n_in}; k++)", f"for (int i = 0; i < {op.n_out}; i++)"
     here = f"{slope}[k * {width} + i]"
     if not isinstance(op, ActivationOp):
-        yield f"    {rows} {value}[i] = ({value}[i] - {name}_mean{position}[i]) / {name}_scale{position}[i];"
+        mean, scale = f"{name}_mean{position}[i]", f"{name}_scale{position}[i]"
+        yield f"    {rows} {value}[i] = ({real.name})(((double){value}[i] - {mean}) / {scale});"
         yield f"    {columns}"
-        yield f"        {rows} {here} /= {name}_scale{position}[i];"
+        yield f"        {rows} {here} = ({real.name})((double){here} / {scale});"
     elif not is_elementwise(op.kind):
         yield f"    {called[op.kind]}({op.n_out}, {value}, {value});"
         yield f"    {columns} {{"

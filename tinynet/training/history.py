@@ -107,7 +107,7 @@ class History:
         --------
         >>> history = History()
         >>> history.record(0, {"loss": 2.0, "val_loss": 3.0})
-        >>> history.to_pandas()
+        >>> history.to_pandas()  # doctest: +NORMALIZE_WHITESPACE
                loss  val_loss
         epoch
         0       2.0       3.0

@@ -52,7 +52,7 @@ __global__ void multiply(const T* a, const T* b, T* out, Index n) {
 
 /// y = (x - mean) / scale, per column, in double. y may be x. From one model's mean and scale to the next it is `held`.
 template <typename X, typename T>
-__global__ void __launch_bounds__(256, 2) normalize_forward(
+__global__ void normalize_forward(
     const X* x, const double* mean, const double* scale, T* y, Index rows, Index columns, Index held) {
     const Index model = model_of_block();
     x += model * rows * columns;
@@ -61,6 +61,7 @@ __global__ void __launch_bounds__(256, 2) normalize_forward(
     scale += model * held;
     for (Index j = first_x(); j < columns; j += step_x()) {
         const double centre = mean[j], unit = scale[j];
+#pragma unroll 1  // A division in double takes a dozen registers: four of them at once would spill.
         for (Index i = first_y(); i < rows; i += step_y()) {
             y[i * columns + j] = T((double(x[i * columns + j]) - centre) / unit);
         }

@@ -37,8 +37,9 @@ def is_short(term: Term) -> bool:
 
     Examples
     --------
-    >>> z = formulas.symbol("z")
-    >>> is_short(1 - z * z), is_short(formulas.exp(z))
+    >>> from tinynet_kernels.expressions import function, symbol
+    >>> z = symbol("z")
+    >>> is_short(1 - z * z), is_short(function("exp", z))
     (True, False)
     """
     if not isinstance(term, Expression):
