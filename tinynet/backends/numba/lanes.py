@@ -258,7 +258,7 @@ class LanesPlan(MembersPlan):
     def _training(self, sources: Sources, sharing: Sharing, batch: int) -> _Many:
         def make() -> programs.Made:
             network = lower(self.program, weighted=bool(sources.weight), ordered=True)
-            if self.program.specialize == "sizes" and small.fits(network):
+            if self.program.specialize == "sizes" and small.fits(network, batch):
                 # Single samples wait for one another; wider registers have enough to do meanwhile.
                 wide = batch == 1 and self._target.vector_bytes < WIDEST and (self.program.n_models or 1) > self._lanes
                 return programs.training_unrolled(network, sources, sharing, self._target, batch, wide=wide)
