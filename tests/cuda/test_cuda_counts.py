@@ -52,6 +52,22 @@ def test_an_epoch_of_one_model(machine: Machine, tier: str, monkeypatch: pytest.
     assert later == [EPOCH | graphs | {"launches": LAUNCHES[tier]}] * 2
 
 
+@pytest.mark.parametrize("tier", ["spread", "graph"])
+def test_an_epoch_of_a_model_that_stores_columns(machine: Machine, tier: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TINYNET_GPU_TIER", tier)
+    counts = Counts(machine)
+    layers = (tn.Linear(3, 5), tn.Normalize(5).adapt(RNG.standard_normal((9, 5)) + 2), tn.Tanh(), tn.Linear(5, 2))
+    net = tn.Sequential(*layers, seed=0, backend="gpu")
+    here = net.clone().to("numpy")
+    net.fit(X, Y, optimizer=tn.Adam(0.01), callbacks=[counts], **SETTINGS)
+    here.fit(X, Y, optimizer=tn.Adam(0.01), **SETTINGS)
+    np.testing.assert_allclose(net.flat_parameters(), here.flat_parameters(), rtol=1e-4, atol=1e-5)
+    # They are float64, and converted for the training and for the validation.
+    later = EPOCH | {"graphs": 1, "launches": LAUNCHES[tier] + 2}
+    assert counts.epochs[0]["captures"] == 1
+    assert counts.epochs[1:] == [later] * 2
+
+
 @pytest.mark.parametrize("tier", MANY)
 def test_an_epoch_of_many_models(machine: Machine, tier: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TINYNET_GPU_TIER", tier)

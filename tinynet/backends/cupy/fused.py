@@ -87,7 +87,8 @@ class _Fused(Plan):
         if training is None:
             return super().run(state, x, y, order, learning_rates, weight, members)  # type: ignore[safe-super]
         counters = counters_of(state, len(state.parameters) if self.program.n_models is not None else 1)
-        vectors = Vectors(state.parameters, state.moments, self._buffers(state), counters, state.models)
+        stored = state.buffers[..., self.program.first_buffer :]
+        vectors = Vectors(state.parameters, state.moments, stored, counters, state.models)
         losses = training.run(vectors, epochs)
         n_updates = len(learning_rates) * -(-epochs.n_visits // training.batch)
         if self.program.n_models is None:

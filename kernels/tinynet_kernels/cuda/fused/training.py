@@ -32,6 +32,7 @@ class Vectors:
     parameters : ([n_models,] n_parameters) array
     moments : (n_moments, [n_models,] n_parameters) array
     held : ([n_models,] n_held) array
+        In any real dtype; kernels get it in that of the network.
     counters : (n_models, 3) uint64 array in host memory
         Of each model the updates so far, the draws so far, and the seed of its dropout masks.
     models : (n_models,) int64 array in host memory, or None
@@ -118,6 +119,7 @@ class Training:
         self._numbers = np.array(numbers_of(network, n_models))
         self._numbers_there = cupy.asarray(self._numbers)
         self._no_order = cupy.zeros(1, np.int64)
+        self._held = cupy.empty(0, network.dtype)
         self._uploads = Uploads()
         self._turn = threading.Lock()
 
@@ -172,13 +174,23 @@ class Training:
         )
         return Call(
             arrays=(
-                *(vectors.parameters, vectors.moments, vectors.held, epochs.x, epochs.t, weight, placed),
+                *(vectors.parameters, vectors.moments, self._as_held(vectors.held), epochs.x, epochs.t, weight, placed),
                 *(rates, numbers, counters, losses),
             ),
             sizes=(np.int64(len(epochs.x)), np.int64(n_visits), np.int64(self.batch), np.int64(n_rates), *own),
             members=members,
             progress=progress,
         )
+
+    def _as_held(self, held: DeviceArray) -> DeviceArray:
+        """Return buffers in the network's dtype: converted, they lie in the same place in each call, as graphs need."""
+        if held.dtype == self.network.dtype and held.flags.c_contiguous:
+            return held
+        if self._held.shape != held.shape:
+            self._held = cupy.empty(held.shape, self.network.dtype)
+        if held.size:
+            self._held[...] = held
+        return self._held
 
 
 class PersistentTraining(Training):
