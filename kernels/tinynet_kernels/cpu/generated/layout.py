@@ -45,7 +45,10 @@ def suited(layers: tuple[Layer, ...], dtype: str, target: Target) -> Target:
 
 
 def _multiplications(layers: tuple[Layer, ...], arena: Arena) -> int:
-    """Return those of one row, forward and back, with what panels have too many."""
+    """Return those of one row, forward and back, as if all panels were full.
+
+    What a product saves in its last panel, updates and their padding take.
+    """
     products = [layer for layer in layers if layer.kind == "linear"]
     forward = sum(layer.n_in * arena.panels(layer.n_out) for layer in products)
     back = sum(layer.n_out * arena.panels(layer.n_in) for layer in products[1:])

@@ -7,6 +7,9 @@ Geijn, 2015, call the innermost loop the micro-kernel). Sizes are arguments: wit
 Rows of a batch are made up of tiles of ``high`` and ``high - 1`` rows, which all larger numbers can be; smaller
 ones may compute some rows too many, whose results nobody reads. Thinner tiles would have too few sums under way to keep
 the processor busy, and be no quicker; but a single row, of a prediction or a batch of one, is a tile by itself.
+
+Columns that fill but one register of their last panel take tiles of one register there: the last layer of 64-64-2 would
+else be a third of all multiplications. What lies in the panel's other register is zeros, and stays so.
 """
 
 from __future__ import annotations
@@ -17,6 +20,9 @@ from tinynet_kernels.cpu.generated.frame import Frame, Kernel
 from tinynet_kernels.cpu.generated.ir import Value
 from tinynet_kernels.cpu.generated.ir_types import I64
 from tinynet_kernels.cpu.generated.target import VECTORS, Target
+
+NARROW_HIGH = 8
+"""Rows of a gradient's tile that is one register wide: as many sums as keep two units of multiply-adds busy."""
 
 
 def rows_covered(n: int, target: Target) -> int:
@@ -47,10 +53,10 @@ def heights_in_panel(width: int, high: int) -> list[int]:
     return [small + 1] * larger + [small] * (tiles - larger)
 
 
-def _vectors(frame: Frame, pointer: Value) -> list[Value]:
-    """Read a row of a panel."""
+def _vectors(frame: Frame, pointer: Value, count: int) -> list[Value]:
+    """Read so many registers of a row of a panel."""
     code = frame.code
-    return [code.load(code.at(pointer, v * frame.vector_bytes), frame.row) for v in range(VECTORS)]
+    return [code.load(code.at(pointer, v * frame.vector_bytes), frame.row) for v in range(count)]
 
 
 def _add_products(
@@ -60,19 +66,31 @@ def _add_products(
     code, added = frame.code, []
     for r, number in enumerate(numbers):
         factor = code.spread(number)
-        added += [code.fma(factor, one, sums[r * VECTORS + v]) for v, one in enumerate(vectors)]
+        added += [code.fma(factor, one, sums[r * len(vectors) + v]) for v, one in enumerate(vectors)]
     return added
+
+
+def _each_panel(frame: Frame, n: Value, body: Callable[..., Sequence[Value]], *cursor: Value) -> None:
+    """Run ``body(registers, *cursor)`` for each panel of ``n`` columns, with the registers of it that are in use."""
+    registers = (n + (frame.lanes - 1)) / frame.lanes
+    whole = registers / VECTORS
+    for count, panels in ((VECTORS, whole), (1, registers - whole * VECTORS)):
+
+        def panel(_: Value, *now: Value, count: int = count) -> Sequence[Value]:
+            return body(count, *now)
+
+        cursor = frame.code.loop(0, panels, 1, panel, *cursor)
 
 
 def product_rows(frame: Frame) -> None:
     """``C = start + A B`` for rows of a batch: the forward product, and that of a gradient with transposed weights.
 
     Arguments: A, B, start (a row for each panel, such as the bias), C; bytes from a panel to the next of A, B, start,
-    C; columns of A, panels of C.
+    C; columns of A, columns of C.
     """
     code, row_bytes, high = frame.code, frame.row_bytes, frame.module.target.high
     a, b, start, c = (frame.place(i) for i in range(4))
-    a_step, b_step, start_step, c_step, n_in, n_panels = (frame.size(i) for i in range(4, 10))
+    a_step, b_step, start_step, c_step, n_in, n_out = (frame.size(i) for i in range(4, 10))
     rows = frame.whole("rows")
     tiles = (rows + (high - 1)) / high
     low = code.smaller(tiles * high - rows, tiles)
@@ -86,7 +104,7 @@ def product_rows(frame: Frame) -> None:
         def panel(p: Value, a: Value, b: Value, *sums: Value) -> tuple[Value, ...]:
             def step(_: Value, a: Value, b: Value, *sums: Value) -> tuple[Value, ...]:
                 numbers = [code.load(code.at(a, r * row_bytes), frame.real) for r in range(height)]
-                added = _add_products(frame, numbers, _vectors(frame, b), sums)
+                added = _add_products(frame, numbers, _vectors(frame, b, len(first)), sums)
                 return (code.at(a, frame.bytes), code.at(b, row_bytes), *added)
 
             steps = code.smaller(n_in - p * frame.width, frame.width)
@@ -95,10 +113,11 @@ def product_rows(frame: Frame) -> None:
 
         _, _, *sums = code.loop(0, panels_in, 1, panel, a, b, *(list(first) * height))
         for i, value in enumerate(sums):
-            code.store(value, code.at(c, i // VECTORS * row_bytes + i % VECTORS * frame.vector_bytes))
+            row, v = divmod(i, len(first))
+            code.store(value, code.at(c, row * row_bytes + v * frame.vector_bytes))
 
-    def panel_out(_: Value, b: Value, start: Value, c: Value) -> tuple[Value, ...]:
-        first = _vectors(frame, start)
+    def panel_out(registers: int, b: Value, start: Value, c: Value) -> tuple[Value, ...]:
+        first = _vectors(frame, start, registers)
         cursor = (a, c)
         for height, count in ((high, high_rows), (high - 1, low_rows), (1, single)):
 
@@ -109,19 +128,19 @@ def product_rows(frame: Frame) -> None:
             cursor = code.loop(0, count, height, strip, *cursor)  # type: ignore[assignment]
         return code.at(b, b_step), code.at(start, start_step), code.at(c, c_step)
 
-    code.loop(0, n_panels, 1, panel_out, b, start, c)
+    _each_panel(frame, n_out, panel_out, b, start, c)
 
 
 def gradient(frame: Frame) -> None:
     """``dW = x.T d`` and ``db = d.sum(0)``, or the step of plain gradient descent that they make.
 
     Arguments: x, d, out (the bias of the first panel), zeros; bytes from a panel to the next of x, d, out; inputs,
-    panels of d; whether there is a bias; whether ``out`` are the parameters, from which rate times gradient is taken.
+    columns of d; whether there is a bias; whether ``out`` are the parameters, from which rate times gradient is taken.
     Else it is the gradient of the range in hand, to which its blocks behind the first one are added.
     """
     code, row_bytes = frame.code, frame.row_bytes
     x, d, out, zeros = (frame.place(i) for i in range(4))
-    x_step, d_step, out_step, n_in, n_panels, bias, fold = (frame.size(i) for i in range(4, 11))
+    x_step, d_step, out_step, n_in, n_out, bias, fold = (frame.size(i) for i in range(4, 11))
     rows = frame.whole("rows")
     out = code.at(out, frame.whole("range_gradient"))
     descends = code.compare("!=", fold, 0)
@@ -130,61 +149,63 @@ def gradient(frame: Frame) -> None:
     rate = code.resize(frame.state("rate"), frame.real)
     factor = code.spread(code.select(descends, -rate, 1.0))
 
-    def finish(sums: Sequence[Value], place: Value) -> None:
+    def finish(registers: int, sums: Sequence[Value], place: Value) -> None:
         """Add to what is there, or to zeros."""
         old = code.select(keeps, place, zeros)
         for i, value in enumerate(sums):
-            offset = i // VECTORS * row_bytes + i % VECTORS * frame.vector_bytes
+            row, v = divmod(i, registers)
+            offset = row * row_bytes + v * frame.vector_bytes
             code.store(code.fma(factor, value, code.load(code.at(old, offset), frame.row)), code.at(place, offset))
 
-    def bias_of(d: Value, place: Value) -> None:
+    def bias_of(registers: int, d: Value, place: Value) -> tuple[Value, ...]:
         def add(_: Value, d: Value, *sums: Value) -> tuple[Value, ...]:
-            return (code.at(d, row_bytes), *(a + b for a, b in zip(sums, _vectors(frame, d), strict=True)))
+            row = _vectors(frame, d, registers)
+            return (code.at(d, row_bytes), *(a + b for a, b in zip(sums, row, strict=True)))
 
-        nothing = [code.constant(frame.row, 0.0)] * VECTORS
+        nothing = [code.constant(frame.row, 0.0)] * registers
         _, *sums = code.loop(0, rows, 1, add, d, *nothing)
-        finish(sums, place)
+        finish(registers, sums, place)
+        return code.at(d, d_step), code.at(place, out_step)
 
-    def tile(height: int, x: Value, d: Value, place: Value) -> None:
+    def tile(registers: int, height: int, x: Value, d: Value, place: Value) -> None:
         def step(_: Value, x: Value, d: Value, *sums: Value) -> tuple[Value, ...]:
             numbers = [code.load(code.at(x, r * frame.bytes), frame.real) for r in range(height)]
-            added = _add_products(frame, numbers, _vectors(frame, d), sums)
+            added = _add_products(frame, numbers, _vectors(frame, d, registers), sums)
             return (code.at(x, row_bytes), code.at(d, row_bytes), *added)
 
-        nothing = [code.constant(frame.row, 0.0)] * (height * VECTORS)
+        nothing = [code.constant(frame.row, 0.0)] * (height * registers)
         _, _, *sums = code.loop(0, rows, 1, step, x, d, *nothing)
-        finish(sums, place)
-
-    heights = heights_in_panel(frame.width, frame.module.target.high)
+        finish(registers, sums, place)
 
     def panel_in(p: Value, x: Value, out: Value) -> tuple[Value, ...]:
         left = n_in - p * frame.width
 
-        def panel_out(_: Value, d: Value, out: Value) -> tuple[Value, ...]:
-            offset = 0
+        def panel_out(registers: int, d: Value, out: Value) -> tuple[Value, ...]:
+            high = frame.module.target.high if registers == VECTORS else NARROW_HIGH
+            heights, offset = heights_in_panel(frame.width, high), 0
             for height in sorted(set(heights), reverse=True):
                 last = code.smaller(left, offset + height * heights.count(height))
 
                 def strip(i: Value, height: int = height) -> None:
+                    places = (code.at(x, i, frame.real), d, code.at(out, i * row_bytes))
                     half = -(-height // 2)
-                    code.when(
-                        code.compare(">", left - i, half),
-                        lambda: tile(height, code.at(x, i, frame.real), d, code.at(out, i * row_bytes)),
-                        lambda: tile(half, code.at(x, i, frame.real), d, code.at(out, i * row_bytes)),
-                    )
+                    if registers < VECTORS:
+                        tile(registers, height, *places)
+                    else:
+                        code.when(
+                            code.compare(">", left - i, half),
+                            lambda: tile(registers, height, *places),
+                            lambda: tile(registers, half, *places),
+                        )
 
                 code.loop(offset, last, height, strip)
                 offset += height * heights.count(height)
             return code.at(d, d_step), code.at(out, out_step)
 
-        code.loop(0, n_panels, 1, panel_out, d, out)
+        _each_panel(frame, n_out, panel_out, d, out)
         return code.at(x, x_step), code.at(out, frame.width * row_bytes)
 
-    def panel_bias(_: Value, d: Value, out: Value) -> tuple[Value, ...]:
-        bias_of(d, out)
-        return code.at(d, d_step), code.at(out, out_step)
-
-    code.when(code.compare("!=", bias, 0), lambda: code.loop(0, n_panels, 1, panel_bias, d, out))
+    code.when(code.compare("!=", bias, 0), lambda: _each_panel(frame, n_out, bias_of, d, out))
     code.loop(0, frame.panels(n_in), 1, panel_in, x, code.at(out, row_bytes))
 
 
