@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable, Hashable
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,8 @@ KEPT_TASKS = 8
 """Tables of a plan that are kept, with memory to run them: for kinds of data, and numbers of rows."""
 FEW_ROWS = 64
 """Predictions of up to so many rows are made from copies in a place whose address is known."""
+SHORT_WAY = 1 << 12
+"""Most rows that are predicted the shortest way, if they do not repay a second thread."""
 LARGE_LAYER = 1 << 19
 """From so many weights in one layer on the products of BLAS are as quick, and have threads (measured)."""
 
@@ -137,11 +140,15 @@ class GeneratedPlan(LoopPlan):
         return finite
 
     def predictor(self, state: State) -> Callable[[Any], Array | None]:
-        """Return the shortest way to predict. For few rows it is a matter of a microsecond: no step is in it twice."""
+        """Return the shortest way to predict. For few rows it is a matter of a microsecond: no step is in it twice.
+
+        Of more rows than repay a second thread it leaves the work to ``predict``, whose results have the same bits.
+        """
         program, dtype = self.program, np.dtype(self.program.dtype)
         n_in, n_out, ndarray, empty = program.n_in, program.n_out, np.ndarray, np.empty
         task, vectors = self._prediction_task(self._ops, dtype_code(dtype)), vectors_of(state)
-        places, order = self._places(vectors), np.arange(WHOLE_BATCH)
+        most = min(SHORT_WAY, max(WHOLE_BATCH, (2 * THREAD_WORK - 1) // self._work))
+        places, order = self._places(vectors), _in_order(most)
         at_x, at_out, at_visits = PLACES["x"], PLACES["out"], PLACES["n_visits"]
         free: list[Any] = []
 
@@ -160,7 +167,7 @@ class GeneratedPlan(LoopPlan):
             rows, columns = x.shape
             if columns != n_in or rows == 0:
                 return None
-            if rows > WHOLE_BATCH or (rows > FEW_ROWS and not x.flags.c_contiguous):
+            if rows > most or (rows > FEW_ROWS and not x.flags.c_contiguous):
                 out = empty((rows, n_out), dtype)
                 return out if self.predict(state, x, out) else None
             try:
@@ -190,6 +197,11 @@ class GeneratedPlan(LoopPlan):
     def _ops(self) -> tuple[Op, ...]:
         """The ops that are left to compute."""
         return self.program.ops[self.program.first :]
+
+    @property
+    def _work(self) -> int:
+        """What a row costs, in multiplications."""
+        return self.program.n_parameters + THREAD_COLUMNS * len(self.program.ops)
 
     @property
     def _loss_spec(self) -> LossSpec:
@@ -252,8 +264,7 @@ class GeneratedPlan(LoopPlan):
         """
         if rows > batch and config.chosen_threads() is not None:
             return config.threads()
-        each = self.program.n_parameters + THREAD_COLUMNS * len(self.program.ops)
-        repaid = min(rows * each // THREAD_WORK, batch * each // MEETING_WORK)
+        repaid = min(rows * self._work // THREAD_WORK, batch * self._work // MEETING_WORK)
         return min(config.threads(), max(1, repaid))
 
     def _way(self, batch: int) -> str:
@@ -325,6 +336,12 @@ class GeneratedPlan(LoopPlan):
         """Return the ops that lead to what the loss reads."""
         ops = self.program.ops[:-1] if self._loss_spec.on_logits else self.program.ops
         return ops[self.program.first :]
+
+
+@cache
+def _in_order(n: int) -> NDArray[np.int64]:
+    """Return the order of rows as they lie, which all models read."""
+    return np.arange(n)
 
 
 def _without_dropout(ops: tuple[Op, ...]) -> tuple[Layer, ...]:
