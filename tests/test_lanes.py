@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tinynet_kernels.cpu.generated.many import small
 from tinynet_kernels.cpu.generated.task import Task
 
 import tinynet as tn
 from tinynet.backends import get_backend
 from tinynet.backends.base import Backend, Plan, State
+from tinynet.backends.lowering import lower
 from tinynet.backends.numba.lanes import shares_of
 from tinynet.base import config
 from tinynet.layers import ACTIVATIONS
@@ -400,6 +402,15 @@ def test_models_one_after_the_other(backend: str) -> None:
         start = case.backend.new_state(case.program.member(i), case.nets[i].flat_parameters())
         assert values[i] == single.gradient(start, case.x, case.y, case.weight[i])
         assert gradients.gradients[i].tobytes() == start.gradients.tobytes()
+
+
+def test_code_is_written_out_for_larger_networks_where_single_samples_repay_it() -> None:
+    def fits(width: int) -> list[bool]:
+        layers = lambda: [tn.Linear(4, width), tn.Tanh(), tn.Linear(width, 1)]  # noqa: E731
+        network = lower(Case(layers).program, weighted=False, ordered=True)
+        return [small.fits(network, batch) for batch in (1, 2, 32)]
+
+    assert [fits(width) for width in (8, 16, 17)] == [[True] * 3, [True, False, False], [False] * 3]
 
 
 def test_which_plan_is_told() -> None:
