@@ -139,15 +139,17 @@ def test_products_of_any_size(dtype: str) -> None:
         add = bench.table.add
         steps = (own["x"].step, own["w"].step, own["w"].step, own["y"].step)
         places = (place("x"), place("w", row), place("w"), place("y"))
-        add("rows", "core", "product_rows", *places, *steps, n_in, n_out)
+        add("rows", "products", "product_rows", *places, *steps, n_in, n_out)
         step = panels_out * arena.width * row
-        add("rows", "core", "transposition", place("w", row), transposed, own["w"].step, step, panels_in, panels_out)
-        places = (place("d"), transposed, zeros, place("dx"))
-        add("rows", "core", "product_rows", *places, own["d"].step, step, 0, own["dx"].step, n_out, n_in)
+        add(
+            "rows", "products", "transposition", place("w", row), transposed, own["w"].step, step, panels_in, panels_out
+        )
+        factors = (place("d"), transposed, zeros, place("dx"), own["d"].step, step, 0, own["dx"].step)
+        add("rows", "products", "product_rows", *factors, n_out, n_in)
         for name, fold in (("dw", 0), ("new", 1)):
             places = (place("x"), place("d"), place(name), zeros)
             steps = (own["x"].step, own["d"].step, own[name].step)
-            add("rows", "core", "gradient", *places, *steps, n_in, n_out, 1, fold)
+            add("rows", "products", "gradient", *places, *steps, n_in, n_out, 1, fold)
         bench.run(rate=0.25)
         x, w, b, d = (array.astype(np.float64) for array in (x, w, b, d))
         scale = max(n_in, n_out, rows)

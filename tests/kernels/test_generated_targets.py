@@ -33,6 +33,7 @@ EVERYTHING = Options(own_order=True, own_weight=True, mean=True, descent=False, 
 DESCENT = Options(own_order=False, own_weight=False, mean=False, descent=True, clip_value=False, clip_norm=False)
 UNITS = [
     "core",
+    "products",
     "dropout",
     "normalize",
     "updates",
@@ -110,9 +111,9 @@ PRODUCT = r"v?fmadd\w*p[sd]|fmla|\bmulp[sd]"
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("processor", PROCESSORS)
 def test_the_sums_of_a_tile_stay_in_registers(processor: str, dtype: str) -> None:
-    text = assembly("core", dtype, processor)
+    text = assembly("products", dtype, processor)
     for name in ("product_rows", "gradient"):
-        symbol = re.escape(units.symbol("core", name, dtype))
+        symbol = re.escape(units.symbol("products", name, dtype))
         (body,) = re.findall(rf"^_?{symbol}:.*?(?=^_?tinynet_\w+:|\Z)", text, re.MULTILINE | re.DOTALL)
         blocks = re.split(r"^\.?L\w+:", body, flags=re.MULTILINE)
         products = [block for block in blocks if len(re.findall(PRODUCT, block)) >= 8]

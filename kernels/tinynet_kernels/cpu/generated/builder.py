@@ -95,7 +95,7 @@ class Builder:
         own, arena = self.weights[i], self.arena
         bias = self.parameters + own.place
         places = (x.place, bias + arena.row_bytes, bias, z.place, x.step, own.step, own.step, z.step)
-        self.table.add("rows", "core", "product_rows", *places, layer.n_in, layer.n_out)
+        self.table.add("rows", "products", "product_rows", *places, layer.n_in, layer.n_out)
         if layer.activation != "identity":
             self._forward_activation(i, layer, z, z, y)
 
@@ -183,15 +183,17 @@ class Builder:
             panels_in, panels_out = arena.panels(layer.n_in), arena.panels(layer.n_out)
             step = panels_out * arena.width * arena.row_bytes
             source = self.parameters + own.place + arena.row_bytes
-            self.table.add("rows", "core", "transposition", source, transposed, own.step, step, panels_in, panels_out)
+            self.table.add(
+                "rows", "products", "transposition", source, transposed, own.step, step, panels_in, panels_out
+            )
             factors = (d.place, transposed, arena.zeros, below.place, d.step, step, 0, below.step)
-            self.table.add("rows", "core", "product_rows", *factors, layer.n_out, layer.n_in)
+            self.table.add("rows", "products", "product_rows", *factors, layer.n_out, layer.n_in)
         if layer.frozen:
             return
         out = (self.parameters if fold else gradients) + own.place
         places = (x.place, d.place, out, arena.zeros, x.step, d.step, own.step)
         sizes = (layer.n_in, layer.n_out, int(layer.bias), int(fold))
-        self.table.add("rows", "core", "gradient", *places, *sizes)
+        self.table.add("rows", "products", "gradient", *places, *sizes)
 
     # -- update ------------------------------------------------------------------------------------------------------
 

@@ -30,7 +30,8 @@ from tinynet_kernels.cpu.generated.small import Small
 from tinynet_kernels.cpu.generated.target import Target
 
 _FIXED: dict[str, list[Kernel]] = {
-    "core": [*driver.KERNELS, *products.KERNELS, *data.KERNELS],
+    "core": [*driver.KERNELS, *data.KERNELS],
+    "products": products.KERNELS,
     "dropout": random.KERNELS,
     "normalize": elementwise.NORMALIZE,
     "activation:softmax": losses.SOFTMAX,
