@@ -2,6 +2,8 @@
 
 import os
 import threading
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -134,3 +136,16 @@ def test_the_environment_gives_it_too(monkeypatch: pytest.MonkeyPatch) -> None:
     watch = tn.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.extend(in_force()))
     tn.Sequential(tn.Linear(3, 2), seed=0).fit(np.eye(3), np.ones((3, 2)), epochs=1, callbacks=watch)
     assert set(seen) == {2}
+
+
+def test_on_windows_the_library_itself_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package, libraries = tmp_path / "numpy", tmp_path / "numpy.libs"
+    for folder in (package, libraries):
+        folder.mkdir()
+    for file in ("libscipy_openblas64_-0123.dll", "msvcp140-4567.dll"):
+        (libraries / file).touch()
+    spec = SimpleNamespace(origin=str(package / "__init__.py"))
+    monkeypatch.setattr(blas_threads, "find_spec", lambda name: spec)
+    found = blas_threads._file("numpy", "linalg/_umath_linalg", "nt")
+    assert found == str(libraries / "libscipy_openblas64_-0123.dll")
+    assert blas_threads._file("numpy", "linalg/_umath_linalg", "posix") is None

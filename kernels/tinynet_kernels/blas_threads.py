@@ -94,19 +94,22 @@ def _libraries() -> tuple[_Library, ...]:
 
     By their files: to import ``scipy.linalg`` takes half a second, and nobody may need it.
     """
-    found = (
-        _library(path) for path in (_module("numpy", "linalg/_umath_linalg"), _module("scipy", "linalg/cython_blas"))
-    )
+    found = (_library(path) for path in (_file("numpy", "linalg/_umath_linalg"), _file("scipy", "linalg/cython_blas")))
     return tuple(library for library in found if library is not None)
 
 
-def _module(package: str, name: str) -> str | None:
-    """Return the file of a compiled module of a package, which need not be imported."""
+def _file(package: str, module: str, system: str = os.name) -> str | None:
+    """Return the file through which a package's BLAS is found; the package need not be imported."""
     spec = find_spec(package)
     if spec is None or spec.origin is None:
         return None
-    places = (Path(spec.origin).parent / f"{name}{suffix}" for suffix in EXTENSION_SUFFIXES)
-    return next((str(place) for place in places if place.exists()), None)
+    folder = Path(spec.origin).parent
+    if system == "nt":
+        # Windows finds a symbol in the library that is asked only, not in those that it links to. Wheels have it here:
+        places = iter(sorted(folder.with_name(f"{package}.libs").glob("*openblas*.dll")))
+    else:
+        places = (place for suffix in EXTENSION_SUFFIXES if (place := folder / f"{module}{suffix}").exists())
+    return next(map(str, places), None)
 
 
 def _library(path: str | None) -> _Library | None:
