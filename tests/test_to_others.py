@@ -70,6 +70,14 @@ def test_modules_are_pytorchs_own_and_come_back() -> None:
     np.testing.assert_array_equal(net.predict(x), before)
 
 
+def test_pytorch_standardises_columns_far_from_zero_as_exactly() -> None:
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install torch (the extra `peers`)")
+    x = 1.7e9 + np.random.default_rng(0).uniform(0, 1000, (20, 2))
+    net = tn.Sequential(tn.Normalize(2).adapt(x), tn.Linear(2, 1), seed=0, backend="numpy")
+    found = net.to_torch()(torch.from_numpy(x)).detach().numpy()
+    np.testing.assert_allclose(found, net.predict(x), rtol=0, atol=1e-6)
+
+
 @pytest.mark.filterwarnings("ignore:__array__ implementation")  # Keras's, of PyTorch's parameters.
 @pytest.mark.parametrize("name", [*ACTIVATIONS, "Exp"])
 def test_keras_predicts_the_same(name: str) -> None:
