@@ -137,6 +137,23 @@ def test_batch_sizes_share_machine_code(machine: Machine, tier: str, monkeypatch
     assert len(machine.sources) == 2  # The training, and the look for what is not finite.
 
 
+@pytest.mark.parametrize("widths", [((3, 5, 2), (64, 33, 1), (2, 1, 40)), ((65, 70, 66), (150, 129, 80))])
+def test_widths_share_machine_code_where_each_product_is_a_kernel(
+    machine: Machine, widths: tuple[tuple[int, int, int], ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TINYNET_GPU_TIER", "graph")
+    for n_in, wide, n_out in widths:  # No more terms than a slab has, or more: there are kernels for each.
+        x, y = RNG.standard_normal((9, n_in)), RNG.standard_normal((9, n_out))
+        middle = tn.Normalize(wide).adapt(RNG.standard_normal((9, wide)) + 2)
+        layers = tn.Linear(n_in, wide), tn.GELU(), middle, tn.Dropout(0.2), tn.Linear(wide, n_out), tn.Tanh()
+        net = tn.Sequential(*layers, seed=0, dtype="float64", backend="gpu")
+        here = net.clone().to("numpy")
+        for model in (net, here):
+            model.fit(x, y, loss="mse", optimizer=tn.Adam(0.01), epochs=2, batch_size=7)
+        np.testing.assert_allclose(net.flat_parameters(), here.flat_parameters(), rtol=1e-9, atol=1e-9)
+    assert len([names for _, names, _ in machine.sources if any("graph_" in name for name in names or ())]) == 1
+
+
 def test_uploads_of_any_sizes_keep_apart(cp: ModuleType) -> None:
     from tinynet_kernels.cuda.fused.uploads import LEAST_BYTES, Uploads
 

@@ -68,12 +68,13 @@ KERNELS: dict[str, tuple[str, tuple[str, ...], Network, int, tuple[int, ...]]] =
     "graph": (
         "graph",
         (
-            *("graph_gather", "graph_up<0>", "graph_up<1>", "graph_row_loss<0>", "graph_down<1>"),
+            *("graph_gather", "graph_up<0, false>", "graph_up<1, true>", "graph_row_loss<0>"),
+            *("graph_down<1, false>", "graph_down<1, true>"),
             *("graph_change<0>", "graph_change<1>", "graph_finish"),
         ),
         network((Layer("linear", 784, 256, True, "gelu"), Layer("linear", 256, 10, True)), "cross_entropy_index", ADAM),
         128,
-        (75,),
+        (75, 90),
     ),
     "predict": ("predict", ("predict", "evaluate"), network(DEEP, "cross_entropy_index", SGD), 1, (90,)),
 }

@@ -112,7 +112,14 @@ COMPILED = {
     "warp": ("persistent.cu", ("persistent",), [7, 6, 5], (True, False, True), 10_000, 10),
     "spread": ("spread.cu", ("spread_gradients", "spread_change"), [9, 31, 2], (True, False, True), 1, 5000),
     "predict": ("predict.cu", ("predict", "evaluate"), [9, 64, 3], (False, False, True), 1, 1),
-    "graph": ("graph.cu", ("graph_up<0>", "graph_down<1>", "graph_change<0>"), [40, 9, 3], (False, False, True), 1, 64),
+    "graph": (
+        "graph.cu",
+        ("graph_up<0, false>", "graph_down<1, true>", "graph_change<0>"),
+        [40, 9, 3],
+        (False, False, True),
+        1,
+        64,
+    ),
     "registers": ("registers.cu", ("registers<false>",), [2, 2, 1], (True, False, True), 10_000, 3),
 }
 
@@ -207,11 +214,17 @@ def test_more_models_than_blocks_along_y(cp: ModuleType) -> None:
     np.testing.assert_allclose(losses, 0.05 * ((expected - y) ** 2).sum((1, 2))[::-1], rtol=1e-4)
 
 
-def test_a_batch_of_more_tiles_than_blocks_along_y_is_no_graph(cp: ModuleType) -> None:
-    from tinynet_kernels.cuda.fused.shapes import graph_shape
+def test_what_is_more_than_a_kernel_takes_is_no_graph(cp: ModuleType) -> None:
+    from tinynet_kernels.cuda.fused.prelude import prelude
+    from tinynet_kernels.cuda.fused.shapes import MAX_STAGES, graph_shape
 
     net = network([2, 1], ["identity"], "mse", OPTIMIZERS[0], "float32", (False, False, False))
     assert graph_shape(net, 65_535 * 32) is not None
     assert graph_shape(net, 65_535 * 32 + 1) is None
     wide = network([2000, 1], ["identity"], "mse", OPTIMIZERS[0], "float32", (False, False, False))
     assert graph_shape(wide, 2**31 // 2000 + 8) is None  # A place in the batch would be no int.
+    deep = Network((Layer("linear", 2, 2, True, "tanh"),) * MAX_STAGES, *net[1:])
+    shape = graph_shape(deep, 10)
+    assert shape is not None
+    assert prelude(deep, shape).argument().nbytes + 21 * 8 <= 4096  # Beside 20 other arguments, and parts of a loss.
+    assert graph_shape(deep._replace(layers=(*deep.layers, deep.layers[0])), 10) is None

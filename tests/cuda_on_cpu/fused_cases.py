@@ -133,8 +133,9 @@ PERSISTENT_WARP_FEW = source_of("persistent warps, few threads", "persistent.cu"
 REGISTERS = source_of("registers", "registers.cu", ("registers<false>", "registers<true>"), DIRECT, THREADS)
 SPREAD_KERNELS = ("spread_gradients", "spread_change", "spread_change_by_norm", "spread_advance")
 SPREAD = source_of("spread", "spread.cu", SPREAD_KERNELS, SUMMED, SHARED)
-PRODUCTS = ("graph_gather", "graph_up<0>", "graph_down<3>", "graph_change<3>", "graph_finish")
-GRAPH = source_of("graph", "graph.cu", PRODUCTS, DIRECT, PRELUDE.Shape(rows=40, threads=256, batch=40))
+PRODUCTS = ("graph_gather", "graph_up<0, true>", "graph_down<3, true>", "graph_change<3>", "graph_finish")
+PRODUCT = PRELUDE.Shape(rows=40, threads=256, batch=40, padded=False, sizes_given=True)
+GRAPH = source_of("graph", "graph.cu", PRODUCTS, DIRECT, PRODUCT)
 PREDICT = source_of("predict", "predict.cu", ("predict", "evaluate"), SUMMED, ROWS)
 
 
@@ -216,8 +217,8 @@ def shared_batches(module: Module) -> Arrays:
 
 @case(GRAPH)
 def products_around_a_graph(module: Module) -> Arrays:
-    net, shape, rng = DIRECT, PRELUDE.Shape(rows=40, threads=256, batch=40), np.random.default_rng(6)
-    (parameters, moments, held, x, t, weight), made = data(net, labels=False), PRELUDE.prelude(net, shape)
+    net, made, rng = DIRECT, PRELUDE.prelude(DIRECT, PRODUCT), np.random.default_rng(6)
+    parameters, moments, held, x, t, weight = data(net, labels=False)
     parameters, moments = parameters[0], np.ascontiguousarray(moments[:, 0])
     memory = rng.uniform(0.1, 0.9, made.n_memory).astype(np.float32)
     batch_x = np.full(made.row_slots * made.x_stride, np.nan, np.float32)
@@ -231,6 +232,7 @@ def products_around_a_graph(module: Module) -> Arrays:
     arguments = (
         *(parameters, moments, held, x, t, weight, order, numbers, counters, rates, losses),
         *(memory, batch_x, batch_weight, batch_t, parts, number, np.int64(N), np.int64(40), np.int32(1)),
+        made.argument(),
     )
     for name in PRODUCTS:
         more = (np.int32(3),) if name == "graph_finish" else ()

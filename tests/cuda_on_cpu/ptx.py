@@ -50,9 +50,9 @@ class UnknownInstructionError(NotImplementedError):
 class _Body:
     """A function's statements in C++."""
 
-    def __init__(self, text: str, dynamic: Sequence[str]) -> None:
+    def __init__(self, text: str, dynamic: Sequence[str], parameters: Sequence[str] = ()) -> None:
         self.registers: dict[str, tuple[str, int]] = {}
-        self.places = dict.fromkeys(dynamic, "ptx::DYNAMIC")
+        self.places = dict.fromkeys(dynamic, "ptx::DYNAMIC") | {name: f"uint64_t(&{name})" for name in parameters}
         self.n_static, self.temporaries, self.lines = 0, dict[str, None](), list[str]()
         for number, statement in enumerate(_BLOCK.sub(_opened, text).split(";")):
             self._statement(statement.strip(), number)
@@ -158,16 +158,18 @@ class _Body:
 
     def _access(self, root: str, space: str, kind: str, operands: list[str], number: int) -> str:
         place, target = (operands[1], operands[0]) if root == "ld" else (operands[0], operands[1])
-        if space == "param":
-            name = place[1:-1].split("+")[0].strip()
-            if root == "ld":
-                return self._stored(target, f"ptx::as<{TYPES[kind]}>({name})")
-            return f"{name} = ptx::as<uint64_t>({self._read(target, kind)});"
         numbers = [item.strip() for item in target.strip("{}").split(",")]
+        if space == "param" and root == "st":
+            return f"{place[1:-1].split('+')[0].strip()} = ptx::as<uint64_t>({self._read(target, kind)});"
+        if space == "param" and not place.startswith("[%"):
+            name, _, offset = (part.strip() for part in place[1:-1].partition("+"))
+            steps = (f"{int(offset or 0)} + {i} * sizeof({TYPES[kind]})" for i in range(len(numbers)))
+            values = (f"ptx::of_parameter<{TYPES[kind]}, {step}>({name})" for step in steps)
+            return " ".join(map(self._stored, numbers, values))
         template, address = f"<{TYPES[kind]}, {len(numbers)}>", self._address(place)
         if space == "shared":
             where = f"ptx::shared_at{template}({address}, own, n_own, ptx_dynamic, {number})"
-        elif space == "global":
+        elif space in ("global", "param"):  # Of a struct that is a parameter, its address may be taken.
             where = f"ptx::global_at{template}({address}, {number})"
         else:
             raise UnknownInstructionError(f"PTX has memory of the kind .{space}, which is not known here.")
@@ -235,6 +237,13 @@ def _operands(text: str) -> list[str]:
     return [operand.strip() for operand in found if operand.strip()]
 
 
+def _parameter(parameter: Parameter) -> str:
+    """Return what C++ calls the type of a kernel's parameter."""
+    if parameter.pointer:
+        return "const void*" if parameter.constant else "void*"
+    return f"ptx::Struct<{parameter.base[1:]}>" if parameter.base[0] == "S" else PARAMETERS[parameter.base]
+
+
 def translated(text: str, parameters: dict[str, tuple[Parameter, ...]]) -> str:
     """Write PTX as C++; of kernels with the parameters that their source gives them, by mangled name."""
     text = re.sub(r"//[^\n]*", "", text)
@@ -248,19 +257,19 @@ def translated(text: str, parameters: dict[str, tuple[Parameter, ...]]) -> str:
     for match in _FUNCTION.finditer(text):
         if match["kind"] == "entry" and match["name"] not in parameters:
             continue  # A kernel that is no template is compiled unasked.
-        names = re.findall(r"\.param \.\w+ (\w+)", match["parameters"])
+        names = re.findall(r"\.param (?:\.align \d+ )?\.\w+ (\w+)", match["parameters"])
         if match["kind"] == "func":
             declared = ", ".join(f"uint64_t {name}" for name in names)
             head = f"static uint64_t {match['name']}({declared})"
         else:
             of = parameters[match["name"]]
-            types = ["const void*" if p.constant else "void*" if p.pointer else PARAMETERS[p.base] for p in of]
+            types = [_parameter(p) for p in of]
             declared = ", ".join(f"{t} {name}" for t, name in zip(types, names, strict=True))
             head = f'extern "C" __global__ void {match["name"]}({declared})'
         if match["end"] == ";":
             parts.append(f"{head};")
             continue
-        body = _Body(common + text[match.end() : text.index("\n}\n", match.end())], dynamic)
+        body = _Body(common + text[match.end() : text.index("\n}\n", match.end())], dynamic, names)
         own = f"own_{match['name']}" if body.n_static else "nullptr"
         if body.n_static:
             parts.append(f"__shared__ char {own}[{body.n_static}] __attribute__((aligned(16)));")

@@ -11,6 +11,24 @@ inline To as(From x) {
     else return static_cast<To>(x);
 }
 
+// A parameter that is passed by value, and what is read at a place in it.
+template <int n_bytes>
+struct Struct {
+    char bytes[n_bytes];
+};
+template <class T, int offset, class Parameter>
+inline T of_parameter(const Parameter& x) {
+    if constexpr (std::is_scalar_v<Parameter>) {
+        static_assert(!offset);
+        return as<T>(x);
+    } else {
+        static_assert(offset + sizeof(T) <= sizeof(Parameter));
+        T value;
+        memcpy(&value, x.bytes + offset, sizeof(T));
+        return value;
+    }
+}
+
 // Subnormal numbers count as 0 where an instruction says .ftz.
 inline float flushed(float x) { return fabsf(x) < 0x1p-126f ? copysignf(0.0f, x) : x; }
 

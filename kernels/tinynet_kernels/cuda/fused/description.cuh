@@ -3,6 +3,9 @@
 // After this file comes a text that prelude.py writes for each network. It specialises Stage for 0 to n_stages - 1 and
 // fills the namespace `net`; every array index in the kernels is then a constant, and loops over a layer can unroll.
 //
+// Where a kernel has its sizes as an argument (graph.cu), net::sizes_given is true, the text has kinds only, and what
+// StageSizes names is in that argument. What is in both is read by `sizes_of`, in network.cuh.
+//
 //     template <> struct Stage<1> {
 //         op              what it does
 //         n_in, n_out     widths
@@ -33,5 +36,10 @@ struct Warp;
 
 template <int i>
 struct Stage;
+
+/// Sizes of a stage, and where its numbers are, as above.
+struct StageSizes {
+    int n_in, n_out, weight_at, held, y, z, d, stride;
+};
 
 }  // namespace tinynet

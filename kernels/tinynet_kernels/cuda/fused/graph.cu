@@ -26,21 +26,23 @@ struct Training {
     Index* number;  // of the update, and where to end
     Index n_visits, batch;  // samples of an epoch, and of an update
     int ordered;  // else rows are taken as they lie, and `order` is not read
+    Sizes sizes;
 
     /// Whether all updates are done. A graph has some number of them, and the last ones may be too many.
     __device__ __forceinline__ bool ended() const { return number[0] >= number[1]; }
 };
 
-// All kernels have the same parameters. They are not one struct: CuPy passes arrays one by one.
+// All kernels have the same parameters. They are not one struct: CuPy passes arrays one by one. Sizes are one, which is
+// in constant memory like all parameters, so that a size costs no more than a constant does.
 #define TRAINING_PARAMETERS                                                                                          \
     Real *parameters, Real *moments, const Real *held, const Real *x, const Target *t, const Real *weight,           \
         const Index *order, const double *numbers, const unsigned long long *counters, const Real *rates,            \
         double *losses, Real *memory, Real *batch_x, Real *batch_weight, Target *batch_t, double *part_losses,       \
-        Index *number, Index n_visits, Index batch_size, int ordered
+        Index *number, Index n_visits, Index batch_size, int ordered, Sizes sizes
 #define TRAINING                                                                                                     \
     Training {                                                                                                       \
         parameters, moments, held, x, t, weight, order, numbers, counters, rates, losses, memory, batch_x,           \
-            batch_weight, batch_t, part_losses, number, n_visits, batch_size, ordered                                         \
+            batch_weight, batch_t, part_losses, number, n_visits, batch_size, ordered, sizes                         \
     }
 
 /// Which samples an update takes.
@@ -64,13 +66,14 @@ __device__ __forceinline__ Pass pass_of(const Training& training, const Batch& b
         dropouts[k] = {Word(rate * 4294967296.0), Real(1 / (1 - rate))};
     }
     Pass pass{};
+    pass.sizes = training.sizes;
     pass.memory = training.memory;
     pass.held = training.held;
     pass.x = training.batch_x;
     pass.t = training.batch_t;
     pass.weight = training.batch_weight;
     pass.dropouts = dropouts;
-    pass.factor = Factors::of(batch.rows);
+    pass.factor = Factors::of(training.sizes.scale, batch.rows);
     pass.parameter = Real(training.numbers[net::parameter]);
     pass.seed = training.counters[2];
     pass.draw = training.counters[1] + training.number[0];
@@ -100,15 +103,18 @@ __global__ void __launch_bounds__(net::threads) graph_gather(TRAINING_PARAMETERS
     }
     const Batch batch(training);
     const Index* const rows = training.ordered ? training.order + batch.epoch * training.n_visits : nullptr;
-    constexpr int columns = net::n_in + net::n_targets + 1;
-    for (Index item = first_x(); item < Index(batch.rows) * columns; item += step_x()) {
-        const int r = int(item / columns), c = int(item % columns);
+    Pass pass{};
+    pass.sizes = training.sizes;
+    const unsigned int n_in = sizes_of<0>(pass).n_in, n_targets = n_targets_of(pass), columns = n_in + n_targets + 1;
+    const unsigned int n_items = batch.rows * columns;
+    for (Index item = first_x(); item < n_items; item += step_x()) {
+        const unsigned int r = (unsigned int)(item) / columns, c = (unsigned int)(item) % columns;
         const Index row = rows ? rows[batch.start + r] : batch.start + r;
-        if (c < net::n_in) {
-            training.batch_x[r * net::x_stride + c] = training.x[row * net::n_in + c];
-        } else if (c < net::n_in + net::n_targets) {
-            const int k = c - net::n_in;
-            training.batch_t[r * net::n_targets + k] = training.t[row * net::n_targets + k];
+        if (c < n_in) {
+            training.batch_x[r * n_in + c] = training.x[row * n_in + c];
+        } else if (c < n_in + n_targets) {
+            const unsigned int k = c - n_in;
+            training.batch_t[r * n_targets + k] = training.t[row * n_targets + k];
         } else if constexpr (net::weighted) {
             training.batch_weight[r] = training.weight[row];
         }
@@ -120,14 +126,21 @@ constexpr int groups = net::threads / (tile * tile / (quads * quads));
 constexpr int pitch = tile + 4;
 static_assert(groups * tile <= 2 * slab, "the sums of the groups take the place of the slabs");
 
+/// Blocks that a multiprocessor has room for at a time, which bounds the registers of a thread. Without a next slab to
+/// hold, more of them come at no price; the compiler must be told, or it spills for the sake of one more still (sm_90).
+/// With 0 it decides.
+template <bool one_slab>
+constexpr int blocks = one_slab ? 16 / int(sizeof(Real)) : 0;
+
 /// How a factor is dealt out to threads that load it: whether neighbours in memory belong to terms or to outputs.
 enum class Along { terms, outputs };
 
 /// sum_k a(m, k) * b(k, n) for a block's tile of the outputs (m, n), `rows` by `columns` in all; `take` gets them.
 ///
 /// Slabs of the factors pass through shared memory, the next one being loaded meanwhile. Each group of 64 threads adds up
-/// its share of the terms of a slab, 4 by 4 outputs a thread; the groups' sums are added in order at the end.
-template <Along a_along, Along b_along, class A, class B, class Take>
+/// its share of the terms of a slab, 4 by 4 outputs a thread; the groups' sums are added in order at the end. Where all
+/// terms are one slab, no registers are kept for the next one.
+template <Along a_along, Along b_along, bool one_slab, class A, class B, class Take>
 __device__ __forceinline__ void tiled_product(int rows, int columns, int inner, A a, B b, Take take) {
     alignas(16) __shared__ Real factors[2][slab][pitch];
     constexpr int loads = slab * tile / net::threads, share = slab / groups;
@@ -158,10 +171,10 @@ __device__ __forceinline__ void tiled_product(int rows, int columns, int inner, 
 
     Real sum[quads][quads] = {};
     load(0);
-    for (int k0 = 0; k0 < inner; k0 += slab) {
+    for (int k0 = 0; k0 == 0 || (!one_slab && k0 < inner); k0 += slab) {
         store();
         __syncthreads();
-        if (k0 + slab < inner) {
+        if (!one_slab && k0 + slab < inner) {
             load(k0 + slab);
         }
 #pragma unroll 8
@@ -207,15 +220,15 @@ __device__ __forceinline__ void tiled_product(int rows, int columns, int inner, 
 template <int i>
 __device__ __forceinline__ Real input_of(const Pass& pass, int r, int k) {
     if constexpr (i == 0) {
-        return pass.x[r * net::x_stride + k];
+        return pass.x[r * sizes_of<0>(pass).n_in + k];
     } else {
         return y_of<i - 1>(pass, r, k);
     }
 }
 
 /// Through linear stage i, and on as far as a number comes by itself. Grid: tiles of outputs, tiles of rows.
-template <int i>
-__global__ void __launch_bounds__(net::threads) graph_up(TRAINING_PARAMETERS) {
+template <int i, bool one_slab>
+__global__ void __launch_bounds__(net::threads, blocks<one_slab>) graph_up(TRAINING_PARAMETERS) {
     using S = Stage<i>;
     const Training training = TRAINING;
     if (training.ended()) {
@@ -224,11 +237,13 @@ __global__ void __launch_bounds__(net::threads) graph_up(TRAINING_PARAMETERS) {
     const Batch batch(training);
     Dropout dropouts[net::n_dropouts + 1];
     Pass pass = pass_of(training, batch, dropouts);
-    const Real* const p = training.parameters;
-    tiled_product<Along::terms, Along::outputs>(
-        batch.rows, S::n_out, S::n_in, [&](int r, int k) { return input_of<i>(pass, r, k); },
-        [&](int k, int j) { return p[S::weight_at + k * S::n_out + j]; },
-        [&](int r, int j, Real z) { emit<Mode::train, i>(pass, r, j, S::bias ? z + p[S::bias_at + j] : z); });
+    const int n_in = sizes_of<i>(pass).n_in, n_out = sizes_of<i>(pass).n_out;
+    const Real* const w = training.parameters + sizes_of<i>(pass).weight_at;
+    const Real* const b = w + n_in * n_out;
+    tiled_product<Along::terms, Along::outputs, one_slab>(
+        batch.rows, n_out, n_in, [&](int r, int k) { return input_of<i>(pass, r, k); },
+        [&](int k, int j) { return w[k * n_out + j]; },
+        [&](int r, int j, Real z) { emit<Mode::train, i>(pass, r, j, S::bias ? z + b[j] : z); });
     if constexpr (comes_to_loss<i>()) {
         leave_loss(training, pass.total);
     }
@@ -244,9 +259,10 @@ __global__ void __launch_bounds__(net::threads) graph_enter(TRAINING_PARAMETERS)
     const Batch batch(training);
     Dropout dropouts[net::n_dropouts + 1];
     Pass pass = pass_of(training, batch, dropouts);
-    for (Index item = first_x(); item < Index(batch.rows) * net::n_in; item += step_x()) {
-        const int r = int(item / net::n_in), c = int(item % net::n_in);
-        emit<Mode::train, i>(pass, r, c, pass.x[r * net::x_stride + c]);
+    const unsigned int n_in = sizes_of<0>(pass).n_in, n_items = batch.rows * n_in;
+    for (Index item = first_x(); item < n_items; item += step_x()) {
+        const unsigned int place = (unsigned int)(item);
+        emit<Mode::train, i>(pass, int(place / n_in), int(place % n_in), pass.x[place]);
     }
     if constexpr (comes_to_loss<i>()) {
         leave_loss(training, pass.total);
@@ -314,9 +330,8 @@ __global__ void __launch_bounds__(net::threads) graph_softmax_down(TRAINING_PARA
 }
 
 /// Back through linear stage i. Grid: tiles of inputs, tiles of rows.
-template <int i>
-__global__ void __launch_bounds__(net::threads) graph_down(TRAINING_PARAMETERS) {
-    using S = Stage<i>;
+template <int i, bool one_slab>
+__global__ void __launch_bounds__(net::threads, blocks<one_slab>) graph_down(TRAINING_PARAMETERS) {
     const Training training = TRAINING;
     if (training.ended()) {
         return;
@@ -324,10 +339,11 @@ __global__ void __launch_bounds__(net::threads) graph_down(TRAINING_PARAMETERS) 
     const Batch batch(training);
     Dropout dropouts[net::n_dropouts + 1];
     Pass pass = pass_of(training, batch, dropouts);
-    const Real* const p = training.parameters;
-    tiled_product<Along::terms, Along::terms>(
-        batch.rows, S::n_in, S::n_out, [&](int r, int k) { return d_of<i>(pass, r, k); },
-        [&](int k, int j) { return p[S::weight_at + j * S::n_out + k]; },
+    const int n_in = sizes_of<i>(pass).n_in, n_out = sizes_of<i>(pass).n_out;
+    const Real* const w = training.parameters + sizes_of<i>(pass).weight_at;
+    tiled_product<Along::terms, Along::terms, one_slab>(
+        batch.rows, n_in, n_out, [&](int r, int k) { return d_of<i>(pass, r, k); },
+        [&](int k, int j) { return w[j * n_out + k]; },
         [&](int r, int j, Real dy) { deliver<i - 1>(pass, r, j, dy); });
 }
 
@@ -335,26 +351,28 @@ __global__ void __launch_bounds__(net::threads) graph_down(TRAINING_PARAMETERS) 
 /// outputs, tiles of inputs.
 template <int i>
 __global__ void __launch_bounds__(net::threads) graph_change(TRAINING_PARAMETERS) {
-    using S = Stage<i>;
     const Training training = TRAINING;
     if (training.ended()) {
         return;
     }
     const Batch batch(training);
     Pass pass{};
+    pass.sizes = training.sizes;
     pass.memory = training.memory;
     pass.x = training.batch_x;
     Update update(training.numbers);
     const Real* const now = training.rates + 3 * training.number[0];
     update.rates = {now[0], now[1], now[2]};
-    tiled_product<Along::outputs, Along::outputs>(
-        S::n_in + S::bias, S::n_out, batch.rows,
-        [&](int k, int r) { return k < S::n_in ? input_of<i>(pass, r, k) : Real(1); },
+    const int n_in = sizes_of<i>(pass).n_in, n_out = sizes_of<i>(pass).n_out, weight_at = sizes_of<i>(pass).weight_at;
+    tiled_product<Along::outputs, Along::outputs, false>(
+        n_in + Stage<i>::bias, n_out, batch.rows,
+        [&](int k, int r) { return k < n_in ? input_of<i>(pass, r, k) : Real(1); },
         [&](int r, int j) { return d_of<i>(pass, r, j); },
         [&](int k, int j, Real gradient) {
-            const int place = S::weight_at + k * S::n_out + j;
+            const int place = weight_at + k * n_out + j;
             update(
-                training.parameters[place], update.within_limit(gradient), training.moments + place, net::n_parameters);
+                training.parameters[place], update.within_limit(gradient), training.moments + place,
+                training.sizes.n_parameters);
         });
 }
 

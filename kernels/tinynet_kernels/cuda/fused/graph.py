@@ -39,7 +39,7 @@ class GraphTraining(RepeatedTraining):
     def _launch(self, vectors: Vectors, call: Call, n_updates: int) -> None:
         parameters, moments, held, x, t, weight, order, rates, numbers, counters, losses = call.arrays
         _, n_visits, batch, _, _, own_order, _ = call.sizes
-        arguments = (
+        places = (
             *(parameters, moments, held, x, t, weight, order, numbers, counters, rates, losses),
             *(
                 self._memory,
@@ -53,6 +53,7 @@ class GraphTraining(RepeatedTraining):
                 np.int32(own_order >= 0),
             ),
         )
+        arguments = (*places, self.prelude.argument())
         names = tuple(dict.fromkeys([launch.name for launch in self._launches] + ["graph_finish"]))
         kernels = {name: kernel("graph.cu", name, self.prelude, names) for name in names}
         block = (self.shape.threads,)
@@ -63,7 +64,7 @@ class GraphTraining(RepeatedTraining):
                     kernels[name](grid, block, arguments)
                 kernels["graph_finish"]((1,), block, (*arguments, np.int32(self._n_parts)))
 
-        self._repeated(updates, places_of(arguments), n_updates)
+        self._repeated(updates, places_of(places), n_updates)
 
 
 def _parts(launches: list[Launch]) -> int:

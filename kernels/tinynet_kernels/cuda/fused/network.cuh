@@ -29,18 +29,32 @@ struct Dropout {
 struct Factors {
     Real whole, last;
 
-    __device__ __forceinline__ Factors(Index n_visits, Index batch)
-        : whole(of(batch)), last(of((n_visits - 1) % batch + 1)) {}
+    __device__ __forceinline__ Factors(double scale, Index n_visits, Index batch)
+        : whole(of(scale, batch)), last(of(scale, (n_visits - 1) % batch + 1)) {}
 
-    static __device__ __forceinline__ Real of(Index rows) { return Real(net::mean ? net::scale / double(rows) : net::scale); }
+    static __device__ __forceinline__ Real of(double scale, Index rows) {
+        return Real(net::mean ? scale / double(rows) : scale);
+    }
 };
+
+/// Sizes of a network as an argument of a kernel; without any where they are constants.
+template <bool given>
+struct SizesOf {};
+template <>
+struct SizesOf<true> {
+    double scale;  // of the loss, which may be a mean over outputs
+    int n_parameters;
+    StageSizes stages[net::n_stages];
+};
+using Sizes = SizesOf<net::sizes_given>;
 
 /// A tile of a batch: its rows, and what all of them need.
 struct Pass {
+    Sizes sizes;
     Real* memory;         // outputs and gradients of every stage
     const Real* held;     // means and scales
-    const Real* x;        // rows of the tile, net::x_stride apart
-    const Target* t;      // and their targets, net::n_targets apart
+    const Real* x;        // rows of the tile
+    const Target* t;      // and their targets
     const Real* weight;   // and their weights, if any
     Real* out;            // where predictions go
     const Dropout* dropouts;
@@ -51,17 +65,31 @@ struct Pass {
     double total;         // of the loss, of what this thread took
 };
 
+/// Sizes of stage i: constants, or what the kernel was given.
+template <int i, class AnyPass>
+__device__ __forceinline__ StageSizes sizes_of(const AnyPass& pass) {
+    using S = Stage<i>;
+    if constexpr (net::sizes_given) {
+        return pass.sizes.stages[i];
+    } else {
+        return {S::n_in, S::n_out, S::weight_at, S::held, S::y, S::z, S::d, S::stride};
+    }
+}
+
 template <int i>
 __device__ __forceinline__ Real& y_of(const Pass& pass, int r, int c) {
-    return pass.memory[Stage<i>::y + r * Stage<i>::stride + c];
+    const StageSizes sizes = sizes_of<i>(pass);
+    return pass.memory[sizes.y + r * sizes.stride + c];
 }
 template <int i>
 __device__ __forceinline__ Real& z_of(const Pass& pass, int r, int c) {
-    return pass.memory[Stage<i>::z + r * Stage<i>::stride + c];
+    const StageSizes sizes = sizes_of<i>(pass);
+    return pass.memory[sizes.z + r * sizes.stride + c];
 }
 template <int i>
 __device__ __forceinline__ Real& d_of(const Pass& pass, int r, int c) {
-    return pass.memory[Stage<i>::d + r * Stage<i>::stride + c];
+    const StageSizes sizes = sizes_of<i>(pass);
+    return pass.memory[sizes.d + r * sizes.stride + c];
 }
 
 /// The last stage that a number reaches by itself when it enters stage i: before a softmax, a linear stage or the end.
@@ -86,8 +114,12 @@ constexpr int rest_of_gradient() {
     }
 }
 
-/// A row's targets.
-__device__ __forceinline__ const Target* targets_of(const Pass& pass, int r) { return pass.t + r * net::n_targets; }
+/// Numbers of the output.
+__device__ __forceinline__ int n_out_of(const Pass& pass) { return sizes_of<net::n_stages - 1>(pass).n_out; }
+
+/// How many targets a sample has, and those of a row.
+__device__ __forceinline__ int n_targets_of(const Pass& pass) { return net::labels ? 1 : n_out_of(pass); }
+__device__ __forceinline__ const Target* targets_of(const Pass& pass, int r) { return pass.t + r * n_targets_of(pass); }
 
 __device__ __forceinline__ Real weight_of(const Pass& pass, int r) {
     if constexpr (net::weighted) {
@@ -121,7 +153,8 @@ __device__ __forceinline__ void deliver(Pass& pass, int r, int c, Real dy) {
     } else if constexpr (S::op == Op::dropout) {
         pass_down<i>(pass, r, c, dy * z_of<i>(pass, r, c));
     } else if constexpr (S::op == Op::normalize) {
-        pass_down<i>(pass, r, c, dy / pass.held[S::held + S::n_out + c]);
+        const StageSizes sizes = sizes_of<i>(pass);
+        pass_down<i>(pass, r, c, dy / pass.held[sizes.held + sizes.n_out + c]);
     } else if constexpr (S::is_identity) {
         pass_down<i>(pass, r, c, dy);
     } else if constexpr (S::Activation::reads_z) {
@@ -140,7 +173,7 @@ template <Mode mode, class Loss = net::Loss>
 __device__ __forceinline__ void finish(Pass& pass, int r, int c, Real y) {
     constexpr int last = net::n_stages - 1;
     if constexpr (mode == Mode::predict) {
-        pass.out[(pass.first_row + r) * net::n_out + c] = y;
+        pass.out[(pass.first_row + r) * n_out_of(pass) + c] = y;
     } else if constexpr (Loss::elementwise) {
         const Real weight = weight_of(pass, r);
         const ValueAndSlope<Real> loss = Loss::template at<Real>(y, Real(targets_of(pass, r)[c]), pass.parameter);
@@ -168,7 +201,7 @@ __device__ __forceinline__ void go_on(Pass& pass, int r, int c, Real y) {
 template <int i>
 __device__ __forceinline__ Real mask_of(const Pass& pass, int r, int c) {
     using S = Stage<i>;
-    const Index element = (pass.first_row + r) * S::n_out + c;
+    const Index element = (pass.first_row + r) * sizes_of<i>(pass).n_out + c;
     const Words words = mask_words(pass.seed, pass.draw, S::place, Word(element / 4));
     const int which = int(element % 4);
     const Word word = which == 0 ? words.word[0] : which == 1 ? words.word[1] : which == 2 ? words.word[2] : words.word[3];
@@ -184,7 +217,8 @@ __device__ __forceinline__ void emit(Pass& pass, int r, int c, Real z) {
         y_of<i>(pass, r, c) = z;
         return;
     } else if constexpr (S::op == Op::normalize) {
-        y = (z - pass.held[S::held + c]) / pass.held[S::held + S::n_out + c];
+        const StageSizes sizes = sizes_of<i>(pass);
+        y = (z - pass.held[sizes.held + c]) / pass.held[sizes.held + sizes.n_out + c];
     } else if constexpr (S::op == Op::dropout) {
         if constexpr (mode == Mode::train) {
             const Real mask = mask_of<i>(pass, r, c);
@@ -208,7 +242,7 @@ __device__ __forceinline__ void emit(Pass& pass, int r, int c, Real z) {
 /// Softmax of row r of stage i by some lanes, and on from there; without a row, `taken` is false.
 template <Mode mode, int i>
 __device__ __forceinline__ void softmax_forward(Pass& pass, int r, bool taken, Lanes lanes) {
-    constexpr int n = Stage<i>::n_out;
+    const int n = sizes_of<i>(pass).n_out;
     Real* y = &y_of<i>(pass, r, 0);
     softmax_row(y, y, Index(taken ? n : 0), lanes);
     if (taken) {
@@ -221,7 +255,7 @@ __device__ __forceinline__ void softmax_forward(Pass& pass, int r, bool taken, L
 /// Back through the softmax of row r of stage i, and down from there.
 template <int i>
 __device__ __forceinline__ void softmax_backward(Pass& pass, int r, bool taken, Lanes lanes) {
-    constexpr int n = Stage<i>::n_out;
+    const int n = sizes_of<i>(pass).n_out;
     Real* d = &d_of<i>(pass, r, 0);
     softmax_backward_row(&y_of<i>(pass, r, 0), d, d, Index(taken ? n : 0), lanes);
     if (taken) {
@@ -234,7 +268,8 @@ __device__ __forceinline__ void softmax_backward(Pass& pass, int r, bool taken, 
 /// The loss of row r, if it is one of whole rows, and the way down from it.
 template <Mode mode, class Loss = net::Loss>
 __device__ __forceinline__ void row_loss(Pass& pass, int r, bool taken, Lanes lanes) {
-    constexpr int last = net::n_stages - 1, n = net::n_out;
+    constexpr int last = net::n_stages - 1;
+    const int n = n_out_of(pass);
     const Real weight = taken ? weight_of(pass, r) : Real(0);
     Real* d = &d_of<last>(pass, r, 0);
     const Real value = Loss::row(

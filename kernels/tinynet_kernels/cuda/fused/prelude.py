@@ -1,13 +1,17 @@
 """The text that tells a fused kernel which network it is for: sizes and kinds as constants of C++.
 
 What description.cuh documents is written here. Two networks with the same text share the machine code; numbers that a
-user may turn (learning rates, momentum, dropout rates, ...) are no part of it.
+user may turn (learning rates, momentum, dropout rates, ...) are no part of it. Nor are sizes, of kernels that have them
+as an argument.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from tinynet_kernels.kinds import ACTIVATIONS, LOSSES
 from tinynet_kernels.network import Layer, Network, Setting
@@ -17,6 +21,12 @@ REALS = {"float32": ("float", 4), "float64": ("double", 8)}
 
 _LABEL_BYTES = 8
 _ALIGNMENT = 16
+
+STAGE_SIZES = ("n_in", "n_out", "weight_at", "held", "y", "z", "d", "stride")
+"""What ``StageSizes`` of description.cuh has of a stage, in its order."""
+
+_CONSTANT_PLACES = ("bias_at", "w", "ld", "b")
+"""What else the text of a stage says of places; only kernels whose sizes are constants read it."""
 
 
 class Shape(NamedTuple):
@@ -42,6 +52,8 @@ class Shape(NamedTuple):
         Blocks that should fit on a multiprocessor at a time. It bounds the registers of a thread.
     warps : int
         Models of a block, each with a warp and a part of shared memory of its own; 0: the block has one model.
+    sizes_given : bool
+        Whether sizes and places are an argument of the kernels, rather than constants: one code for all widths.
     """
 
     rows: int
@@ -53,6 +65,7 @@ class Shape(NamedTuple):
     summed: bool = False
     blocks: int = 1
     warps: int = 0
+    sizes_given: bool = False
 
     @property
     def models(self) -> int:
@@ -75,6 +88,10 @@ class Prelude(NamedTuple):
     n_parameters : int
     row_slots, x_stride : int
         Rows that there is room for, and the step from one row of samples to the next.
+    scale : float
+        Of the loss.
+    sizes : tuple of int
+        What ``Sizes`` of network.cuh has beside it, for kernels whose sizes are given.
     """
 
     text: str
@@ -84,6 +101,13 @@ class Prelude(NamedTuple):
     n_parameters: int
     row_slots: int
     x_stride: int
+    scale: float
+    sizes: tuple[int, ...]
+
+    def argument(self) -> NDArray[np.void]:
+        """Return ``Sizes`` as an argument of kernels: CuPy passes an array of one element by value."""
+        fields = [("scale", np.float64), ("sizes", np.int32, len(self.sizes))]
+        return np.array((self.scale, self.sizes), np.dtype(fields, align=True))
 
 
 def numbers_of(network: Network, n_models: int) -> list[list[float]]:
@@ -95,7 +119,9 @@ def prelude(network: Network, shape: Shape) -> Prelude:
     """Write the text for a network."""
     layout, traits = _Layout(network, shape), _Traits(network)
     shared, places = _shared_memory(network, shape, layout, traits)
-    constants = _constants(network, shape, layout, traits) | places
+    constants = _constants(network, shape, layout, traits)
+    if not shape.sizes_given:
+        constants |= _sizes(network, shape, layout) | places
     return Prelude(
         text=_text(network, shape, layout.stages, constants),
         shared_bytes=shape.models * shared * REALS[network.dtype][1],
@@ -104,6 +130,8 @@ def prelude(network: Network, shape: Shape) -> Prelude:
         n_parameters=layout.parameters,
         row_slots=layout.slots,
         x_stride=layout.x_stride,
+        scale=network.loss.scale,
+        sizes=(layout.parameters, *layout.sizes),
     )
 
 
@@ -120,6 +148,8 @@ class _Layout:
     ----------
     stages : list of str
         The specialisations of Stage.
+    sizes : list of int
+        What ``STAGE_SIZES`` names, of all stages.
     parameters, held : int
         Sizes of the flat vectors of parameters and of buffers.
     copy : int
@@ -133,7 +163,8 @@ class _Layout:
 
     def __init__(self, network: Network, shape: Shape) -> None:
         size = REALS[network.dtype][1]
-        self._network, self._padded = network, shape.padded
+        self._network, self._padded, self._sizes_given = network, shape.padded, shape.sizes_given
+        self.sizes = list[int]()
         self._unit = _ALIGNMENT // size if shape.padded else 1
         self.slots = row_slots(shape.rows)
         self.parameters = self.held = self.copy = self.dropouts = self.memory = 0
@@ -152,7 +183,7 @@ class _Layout:
         softmax = layer.activation == "softmax"
         kind = "identity" if softmax else layer.activation
         keeps = _kept(self._network, i)
-        fields: dict[str, object] = {"n_in": layer.n_in, "n_out": layer.n_out, "bias": layer.bias}
+        fields: dict[str, Any] = {"n_in": layer.n_in, "n_out": layer.n_out, "bias": layer.bias}
         fields |= {"softmax": softmax, "is_identity": kind == "identity", "keeps_y": keeps["y"]}
         fields |= self._weights(layer)
         fields |= {"held": self.held, "dropout": self.dropouts, "place": layer.place}
@@ -162,6 +193,9 @@ class _Layout:
         for name, kept in keeps.items():
             fields[name] = self.memory
             self.memory += kept * self.slots * stride
+        self.sizes += [fields[name] for name in STAGE_SIZES]
+        if self._sizes_given:
+            fields = {name: fields[name] for name in fields if name not in STAGE_SIZES + _CONSTANT_PLACES}
         alpha = layer.alpha if layer.kind != "dropout" else 0.0
         return _stage(i, layer.kind, kind, float(alpha if isinstance(alpha, float | int) else 0.0), fields)
 
@@ -241,18 +275,13 @@ def _shared_memory(network: Network, shape: Shape, layout: _Layout, traits: _Tra
 
 
 def _constants(network: Network, shape: Shape, layout: _Layout, traits: _Traits) -> dict[str, object]:
-    """Return what the text says of the whole network, but not where its arrays are in shared memory."""
+    """Return what the text says of the whole network, whatever its sizes."""
     layers, optimizer, loss = network.layers, network.optimizer, network.loss
     n_settings, n_numbers = len(optimizer.settings), len(_settings(network))
     first_rate = n_numbers - layout.dropouts
     return {
         "n_stages": len(layers),
         "first_linear": next((i for i, layer in enumerate(layers) if layer.kind == "linear"), len(layers)),
-        "n_in": layers[0].n_in,
-        "n_out": layers[-1].n_out,
-        "n_targets": layout.n_targets,
-        "n_parameters": layout.parameters,
-        "n_held": layout.held,
         "n_dropouts": layout.dropouts,
         "n_moments": traits.n_moments,
         "n_settings": n_settings,
@@ -261,17 +290,10 @@ def _constants(network: Network, shape: Shape, layout: _Layout, traits: _Traits)
         "parameter": first_rate - 1,
         "first_rate": first_rate,
         "n_numbers": n_numbers,
-        "rows": shape.rows,
         "threads": shape.threads,
         "staged": shape.staged,
         "blocks": shape.blocks,
         "models": shape.models,
-        "copy_size": layout.copy,
-        "memory_size": max(1, layout.memory),
-        "x_stride": layout.x_stride,
-        "x_size": layout.slots * layout.x_stride,
-        "t_size": layout.t_size,
-        "weight_size": layout.aligned(layout.slots),
         "clips_norm": optimizer.clip_norm is not None,
         "clips_value": optimizer.clip_value is not None,
         "uses_momentum": traits.momentum,
@@ -280,10 +302,30 @@ def _constants(network: Network, shape: Shape, layout: _Layout, traits: _Traits)
         "decays": traits.decays,
         "weighted": network.weighted,
         "mean": loss.mean,
+        "labels": LOSSES[loss.kind].index_target,
         "elementwise_loss": LOSSES[loss.kind].elementwise,
-        "scale": float(loss.scale),
         "direct": _direct(network, shape),
         "moments_shared": shape.moments_shared,
+        "sizes_given": shape.sizes_given,
+    }
+
+
+def _sizes(network: Network, shape: Shape, layout: _Layout) -> dict[str, object]:
+    """Return the sizes of the whole network, but not where its arrays are in shared memory."""
+    return {
+        "n_in": network.layers[0].n_in,
+        "n_out": network.layers[-1].n_out,
+        "n_targets": layout.n_targets,
+        "n_parameters": layout.parameters,
+        "n_held": layout.held,
+        "scale": float(network.loss.scale),
+        "rows": shape.rows,
+        "copy_size": layout.copy,
+        "memory_size": max(1, layout.memory),
+        "x_stride": layout.x_stride,
+        "x_size": layout.slots * layout.x_stride,
+        "t_size": layout.t_size,
+        "weight_size": layout.aligned(layout.slots),
     }
 
 

@@ -172,7 +172,7 @@ __global__ void __launch_bounds__(net::threads, net::blocks) registers(
         const double rate = numbers[net::first_rate + k];
         dropouts[k] = {Word(rate * 4294967296.0), Real(1 / (1 - rate))};
     }
-    const Factors factors(n_visits, batch);
+    const Factors factors(net::scale, n_visits, batch);
     Update update(numbers);
     Clock clock(numbers, Index(counters[0]) + first_update);
     Real memory[net::memory_size];

@@ -10,6 +10,9 @@ from tinynet_kernels.network import Network
 TILE, WARPS = 32, 8
 """Outputs of a block in each direction, and rows that a block takes at a time, as in graph.cu."""
 
+SLAB = 64
+"""Terms of a product that are in shared memory at a time, as in graph.cu."""
+
 ELEMENTS = 1024
 """Elements of a block that only copies or applies a function."""
 
@@ -49,7 +52,7 @@ class _Sequence:
     def up_from(self, i: int) -> None:
         layer = self.layers[i]
         if layer.kind == "linear":
-            self.add(f"graph_up<{i}>", _tiles(layer.n_out), _tiles(self.batch))
+            self.add(_product("graph_up", i, layer.n_in), _tiles(layer.n_out), _tiles(self.batch))
         else:
             self.add(f"graph_enter<{i}>", -(-self.batch * layer.n_in // ELEMENTS))
         self._up_after(self._end_of_chain(i))
@@ -71,7 +74,8 @@ class _Sequence:
             self.add(f"graph_softmax_down<{i}>", self._row_blocks())
         if i > self.first_linear:
             if self.layers[i].kind == "linear":
-                self.add(f"graph_down<{i}>", _tiles(self.layers[i].n_in), _tiles(self.batch))
+                layer = self.layers[i]
+                self.add(_product("graph_down", i, layer.n_out), _tiles(layer.n_in), _tiles(self.batch))
             self.down_from(self.rest_of_gradient(i - 1))
 
     def rest_of_gradient(self, i: int) -> int:
@@ -89,6 +93,11 @@ class _Sequence:
 
     def _row_blocks(self) -> int:
         return -(-self.batch // WARPS)
+
+
+def _product(name: str, i: int, terms: int) -> str:
+    """Return the kernel of a product: there is another one for few terms."""
+    return f"{name}<{i}, {str(terms <= SLAB).lower()}>"
 
 
 def _tiles(n: int) -> int:

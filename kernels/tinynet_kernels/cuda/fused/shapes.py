@@ -58,6 +58,10 @@ GRAPH_THREADS = 256
 MAX_TILES = MAX_BLOCKS_YZ
 """Tiles of a product, one below the other: blocks along y. Along x there may be 2**31 - 1."""
 
+MAX_STAGES = 112
+"""Stages of a network whose sizes are an argument of kernels: of 4096 bytes, which any GPU has for a kernel's arguments
+(CUDA C++ Programming Guide, "Function Parameters"), it takes 32 for each."""
+
 MAX_INT = 2**31 - 1
 """Largest place that kernels compute as an int. They compute places in data, of which there may be more, in 64 bits."""
 
@@ -141,18 +145,17 @@ def graph_shape(network: Network, batch: int) -> Shape | None:
     """Cut a training with a kernel for each product; None if that cannot be.
 
     It cannot where the optimizer needs the whole gradient at once, where a grid would have more than ``MAX_TILES``
-    tiles one below the other, or where a place in what lies between the layers would be no int.
+    tiles one below the other, where a place in what lies between the layers would be no int, or where the sizes of the
+    layers are too many for an argument.
     """
     widest = max(batch, *(layer.n_in + layer.bias for layer in network.layers))
-    if network.optimizer.clip_norm is not None or widest > MAX_TILES * TILE:
+    too_deep = len(network.layers) > MAX_STAGES
+    if network.optimizer.clip_norm is not None or widest > MAX_TILES * TILE or too_deep:
         return None
-    # Places depend on the rows that there is room for: a power of two, or some thousands, so that few are compiled.
-    unit = min(4096, 1 << (batch - 1).bit_length())
-    rows = -(-batch // unit) * unit
-    shape = Shape(rows, GRAPH_THREADS, batch, moments_shared=False)
+    shape = Shape(batch, GRAPH_THREADS, batch, padded=False, moments_shared=False, sizes_given=True)
     made = prelude(network, shape)
     n_targets = 1 if LOSSES[network.loss.kind].index_target else network.layers[-1].n_out
-    largest = max(made.n_memory, made.n_parameters, made.row_slots * max(made.x_stride, n_targets))
+    largest = max(made.n_memory, made.n_parameters, made.row_slots * (made.x_stride + n_targets + 1))
     return shape if largest <= MAX_INT else None
 
 

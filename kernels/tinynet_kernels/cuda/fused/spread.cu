@@ -49,7 +49,7 @@ __global__ void __launch_bounds__(net::threads, net::blocks) spread_gradients(
         const double rate = numbers[net::first_rate + k];
         dropouts[k] = {Word(rate * 4294967296.0), Real(1 / (1 - rate))};
     }
-    const Factors factors(n_visits, size);
+    const Factors factors(net::scale, n_visits, size);
     Pass pass{};
     pass.memory = shared(net::at_memory);
     pass.held = shared(net::at_held);
