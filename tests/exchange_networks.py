@@ -14,6 +14,7 @@ KINDS = sorted(ACTIVATIONS)
 ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "Linear": (5, 5),
     "Normalize": (5,),
+    "Denormalize": (5,),
     "LeakyReLU": (0.3,),
     "ELU": (0.7,),
     "Dropout": (0.25,),
@@ -31,7 +32,7 @@ GRID = np.concatenate([np.linspace(-40, 40, 801), [-0.0, 1e-9, -1e-9, -300.0, 30
 def layer(name: str) -> tn.Layer:
     """A layer of a kind; one with a width has 5 inputs and 5 outputs."""
     made = LAYERS[name](*ARGUMENTS.get(name, ()))
-    if isinstance(made, tn.Normalize):
+    if isinstance(made, tn.Normalize | tn.Denormalize):
         made.adapt(np.random.default_rng(1).normal(size=(20, 5)) * [1.0, 2.0, 3.0, 4.0, 5.0] + 2)
     return made
 

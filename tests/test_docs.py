@@ -79,6 +79,7 @@ LAYERS: dict[str, Callable[[], tn.Layer]] = {
     "LeakyReLU": lambda: tn.LeakyReLU(0.2),
     "ELU": lambda: tn.ELU(0.7),
     "Normalize": lambda: tn.Normalize(3),
+    "Denormalize": lambda: tn.Denormalize(3),
     "Activation": lambda: tn.Activation(lambda x: x / (1 + abs(x))),
 }
 
@@ -87,13 +88,13 @@ LAYERS: dict[str, Callable[[], tn.Layer]] = {
 def test_the_code_beside_a_layers_formula_computes_it(name: str) -> None:
     layer = LAYERS.get(name, getattr(tn, name))().build("float64", seed=0, backend="numpy")
     x, dy = RNG.normal(size=(40, 3)), RNG.normal(size=(40, 3))
-    if isinstance(layer, tn.Normalize):
+    if isinstance(layer, tn.Normalize | tn.Denormalize):
         layer.adapt(RNG.normal(2, 3, (50, 3)))
     y, dx = (np.array(array) for array in (layer.forward(x, training=True), layer.backward(dy)))
     known: dict[str, Any] = {"x": x, "dy": dy, "alpha": getattr(layer, "alpha", None)}
     if name == "Linear":
         known |= {"w": layer.weight, "b": layer.bias}
-    if name == "Normalize":
+    if isinstance(layer, tn.Normalize | tn.Denormalize):
         known |= {"mean": layer.mean, "scale": layer.scale}
     if name == "Dropout":
         known["mask"] = y / x

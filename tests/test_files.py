@@ -47,13 +47,14 @@ def test_every_layer_can_be_saved(name: str, tmp_path: Path) -> None:
     arguments: dict[str, tuple[Any, ...]] = {
         "Linear": (3, 3),
         "Normalize": (3,),
+        "Denormalize": (3,),
         "LeakyReLU": (0.3,),
         "ELU": (0.7,),
         "Dropout": (0.25,),
     }
     arguments["Activation"] = (abs,)
     layer = LAYERS[name](*arguments.get(name, ()))
-    if isinstance(layer, tn.Normalize):
+    if isinstance(layer, tn.Normalize | tn.Denormalize):
         layer.adapt(X)
     net = tn.Sequential(layer, tn.Linear(3, 2), backend="numpy")
     net.save(tmp_path / "net.npz")

@@ -90,6 +90,7 @@ def test_a_schedule_is_its_formula(schedule: tn.Schedule, formula: Callable[[flo
 
 
 @pytest.mark.parametrize(("schedule", "formula"), SCHEDULES.values(), ids=SCHEDULES.keys())
+@pytest.mark.filterwarnings("ignore::tinynet.ScaleWarning")
 def test_a_schedule_acts_on_every_update(
     schedule: tn.Schedule, formula: Callable[[float], float], backend: str
 ) -> None:
@@ -115,6 +116,7 @@ def test_a_loss_by_itself_has_the_gradient_of_its_value(name: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.filterwarnings("ignore::tinynet.ScaleWarning")
 def test_losses_stay_finite_at_enormous_logits(dtype: str, backend: str) -> None:
     x = np.array([[1e4], [-1e4]], dtype=dtype)
     for loss, y in (("cross_entropy", [0, 1]), ("cross_entropy", [1, 0]), (tn.BinaryCrossEntropy(True), [[1, 0]] * 2)):

@@ -37,6 +37,7 @@ def network(layer: tn.Layer, dtype: str) -> tn.Sequential:
         tn.Linear(4, 5),
         layer,
         tn.Linear(5, 3, bias=False),
+        tn.Denormalize(3).adapt(X[:, :3] / 4),
         seed=0,
         dtype=dtype,
         backend="numpy",

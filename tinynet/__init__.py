@@ -22,6 +22,7 @@ from tinynet.base.errors import (
     ModelFileError,
     ModelInTrainingError,
     ResumeError,
+    ScaleWarning,
     TinynetError,
 )
 from tinynet.base.hints import did_you_mean
@@ -31,6 +32,7 @@ from tinynet.layers import (
     ELU,
     GELU,
     Activation,
+    Denormalize,
     Dropout,
     Exp,
     Identity,
@@ -143,6 +145,7 @@ __all__ = [
     "Constant",
     "CosineDecay",
     "CrossEntropy",
+    "Denormalize",
     "DependencyError",
     "DeviceMemoryError",
     "DivergenceError",
@@ -194,6 +197,7 @@ __all__ = [
     "ResumeError",
     "ScalarActivation",
     "ScalarLoss",
+    "ScaleWarning",
     "Schedule",
     "Sequential",
     "SiLU",

@@ -97,6 +97,14 @@ class NormalizeOp(_SameWidth):
 
 
 @dataclass(frozen=True)
+class DenormalizeOp(NormalizeOp):
+    """``y = (x - zero) / unit``: the inverse of a ``NormalizeOp``, by its own formula.
+
+    As the last op of a program, it leads from what is learned to the units of the targets: see ``Program.learned``.
+    """
+
+
+@dataclass(frozen=True)
 class ScalarFunctions:
     """A function of numbers in Python, and its derivative by the first: what a backend may compile of a user's part.
 
@@ -129,7 +137,7 @@ class CustomOp(_Op):
         return self.untrained_shapes
 
 
-Op = LinearOp | ActivationOp | DropoutOp | NormalizeOp | CustomOp
+Op = LinearOp | ActivationOp | DropoutOp | NormalizeOp | DenormalizeOp | CustomOp
 
 
 @dataclass(frozen=True)
@@ -208,6 +216,8 @@ class Program:
         anything of them or changes them.
     standardised : bool
         Whether samples have gone through the first op, a ``NormalizeOp``, already.
+    idle_buffers : int
+        How many buffers, at the end of their vector, belong to an op that is left out: see ``learned``.
 
     Examples
     --------
@@ -226,6 +236,7 @@ class Program:
     precision: Precision = "float32"
     frozen: tuple[int, ...] = ()
     standardised: bool = False
+    idle_buffers: int = 0
 
     @property
     def reads(self) -> str:
@@ -238,6 +249,22 @@ class Program:
         ('float64', 'float32')
         """
         return "float64" if isinstance(self.ops[0], NormalizeOp) and not self.standardised else self.dtype
+
+    @property
+    def scales_targets(self) -> bool:
+        """Whether the outputs have the units of the targets, and the loss is taken on standardised ones."""
+        return len(self.ops) > 1 and isinstance(self.ops[-1], DenormalizeOp)
+
+    @property
+    def learned(self) -> Program:
+        """The program as it is trained, which gives standardised targets, of the same state.
+
+        Examples
+        --------
+        >>> Program((LinearOp(4, 3), DenormalizeOp(3))).learned.ops
+        (LinearOp(n_in=4, n_out=3, bias=True),)
+        """
+        return replace(self, ops=self.ops[:-1], idle_buffers=2 * self.n_out) if self.scales_targets else self
 
     @property
     def first(self) -> int:
@@ -253,6 +280,11 @@ class Program:
     def first_buffer(self) -> int:
         """Where the buffers of the ops that are left begin in the flat vector."""
         return 2 * self.n_in if self.standardised else 0
+
+    @property
+    def own_buffers(self) -> slice:
+        """Where the buffers of the ops that are left lie in the flat vector."""
+        return slice(self.first_buffer, self.n_buffers - self.idle_buffers)
 
     @property
     def n_in(self) -> int:
@@ -309,7 +341,7 @@ class Program:
     @cached_property
     def n_buffers(self) -> int:
         """Length of the flat vector of buffers."""
-        return sum(math.prod(shape) for op in self.ops for shape in op.buffer_shapes)
+        return sum(math.prod(shape) for op in self.ops for shape in op.buffer_shapes) + self.idle_buffers
 
     @property
     def user_code(self) -> tuple[Any, ...]:

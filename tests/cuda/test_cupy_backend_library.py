@@ -177,6 +177,24 @@ def test_normalize_adapts_to_device_arrays(gpu: str, cp: ModuleType) -> None:
     assert there.scale.get()[4] == 1.0
 
 
+@pytest.mark.parametrize("where", ["device", "host", "streamed"])
+def test_denormalize_scales_targets_that_lie_anywhere(
+    gpu: str, cp: ModuleType, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if where == "streamed":
+        monkeypatch.setenv("TINYNET_GPU_DATA_BYTES", "1000")
+    y, nets = 1000 * Y + 5e5, []
+    for backend in ("numpy", gpu):
+        data = (cp.asarray(X), cp.asarray(y)) if where == "device" and backend == gpu else (X, y)
+        layers = tn.Linear(4, 5), tn.Tanh(), tn.Linear(5, 3), tn.Denormalize(3).adapt(y)
+        net = tn.Sequential(*layers, dtype="float64", seed=1, backend=backend)
+        history = net.fit(*data, epochs=2, batch_size=8, validation_split=0.2, metrics="mae")
+        nets.append((net.evaluate(*data, metrics="mae"), net.predict(X), history["val_mae"], history["val_loss"]))
+    for there, here in zip(*nets, strict=True):
+        there, here = (list(a.values()) if isinstance(a, dict) else a for a in (there, here))
+        np.testing.assert_allclose(there, here, rtol=1e-9)
+
+
 class Scale(tn.Layer):
     """A layer as a user writes it."""
 

@@ -117,6 +117,7 @@ def test_dropout_masks_are_numpys_bit_for_bit(gpu: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["uint8", ">f4", "float16", "int64", "longdouble"])
+@pytest.mark.filterwarnings("ignore::tinynet.ScaleWarning")
 def test_a_mapped_file_goes_up_in_its_own_dtype_and_is_converted_there(gpu: str, dtype: str, tmp_path: Path) -> None:
     values = np.random.default_rng(0).integers(0, 200, (40, 4))
     mapped = np.lib.format.open_memmap(tmp_path / "x.npy", mode="w+", dtype=dtype, shape=values.shape)

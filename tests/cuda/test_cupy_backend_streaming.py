@@ -107,6 +107,7 @@ def test_predictions_of_host_arrays_go_in_blocks(
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "float64", ">i2"])
+@pytest.mark.filterwarnings("ignore::tinynet.ScaleWarning")
 def test_a_mapped_file_is_streamed_as_it_lies_on_the_disk(
     gpu: str, dtype: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,7 +15,7 @@ from tinynet_kernels import reference
 from tinynet_kernels.reference.second_derivatives import activation_second_derivative
 
 from tinynet.backends.base import Backend, State, views
-from tinynet.program import ActivationOp, DropoutOp, LinearOp, NormalizeOp, Op, Program
+from tinynet.program import ActivationOp, DenormalizeOp, DropoutOp, LinearOp, NormalizeOp, Op, Program
 
 Array = NDArray[Any]
 
@@ -240,10 +240,12 @@ VALUE: dict[type, Callable[[Any, tuple[Array, ...], Array], Array]] = {
     LinearOp: _linear,
     ActivationOp: _activation,
     NormalizeOp: _normalized,
+    DenormalizeOp: _normalized,
 }
 FORWARD: dict[type, Callable[[Any, tuple[Array, ...], Jet], Jet]] = {
     LinearOp: _linear_jet,
     ActivationOp: _activation_jet,
     NormalizeOp: _normalize_jet,
+    DenormalizeOp: _normalize_jet,
 }
 """How values, and jets, go through each kind of layer."""

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tinynet.base.arrays import numpy_namespace
-from tinynet.program import ActivationOp, CustomOp, DropoutOp, LinearOp, NormalizeOp, Program, Shape
+from tinynet.program import ActivationOp, CustomOp, DenormalizeOp, DropoutOp, LinearOp, NormalizeOp, Program, Shape
 
 if TYPE_CHECKING:
     from tinynet.backends.base import Array, Backend, State
@@ -259,6 +259,7 @@ _STAGES: dict[type, Callable[[Any, Backend, str], Stage]] = {
     ActivationOp: ActivationStage,
     DropoutOp: DropoutStage,
     NormalizeOp: NormalizeStage,
+    DenormalizeOp: NormalizeStage,
     CustomOp: CustomStage,
 }
 

@@ -31,6 +31,26 @@ def shared_columns(program: Program, state: State) -> tuple[Array, Array] | None
     return held[: program.n_in], held[program.n_in :]
 
 
+def target_columns(program: Program, backend: Backend, state: State) -> tuple[Array, Array] | None:
+    """Return the means and scales that targets are standardised by, in host memory; None if they are not.
+
+    Raises
+    ------
+    ValueError
+        If models that are trained together have others than each other.
+    """
+    if not program.scales_targets:
+        return None
+    held = np.atleast_2d(backend.to_numpy(state.buffers[..., -2 * program.n_out :]))
+    if (held != held[:1]).any():
+        raise ValueError(
+            "models that share their targets expect the same columns in Denormalize; got others in some of them. Train "
+            "them apart, or adapt all of them to the same targets."
+        )
+    zero, unit = held[0].reshape(2, program.n_out)
+    return -zero / unit, 1.0 / unit
+
+
 def standardised(backend: Backend, x: Array, columns: tuple[Array, Array], dtype: str) -> Array:
     """Return samples as the first layer makes them, a copy in ``dtype`` beside them."""
     xp = numpy_namespace(x)

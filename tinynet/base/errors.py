@@ -1,4 +1,4 @@
-"""The errors that tinynet raises of its own. A message tells what was expected, what was got, and what helps."""
+"""The errors that tinynet raises of its own, and its warning: what was expected, what was got, and what helps."""
 
 from __future__ import annotations
 
@@ -78,6 +78,14 @@ class DivergenceError(TinynetError, ArithmeticError):
         self.epoch = epoch
         self.history = history
         self.best_weights = best_weights
+
+
+class ScaleWarning(UserWarning):
+    """Data of ``fit`` are far from unit size, and no layer scales them: a network will hardly learn them.
+
+    ``Normalize`` as the first layer scales the samples, ``Denormalize`` as the last one the targets. The estimators,
+    whose users scale by a pipeline, do not warn.
+    """
 
 
 def requires(package: str, feature: str, command: str) -> DependencyError:

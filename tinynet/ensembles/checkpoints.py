@@ -17,7 +17,7 @@ from tinynet.exchange.archive import read_archive, write_archive
 from tinynet.exchange.atomic import Path_
 from tinynet.training.callbacks import Callback
 from tinynet.training.checkpoints import DAMAGE
-from tinynet.training.data import standardise
+from tinynet.training.data import standardise, standardise_targets
 from tinynet.training.remembered import checked_columns, checked_identity, kept_states, tried_states, with_state
 
 if TYPE_CHECKING:
@@ -91,9 +91,11 @@ class Resumption:
             state.step[...], state.draws[...] = arrays["training.step"], arrays["draws"]
             state.dropout_seed[...] = arrays["dropout_seed"]
         models.generators, models.seeds = self.generators, self.seeds
+        # By the columns of the checkpoint, which may differ from those here by rounding.
+        sets = [trainer.data, trainer.validation]
+        standardise_targets(sets, models.program, state)
         if trainer.data.standardised:
-            # By the columns of the checkpoint, which may differ from those here by rounding.
-            standardise([trainer.data, trainer.validation], models.program, state)
+            standardise(sets, models.program, state)
         for callback, kept in self.states:
             callback.load_state(kept)
 

@@ -35,6 +35,7 @@ from tinynet.training.data import Data, check_some_weight, checked_data, standar
 from tinynet.training.history import EnsembleHistory
 from tinynet.training.identity import checked_changes
 from tinynet.training.metrics import Meter, Metric, direction, get_metrics
+from tinynet.training.scales import warn_of_scales
 
 _BOOTSTRAP = 0xB0075
 """Makes the generator that draws a bootstrap sample another one than that which draws the order of samples."""
@@ -193,6 +194,7 @@ class Ensemble(Predictions):
         data = self._data(chosen, x, y, sample_weight)
         data, validation = with_validation(data, partial(self._data, chosen), validation_data, validation_split)
         data = with_class_weights(data, class_weight, chosen, self.program)
+        warn_of_scales(data, chosen, self.program)
         if bootstrap:
             drawn = self.bootstrap_weights(len(data)).astype(self.dtype)
             if data.weight is not None:
@@ -356,17 +358,17 @@ class Ensemble(Predictions):
         spec = self._loss_spec(loss, y)
         updates = None if optimizer is None else optimizer.lower()
         frozen = () if optimizer is None else self.frozen
-        program = replace(self.program, loss=spec, optimizer=updates, batch_size=batch_size, frozen=frozen)
+        program = replace(self.program.learned, loss=spec, optimizer=updates, batch_size=batch_size, frozen=frozen)
         program = replace(program, standardised=standardised)
         check_program(program)
         return self._plan(program)
 
     def _data(self, loss: Loss, x: Any, y: Any, sample_weight: Any = None) -> Data:
         """Return checked data on the backend."""
-        parts = (self._samples(x), y, loss, self.program.n_out, self.dtype, self.backend)
+        parts, columns = (self._samples(x), y, loss, self.program.n_out, self.dtype, self.backend), self._columns()
         if np.ndim(sample_weight) != 2:
-            return checked_data(*parts, sample_weight)
-        data = checked_data(*parts)
+            return checked_data(*parts, sample_weight, columns=columns)
+        data = checked_data(*parts, columns=columns)
         if len(sample_weight) != len(self):
             raise ValueError(
                 f"sample_weight expects shape (n_samples,) or ({len(self)}, n_samples); got {np.shape(sample_weight)}."

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinynet.exchange.parts import Parts
-from tinynet.program import ActivationOp, CustomOp, DropoutOp, LinearOp, NormalizeOp, Program
+from tinynet.program import ActivationOp, CustomOp, DenormalizeOp, DropoutOp, LinearOp, NormalizeOp, Program
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,8 @@ def prediction_steps(program: Program, parts: Parts, target: str) -> list[Step]:
         if isinstance(op, DropoutOp) or (isinstance(op, ActivationOp) and op.kind == "identity"):
             continue
         arrays = parts.arrays[position]
+        if isinstance(op, DenormalizeOp):  # It is computed as a NormalizeOp is, whose arrays have these names.
+            arrays = {"mean": arrays["zero"], "scale": arrays["unit"]}
         for name, array in arrays.items():
             if not np.isfinite(array).all():
                 raise ValueError(

@@ -33,11 +33,17 @@ def _normalization(layers: Any, layer: Layer, arrays: Arrays, dtype: str) -> Any
     return layers.Normalization(mean=arrays["mean"], variance=np.square(arrays["scale"]), dtype=dtype)
 
 
+def _denormalization(layers: Any, layer: Layer, arrays: Arrays, dtype: str) -> Any:
+    scale = 1.0 / arrays["unit"]
+    return layers.Normalization(mean=-arrays["zero"] * scale, variance=np.square(scale), invert=True, dtype=dtype)
+
+
 LAYERS: dict[str, Callable[[Any, Any, Arrays, str], Any]] = {
     "Linear": lambda layers, layer, arrays, dtype: layers.Dense(
         layer.n_out, use_bias="bias" in arrays, trainable=layer.trainable, dtype=dtype
     ),
     "Normalize": _normalization,
+    "Denormalize": _denormalization,
     "LeakyReLU": lambda layers, layer, arrays, dtype: layers.LeakyReLU(negative_slope=layer.alpha, dtype=dtype),
     "ELU": lambda layers, layer, arrays, dtype: layers.ELU(alpha=layer.alpha, dtype=dtype),
     "Dropout": lambda layers, layer, arrays, dtype: layers.Dropout(layer.rate, dtype=dtype),

@@ -29,12 +29,13 @@ def _linear(nn: Any, layer: Layer, arrays: Arrays, dtype: Any) -> Any:
 
 
 def _standardize(nn: Any, layer: Layer, arrays: Arrays, dtype: Any) -> Any:
-    return _standardize_class()(arrays["mean"], arrays["scale"], dtype)
+    return _standardize_class()(*arrays.values(), dtype)
 
 
 MODULES: dict[str, Callable[[Any, Any, Arrays, Any], Any]] = {
     "Linear": _linear,
     "Normalize": _standardize,
+    "Denormalize": _standardize,
     "Identity": lambda nn, layer, arrays, dtype: nn.Identity(),
     "Sigmoid": lambda nn, layer, arrays, dtype: nn.Sigmoid(),
     "Tanh": lambda nn, layer, arrays, dtype: nn.Tanh(),

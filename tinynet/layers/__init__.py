@@ -22,6 +22,7 @@ from tinynet.layers.activations import (
     Softplus,
     Tanh,
 )
+from tinynet.layers.denormalize import Denormalize
 from tinynet.layers.dropout import Dropout
 from tinynet.layers.layer import Layer
 from tinynet.layers.linear import Linear
@@ -33,6 +34,7 @@ __all__ = [
     "GELU",
     "LAYERS",
     "Activation",
+    "Denormalize",
     "Dropout",
     "Exp",
     "Identity",
@@ -67,6 +69,7 @@ LAYERS: dict[str, type[Layer]] = {
         Activation,
         Dropout,
         Normalize,
+        Denormalize,
     )
 }
 """Every layer of the library by name: what a model file may contain."""

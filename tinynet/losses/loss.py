@@ -64,6 +64,11 @@ class Loss(Hinting):
         self.reduction: Reduction = member("reduction", reduction, ("mean", "sum"))
 
     @property
+    def takes_standardised(self) -> bool:
+        """Whether targets may be standardised: numbers of any unit, and no classes, labels or counts."""
+        return self.targets not in ("classes", "labels")
+
+    @property
     def is_custom(self) -> bool:
         """Whether the loss is written in Python by the user."""
         return type(self).forward is not Loss.forward

@@ -67,6 +67,7 @@ class PoissonLoss(Loss):
     """
 
     kind, targets = "poisson_log", "numbers"
+    takes_standardised = False
 
     def _lower(self, ops: tuple[Op, ...], index_target: bool) -> LossSpec:
         last = ops[-1] if ops else None

@@ -10,6 +10,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from tinynet.backends.base import Backend
 from tinynet.base.checks import member
+from tinynet.layers import Denormalize
 from tinynet.layers.layer import Layer
 from tinynet.program import PRECISIONS, Precision
 
@@ -75,6 +76,16 @@ def widths(layers: tuple[Layer, ...]) -> list[int]:
         found.append(width)
         width = layer.n_out if layer.n_out is not None else width
     return found
+
+
+def refuse_scaling_within(layers: tuple[Layer, ...]) -> None:
+    """Raise ValueError if something comes after a ``Denormalize``, so that targets would not be scaled."""
+    for position, layer in enumerate(layers):
+        if isinstance(layer, Denormalize) and not 0 < position == len(layers) - 1:
+            raise ValueError(
+                f"{layer!r} scales the targets as the last layer of a network; got it as layer {position} of "
+                f"{len(layers)}. Put it at the end."
+            )
 
 
 def values_of(layer: Layer, rng: np.random.Generator) -> NDArray[np.float64]:

@@ -177,7 +177,7 @@ class Exports(Network):
     def to_torch(self) -> Any:
         """Return the model as a ``torch.nn.Sequential`` with copies of its weights, in evaluation mode.
 
-        Its modules are PyTorch's own, but for ``Normalize``, which is a small module with the columns as buffers.
+        Its modules are PyTorch's own, but for ``Normalize`` and ``Denormalize``: small modules with columns as buffers.
 
         Returns
         -------

@@ -55,8 +55,8 @@ class Inference(Network):
         """
         chosen = self._loss_for(loss)
         data = self._data(chosen, x, y, sample_weight)
-        program = replace(self.program, loss=self._loss_spec(chosen, data.y))
-        meter = Meter(get_metrics(metrics), data, chosen, program)
+        program = replace(self.program.learned, loss=self._loss_spec(chosen, data.y))
+        meter = Meter(get_metrics(metrics), data, chosen, self.program)
         plan = self._plan(program, "epoch", data.streamed)
 
         def measured(state: State) -> tuple[float, NDArray[Any] | None]:
@@ -115,7 +115,7 @@ class Inference(Network):
         member("task", task, ("auto", "classification", "regression"))
         chosen = self._loss_for(loss)
         data = self._data(chosen, x, y, sample_weight)
-        program = replace(self.program, loss=self._loss_spec(chosen, data.y))
+        program = replace(self.program.learned, loss=self._loss_spec(chosen, data.y))
         plan = self._plan(program, "epoch", data.streamed)
         value, outputs = self.at_one_moment(
             lambda state: (
@@ -124,7 +124,7 @@ class Inference(Network):
             )
         )
         target = data.y_host
-        truth = Truth(target, chosen.meaning(target, program.ops), program.n_out)
+        truth = Truth(target, chosen.meaning(target, self.program.ops), program.n_out)
         is_numbers = task == "regression" or (task == "auto" and truth.meaning.target == "numbers")
         METRICS["mae" if is_numbers else "accuracy"].check("report", truth, data.sample_weight_host)
         if names is None:
@@ -195,4 +195,5 @@ class Inference(Network):
 
     def _data(self, loss: Loss, x: Any, y: Any, sample_weight: Any = None) -> Data:
         """Return checked data where the backend reads them."""
-        return checked_data(self._samples(x), y, loss, self.program.n_out, self.dtype, self.backend, sample_weight)
+        parts = (self._samples(x), y, loss, self.program.n_out, self.dtype, self.backend, sample_weight)
+        return checked_data(*parts, columns=self._columns())

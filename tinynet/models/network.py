@@ -13,14 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinynet.backends.base import Array, Backend, Granularity, Plan, State
+from tinynet.backends.standardising import target_columns
 from tinynet.base.arrays import as_samples
 from tinynet.base.guard import Guard
 from tinynet.base.hints import Hinting
 from tinynet.base.kept import Kept
 from tinynet.base.turns import Turns
-from tinynet.layers import Normalize
+from tinynet.layers import Denormalize
+from tinynet.layers.columns import Columns
 from tinynet.layers.layer import Layer
 from tinynet.losses import Loss, get_loss
+from tinynet.models.assembly import refuse_scaling_within
 from tinynet.models.copies import put_together, taken_apart
 from tinynet.optimizers import Optimizer
 from tinynet.program import LossSpec, Program
@@ -125,7 +128,7 @@ class Network(Hinting):
         )
 
     def _loss_spec(self, loss: Loss, y: Array) -> LossSpec:
-        return loss.lower(self.program.ops, index_target=y.ndim == 1)
+        return loss.lower(self.program.learned.ops, index_target=y.ndim == 1)
 
     def _loss_for(self, loss: str | Loss | None) -> Loss:
         """Return the loss to evaluate: one that is given, or that of the last ``fit``."""
@@ -233,10 +236,16 @@ class Network(Hinting):
         self._require_adapted()
         return samples
 
+    def _columns(self) -> tuple[Array, Array] | None:
+        """Return the means and scales that a last layer has for the targets; None if there is no such layer."""
+        refuse_scaling_within(self.layers)
+        return target_columns(self.program, self.backend, self.state)
+
     def _require_adapted(self) -> None:
         for layer in self.layers:
-            if isinstance(layer, Normalize) and not layer.adapted:
+            if isinstance(layer, Columns) and not layer.adapted:
+                data = "adapt(y)" if isinstance(layer, Denormalize) else "adapt(x)"
                 raise ValueError(
-                    f"{layer!r} has seen no data yet. Call its adapt(x) with the training data first, and before an "
+                    f"{layer!r} has seen no data yet. Call its {data} with the training data first, and before an "
                     "Ensemble is made of its network."
                 )

@@ -35,6 +35,7 @@ from tinynet.training.data import standardise, with_validation
 from tinynet.training.history import History
 from tinynet.training.identity import checked_changes
 from tinynet.training.metrics import Metric, get_metrics
+from tinynet.training.scales import warn_of_scales
 from tinynet.training.trainer import Trainer
 from tinynet.training.whole import WholeTrainer
 
@@ -164,7 +165,8 @@ class Sequential(ManualLoop, Inference, Differentiable, Exports):
             the GPU backend also CuPy arrays, and what has DLPack or ``__cuda_array_interface__``, without a copy; data
             too large for the device stay in host memory and go up in chunks.
         y : (n_samples, n_out) array-like, or (n_samples,)
-            One value a sample where the network has one output; class numbers for ``CrossEntropy``.
+            One value a sample where the network has one output; class numbers for ``CrossEntropy``. In any units where
+            the network ends in ``Denormalize``: the loss is then that of standardised targets.
         loss : str or Loss
             "mse", "mae", "huber", "bce", "cross_entropy".
         optimizer : str or Optimizer
@@ -213,6 +215,12 @@ class Sequential(ManualLoop, Inference, Differentiable, Exports):
         -------
         History
 
+        Warns
+        -----
+        ScaleWarning
+            If columns of ``x``, or targets that are numbers, have a mean or a standard deviation beyond 30 and no layer
+            (``Normalize``, ``Denormalize``) scales them. 256 rows are looked at; none of data on a GPU.
+
         Raises
         ------
         ValueError, TypeError
@@ -241,6 +249,7 @@ class Sequential(ManualLoop, Inference, Differentiable, Exports):
         data = self._data(chosen, x, y, sample_weight)
         data, validation = with_validation(data, partial(self._data, chosen), validation_data, validation_split)
         data = with_class_weights(data, class_weight, chosen, self.program)
+        warn_of_scales(data, chosen, self.program)
         standardise([data, validation], self.program, self.state)
         trainer = (WholeTrainer if updater.takes_all_samples else Trainer)(
             self,
@@ -339,7 +348,7 @@ class Sequential(ManualLoop, Inference, Differentiable, Exports):
     ) -> Plan:
         """Return the plan that trains this model on targets like ``y``; see ``Backend.plan`` and ``Program``."""
         spec, update = self._loss_spec(loss, y), optimizer.lower()
-        program = replace(self.program, loss=spec, optimizer=update, batch_size=batch_size)
+        program = replace(self.program.learned, loss=spec, optimizer=update, batch_size=batch_size)
         program = replace(program, specialize=specialize, frozen=self.frozen, standardised=standardised)
         own = [*program.own_settings, *["learning rate"] * is_own(optimizer.learning_rate)]
         if own:

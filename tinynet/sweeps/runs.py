@@ -13,7 +13,7 @@ import numpy as np
 
 from tinynet.backends import use_backend
 from tinynet.base.checks import member, whole
-from tinynet.layers import Normalize
+from tinynet.layers.columns import Columns
 from tinynet.losses import Loss, get_loss
 from tinynet.models.sequential import Sequential
 from tinynet.optimizers import OPTIMIZERS, Optimizer
@@ -169,9 +169,9 @@ def _check(case: Case) -> None:
                 "Train such networks one by one."
             )
     for layer in case.net.layers:
-        if isinstance(layer, Normalize) and not layer.adapted:
-            raise ValueError(f"{layer!r} has seen no data yet. Call its adapt(x) in build.")
-    ops = case.net.program.ops
+        if isinstance(layer, Columns) and not layer.adapted:
+            raise ValueError(f"{layer!r} has seen no data yet. Call its adapt in build.")
+    ops = case.net.program.learned.ops
     program = Program(ops, case.loss.lower(ops), case.optimizer.lower())
     whole("epochs", case.fit["epochs"])
     if case.fit["batch_size"] is not None:

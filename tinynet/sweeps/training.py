@@ -76,7 +76,8 @@ class Data:
         x, y, weight = (*given, None)[:3]
         program, host = case.net.program, get_backend("numpy")  # Nothing needs to go to a device to be checked.
         samples = as_samples(x, "x", program.n_in, program.reads, expects=repr(case.net.layers[0]))
-        data = checked_data(samples, y, case.loss, program.n_out, program.dtype, host, weight)
+        parts = (samples, y, case.loss, program.n_out, program.dtype, host, weight)
+        data = checked_data(*parts, columns=case.net._columns())
         Meter(get_metrics(metrics), data, case.loss, program)
         return data
 

@@ -15,7 +15,7 @@ from tinynet.exchange.archive import read_archive, write_archive
 from tinynet.exchange.atomic import Path_
 from tinynet.exchange.modelfile import describe, stored_values, trained_values
 from tinynet.training.callbacks import Callback
-from tinynet.training.data import standardise
+from tinynet.training.data import standardise, standardise_targets
 from tinynet.training.history import History
 from tinynet.training.remembered import checked_columns, checked_identity, kept_states, tried_states
 
@@ -97,9 +97,11 @@ class Resumption:
             for name, value in self.counts.items():
                 setattr(state, name, value)
         model.rng, model.stop_training = self.rng, model.stop_training or self.stopped
+        # By the columns of the checkpoint, which may differ from those here by rounding.
+        sets = [trainer.data, trainer.validation]
+        standardise_targets(sets, model.program, state)
         if trainer.data.standardised:
-            # By the columns of the checkpoint, which may differ from those here by rounding.
-            standardise([trainer.data, trainer.validation], model.program, state)
+            standardise(sets, model.program, state)
         for callback, kept in self.states:
             callback.load_state(kept)
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinynet.backends.base import Array, Backend, State
-from tinynet.backends.standardising import begins_standardising, shared_columns, standardised
+from tinynet.backends.standardising import begins_standardising, shared_columns, standardised, target_columns
 from tinynet.base.arrays import check_finite, numpy_namespace, on_disk
 from tinynet.base.checks import number
 from tinynet.losses import Loss, as_weights
@@ -31,6 +31,8 @@ class Data:
         In which metrics see targets that lie on disk in another; None: as they are.
     given : array or None
         The samples as they were, where ``x`` is what the first layer makes of them.
+    y_given : array or None
+        The targets as they were, float64, where ``y`` is standardised.
     """
 
     backend: Backend
@@ -41,6 +43,7 @@ class Data:
     sample_weight: Array | None = None
     dtype: str | None = None
     given: Array | None = None
+    y_given: Array | None = None
 
     def __len__(self) -> int:
         return len(self.x)
@@ -53,7 +56,9 @@ class Data:
         own = None if self.sample_weight is None else self.sample_weight[..., start:stop]
         y_host = None if self._y_host is None else self._y_host[start:stop]
         given = None if self.given is None else self.given[start:stop]
-        return Data(self.backend, self.x[start:stop], self.y[start:stop], weight, y_host, own, self.dtype, given)
+        y_given = None if self.y_given is None else self.y_given[start:stop]
+        x, y = self.x[start:stop], self.y[start:stop]
+        return Data(self.backend, x, y, weight, y_host, own, self.dtype, given, y_given)
 
     @property
     def standardised(self) -> bool:
@@ -67,11 +72,18 @@ class Data:
 
     @property
     def y_host(self) -> NDArray[Any]:
-        """The targets in host memory, for metrics; brought there once, when somebody first asks."""
+        """The targets in host memory, in their own units, for metrics; brought there once, when somebody first asks."""
         if self._y_host is None:
-            host = self.backend.to_numpy(self.y)
-            self._y_host = np.ascontiguousarray(host, self.dtype) if on_disk(host) else host
+            host = self.backend.to_numpy(self.y if self.y_given is None else self.y_given)
+            own = on_disk(host) or self.y_given is not None
+            self._y_host = np.ascontiguousarray(host, self.dtype) if own else host
         return self._y_host
+
+    def standardise_targets(self, columns: tuple[Array, Array]) -> None:
+        """Standardise the targets by other columns than they were, in place."""
+        assert self.y_given is not None
+        y = standardised(self.backend, self.y_given, columns, str(self.y.dtype))
+        self.y[...] = y if self.streamed else self.backend.asarray(y)
 
     @property
     def sample_weight_host(self) -> NDArray[Any] | None:
@@ -87,15 +99,26 @@ def checked_data(
     dtype: str,
     backend: Backend,
     sample_weight: Any = None,
+    *,
+    columns: tuple[Array, Array] | None = None,
 ) -> Data:
     """Return samples with the targets and weights that go with them, where the backend reads them.
+
+    With ``columns``, the means and scales of the targets, these are standardised in float64 before they are rounded.
 
     Raises
     ------
     ValueError, TypeError
         If anything does not fit to the loss or to the samples.
     """
-    targets = loss.check_target(backend.admit(y, "y"), n_out, dtype)
+    given = None
+    if columns is None:
+        targets = loss.check_target(backend.admit(y, "y"), n_out, dtype)
+    else:
+        refuse_standardised(loss)
+        given = loss.check_target(backend.admit(y, "y"), n_out, "float64")
+        targets = standardised(backend, given, columns, dtype)
+        check_finite(targets, "y, standardised by Denormalize,")
     if len(samples) != len(targets):
         raise ValueError(
             f"x and y must have as many samples as each other; got {len(samples)} and {len(targets)}. "
@@ -105,9 +128,9 @@ def checked_data(
     if sample_weight is not None:
         weight = as_weights(backend.admit(sample_weight, "sample_weight"), len(samples), dtype)
         refuse_weights(loss)
-    y_host = targets if isinstance(targets, np.ndarray) and not on_disk(targets) else None
+    y_host = targets if given is None and isinstance(targets, np.ndarray) and not on_disk(targets) else None
     x, y, weight = backend.hold(x=samples, y=targets, sample_weight=weight)
-    return Data(backend, x, y, weight, y_host, weight, dtype)
+    return Data(backend, x, y, weight, y_host, weight, dtype, y_given=given)
 
 
 def standardise(sets: Sequence[Data | None], program: Program, state: State) -> None:
@@ -131,6 +154,23 @@ def standardise(sets: Sequence[Data | None], program: Program, state: State) -> 
         x = standardised(data.backend, given, columns, program.dtype)
         check_finite(x, "x, with its columns standardised,")
         data.x, data.given = x, given
+
+
+def standardise_targets(sets: Sequence[Data | None], program: Program, state: State) -> None:
+    """Standardise the targets of a training again, by the columns that its model has now."""
+    for data in sets:
+        columns = None if data is None else target_columns(program, data.backend, state)
+        if data is not None and columns is not None:
+            data.standardise_targets(columns)
+
+
+def refuse_standardised(loss: Loss) -> None:
+    """Raise ValueError for a loss that standardised targets mean nothing to."""
+    if not loss.takes_standardised:
+        raise ValueError(
+            f"{type(loss).__name__} expects targets as they are; a network that ends in Denormalize takes its loss on "
+            "standardised ones. Leave Denormalize out, or take a loss of numbers, for instance 'mse'."
+        )
 
 
 def refuse_weights(loss: Loss) -> None:

@@ -104,7 +104,7 @@ def _checked(copy: Trainable, x: Any, y: Any, chosen: Loss, sample_weight: Any) 
     """Check a float64 model that nobody needs afterwards."""
     data = copy._data(chosen, x, y, sample_weight)
     spec = copy._loss_spec(chosen, data.y)
-    plan = LoopPlan(Program(copy.program.ops, spec, None, "float64"), copy.backend, "gradient check")
+    plan = LoopPlan(Program(copy.program.learned.ops, spec, None, "float64"), copy.backend, "gradient check")
     parameters, backend = copy.state.parameters, copy.backend
     samples, target = backend.asarray(data.x).copy(), backend.asarray(data.y)
     weight = None if data.weight is None else backend.asarray(data.weight)

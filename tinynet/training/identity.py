@@ -242,7 +242,8 @@ def _arrays(training: Identified) -> dict[str, tuple[Any, Data]]:
     found: dict[str, tuple[Any, Data]] = {}
     for prefix, data in sets.items():
         x = data.x if data.given is None else data.given
-        found |= {f"{prefix}{name}": (a, data) for name, a in (("x", x), ("y", data.y), ("sample_weight", data.weight))}
+        y = data.y if data.y_given is None else data.y_given
+        found |= {f"{prefix}{name}": (a, data) for name, a in (("x", x), ("y", y), ("sample_weight", data.weight))}
     return found
 
 
@@ -252,7 +253,10 @@ def _digest(training: Identified, name: str, was: Digest | None = None) -> Diges
     if array is None:
         return None
     program = replace(training.plan.program, standardised=False)
-    dtype = np.dtype(program.reads if name.endswith("x") else program.dtype).newbyteorder("<").str
+    reads = program.reads if name.endswith("x") else program.dtype
+    if name.endswith("y") and data.y_given is not None:
+        reads = "float64"
+    dtype = np.dtype(reads).newbyteorder("<").str
     if array.ndim == 1 and array.dtype.kind in "iu":
         dtype = "<i8"
     if was is None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tinynet.backends.base import views
 from tinynet.base.errors import ModelFileError, ResumeError
 from tinynet.exchange.atomic import Path_
-from tinynet.program import NormalizeOp
+from tinynet.program import DenormalizeOp, NormalizeOp
 from tinynet.training.callbacks import Callback
 from tinynet.training.identity import Identified, check_identity
 from tinynet.training.older import is_older, translated
@@ -47,15 +47,17 @@ def checked_identity(training: dict[str, Any], trainer: Identified, changes: Ite
 
 
 def checked_columns(model: Any, kept: NDArray[Any], path: Path_) -> None:
-    """Raise ResumeError if ``Normalize`` layers of a model have other columns than those in a checkpoint."""
+    """Raise ResumeError if the scaling layers of a model have other columns than those in a checkpoint."""
     here = model.backend.to_numpy(model.state.buffers)
     for position, (op, layout) in enumerate(zip(model.program.ops, model.program.buffer_layout, strict=True)):
         if not isinstance(op, NormalizeOp):
             continue
         (mean, scale), (own_mean, own_scale) = views(kept, layout), views(here, layout)
+        if isinstance(op, DenormalizeOp):
+            mean, scale, own_mean, own_scale = -mean / scale, 1 / scale, -own_mean / own_scale, 1 / own_scale
         far = np.abs(mean - own_mean) > COLUMNS_AGREE * np.abs(own_scale)
         if (far | (np.abs(scale - own_scale) > COLUMNS_AGREE * np.abs(own_scale))).any():
-            other = f"layer {position}, Normalize({op.n}), has other columns in {str(path)!r} than here"
+            other = f"layer {position}, {model.layers[position]!r}, has other columns in {str(path)!r} than here"
             raise ResumeError(
                 f"resume_from expects a checkpoint of the same training; {other}. Adapt it to the same data.",
                 {f"layer {position}": other},

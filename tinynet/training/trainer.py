@@ -356,10 +356,11 @@ class Trainer(Retracing):
         what = "the parameters became infinite" if math.isfinite(loss) else f"the loss became {loss}"
         reason = f"Training diverged in epoch {self.epoch}: {what}."
         clip = "clip gradients (clip_norm=1.0)" if self.optimizer.clip_norm is None else "lower clip_norm"
-        scaled = any(isinstance(layer, Normalize) for layer in self.model.layers)
+        scaled = isinstance(self.model.layers[0], Normalize)
+        remedy = "the targets (tn.Denormalize)" if scaled else "the data (tn.Normalize)"
         raise DivergenceError(
-            f"{reason} Lower the learning rate (it is {self.optimizer.learning_rate!r}), {clip}, or scale "
-            f"{'the targets' if scaled else 'the data (tn.Normalize)'}. The model holds the best weights seen before.",
+            f"{reason} Lower the learning rate (it is {self.optimizer.learning_rate!r}), {clip}, or scale {remedy}. "
+            f"The model holds the best weights seen before.",
             self.epoch,
             self.history,
             self.model.get_weights(),

@@ -136,7 +136,7 @@ class _Fused(Plan):
 
     def _buffers(self, state: State) -> Array:
         """Return what layers between others store, in the dtype in which the kernels hold it."""
-        stored = state.buffers[..., self.program.first_buffer :]
+        stored = state.buffers[..., self.program.own_buffers]
         if not stored.size:  # Nothing to convert, which would be a launch in each call.
             return self.backend.empty(stored.shape, self.program.dtype)
         return self.backend.asarray(stored, self.program.dtype)

@@ -66,7 +66,7 @@ class FusedForward(LoopPlan):
         return self.program.ops[self.program.first :]
 
     def _buffers(self, state: State) -> Array:
-        return state.buffers[self.program.first_buffer :]
+        return state.buffers[self.program.own_buffers]
 
     def _bound(self, state: State, ops: tuple[Op, ...]) -> Callable[[Array, Array], bool]:
         """Return the compiled function from samples to the output of ``ops``; it compiles when it is first called."""

@@ -210,7 +210,7 @@ class LanesPlan(MembersPlan):
         for row, values in zip(counters[1:], (state.step, state.draws, state.dropout_seed), strict=True):
             np.take(values, members, out=row)
         # What layers between others store, in the dtype in which the lanes hold it.
-        stored = np.ascontiguousarray(state.buffers[:, self.program.first_buffer :], self.program.dtype)
+        stored = np.ascontiguousarray(state.buffers[:, self.program.own_buffers], self.program.dtype)
         vectors = {**vectors_of(state), "buffers": stored}
         check_sizes(vectors, self.program, trains=made.trains)
         context = addresses_of(vectors)

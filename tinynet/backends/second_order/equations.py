@@ -97,9 +97,9 @@ class ReferenceEquations(Equations):
     def __init__(self, program: Program, backend: Backend) -> None:
         super().__init__(program)
         self.one = NormalEquations(program, backend)
-        buffers = sum(len(np.empty(shape).ravel()) for op in program.ops for shape in op.buffer_shapes)
         n, dtype = program.n_parameters, program.dtype
-        self._state = State(np.zeros(n, dtype), np.zeros(n, dtype), np.zeros((0, n), dtype), np.zeros(buffers))
+        buffers = np.zeros(program.n_buffers)
+        self._state = State(np.zeros(n, dtype), np.zeros(n, dtype), np.zeros((0, n), dtype), buffers)
         self._bound = self.one.bind(self._state)
         self.description = f"normal equations in blocks of {self.one.block} samples"
 

@@ -112,7 +112,7 @@ class GeneratedEquations(Equations):
     def _arguments(self, models: Models, data: Data) -> tuple[Array, Array, Samples]:
         samples: Samples = data.kept
         buffers = models.buffers if self._buffered else models.buffers[:1]
-        buffers = np.ascontiguousarray(buffers[:, self.program.first_buffer :])
+        buffers = np.ascontiguousarray(buffers[:, self.program.own_buffers])
         if len(samples.masses) > 1:
             samples = samples._replace(masses=samples.masses[models.numbers])
         return models.parameters, buffers, samples

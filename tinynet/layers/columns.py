@@ -1,0 +1,91 @@
+"""Columns: what layers share that hold the mean and the scale of data, and are not trained."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any, ClassVar
+
+from numpy.typing import NDArray
+
+from tinynet.backends import get_backend
+from tinynet.backends.base import Array, Backend, State
+from tinynet.base.arrays import as_real_array_anywhere, as_samples, numpy_namespace
+from tinynet.base.checks import whole
+from tinynet.base.guard import Guard
+from tinynet.base.statistics import moments
+from tinynet.layers.initializers import Ones, Zeros
+from tinynet.layers.layer import Layer
+
+
+class Columns(Layer):
+    """Two stored numbers for each column, which ``adapt`` takes from data and no optimizer touches."""
+
+    stored: ClassVar[tuple[str, str]]
+    """Names of the arrays: what is subtracted, and what is divided by."""
+
+    def __init__(self, n: int) -> None:
+        super().__init__()
+        self.n_in = self.n_out = whole("n", n)
+        subtracted, divisor = self.stored
+        self.add_parameter(subtracted, (n,), Zeros(), trainable=False)
+        self.add_parameter(divisor, (n,), Ones(), trainable=False)
+        self._adapted = False
+
+    @property
+    def adapted(self) -> bool:
+        """Whether the columns are those of data: from ``adapt``, or from a file."""
+        return self._adapted
+
+    def _adapt(self, data: Any, name: str) -> None:
+        """Take the mean and the standard deviation of each column of data; see ``Normalize.adapt``."""
+        if self._guard is not None:
+            self._guard.check("adapt")
+        backend = self._backend or get_backend()
+        with backend.active():
+            array = as_real_array_anywhere(backend.admit(data, name), name)
+            if array.ndim == 1 and self.n_in == 1 and name == "y":
+                array = array.reshape(-1, 1)
+            mean, scale = moments(as_samples(array, name, self.n_in, "float64", expects=repr(self)))
+            # A column that varies by no more than its own rounding is constant: dividing would only magnify noise.
+            scale = numpy_namespace(scale).where(scale <= abs(mean) * 1e-12, 1.0, scale)
+            with self.changing():
+                self._keep(mean, scale)
+                self._adapted = True
+
+    @abstractmethod
+    def _keep(self, mean: Array, scale: Array) -> None:
+        """Store what the layer needs of the columns of data."""
+
+    def load_buffers(self, values: dict[str, NDArray[Any]]) -> None:
+        """Take up the columns from a file."""
+        with self.changing():
+            super().load_buffers(values)
+            self._adapted = True
+
+    def fresh_copy(self) -> Columns:
+        """Return a copy that belongs to no model, with the columns that this layer holds."""
+        other = super().fresh_copy()
+        assert isinstance(other, Columns)
+        if self.adapted:
+            assert self._backend is not None
+            columns = {name: self._backend.to_numpy(getattr(self, name)) for name in self.buffer_names}
+            other.build(self._dtype, backend=self._backend)
+            other.load_buffers(columns)
+        return other
+
+    def join(self, state: State, backend: Backend, dtype: str, guard: Guard | None = None) -> None:
+        """Belong to a model, with the columns that the layer holds."""
+        adapted = self.adapted
+        super().join(state, backend, dtype, guard)
+        self._adapted = adapted
+
+    def _write_buffers(self) -> None:
+        super()._write_buffers()
+        self._adapted = False
+
+    def config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        return {"n": self.n_in}
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.n_in})"
