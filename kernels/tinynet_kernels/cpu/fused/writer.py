@@ -28,7 +28,6 @@ class Writer:
 
     def __init__(self) -> None:
         self.lines: list[str] = []
-        self.functions: list[str] = []
         self.kernels: dict[str, str] = {}
         self.numbers: list[float] = []
         self.depth = 1
@@ -48,16 +47,8 @@ class Writer:
         self.kernels[name] = maker
         return name
 
-    def define(self, name: str, signature: str) -> None:
-        """Begin a function; the one before it ends. The last one, ``run``, gets its signature from ``module``."""
-        if self.functions:
-            self.functions[-1] += "\n".join(self.lines) + "\n"
-        self.lines, self.depth = [], 1
-        self.functions.append(f"@compiling.compiled\ndef {name}({signature}):\n" if name != "run" else "")
-
     def module(self, signature: str, head: str) -> str:
         """Return the source of the module with the function ``run``."""
         made = "".join(f"{name} = {maker}\n" for name, maker in sorted(self.kernels.items()))
-        before = "\n\n".join(function for function in self.functions if function)
         body = "\n".join(self.lines)
-        return f"{head}\n{made}\n\n{before}\n\n@compiling.compiled\ndef run({signature}):\n{body}\n"
+        return f"{head}\n{made}\n\n@compiling.compiled\ndef run({signature}):\n{body}\n"
