@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinynet.backends.formulas import Language, activation, is_elementwise, is_text, statements, uses_alpha
+from tinynet.backends.formulas import activation, is_elementwise, is_text, uses_alpha
 from tinynet.base.version import __version__
 from tinynet.exchange import c_jacobian
 from tinynet.exchange.atomic import Path_, atomic_open
@@ -106,12 +106,9 @@ def _helper(kind: str, name: str, real: Real, called: str) -> str:
     if kind in HELPERS:
         text = re.sub(r"\bexp\(", f"exp{real.suffix}(", HELPERS[kind].replace("REAL", real.name))
         return text.replace("NAME", name)
-    language = Language(real.name, real.literal, lambda function: function + real.suffix)
     value, _ = activation(kind).terms
-    lines, (result,) = statements(language, [value], {"z": "z", "alpha": "alpha"})
-    arguments = f"{real.name} z, {real.name} alpha" if uses_alpha(kind) else f"{real.name} z"
-    body = "\n".join(f"    {line}" for line in [*lines, f"return {result};"])
-    return f"static inline {real.name} {called}({arguments})\n{{\n{body}\n}}\n"
+    text, _ = c_jacobian.function_of(called, real, value, ("z", "alpha"))
+    return text
 
 
 def _array(name: str, array: NDArray[Any], real: Real) -> Iterator[str]:

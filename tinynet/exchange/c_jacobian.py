@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tinynet.backends.formulas import Language, activation, is_elementwise, statements, uses_alpha
+from tinynet.backends.formulas import Language, Term, activation, is_elementwise, statements, uses_alpha
 from tinynet.exchange.steps import Step
 from tinynet.program import ActivationOp, LinearOp
 
@@ -63,13 +63,19 @@ def jacobian(name: str, real: Real, steps: list[Step], n_in: int, n_out: int, ca
 
 def _slope(kind: str, function: str, real: Real) -> tuple[str, tuple[str, list[str]]]:
     """Write the derivative of an activation; return it, with its name and the symbols that it reads."""
-    language = Language(real.name, real.literal, lambda called: called + real.suffix)
     _, derivative = activation(kind).terms
-    lines, (result,) = statements(language, [derivative], {symbol: symbol for symbol in SYMBOLS})
+    text, read = function_of(function, real, derivative, SYMBOLS)
+    return text, (function, read)
+
+
+def function_of(name: str, real: Real, term: Term, symbols: Sequence[str]) -> tuple[str, list[str]]:
+    """Write a formula as a function of those of its symbols that it reads; return it, with these."""
+    language = Language(real.name, real.literal, lambda called: called + real.suffix)
+    lines, (result,) = statements(language, [term], {symbol: symbol for symbol in symbols})
     body = "\n".join(f"    {line}" for line in [*lines, f"return {result};"])
-    read = [symbol for symbol in SYMBOLS if re.search(rf"\b{symbol}\b", body)]
+    read = [symbol for symbol in symbols if re.search(rf"\b{symbol}\b", body)]
     arguments = ", ".join(f"{real.name} {symbol}" for symbol in read) or "void"
-    return f"static inline {real.name} {function}({arguments})\n{{\n{body}\n}}\n", (function, read)
+    return f"static inline {real.name} {name}({arguments})\n{{\n{body}\n}}\n", read
 
 
 def _linear(

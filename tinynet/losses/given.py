@@ -54,7 +54,7 @@ class Quantile(_Given):
 
     def __init__(self, q: float = 0.5, reduction: Reduction = "mean") -> None:
         self.q = q = number("q", q, above=0.0, below=1.0)
-        super().__init__(lambda p, t: _either(p < t, q * (t - p), (1 - q) * (p - t)), reduction, "numbers")
+        super().__init__(lambda p, t: _functions().where(p < t, q * (t - p), (1 - q) * (p - t)), reduction, "numbers")
 
     def config(self) -> dict[str, Any]:
         """Return the constructor's arguments as JSON can hold them."""
@@ -82,8 +82,7 @@ class BinaryFocal(_Given):
         self.gamma = gamma = number("gamma", gamma, at_least=0.0)
 
         def focal(p: Any, t: Any) -> Any:
-            from tinynet.backends.formulas import functions
-
+            functions = _functions()
             for_one, for_zero = functions.softplus(-p), functions.softplus(p)  # -log s and -log(1 - s)
             return t * functions.exp(-gamma * for_zero) * for_one + (1 - t) * functions.exp(-gamma * for_one) * for_zero
 
@@ -99,19 +98,18 @@ class BinaryFocal(_Given):
         return {"gamma": self.gamma, **super().config()}
 
 
-def _either(condition: Any, a: Any, b: Any) -> Any:
-    from tinynet.backends.formulas import functions
+def _functions() -> Any:
+    from tinynet.backends.formulas import functions  # Few programs have formulas.
 
-    return functions.where(condition, a, b)
+    return functions
 
 
 def _log_cosh(p: Any, t: Any) -> Any:
-    from tinynet.backends.formulas import functions
-
+    functions = _functions()
     size = abs(p - t)
     # Of small differences by cosh(d) = 1 + 2 sinh(d/2)^2, which keeps the digits that log(2) would swallow.
     low = functions.expm1(-0.5 * size)
     sinh = -0.5 * low * (2 + low) / (1 + low)
     small = functions.log1p(2 * sinh * sinh)
     large = size + functions.log1p(functions.exp(-2 * size)) - math.log(2)
-    return _either(size <= 1, small, large)
+    return functions.where(size <= 1, small, large)
