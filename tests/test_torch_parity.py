@@ -125,6 +125,24 @@ def assert_equal_trainings(activation: str, loss: str, optimizer: str, backend: 
         np.testing.assert_allclose(own, other, rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.parametrize("kind", ["SGD", "AdamW"])
+def test_decay_by_parameter_is_pytorchs_groups_of_parameters(kind: str, backend: str) -> None:
+    net, model = pair("tanh", backend)
+    weights, biases = [0, 2], [1, 3]
+    parameters = list(model.parameters())
+    assert [name for name, _ in model.named_parameters()] == net.parameter_names
+    groups = [
+        {"params": [parameters[i] for i in weights], "weight_decay": 0.3},
+        {"params": [parameters[i] for i in biases], "weight_decay": 0.0},
+    ]
+    orders = orders_of(net)
+    train_torch(model, nn.MSELoss(), getattr(optim, kind)(groups, lr=0.01), TARGETS["values"], orders)
+    optimizer = getattr(tn, kind)(0.01, weight_decay=lambda name: 0.3 * name.endswith("weight"))
+    net.fit(X, TARGETS["values"], optimizer=optimizer, epochs=EPOCHS, batch_size=BATCH)
+    for own, other in zip(net.get_weights(), parameters, strict=True):
+        np.testing.assert_allclose(own, other.detach().numpy().T, rtol=1e-10, atol=1e-10)
+
+
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_every_activation_and_loss_trains_as_in_pytorch(activation: str, loss: str) -> None:

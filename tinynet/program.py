@@ -188,6 +188,12 @@ class OptimizerSpec:
     """An optimizer, lowered: its kernel, and its numeric settings in the kernel's order.
 
     For many models, ``n_moments`` is what any of them needs; a model that needs less leaves the rest alone.
+
+    Attributes
+    ----------
+    decays : tuple of float
+        Weight decay of each parameter of the program, in the order of the flat vector, where not all have the same; the
+        setting of that name is then 0. It acts where the setting would: after clipping, and before the step.
     """
 
     kind: str
@@ -195,6 +201,12 @@ class OptimizerSpec:
     n_moments: int = 0
     clip_norm: Setting | None = None
     clip_value: Setting | None = None
+    decays: tuple[float, ...] = ()
+
+    @property
+    def decoupled(self) -> bool:
+        """Whether weight decay shrinks the parameters, and is not added to the gradient."""
+        return self.kind == "adamw"
 
 
 @dataclass(frozen=True)
@@ -337,6 +349,26 @@ class Program:
     def n_trained(self) -> int:
         """Number of parameters that are trained."""
         return sum(part.stop - part.start for part in self.trained)
+
+    @cached_property
+    def decays(self) -> tuple[tuple[slice, float], ...]:
+        """Where parameters have a weight decay of their own, among those that are trained, and which.
+
+        Examples
+        --------
+        >>> update = OptimizerSpec("sgd", decays=(0.1, 0.0, 0.1, 0.2))
+        >>> Program((LinearOp(1, 2), LinearOp(2, 1)), optimizer=update, frozen=(0,)).decays
+        ((slice(0, 2, None), 0.1), (slice(2, 3, None), 0.2))
+        """
+        found, stop = [], 0
+        numbers = iter(() if self.optimizer is None else self.optimizer.decays)
+        for i, op in enumerate(self.ops):
+            for shape, decay in zip(op.shapes, numbers, strict=False):
+                if i not in self.frozen:
+                    start, stop = stop, stop + math.prod(shape)
+                    if decay:
+                        found.append((slice(start, stop), decay))
+        return tuple(found)
 
     @cached_property
     def n_buffers(self) -> int:

@@ -23,6 +23,8 @@ class Layer(NamedTuple):
         Number of a dropout layer, which is part of the counter that its masks are drawn from.
     frozen : bool
         Whether a linear layer stays as it is while others are trained.
+    decay : tuple of float
+        Weight decay of the weight and of the bias of a linear layer, where each parameter has its own.
     """
 
     kind: str
@@ -33,6 +35,7 @@ class Layer(NamedTuple):
     alpha: Setting = 0.0
     place: int = 0
     frozen: bool = False
+    decay: tuple[float, float] = (0.0, 0.0)
 
 
 class Loss(NamedTuple):
@@ -67,6 +70,11 @@ class Optimizer(NamedTuple):
     clip_norm: Setting | None = None
     clip_value: Setting | None = None
 
+    @property
+    def decoupled(self) -> bool:
+        """Whether weight decay shrinks the parameters, and is not added to the gradient."""
+        return self.kind == "adamw"
+
 
 class Network(NamedTuple):
     """Everything that the source of a fused function depends on.
@@ -80,3 +88,8 @@ class Network(NamedTuple):
     dtype: str
     weighted: bool
     ordered: bool
+
+    @property
+    def decays(self) -> bool:
+        """Whether parameters have a weight decay of their own."""
+        return any(any(layer.decay) for layer in self.layers)

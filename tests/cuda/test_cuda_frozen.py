@@ -46,3 +46,14 @@ def test_ensembles(cp: Any, bytes_of_state: str | None, monkeypatch: pytest.Monk
     for a, b in zip(*(each.get_weights() for each in models), strict=True):
         np.testing.assert_allclose(b, a, rtol=1e-9)
     np.testing.assert_array_equal(models[1].get_weights()[0][1], network((0,), "numpy").get_weights()[0])
+
+
+def test_parameters_decay_by_their_own_numbers(cp: Any) -> None:
+    nets = [network((2,), backend) for backend in ("numpy", "gpu")]
+    for kind in (tn.SGD, tn.AdamW):
+        optimizer = kind(0.01, weight_decay=lambda name: 0.3 * name.endswith("bias"))
+        plan = [net.fit(X, Y, optimizer=optimizer, epochs=2, batch_size=5).plan for net in nets][1]
+        assert plan.startswith("loop: frozen layer")
+        np.testing.assert_allclose(nets[1].flat_parameters(), nets[0].flat_parameters(), rtol=1e-9)
+    nets[1].trainable = True
+    assert nets[1].fit(X, Y, optimizer=optimizer, epochs=1).plan == "loop: weight decay by parameter"

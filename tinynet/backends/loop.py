@@ -317,6 +317,8 @@ class LoopPlan(Plan):
             kernels.clip_by_value(gradients, optimizer.clip_value)
         if optimizer.clip_norm is not None:
             kernels.clip_by_norm(gradients, optimizer.clip_norm, work.norm)
+        if self.program.decays:
+            gradients = self._decay(work, parameters, gradients, optimizer, learning_rate)
         step = getattr(kernels, f"{optimizer.kind}_step")
         settings = [value for _, value in optimizer.settings]
         step(parameters, gradients, state.moments, state.step, learning_rate, *settings)
@@ -326,6 +328,21 @@ class LoopPlan(Plan):
                 stop = start + part.stop - part.start
                 state.parameters[part] = parameters[start:stop]
                 start = stop
+
+    def _decay(
+        self, work: Work, parameters: Array, gradients: Array, optimizer: OptimizerSpec, learning_rate: float
+    ) -> Array:
+        """Let each parameter decay as its own number says; return the gradients that the step takes."""
+        if optimizer.decoupled:
+            for part, decay in self.program.decays:
+                parameters[part] *= 1.0 - learning_rate * decay
+            return gradients
+        # Whoever looks at the gradients of a loop of their own finds those of the loss.
+        out = work.scratch("decayed", gradients.shape, self.program.dtype)
+        out[...] = gradients
+        for part, decay in self.program.decays:
+            out[part] += decay * parameters[part]
+        return out
 
     def _trained(self, work: Work, name: str, vector: Array) -> Array:
         """Return what of a flat vector is trained, as one: a view, but a copy where it does not lie together."""

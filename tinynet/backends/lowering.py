@@ -14,7 +14,7 @@ def lower(program: Program, *, weighted: bool, ordered: bool) -> Network:
     assert optimizer is not None
     ops = program.ops[:-1] if loss.on_logits else program.ops
     return Network(
-        layers=layers_of(ops[program.first :], program.frozen_left),
+        layers=_with_decays(layers_of(ops[program.first :], program.frozen_left), optimizer),
         loss=loss_of(loss, program.n_out),
         optimizer=_optimizer(optimizer),
         dtype=program.dtype,
@@ -41,6 +41,17 @@ def layers_of(ops: tuple[Op, ...], frozen: tuple[int, ...] = ()) -> tuple[Layer,
             case _:
                 raise TypeError(f"a fused plan expects built-in ops; got {op!r}.")
     return tuple(layers)
+
+
+def _with_decays(layers: tuple[Layer, ...], optimizer: OptimizerSpec) -> tuple[Layer, ...]:
+    """Return the layers with the weight decay that each of their parameters has, if they have their own."""
+    if not optimizer.decays:
+        return layers
+    decays = iter(optimizer.decays)
+    return tuple(
+        layer._replace(decay=(next(decays), next(decays) if layer.bias else 0.0)) if layer.kind == "linear" else layer
+        for layer in layers
+    )
 
 
 def loss_of(loss: LossSpec, n_out: int) -> Loss:

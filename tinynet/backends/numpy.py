@@ -105,6 +105,11 @@ def frozen_reason(program: Program) -> str | None:
     return f"frozen layer{'s' * (len(program.frozen) > 1)} {', '.join(map(str, program.frozen))}"
 
 
+def decay_reason(program: Program) -> str | None:
+    """Tell that parameters have weight decays of their own, where a plan has one for all."""
+    return "weight decay by parameter" if program.decays else None
+
+
 class NumPyBackend(HostBackend):
     """Reference kernels on NumPy arrays."""
 

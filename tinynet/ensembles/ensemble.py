@@ -356,7 +356,7 @@ class Ensemble(Predictions):
     ) -> Plan:
         """Return the plan that trains these models on targets like ``y``; see ``Sequential.plan``."""
         spec = self._loss_spec(loss, y)
-        updates = None if optimizer is None else optimizer.lower()
+        updates = None if optimizer is None else optimizer.lower(self.parameter_names)
         frozen = () if optimizer is None else self.frozen
         program = replace(self.program.learned, loss=spec, optimizer=updates, batch_size=batch_size, frozen=frozen)
         program = replace(program, standardised=standardised)

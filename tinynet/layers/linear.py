@@ -20,6 +20,8 @@ class Linear(Layer):
     weight_init : str, float or callable
         By default Glorot's uniform distribution. A callable is called as ``f(shape, rng)``.
     bias_init : str, float or callable
+    trainable : bool
+        False: the layer stays as it is; see ``Layer.trainable``.
 
     Attributes
     ----------
@@ -37,9 +39,16 @@ class Linear(Layer):
     n_out: int
 
     def __init__(
-        self, n_in: int, n_out: int, bias: bool = True, weight_init: Init = "glorot", bias_init: Init = "zeros"
+        self,
+        n_in: int,
+        n_out: int,
+        bias: bool = True,
+        weight_init: Init = "glorot",
+        bias_init: Init = "zeros",
+        trainable: bool = True,
     ) -> None:
         super().__init__()
+        self.trainable = trainable
         self.n_in, self.n_out = whole("n_in", n_in), whole("n_out", n_out)
         self.add_parameter("weight", (self.n_in, self.n_out), weight_init)
         self.has_bias = bool(bias)

@@ -76,7 +76,8 @@ class ManualLoop(Network):
         """Make one update; see ``Optimizer.step``."""
         with self._in_a_loop("Optimizer.step"):
             self.prepare_optimizer(optimizer)
-            program = replace(self.program, optimizer=optimizer.lower(), frozen=self.frozen)
+            update = optimizer.lower(self.parameter_names)
+            program = replace(self.program, optimizer=update, frozen=self.frozen)
             plan = self._plan(program, "step")
             assert isinstance(plan, LoopPlan)
             with self.changing():

@@ -115,6 +115,11 @@ class Network(Hinting):
         """Number of trained parameters of a model."""
         return self.program.n_parameters
 
+    @property
+    def parameter_names(self) -> list[str]:
+        """Names of the trained arrays, in the order of ``get_weights``: "0.weight", as in PyTorch's ``state_dict``."""
+        return [f"{i}.{name}" for i, layer in enumerate(self.layers) for name in layer.trainable_names]
+
     # -- plans -------------------------------------------------------------------------------------------------------
 
     def _forget_plans(self) -> None:

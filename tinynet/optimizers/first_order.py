@@ -1,12 +1,16 @@
 """Optimizers that follow the gradient of a batch: one kernel over the flat vector of parameters.
 
-The formulas and defaults are PyTorch's; ``weight_decay`` applies to all parameters, biases included.
+The formulas and defaults are PyTorch's. A number as ``weight_decay`` is that of all parameters, biases included; a
+function gives each its own, by the name that PyTorch's ``state_dict`` has for it: ``lambda name: 0.01 *
+name.endswith("weight")`` leaves biases out.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 from tinynet.base.checks import setting
-from tinynet.optimizers.optimizer import Numbers, Optimizer
+from tinynet.optimizers.optimizer import Decay, Numbers, Optimizer, decay_setting
 from tinynet.program import Setting
 from tinynet.schedules import Schedule
 
@@ -21,7 +25,7 @@ class SGD(Optimizer):
         0 <= momentum < 1.
     nesterov : bool
         Look ahead: ``p -= learning_rate * (g + momentum * v)`` (Sutskever et al. 2013, in PyTorch's form).
-    weight_decay : float
+    weight_decay : float, or callable of a parameter's name
         ``g += weight_decay * p``.
 
     Examples
@@ -37,7 +41,7 @@ class SGD(Optimizer):
         learning_rate: Numbers | Schedule = 0.01,
         momentum: Numbers = 0.0,
         nesterov: bool = False,
-        weight_decay: Numbers = 0.0,
+        weight_decay: Numbers | Decay = 0.0,
         *,
         clip_norm: Numbers | None = None,
         clip_value: Numbers | None = None,
@@ -45,11 +49,11 @@ class SGD(Optimizer):
         super().__init__(learning_rate, clip_norm=clip_norm, clip_value=clip_value)
         self.momentum = setting("momentum", momentum, at_least=0.0, below=1.0)
         self.nesterov = bool(nesterov)
-        self.weight_decay = setting("weight_decay", weight_decay, at_least=0.0)
+        self.weight_decay = decay_setting(weight_decay)
         if self.nesterov and 0.0 in (self.momentum if isinstance(self.momentum, tuple) else (self.momentum,)):
             raise ValueError("nesterov=True expects momentum > 0; got momentum=0. Set momentum, for instance to 0.9.")
 
-    def settings(self) -> dict[str, Setting]:
+    def settings(self) -> dict[str, Any]:
         """Return the numeric settings in the order of the kernel's arguments."""
         return {"momentum": self.momentum, "nesterov": self.nesterov, "weight_decay": self.weight_decay}
 
@@ -68,7 +72,7 @@ class Adam(Optimizer):
     beta1, beta2 : float
         Decay of the first and second moments, in [0, 1).
     epsilon : float
-    weight_decay : float
+    weight_decay : float, or callable of a parameter's name
         ``g += weight_decay * p``. For decoupled decay take ``AdamW``.
     epsilon_hat : bool
         False: epsilon is added to the square root of the corrected second moment, as in algorithm 1 and PyTorch. True:
@@ -88,7 +92,7 @@ class Adam(Optimizer):
         beta1: Numbers = 0.9,
         beta2: Numbers = 0.999,
         epsilon: Numbers = 1e-8,
-        weight_decay: Numbers = 0.0,
+        weight_decay: Numbers | Decay = 0.0,
         epsilon_hat: bool = False,
         *,
         clip_norm: Numbers | None = None,
@@ -98,10 +102,10 @@ class Adam(Optimizer):
         self.beta1 = setting("beta1", beta1, at_least=0.0, below=1.0)
         self.beta2 = setting("beta2", beta2, at_least=0.0, below=1.0)
         self.epsilon = setting("epsilon", epsilon, at_least=0.0)
-        self.weight_decay = setting("weight_decay", weight_decay, at_least=0.0)
+        self.weight_decay = decay_setting(weight_decay)
         self.epsilon_hat = bool(epsilon_hat)
 
-    def settings(self) -> dict[str, Setting]:
+    def settings(self) -> dict[str, Any]:
         """Return the numeric settings in the order of the kernel's arguments."""
         names = ("beta1", "beta2", "epsilon", "weight_decay", "epsilon_hat")
         return {name: getattr(self, name) for name in names}
@@ -113,7 +117,13 @@ class Adam(Optimizer):
 
 
 class AdamW(Adam):
-    """Adam with decoupled weight decay: ``p -= learning_rate * weight_decay * p`` (Loshchilov and Hutter 2019)."""
+    """Adam with decoupled weight decay: ``p -= learning_rate * weight_decay * p`` (Loshchilov and Hutter 2019).
+
+    Examples
+    --------
+    >>> AdamW(weight_decay=lambda name: 0.1 * name.endswith("weight")).lower(["0.weight", "0.bias"]).decays
+    (0.1, 0.0)
+    """
 
     kind = "adamw"
 
@@ -123,14 +133,14 @@ class AdamW(Adam):
         beta1: Numbers = 0.9,
         beta2: Numbers = 0.999,
         epsilon: Numbers = 1e-8,
-        weight_decay: Numbers = 0.01,
+        weight_decay: Numbers | Decay = 0.01,
         *,
         clip_norm: Numbers | None = None,
         clip_value: Numbers | None = None,
     ) -> None:
         super().__init__(learning_rate, beta1, beta2, epsilon, weight_decay, clip_norm=clip_norm, clip_value=clip_value)
 
-    def settings(self) -> dict[str, Setting]:
+    def settings(self) -> dict[str, Any]:
         """Return the numeric settings in the order of the kernel's arguments."""
         return {name: getattr(self, name) for name in ("beta1", "beta2", "epsilon", "weight_decay")}
 
@@ -144,7 +154,7 @@ class RMSprop(Optimizer):
     alpha : float
         Decay of the mean square, in [0, 1).
     epsilon : float
-    weight_decay : float
+    weight_decay : float, or callable of a parameter's name
     momentum : float
     centered : bool
         Divide by an estimate of the standard deviation, not of the root mean square.
@@ -157,7 +167,7 @@ class RMSprop(Optimizer):
         learning_rate: Numbers | Schedule = 0.01,
         alpha: Numbers = 0.99,
         epsilon: Numbers = 1e-8,
-        weight_decay: Numbers = 0.0,
+        weight_decay: Numbers | Decay = 0.0,
         momentum: Numbers = 0.0,
         centered: bool = False,
         *,
@@ -167,11 +177,11 @@ class RMSprop(Optimizer):
         super().__init__(learning_rate, clip_norm=clip_norm, clip_value=clip_value)
         self.alpha = setting("alpha", alpha, at_least=0.0, below=1.0)
         self.epsilon = setting("epsilon", epsilon, at_least=0.0)
-        self.weight_decay = setting("weight_decay", weight_decay, at_least=0.0)
+        self.weight_decay = decay_setting(weight_decay)
         self.momentum = setting("momentum", momentum, at_least=0.0, below=1.0)
         self.centered = bool(centered)
 
-    def settings(self) -> dict[str, Setting]:
+    def settings(self) -> dict[str, Any]:
         """Return the numeric settings in the order of the kernel's arguments."""
         return {name: getattr(self, name) for name in ("alpha", "epsilon", "weight_decay", "momentum", "centered")}
 

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tinynet.base.checks import setting
+from tinynet.base.checks import number, setting
 from tinynet.base.hints import Hinting
 from tinynet.program import OptimizerSpec, Setting
 from tinynet.schedules import Schedule
 
 Numbers = float | Sequence[float] | NDArray[np.floating[Any]]
 """A setting as users write it: a number, or one for each model of an ensemble."""
+
+Decay = Callable[[str], float]
+"""Weight decay by parameter: a function of its name, as "0.weight" or "2.bias"."""
+
+
+def decay_setting(value: Numbers | Decay) -> Setting | Decay:
+    """Return a weight decay as it was given, if it is a number, one for each model, or a function of a name."""
+    return value if callable(value) else setting("weight_decay", value, at_least=0.0)
 
 
 class Steppable(Protocol):
@@ -56,8 +64,8 @@ class Optimizer(Hinting):
         self.clip_norm = None if clip_norm is None else setting("clip_norm", clip_norm, above=0.0)
         self.clip_value = None if clip_value is None else setting("clip_value", clip_value, above=0.0)
 
-    def settings(self) -> dict[str, Setting]:
-        """Return the numeric settings in the order of the kernel's arguments."""
+    def settings(self) -> dict[str, Any]:
+        """Return the settings in the order of the kernel's arguments: numbers, but for a weight decay by parameter."""
         raise NotImplementedError
 
     def arguments(self) -> dict[str, Any]:
@@ -70,14 +78,29 @@ class Optimizer(Hinting):
         """Number of vectors that the optimizer remembers."""
         raise NotImplementedError
 
-    def lower(self) -> OptimizerSpec:
-        """Return the optimizer as plain data."""
+    def lower(self, names: Sequence[str] = ()) -> OptimizerSpec:
+        """Return the optimizer as plain data, for a network whose parameters have these names.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a weight decay by parameter gives something else than a number that is not negative.
+        """
+        settings = self.settings()
+        decays: tuple[float, ...] = ()
+        decay = settings.get("weight_decay")
+        if callable(decay):
+            decays = tuple(number(f"weight_decay({name!r})", decay(name), at_least=0.0) for name in names)
+            settings["weight_decay"] = 0.0
+            if len(set(decays)) == 1:
+                settings["weight_decay"], decays = decays[0], ()
         return OptimizerSpec(
             kind=self.kind,
-            settings=tuple(self.settings().items()),
+            settings=tuple(settings.items()),
             n_moments=self.n_moments,
             clip_norm=self.clip_norm,
             clip_value=self.clip_value,
+            decays=decays,
         )
 
     def step(self, model: Steppable) -> None:

@@ -172,7 +172,7 @@ def _check(case: Case) -> None:
         if isinstance(layer, Columns) and not layer.adapted:
             raise ValueError(f"{layer!r} has seen no data yet. Call its adapt in build.")
     ops = case.net.program.learned.ops
-    program = Program(ops, case.loss.lower(ops), case.optimizer.lower())
+    program = Program(ops, case.loss.lower(ops), case.optimizer.lower(case.net.parameter_names))
     whole("epochs", case.fit["epochs"])
     if case.fit["batch_size"] is not None:
         whole("batch_size", case.fit["batch_size"])

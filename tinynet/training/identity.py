@@ -76,7 +76,8 @@ def identity_of(training: Identified) -> Identity:
     """Return what makes a training, by names that a message can show, as JSON holds it."""
     program, optimizer = training.plan.program, training.optimizer
     assert program.loss is not None
-    settings = optimizer.lower()
+    assert program.optimizer is not None
+    settings = program.optimizer
     found = {
         **{f"layer {i}": op_text(op) + ", frozen" * (i in program.frozen) for i, op in enumerate(program.ops)},
         "dtype": program.dtype,
@@ -85,6 +86,7 @@ def identity_of(training: Identified) -> Identity:
         "optimizer": settings.kind,
         "learning_rate": _rate(optimizer.learning_rate),
         **dict(settings.settings),
+        **({"weight_decay": settings.decays} if settings.decays else {}),
         "clip_norm": settings.clip_norm,
         "clip_value": settings.clip_value,
         "batch size": training.batch_size,

@@ -18,7 +18,7 @@ from tinynet.backends.compiling import described_cache
 from tinynet.backends.loop import LoopPlan
 from tinynet.backends.members import MembersPlan
 from tinynet.backends.numba import generated, lanes
-from tinynet.backends.numpy import HostBackend, frozen_reason, slow_reason
+from tinynet.backends.numpy import HostBackend, decay_reason, frozen_reason, slow_reason
 from tinynet.backends.second_order import takes_all_samples, whole_plan
 from tinynet.backends.standardising import StandardisedPlan, begins_standardising
 from tinynet.base import config
@@ -100,7 +100,7 @@ class NumbaBackend(HostBackend):
         one = program.n_models is None
         if one and reason is None and generated.fits(program):
             return generated.GeneratedPlan(program, self)
-        reason = reason or frozen_reason(program)
+        reason = reason or frozen_reason(program) or (decay_reason(program) if one else None)
         if one and reason is not None:
             return LoopPlan(program, self, reason)
         if begins_standardising(program):

@@ -206,6 +206,19 @@ class Builder:
             sizes = (self.arena.panels(layer.n_out), layer.n_in)
             self.table.add("update", "updates", "l2", *places, *sizes, float(loss.l2), int(loss.mean))
 
+    def decay(self, gradients: int, *, decoupled: bool) -> None:
+        """Write the weight decay of the parameters that have their own."""
+        for i in self.trained:
+            own, layer = self.weights[i], self.layers[i]
+            weight = self.arena.row_bytes, layer.n_in, layer.decay[0]
+            bias = 0, 1, layer.decay[1]
+            for first, rows, decay in (weight, bias):
+                if decay:
+                    places = (self.parameters + own.place + first, gradients + own.place + first, own.step)
+                    sizes = (self.arena.panels(layer.n_out), rows)
+                    kernel = "shrink" if decoupled else "decay"
+                    self.table.add("update", "updates", kernel, *places, *sizes, decay)
+
     def clean(self) -> None:
         """Keep the padding at zero where a step does not."""
         for i in self.trained:

@@ -13,11 +13,15 @@ from tinynet_kernels.network import Layer, Loss, Network, Optimizer
 from tinynet_kernels.updates import SETTINGS, flags, n_moments
 
 
-def _add_update(made: Table, optimizer: Optimizer, parameters: int, gradients: int, moments: int, size: int) -> None:
-    """Write clipping and the step of an optimizer."""
+def _add_clips(made: Table, optimizer: Optimizer, gradients: int, size: int) -> None:
+    """Write the clipping of gradients."""
     for name, limit in (("clip_value", optimizer.clip_value), ("clip_norm", optimizer.clip_norm)):
         if limit is not None:
             made.add("update", "updates", name, gradients, size, float_of(limit))
+
+
+def _add_step(made: Table, optimizer: Optimizer, parameters: int, gradients: int, moments: int, size: int) -> None:
+    """Write the step of an optimizer."""
     step = _step_of(optimizer)
     settings = map(float_of, optimizer.settings)
     made.add(
@@ -53,7 +57,8 @@ def training(network: Network, sources: Sources, target: Target, batch: int, blo
         raise ValueError(f"a part of a range is a multiple of four rows; got {block} of a batch of {batch}.")
     on = _step_of(optimizer)[1:]
     clips = optimizer.clip_norm is not None or optimizer.clip_value is not None
-    fold = optimizer.kind == "sgd" and not on and not clips and not loss.l2 and ranges_of(batch) == 1
+    plain = not on and not clips and not loss.l2 and not network.decays
+    fold = optimizer.kind == "sgd" and plain and ranges_of(batch) == 1
     build = Builder(network.layers, network.dtype, target, block)
     size, count = build.sizes.trained, n_moments(optimizer.kind, on)
     gradients = build.parameters if fold else build.table.take_gradients(size, batch)
@@ -67,7 +72,9 @@ def training(network: Network, sources: Sources, target: Target, batch: int, blo
     if loss.l2:
         build.penalize(loss, gradients)
     if not fold:
-        _add_update(build.table, optimizer, build.parameters, gradients, moments, size)
+        _add_clips(build.table, optimizer, gradients, size)
+        build.decay(gradients, decoupled=optimizer.decoupled)
+        _add_step(build.table, optimizer, build.parameters, gradients, moments, size)
         if _has_no_epsilon(optimizer):
             build.clean()
     build.unpack("parameters", build.parameters)
@@ -105,7 +112,8 @@ def training_samples(network: Network, sources: Sources, target: Target, batch: 
     numbers = (loss.scale, loss.report, int(loss.mean))
     made.add("rows", f"samples:{small.text()}", "samples", parameters, gradients, sums, *numbers)
     if not fold:
-        _add_update(made, optimizer, parameters, gradients, moments, size)
+        _add_clips(made, optimizer, gradients, size)
+        _add_step(made, optimizer, parameters, gradients, moments, size)
     for name, place, flat in flats:
         made.add("epilogue", "core", "unpack", place, arena.row_bytes, 0, flat, 0, n, 1, PLACES[name])
     return made

@@ -87,7 +87,7 @@ def is_plain(network: Network) -> bool:
         for layer in network.layers
     )
     known = LOSSES[loss.kind].elementwise or loss.kind in ("cross_entropy", "cross_entropy_index")
-    return plain and known and not loss.l2
+    return plain and known and not loss.l2 and not network.decays
 
 
 def n_parameters(layers: Sequence[Layer]) -> int:

@@ -194,6 +194,43 @@ def l2(frame: Frame) -> None:
     frame.put("total", code.fma(counted, code.total(total), frame.state("total")))
 
 
+def _own_decay(frame: Frame, change: Callable[[Value, Value], None]) -> None:
+    """Let ``change`` work on each vector of a parameter and its gradient, by their places.
+
+    Arguments: weights, gradients (their first rows); bytes between panels; panels; rows; the decay.
+    """
+    code = frame.code
+    w, g, step, count, rows = frame.place(0), frame.place(1), *(frame.size(i) for i in (2, 3, 4))
+
+    def panel(_: Value, w: Value, g: Value) -> list[Value]:
+        def row(_: Value, w: Value, g: Value) -> list[Value]:
+            for v in range(VECTORS):
+                change(*(code.at(place, v * frame.vector_bytes) for place in (w, g)))
+            return [code.at(w, frame.row_bytes), code.at(g, frame.row_bytes)]
+
+        code.loop(0, rows, 1, row, w, g)
+        return [code.at(w, step), code.at(g, step)]
+
+    code.loop(0, count, 1, panel, w, g)
+
+
+def decay(frame: Frame) -> None:
+    """Add the weight decay of a parameter to its gradient; see ``_own_decay``."""
+    code, factor = frame.code, frame.spread(5)
+
+    def change(w: Value, g: Value) -> None:
+        code.store(code.fma(factor, code.load(w, frame.row), code.load(g, frame.row)), g)
+
+    _own_decay(frame, change)
+
+
+def shrink(frame: Frame) -> None:
+    """Multiply a parameter by 1 less the learning rate times its weight decay; see ``_own_decay``."""
+    code = frame.code
+    factor = code.spread(code.resize(1.0 - frame.state("rate") * frame.double(5), frame.real))
+    _own_decay(frame, lambda w, g: code.store(code.load(w, frame.row) * factor, w))
+
+
 def clean(frame: Frame) -> None:
     """Write zeros to the padding of a layer's panels, where a step without epsilon has made 0 / 0 of it.
 
@@ -229,6 +266,8 @@ KERNELS = [
     Kernel("clip_value", clip_value),
     Kernel("clip_norm", clip_norm),
     Kernel("l2", l2),
+    Kernel("decay", decay),
+    Kernel("shrink", shrink),
     Kernel("clean", clean),
 ]
 

@@ -277,17 +277,27 @@ class Builder:
     # -- update ------------------------------------------------------------------------------------------------------
 
     def update(self, optimizer: Optimizer, on: tuple[str, ...], gradients: int, moments: int) -> None:
-        """Write clipping and the step of an optimizer."""
+        """Write clipping, the weight decay of parameters that have their own, and the step of an optimizer."""
         if optimizer.clip_value is not None:
             self.add("update", "clip_value", gradients, self.n, self.setting(optimizer.clip_value), unit="many_updates")
         if optimizer.clip_norm is not None:
             place = self.arena.take(self.vector * 2)
             limit = self.setting(optimizer.clip_norm)
             self.add("update", "clip_norm", gradients, self.n, limit, place, unit="many_updates")
+        self._decay(gradients, "shrink" if optimizer.decoupled else "decay")
         first = len(self.settings)
         self.settings += optimizer.settings
         unit = ":".join(["many_step", optimizer.kind, *on])
         self.add("update", "step", self.parameters, gradients, moments, self.n, first, unit=unit)
+
+    def _decay(self, gradients: int, kernel: str) -> None:
+        for i, layer in enumerate(self.layers):
+            n_weights, start = layer.n_in * layer.n_out, self.offsets[i]
+            parts = (start, n_weights, layer.decay[0]), (start + n_weights, layer.n_out, layer.decay[1])
+            for first, n, decay in parts:
+                if decay:
+                    places = (self.parameters + first * self.vector, gradients + first * self.vector, n)
+                    self.add("update", kernel, *places, decay, unit="many_updates")
 
     def penalize(self, loss: Loss, gradients: int) -> None:
         """Write the L2 penalty of all weights."""

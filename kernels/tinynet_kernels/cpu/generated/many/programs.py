@@ -39,7 +39,8 @@ def is_descent(network: Network) -> bool:
     """Whether the learning rate can go into the gradient of the loss: plain gradient descent."""
     optimizer = network.optimizer
     clips = optimizer.clip_norm is not None or optimizer.clip_value is not None
-    return optimizer.kind == "sgd" and not flags_of(optimizer) and not clips and not network.loss.l2
+    plain = not flags_of(optimizer) and not clips and not network.loss.l2 and not network.decays
+    return optimizer.kind == "sgd" and plain
 
 
 def training(network: Network, sources: Sources, sharing: Sharing, target: Target, batch: int, block: int) -> Made:

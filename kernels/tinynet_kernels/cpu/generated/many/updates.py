@@ -159,9 +159,38 @@ def l2(frame: Frame) -> None:
     code.store(code.fma(counted, total, code.load(totals, total.kind)), totals)
 
 
+def decay(frame: Frame) -> None:
+    """Add the weight decay of a parameter to its gradients. Arguments: weights, gradients, how many; the decay."""
+    code, factor = frame.code, frame.spread(3)
+
+    def number(_: Value, w: Value, g: Value) -> list[Value]:
+        code.store(code.fma(factor, code.load(w, frame.row), code.load(g, frame.row)), g)
+        return [code.at(place, frame.vector_bytes) for place in (w, g)]
+
+    code.loop(0, frame.size(2), 1, number, frame.place(0), frame.place(1))
+
+
+def shrink(frame: Frame) -> None:
+    """Multiply a parameter by 1 less the learning rates times its weight decay. Arguments: as those of ``decay``."""
+    code = frame.code
+    factor = code.resize(1.0 - rate(frame) * code.spread(frame.double(3)), frame.real)
+
+    def number(_: Value, w: Value) -> list[Value]:
+        code.store(code.load(w, frame.row) * factor, w)
+        return [code.at(w, frame.vector_bytes)]
+
+    code.loop(0, frame.size(2), 1, number, frame.place(0))
+
+
 def optimizer(kind: str, on: tuple[str, ...]) -> list[Kernel]:
     """Return the step of an optimizer."""
     return [Kernel("step", step(kind, on))]
 
 
-KERNELS = [Kernel("clip_value", clip_value), Kernel("clip_norm", clip_norm), Kernel("l2", l2)]
+KERNELS = [
+    Kernel("clip_value", clip_value),
+    Kernel("clip_norm", clip_norm),
+    Kernel("l2", l2),
+    Kernel("decay", decay),
+    Kernel("shrink", shrink),
+]
