@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -74,6 +75,13 @@ class Equations(ABC):
     def traces_of_inverses(self, matrices: Any, diagonals: Float64) -> Float64:
         """Return the traces of ``(A + diag)**-1``, (n_models,)."""
 
+    def descend(self, now: Standing, l2: Float64, data: Data, losses: Float64) -> NDArray[np.int64] | None:
+        """Make steps until each model has one for each row of losses, or has stopped; return how many were made.
+
+        None where the engine leaves that to its caller: then nothing has changed.
+        """
+        return None
+
     @abstractmethod
     def second_derivative(self, models: Models, i: int, direction: Float64, data: Data) -> Float64:
         """Return ``J' H K`` of one of the models, ``K`` the second derivative of its predictions along a direction."""
@@ -89,6 +97,27 @@ class Models(NamedTuple):
     def chosen(self, which: Any) -> Models:
         """Return some of them."""
         return Models(self.parameters[which], self.buffers[which], self.numbers[which])
+
+
+@dataclass
+class Standing:
+    """Where some models stand, in host memory and float64.
+
+    Attributes
+    ----------
+    models : Models
+    stop, damping, decay, effective : (n_models,) arrays
+        What is remembered from step to step, as in the rows of ``state.moments``.
+    settings : dict of str to (n_models,) array
+        Of the optimizer.
+    """
+
+    models: Models
+    stop: Float64
+    damping: Float64
+    decay: Float64
+    effective: Float64
+    settings: dict[str, Float64]
 
 
 class ReferenceEquations(Equations):

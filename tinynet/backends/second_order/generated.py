@@ -6,8 +6,10 @@ import sys
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from tinynet_kernels.cpu.generated.descents import Descents
 from tinynet_kernels.cpu.generated.equations import LARGEST_SOLVED, Samples
-from tinynet_kernels.cpu.generated.equations import Equations as Kernels
+from tinynet_kernels.cpu.generated.levenberg import NUMBERS
 
 from tinynet.backends import get_backend
 from tinynet.backends.base import Array
@@ -18,6 +20,7 @@ from tinynet.backends.second_order.equations import (
     Float64,
     Models,
     ReferenceEquations,
+    Standing,
     solved,
 )
 from tinynet.base import config
@@ -41,7 +44,7 @@ class GeneratedEquations(Equations):
         trained = [i not in program.frozen for i, op in enumerate(ops) if isinstance(op, LinearOp)]
         linear = iter(trained)
         self._trained = [next(linear) if layer.kind == "linear" else False for layer in self._layers]
-        self._made: tuple[int, Kernels] | None = None
+        self._made: tuple[int, Descents] | None = None
         self._reference: ReferenceEquations | None = None
         self._buffered = any(isinstance(op, NormalizeOp) for op in ops[program.first :])
 
@@ -52,14 +55,14 @@ class GeneratedEquations(Equations):
         return max(1, whole // self._kernels.parts) if self._made else whole
 
     @property
-    def _kernels(self) -> Kernels:
+    def _kernels(self) -> Descents:
         assert self._made is not None, "prepare comes first"
         return self._made[1]
 
     def prepare(self, x: Array, y: Array, weight: Array | None) -> Data:
         """Return data with copies, samples side by side."""
         if self._made is None or self._made[0] != len(x):
-            made = Kernels(self._layers, self._trained, loss_of(self.loss, self.program.n_out), len(x))
+            made = Descents(self._layers, self._trained, loss_of(self.loss, self.program.n_out), len(x))
             self._made = (len(x), made)
         kernels = self._kernels
         dtype = self.program.dtype
@@ -94,6 +97,28 @@ class GeneratedEquations(Equations):
         own[:, kernels.n, : kernels.n] = gradients
         steps: Float64 = kernels.solve(own, np.ascontiguousarray(diagonals), config.threads)
         return steps
+
+    def descend(self, now: Standing, l2: Float64, data: Data, losses: Float64) -> NDArray[np.int64] | None:
+        """See ``Equations.descend``."""
+        kernels = self._kernels
+        if kernels.n > LARGEST_SOLVED:
+            return None
+        numbers = np.empty((len(now.stop), len(NUMBERS) + kernels.n))
+        own: dict[str, Any] = {
+            "damping": now.damping,
+            "stop": now.stop,
+            "report": self.loss.report,
+            "given": 0.0,
+            "made": 0.0,
+        }
+        own["single"] = float(self.program.dtype == "float32")
+        for i, name in enumerate(NUMBERS):
+            numbers[:, i] = own[name] if name in own else now.settings[name]
+        numbers[:, len(NUMBERS) :] = l2
+        kernels.descend(*self._arguments(now.models, data), numbers, losses, config.threads)
+        found = dict(zip(NUMBERS, numbers.T, strict=False))
+        now.damping[...], now.stop[...] = found["damping"], found["stop"]
+        return found["made"].astype(np.int64)
 
     def traces_of_inverses(self, matrices: Any, diagonals: Float64) -> Float64:
         """See ``Equations.traces_of_inverses``."""

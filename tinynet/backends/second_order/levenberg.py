@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,14 @@ from tinynet_kernels.reference.curvature import CURVED
 
 from tinynet.backends import get_backend
 from tinynet.backends.base import Array, Backend, FloatArray, Members, State, on_backend
-from tinynet.backends.second_order.equations import Data, Equations, Float64, Models, ReferenceEquations
+from tinynet.backends.second_order.equations import (
+    Data,
+    Equations,
+    Float64,
+    Models,
+    ReferenceEquations,
+    Standing,
+)
 from tinynet.backends.second_order.whole import REASONS, WholePlan
 from tinynet.program import CustomOp, LinearOp, Program
 
@@ -26,27 +32,6 @@ NOTHING: Float64 = np.zeros((1, 1))
 
 STOP, DAMPING, DECAY, EFFECTIVE = range(4)
 """Rows of ``state.moments``, of which the first element counts."""
-
-
-@dataclass
-class Standing:
-    """Where some models stand, in host memory and float64.
-
-    Attributes
-    ----------
-    models : Models
-    stop, damping, decay, effective : (n_models,) arrays
-        What is remembered from step to step, as in the rows of ``state.moments``.
-    settings : dict of str to (n_models,) array
-        Of the optimizer.
-    """
-
-    models: Models
-    stop: Float64
-    damping: Float64
-    decay: Float64
-    effective: Float64
-    settings: dict[str, Float64]
 
 
 class LevenbergMarquardtPlan(WholePlan):
@@ -110,14 +95,12 @@ class LevenbergMarquardtPlan(WholePlan):
             standing = self._standing(state, members)
             data = self.equations.prepare(x, y, sample_weight)
             n_models = len(standing.stop)
-            losses, counts = np.full((n_epochs, n_models), np.nan), np.zeros(n_models, np.int64)
-            for epoch in range(n_epochs):
-                going = np.flatnonzero(standing.stop == 0)
-                most = self.equations.most_models
-                for first in range(0, len(going), most):
-                    self._step(standing, going[first : first + most], data, losses[epoch], counts)
-                if not len(going):
-                    break
+            losses = np.full((n_epochs, n_models), np.nan)
+            counts = None
+            if not self._bayesian and not standing.settings["acceleration"].any():
+                counts = self.equations.descend(standing, self._l2(data, standing.models), data, losses)
+            if counts is None:
+                counts = self._descend(standing, data, losses)
             self._keep(state, standing, members, counts)
         return losses[: counts[0]] if self.program.n_models is None else losses
 
@@ -169,6 +152,17 @@ class LevenbergMarquardtPlan(WholePlan):
     def resume(self, state: State) -> None:
         """Forget why the last training ended."""
         state.moments[STOP] = 0
+
+    def _descend(self, now: Standing, data: Data, losses: Float64) -> NDArray[np.int64]:
+        """Make a step of each model for each row of losses, until it stops; return how many were made."""
+        counts, most = np.zeros(len(now.stop), np.int64), self.equations.most_models
+        for row in losses:
+            going = np.flatnonzero(now.stop == 0)
+            for first in range(0, len(going), most):
+                self._step(now, going[first : first + most], data, row, counts)
+            if not len(going):
+                break
+        return counts
 
     # -- a step ------------------------------------------------------------------------------------------------------
 

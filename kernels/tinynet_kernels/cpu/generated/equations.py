@@ -111,12 +111,13 @@ class Equations:
         self._tables = {
             "sums": self._sums.words((block, self.part, self.parts, size)),
             "values": self._values.words((block, self.padded, 1, 0)),
-            "solve": self._write_solution(),
+            "solution": self._write_solution(),
         }
-        self._places = {name: address(table) for name, table in self._tables.items()}
         self._size = max(self._sums.size, self._values.size, self._solution.size)
-        own = library.addresses("float64", ["abreast"])
-        self._drive, self._solve = (_SIGNATURE(own["abreast", name]) for name in ("drive_items", "solve"))
+        self._kernels = {name: place for (_, name), place in library.addresses("float64", ["abreast"]).items()}
+        self._functions: dict[str, Any] = {}
+        for name, kernel in (("sums", "drive_items"), ("values", "drive_items"), ("solution", "solve")):
+            self._add(name, kernel)
         self._memories: list[Memory] = []
 
     # -- what is computed --------------------------------------------------------------------------------------------
@@ -192,7 +193,7 @@ class Equations:
             raise ValueError(f"expected at most {LARGEST_SOLVED} parameters to solve for; got {self.n}.")
         out = np.empty((len(matrices), self.n))
         words = {_MATRICES: address(matrices), _DIAGONALS: address(diagonals), _OUT: address(out)}
-        self._run("solve", words, len(matrices), len(matrices) * self.n**3 // 3, threads)
+        self._run("solution", words, len(matrices), len(matrices) * self.n**3 // 3, threads)
         return out
 
     # -- running -----------------------------------------------------------------------------------------------------
@@ -206,17 +207,20 @@ class Equations:
             words[step] = array.strides[0] if len(array) > 1 else 0
         return samples.words | words
 
+    def _add(self, name: str, kernel: str) -> None:
+        """Let ``_run`` know a table by its name, and the kernel that is called with it."""
+        self._functions[name] = _SIGNATURE(self._kernels[kernel]), address(self._tables[name])
+
     def _run(self, name: str, words: dict[int, int], items: int, work: int, threads: Threads) -> None:
-        function = self._solve if name == "solve" else self._drive
+        function, place = self._functions[name]
         n_threads = min(items, work // THREAD_WORK)
         n_threads = min(n_threads, threads()) if n_threads > 1 else 1
         memories = [self._take() for _ in range(n_threads)]
         for i, memory in enumerate(memories):
             held = memory.words
-            for place, value in words.items():
-                held[place] = value
+            for word, value in words.items():
+                held[word] = value
             held[_FIRST], held[_LAST] = items * i // n_threads, items * (i + 1) // n_threads
-        place = self._places[name]
         if n_threads == 1:
             function(memories[0].address, place)
         else:

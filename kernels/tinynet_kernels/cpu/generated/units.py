@@ -14,6 +14,7 @@ from tinynet_kernels.cpu.generated import (
     data,
     driver,
     elementwise,
+    levenberg,
     losses,
     normal,
     products,
@@ -36,7 +37,7 @@ _FIXED: dict[str, list[Kernel]] = {
     "normalize": elementwise.NORMALIZE,
     "activation:softmax": losses.SOFTMAX,
     "updates": updates.KERNELS,
-    "abreast": [*abreast.KERNELS, *curvature.KERNELS, *normal.KERNELS],
+    "abreast": [*abreast.KERNELS, *curvature.KERNELS, *normal.KERNELS, *levenberg.KERNELS],
     **many.FIXED,
 }
 

@@ -1,0 +1,102 @@
+"""Descents: models that go down by the steps of Levenberg and Marquardt, without Python between these."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from tinynet_kernels.cpu.generated.equations import Array, Equations, Samples, Threads
+from tinynet_kernels.cpu.generated.frame import PLACES
+from tinynet_kernels.cpu.generated.layout import LINE
+from tinynet_kernels.cpu.generated.levenberg import NUMBERS, Words
+from tinynet_kernels.cpu.generated.passes import address, n_parameters, starts
+from tinynet_kernels.network import Layer, Loss
+
+
+class Descents(Equations):
+    """Equations of which the steps are made, too, of up to ``LARGEST_SOLVED`` parameters.
+
+    Parameters
+    ----------
+    layers, trained, loss, n_samples
+        As of ``Equations``.
+    """
+
+    def __init__(self, layers: tuple[Layer, ...], trained: Sequence[bool], loss: Loss, n_samples: int) -> None:
+        super().__init__(layers, trained, loss, n_samples)
+        begins = starts([n_parameters(layer) for layer in layers])
+        self._where = np.concatenate([np.arange(begins[i], begins[i + 1]) for i in self.rows])
+        self._tables["descend"], self._size = self._write_descent()
+        self._add("descend", "descend")
+
+    def descend(
+        self, parameters: Array, buffers: Array, samples: Samples, numbers: Array, told: Array, threads: Threads
+    ) -> None:
+        """Let each model make as many steps as there are rows of losses, or fewer where it stops.
+
+        Parameters
+        ----------
+        parameters : (n_models, n_parameters) float64 array
+            Changed by the steps.
+        buffers, samples
+            See ``Equations.sums``.
+        numbers : (n_models, len(NUMBERS) + n) float64 array
+            Of each model, and changed by the steps: see ``NUMBERS``.
+        told : (n_epochs, n_models) float64 array
+            Where a step is made the loss is written.
+        threads : callable
+        """
+        if self.parts == 1 or len(parameters) >= threads():
+            self._descend(parameters, buffers, samples, numbers, told, None, threads)
+            return
+        # Fewer models than threads, which share the samples in every step.
+        made = np.zeros(len(numbers))
+        for losses in told:
+            going = np.flatnonzero(numbers[:, _STOP] == 0)
+            if not len(going):
+                break
+            own, held, found = parameters[going], numbers[going], losses[np.newaxis, going]
+            own_buffers = buffers[going] if len(buffers) > 1 else buffers
+            chosen = samples._replace(masses=samples.masses[going]) if len(samples.masses) > 1 else samples
+            sums = self.sums(own, own_buffers, chosen, threads)
+            self._descend(own, own_buffers, chosen, held, found, sums, threads)
+            parameters[going], numbers[going], losses[going] = own, held, found[0]
+            made[going] += held[:, _MADE]
+        numbers[:, _MADE] = made
+
+    def _descend(
+        self,
+        parameters: Array,
+        buffers: Array,
+        samples: Samples,
+        numbers: Array,
+        told: Array,
+        sums: tuple[Array, Array] | None,
+        threads: Threads,
+    ) -> None:
+        numbers[:, _GIVEN] = sums is not None
+        losses, matrices = sums or (told, told)
+        words = self._words(parameters, buffers, samples, matrices, losses)
+        words |= {_NUMBERS: address(numbers), _TOLD: address(told), _MODELS: len(parameters), _EPOCHS: len(told)}
+        self._run("descend", words, len(parameters), told.size * self.work, threads)
+
+    def _write_descent(self) -> tuple[Array, int]:
+        """Return the table, and the size of an arena with what a model has in hand."""
+        end, places = -(-self._size // LINE) * LINE, {}
+        sizes = dict.fromkeys(("decay", "scale", "diagonal", "step"), self.n)
+        sizes |= {"matrix": self.columns**2 * min(self.parts, 2), "losses": self.parts, "trial": self.n_parameters}
+        for name, size in sizes.items():
+            places[name], end = end, end + -(-size * 8 // LINE) * LINE
+        words = Words(
+            **{name: self._kernels[name] for name in ("drive_items", "solve")},
+            **{name: address(self._tables[name]) for name in ("sums", "values", "solution")},
+            where=address(self._where),
+            **{name: getattr(self, name) for name in ("n", "n_parameters", "columns", "parts")},
+            **places,
+        )
+        return np.array(words, np.int64), end
+
+
+_STOP, _MADE, _GIVEN = (NUMBERS.index(name) for name in ("stop", "made", "given"))
+_NUMBERS, _TOLD, _MODELS, _EPOCHS = (PLACES[name] for name in ("numbers", "model_losses", "n_members", "n_epochs"))

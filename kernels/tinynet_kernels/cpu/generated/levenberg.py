@@ -1,0 +1,314 @@
+"""The loop of Levenberg and Marquardt: equations, damped steps, and whether they help, for one model after the other.
+
+What is decided is in two files: here, and in ``tinynet/backends/second_order/levenberg.py`` for those who decide in
+Python. A model goes through all its steps before the next begins, so that what it has in hand stays in the cache.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from tinynet_kernels.cpu.generated.frame import Frame, Kernel
+from tinynet_kernels.cpu.generated.ir import Code, Value
+from tinynet_kernels.cpu.generated.ir_types import DOUBLE, I64, POINTER
+
+NUMBERS = (
+    "damping",
+    "decrease",
+    "increase",
+    "max_damping",
+    "min_gradient",
+    "weight_decay",
+    "goal",
+    "marquardt",
+    "report",
+    "single",
+    "given",
+    "stop",
+    "made",
+)
+"""What each model has of its own; behind it is what the square of each parameter is weighed by.
+
+The settings of the optimizer; what a loss is multiplied by where it is told; 1 if parameters and damping are kept in
+float32; 1 if the sums of the first step are there already; the place of the reason to stop, and how many steps were
+made. Damping, reason and count are those after the call.
+"""
+
+GRADIENT, DAMPING, GOAL = 1.0, 2.0, 4.0
+"""Reasons to stop."""
+
+LEAST_DAMPING, LEAST_SCALE = 1e-20, 1e-12
+"""Never so small that it could not grow again; never so small that nothing is damped."""
+
+
+class Words(NamedTuple):
+    """The table: addresses of kernels and of their tables, sizes, and places in the arena."""
+
+    drive_items: int
+    solve: int
+    sums: int
+    values: int
+    solution: int
+    where: int
+    """Where each trained parameter is among all: an address."""
+    n: int
+    n_parameters: int
+    columns: int
+    parts: int
+    matrix: int
+    """Places: of two matrices, if there are parts, of the losses of the parts, and of vectors of ``n`` numbers."""
+    losses: int
+    decay: int
+    scale: int
+    diagonal: int
+    step: int
+    trial: int
+    """``n_parameters`` numbers."""
+
+
+class _Cell:
+    """A number that changes, in memory of the function."""
+
+    def __init__(self, code: Code, kind: str) -> None:
+        self.code, self.kind = code, kind
+        self.place = code.op(POINTER, f"alloca {kind}, align 8")
+
+    def get(self) -> Value:
+        return self.code.load(self.place, self.kind)
+
+    def set(self, value: Value | float) -> None:
+        self.code.store(self.code.constant(self.kind, value) if not isinstance(value, Value) else value, self.place)
+
+
+class _Descent:
+    """Writes the loop of a model."""
+
+    def __init__(self, frame: Frame) -> None:
+        self.frame, self.code = frame, frame.code
+        code = frame.code
+        words = {name: frame.size(i) for i, name in enumerate(Words._fields)}
+        self.words = words
+        self.kernels = {name: code.op(POINTER, f"inttoptr {words[name]} to ptr") for name in Words._fields[:6]}
+        self.n, self.n_parameters, self.columns = words["n"], words["n_parameters"], words["columns"]
+        self.places = self.kernels["where"]
+        arena = frame.pointer("arena")
+        self.held = {
+            name: code.at(arena, words[name])
+            for name in ("matrix", "losses", "decay", "scale", "diagonal", "step", "trial")
+        }
+        self.damping, self.stop, self.made = (_Cell(code, DOUBLE) for _ in range(3))
+        self.loss, self.worth, self.done = _Cell(code, DOUBLE), _Cell(code, DOUBLE), _Cell(code, I64)
+
+    # -- small things ------------------------------------------------------------------------------------------------
+
+    def number(self, base: Value, i: Value | int) -> Value:
+        return self.code.load(self.code.at(base, i, DOUBLE), DOUBLE)
+
+    def put(self, base: Value, i: Value | int, value: Value) -> None:
+        self.code.store(value, self.code.at(base, i, DOUBLE))
+
+    def setting(self, name: str) -> Value:
+        return self.number(self.numbers, NUMBERS.index(name))
+
+    def has(self, name: str) -> Value:
+        return self.code.compare("!=", self.setting(name), 0.0)
+
+    def kept(self, value: Value) -> Value:
+        """Return a number as the model keeps it."""
+        return self.code.select(self.single, self.code.resize(self.code.resize(value, "float"), DOUBLE), value)
+
+    def place(self, j: Value) -> Value:
+        """Return where a trained parameter is among all."""
+        return self.code.load(self.code.at(self.places, j, I64), I64)
+
+    def larger(self, a: Value, b: Value | float) -> Value:
+        return self.code.select(self.code.compare(">", a, b), a, b)
+
+    def run(self, kernel: str, table: str) -> None:
+        self.code.call(self.kernels[kernel], self.frame.context, self.kernels[table])
+
+    # -- the loop ----------------------------------------------------------------------------------------------------
+
+    def write(self) -> None:
+        frame, code = self.frame, self.code
+        names = ("parameters", "buffers", "weight", "gradients", "losses", "moments", "out")
+        bases = {name: frame.pointer(name) for name in names}
+        steps = {name: frame.whole(f"{name}_step") for name in names[:3]}
+        first, last = frame.whole("first_item"), frame.whole("last_item")
+        numbers, told, models = frame.pointer("numbers"), frame.pointer("model_losses"), frame.whole("n_members")
+        n_epochs = frame.whole("n_epochs")
+        size = self.columns * self.columns
+        for name in steps:
+            frame.put(f"{name}_step", 0)
+        frame.put("moments", self.held["diagonal"])
+        frame.put("out", self.held["step"])
+
+        def item(i: Value) -> None:
+            for name, step in steps.items():
+                frame.put(name, code.at(bases[name], step * i))
+            self.parameters = frame.pointer("parameters")
+            self.numbers = code.at(numbers, (self.n + len(NUMBERS)) * i, DOUBLE)
+            self.report, self.single = self.setting("report"), self.has("single")
+            given = self.has("given")
+            matrix = code.select(given, code.at(bases["gradients"], size * i, DOUBLE), self.held["matrix"])
+            losses = code.select(given, code.at(bases["losses"], i, DOUBLE), self.held["losses"])
+            self.gradient = code.at(matrix, self.n * self.columns, DOUBLE)
+            for cell, name in ((self.damping, "damping"), (self.stop, "stop")):
+                cell.set(self.setting(name))
+            self.made.set(0.0)
+            code.loop(
+                0, self.n_parameters, 1, lambda j: self.put(self.held["trial"], j, self.number(self.parameters, j))
+            )
+
+            def epoch(e: Value) -> Value:
+                frame.put("gradients", matrix)
+                frame.put("losses", losses)
+                code.when(code.op("i1", f"xor {given}, true"), lambda: self.sum(matrix, losses))
+                self.loss.set(self.number(losses, 0) * self.report)
+                self.step(matrix, code.at(told, models * e + i, DOUBLE), n_epochs)
+                ended = code.compare("!=", self.stop.get(), 0.0)
+                enough = code.compare(">=", self.made.get(), code.convert("sitofp", n_epochs, DOUBLE))
+                return code.op("i1", f"or {ended}, {enough.name}")
+
+            going = code.compare("==", self.stop.get(), 0.0)
+            code.when(going, lambda: code.until(epoch))
+            for cell, name in ((self.damping, "damping"), (self.stop, "stop"), (self.made, "made")):
+                self.put(self.numbers, NUMBERS.index(name), cell.get())
+
+        code.loop(first, last, 1, item)
+        for name, base in bases.items():
+            frame.put(name, base)
+        for name, step in steps.items():
+            frame.put(f"{name}_step", step)
+
+    def sum(self, matrix: Value, losses: Value) -> None:
+        """Sum the equations, part after part, in the order in which those of threads are added up."""
+        frame, code = self.frame, self.code
+        size = self.columns * self.columns * 8
+        other = code.at(matrix, size)
+
+        def part(p: Value) -> None:
+            # What belongs to an item lies where its number says.
+            there = code.select(code.compare("==", p, 0), matrix, other)
+            frame.put("gradients", code.at(there, 0 - size * p))
+            frame.put("first_item", p)
+            frame.put("last_item", p + 1)
+            self.run("drive_items", "sums")
+            code.when(code.compare(">", p, 0), lambda: add(p))
+
+        def add(p: Value) -> None:
+            def register(s: Value) -> None:
+                place = code.at(matrix, s)
+                code.store(code.load(place, frame.row) + code.load(code.at(other, s), frame.row), place)
+
+            code.loop(0, size, frame.vector_bytes, register)
+            self.put(losses, 0, self.number(losses, 0) + self.number(losses, p))
+
+        code.loop(0, self.words["parts"], 1, part)
+        self.one_item()
+        frame.put("gradients", matrix)
+
+    def one_item(self) -> None:
+        """Let kernels work on what is in hand alone."""
+        self.frame.put("first_item", 0)
+        self.frame.put("last_item", 1)
+
+    def step(self, matrix: Value, told: Value, n_epochs: Value) -> None:
+        """Make a step, or note why there is none. The sums are in hand."""
+        code = self.code
+        l2 = code.at(self.numbers, len(NUMBERS), DOUBLE)
+        weight_decay, marquardt = self.setting("weight_decay"), self.has("marquardt")
+        zero = code.constant(DOUBLE, 0.0)
+
+        def prepare(j: Value, worst: Value, penalty: Value, check: Value) -> list[Value]:
+            decay, held = self.number(l2, j) + weight_decay, self.number(self.parameters, self.place(j))
+            slope = self.number(self.gradient, j) + decay * held
+            own = self.larger(self.number(matrix, j * (self.columns + 1)) + decay, LEAST_SCALE)
+            self.put(self.held["decay"], j, decay)
+            self.put(self.gradient, j, slope)
+            self.put(self.held["scale"], j, code.select(marquardt, own, 1.0))
+            size = code.call_intrinsic("fabs", slope)
+            return [self.larger(size, worst), code.fma(decay * held, held, penalty), check + slope * 0.0]
+
+        worst, penalty, check = code.loop(0, self.n, 1, prepare, zero, zero, self.loss.get() * 0.0)
+        self.worth.set(code.fma(0.5, penalty, self.loss.get()))
+        finite = code.compare("==", check, 0.0)
+        flat = code.op("i1", f"xor {code.compare('>', worst, self.setting('min_gradient'))}, true")
+
+        def steep() -> None:
+            self.one_item()
+            code.until(lambda _: self.attempt(l2, told))
+
+        def known() -> None:
+            code.when(flat, lambda: self.stop.set(GRADIENT), steep)
+
+        # Steps to nowhere: whoever reads the losses, which are NaN, ends this.
+        code.when(finite, known, lambda: self.made.set(code.convert("sitofp", n_epochs, DOUBLE)))
+
+    def attempt(self, l2: Value, told: Value) -> Value:
+        """Try a step with the damping in hand; return whether this was the last attempt."""
+        code = self.code
+        self.done.set(1)
+        over = code.compare(">", self.damping.get(), self.setting("max_damping"))
+        code.when(over, lambda: self.stop.set(DAMPING), lambda: self.damped(l2, told))
+        # As the model keeps it between two calls: how steps are grouped into calls must not matter.
+        last = code.compare("!=", self.done.get(), 0)
+        self.damping.set(code.select(last, self.kept(self.damping.get()), self.damping.get()))
+        return last
+
+    def damped(self, l2: Value, told: Value) -> None:
+        """Solve for a step, and look whether it helps."""
+        frame, code, held = self.frame, self.code, self.held
+        damping, zero = self.damping.get(), code.constant(DOUBLE, 0.0)
+
+        def shift(j: Value) -> None:
+            decay, scale = self.number(held["decay"], j), self.number(held["scale"], j)
+            self.put(held["diagonal"], j, code.fma(damping, scale, decay))
+
+        def move(j: Value, whole: Value, penalty: Value) -> list[Value]:
+            place = self.place(j)
+            moved = self.kept(self.number(self.parameters, place) - self.number(held["step"], j))
+            self.put(held["trial"], place, moved)
+            square = moved * moved
+            weights = [self.number(base, j) for base in (held["decay"], l2)]
+            return [code.fma(one, square, total) for one, total in zip(weights, (whole, penalty), strict=True)]
+
+        code.loop(0, self.n, 1, shift)
+        self.run("solve", "solution")
+        whole, penalty = code.loop(0, self.n, 1, move, zero, zero)
+        frame.put("parameters", held["trial"])
+        frame.put("losses", held["losses"])
+        self.run("drive_items", "values")
+        frame.put("parameters", self.parameters)
+        value = self.number(held["losses"], 0) * self.report
+
+        def accept() -> None:
+            def copy(j: Value) -> None:
+                place = self.place(j)
+                self.put(self.parameters, place, self.number(held["trial"], place))
+
+            code.loop(0, self.n, 1, copy)
+            loss = code.fma(0.5, penalty, value)
+            code.store(loss, told)
+            self.damping.set(self.larger(damping * self.setting("decrease"), LEAST_DAMPING))
+            self.made.set(self.made.get() + 1.0)
+            reached = code.compare("<=", loss, self.setting("goal"))
+            self.stop.set(code.select(reached, GOAL, code.constant(DOUBLE, 0.0)))
+
+        def reject() -> None:
+            self.damping.set(damping * self.setting("increase"))
+            self.done.set(0)
+
+        code.when(code.compare("<", code.fma(0.5, whole, value), self.worth.get()), accept, reject)
+
+
+def descend(frame: Frame) -> None:
+    """Let a range of models make steps, each until it has made as many as there are epochs, or has stopped.
+
+    The table is that of ``Words``; the context has parameters, buffers, masses, ``numbers``, and losses to be told,
+    (epochs, models). A loss is written where a step was made.
+    """
+    _Descent(frame).write()
+
+
+KERNELS = [Kernel("descend", descend)]

@@ -1,0 +1,110 @@
+"""Levenberg-Marquardt's loop in generated code: the decisions of the one in Python, for every setting that it has."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinynet as tn
+from tinynet.base.config import use_threads
+
+pytest.importorskip("llvmlite")
+
+from tinynet.backends.second_order.generated import GeneratedEquations
+from tinynet.backends.second_order.levenberg import LevenbergMarquardtPlan
+
+SETTINGS: dict[str, dict[str, Any]] = {
+    "defaults": {},
+    "many attempts": {"damping": 1e-9, "increase": 1.5},
+    "gentle": {"increase": 2.0, "decrease": 1 / 3},
+    "marquardt": {"scaling": "marquardt", "damping": 0.1},
+    "weight decay": {"weight_decay": 1e-3},
+    "a goal": {"goal": 0.265},
+    "a gradient": {"min_gradient": 0.05},
+    "little damping": {"max_damping": 1e-5},
+}
+
+
+def data(n: int = 90, weighted: bool = False) -> tuple[Any, Any, Any]:
+    rng = np.random.default_rng(0)
+    x = rng.uniform(-2, 2, (n, 3))
+    y = np.stack([np.sin(2 * x[:, 0]) * x[:, 1], np.cos(x[:, 2])], axis=1)
+    return x, y, rng.uniform(0.1, 2.0, n) if weighted else None
+
+
+def network(dtype: str = "float64", wide: int = 5, backend: str = "numpy") -> tn.Sequential:
+    layers = [tn.Linear(3, wide), tn.Tanh(), tn.Linear(wide, 3), tn.SiLU(), tn.Linear(3, 2)]
+    net = tn.Sequential(*layers, dtype=dtype, seed=3, backend=backend)
+    net.layers[2].trainable = False
+    return net
+
+
+class Asking(GeneratedEquations):
+    """What leaves every decision to Python."""
+
+    def descend(self, *anything: Any) -> None:
+        return None
+
+
+def run(
+    make: type[GeneratedEquations], net: tn.Sequential, optimizer: tn.Optimizer, epochs: int, l2: float, data: Any
+) -> tuple[Any, Any, Any]:
+    x, y, weight = data
+    loss = replace(tn.MeanSquaredError().lower(net.program.ops), l2=l2)
+    program = replace(net.program, loss=loss, optimizer=optimizer.lower(), frozen=net.frozen)
+    plan = LevenbergMarquardtPlan(program, net.backend, make(program))
+    net.prepare_optimizer(optimizer, net.frozen)
+    kept = (np.asarray(array, net.dtype) for array in (x, y))
+    losses = plan.run(net.state, *kept, None, np.ones((epochs, 1)), weight)
+    return losses, net.flat_parameters(), net.state.moments[:, 0].copy()
+
+
+@pytest.mark.parametrize("l2", [0.0, 0.5], ids=["", "penalty"])
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("name", SETTINGS)
+def test_the_decisions_are_those_of_the_loop_in_python(name: str, dtype: str, l2: float) -> None:
+    optimizer = tn.LevenbergMarquardt(**SETTINGS[name])
+    ways = (Asking, GeneratedEquations)
+    found = [run(make, network(dtype), optimizer, 8, l2, data(weighted=l2 > 0)) for make in ways]
+    tolerance = 1e-7 if dtype == "float64" else 1e-3
+    for asked, went in zip(*found, strict=True):
+        np.testing.assert_allclose(went, asked, rtol=tolerance, atol=tolerance * 1e-2)
+    reasons = {"a goal": 4, "a gradient": 1, "little damping": 2}
+    assert found[1][2][0] == reasons.get(name, 0)
+    assert (len(found[1][0]) < 8) == (name in reasons)
+
+
+def test_models_have_settings_and_ends_of_their_own() -> None:
+    x, y, _ = data()
+    goals = [0.0, 0.3, 0.25]
+    models = tn.Ensemble(network(backend="numba"), 3)
+    alone = [models[i] for i in range(3)]
+    history = models.fit(x, y, optimizer=tn.LevenbergMarquardt(goal=goals), epochs=12)
+    assert len(set(history.stopped.tolist())) == 3
+    for i, one in enumerate(alone):
+        own = one.fit(x, y, optimizer=tn.LevenbergMarquardt(goal=goals[i]), epochs=12)
+        np.testing.assert_array_equal(history["loss"][: len(own), i], own["loss"])
+        np.testing.assert_array_equal(models[i].flat_parameters(), one.flat_parameters())
+
+
+def test_threads_change_no_bit_of_a_descent() -> None:
+    """Two models of which each is worth threads: they share samples, or each has a model to itself."""
+    x, y, _ = data(2100)
+    found = []
+    for threads in (1, 2, 3):
+        with use_threads(threads):
+            net = network(wide=20)
+            made = run(GeneratedEquations, net, tn.LevenbergMarquardt(), 4, 0.0, (x, y, None))
+            found.append(b"".join(array.tobytes() for array in made))
+    assert found[0] == found[1] == found[2]
+
+
+def test_a_loss_that_is_no_number_ends_a_descent() -> None:
+    net = network()
+    net.set_flat_parameters(np.full(net.n_parameters, 1e300))
+    losses, *_ = run(GeneratedEquations, net, tn.LevenbergMarquardt(), 5, 0.0, data())
+    assert np.isnan(losses).all()
+    assert len(losses) == 5
