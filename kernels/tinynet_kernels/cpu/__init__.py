@@ -17,8 +17,16 @@ from tinynet_kernels.waiting import compiling as told
 if TYPE_CHECKING:
     from tinynet_kernels.cpu.activations import activation_backward, activation_forward
     from tinynet_kernels.cpu.data import gather_rows, multiply, normalize_backward, normalize_forward
+    from tinynet_kernels.cpu.embedding import embedding_backward, embedding_forward
     from tinynet_kernels.cpu.linear import linear_activation_forward, linear_backward, linear_forward
     from tinynet_kernels.cpu.losses import loss_forward_backward
+    from tinynet_kernels.cpu.norms import (
+        batch_norm_backward,
+        batch_norm_forward,
+        batch_norm_predict,
+        layer_norm_backward,
+        layer_norm_forward,
+    )
     from tinynet_kernels.cpu.optimizers import (
         adam_step,
         adamw_step,
@@ -38,11 +46,18 @@ __all__ = [
     "activation_forward",
     "adam_step",
     "adamw_step",
+    "batch_norm_backward",
+    "batch_norm_forward",
+    "batch_norm_predict",
     "clip_by_norm",
     "clip_by_value",
     "dropout_mask",
+    "embedding_backward",
+    "embedding_forward",
     "gather_rows",
     "l2_penalty",
+    "layer_norm_backward",
+    "layer_norm_forward",
     "linear_activation_forward",
     "linear_backward",
     "linear_forward",
@@ -55,7 +70,7 @@ __all__ = [
     "sgd_step",
 ]
 
-_MODULES = ("activations", "data", "linear", "losses", "optimizers", "random")
+_MODULES = ("activations", "data", "embedding", "linear", "losses", "norms", "optimizers", "random")
 """Where the kernels are."""
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from tinynet_kernels.cuda import activations, cholesky, data, linear, losses, optimizers, random
 from tinynet_kernels.cuda.activations import activation_backward, activation_forward
 from tinynet_kernels.cuda.data import gather_rows, multiply, normalize_backward, normalize_forward
+from tinynet_kernels.cuda.embedding import embedding_backward
 from tinynet_kernels.cuda.linear import linear_activation_forward, linear_backward, linear_forward
 from tinynet_kernels.cuda.loading import Instance
 from tinynet_kernels.cuda.losses import loss_forward_backward
@@ -25,6 +26,14 @@ from tinynet_kernels.cuda.optimizers import (
 )
 from tinynet_kernels.cuda.random import dropout_mask, philox
 from tinynet_kernels.kinds import ACTIVATIONS, LOSSES, READS_Z
+from tinynet_kernels.reference.embedding import embedding_forward
+from tinynet_kernels.reference.norms import (
+    batch_norm_backward,
+    batch_norm_forward,
+    batch_norm_predict,
+    layer_norm_backward,
+    layer_norm_forward,
+)
 
 
 def instances() -> Iterator[Instance]:
@@ -41,11 +50,18 @@ __all__ = [
     "activation_forward",
     "adam_step",
     "adamw_step",
+    "batch_norm_backward",
+    "batch_norm_forward",
+    "batch_norm_predict",
     "clip_by_norm",
     "clip_by_value",
     "dropout_mask",
+    "embedding_backward",
+    "embedding_forward",
     "gather_rows",
     "l2_penalty",
+    "layer_norm_backward",
+    "layer_norm_forward",
     "linear_activation_forward",
     "linear_backward",
     "linear_forward",
