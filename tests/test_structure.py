@@ -125,7 +125,7 @@ def test_every_loss_is_in_the_table_and_public() -> None:
     from tinynet import losses
 
     classes = public_classes(losses, losses.Loss)
-    assert classes == set(losses.LOSS_CLASSES.values()) == {*LOSSES.values(), losses.ElementwiseLoss}
+    assert classes == set(losses.LOSS_CLASSES.values()) == {*LOSSES.values(), losses.ElementwiseLoss, losses.Sobolev}
     assert all(getattr(tn, cls.__name__) is cls for cls in classes)
 
 

@@ -71,6 +71,7 @@ from tinynet.losses import (
     MeanSquaredError,
     PoissonLoss,
     Quantile,
+    Sobolev,
 )
 from tinynet.losses.scalar import ScalarLoss
 from tinynet.models.loading import load
@@ -202,6 +203,7 @@ __all__ = [
     "Sequential",
     "SiLU",
     "Sigmoid",
+    "Sobolev",
     "Softmax",
     "Softplus",
     "StepDecay",

@@ -159,6 +159,9 @@ class LossSpec:
         over a batch while training; with reduction "mean" it is divided like the rest.
     by_weight : bool
         Whether a mean divides by the sum of the sample weights of a batch, not by their number.
+    slopes : LossSpec or None
+        The loss of the derivatives of the outputs by the inputs, which is added to that of the outputs. A target then
+        has ``n_out`` values and, for each input, ``n_out`` derivatives.
     """
 
     kind: str
@@ -172,6 +175,7 @@ class LossSpec:
     report: float = 1.0
     l2: float = 0.0
     by_weight: bool = False
+    slopes: LossSpec | None = None
 
     def scale(self, mass: float, n_out: int) -> float:
         """Return the factor between the sum over the elements of a batch and its loss.
@@ -266,6 +270,11 @@ class Program:
     def scales_targets(self) -> bool:
         """Whether the outputs have the units of the targets, and the loss is taken on standardised ones."""
         return len(self.ops) > 1 and isinstance(self.ops[-1], DenormalizeOp)
+
+    @property
+    def reads_slopes(self) -> bool:
+        """Whether the loss reads the derivatives of the outputs by the inputs."""
+        return self.loss is not None and self.loss.slopes is not None
 
     @property
     def learned(self) -> Program:
@@ -393,6 +402,8 @@ class Program:
         found = {f"dropout rate of layer {op.index}": op.rate for op in self.ops if isinstance(op, DropoutOp)}
         if self.loss is not None:
             found["parameter of the loss"] = self.loss.parameter
+            if self.loss.slopes is not None:
+                found["parameter of the loss of slopes"] = self.loss.slopes.parameter
         if self.optimizer is not None:
             found |= dict(self.optimizer.settings)
             found |= {"clip_norm": self.optimizer.clip_norm or 0.0, "clip_value": self.optimizer.clip_value or 0.0}
@@ -426,7 +437,8 @@ class Program:
         """Return the program with all its settings changed."""
         loss, optimizer = self.loss, self.optimizer
         if loss is not None:
-            loss = replace(loss, parameter=change(loss.parameter))
+            slopes = None if loss.slopes is None else replace(loss.slopes, parameter=change(loss.slopes.parameter))
+            loss = replace(loss, parameter=change(loss.parameter), slopes=slopes)
         if optimizer is not None:
             optimizer = replace(
                 optimizer,

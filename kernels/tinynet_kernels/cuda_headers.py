@@ -35,7 +35,7 @@ def _namespace(name: str, lines: Iterable[str]) -> str:
 
 
 def _activations(texts: Iterable[str]) -> str:
-    """Return a struct for each activation, ``activation::tanh``: ``value(z, alpha)``, ``derivative(z, y, alpha)``."""
+    """Return a struct for each activation, ``activation::tanh``, with functions for what ``Activation`` names."""
 
     def structs() -> Iterator[str]:
         for kind in (*formulas.ACTIVATIONS, *texts):
@@ -46,6 +46,10 @@ def _activations(texts: Iterable[str]) -> str:
             members += _function("static ", "T value", "T z, T alpha", [*lines, f"return {results[0]};"])
             lines, results = statements(CUDA, [derivative], {"z": "z", "y": "y", "alpha": "alpha"})
             members += _function("static ", "T derivative", "T z, T y, T alpha", [*lines, f"return {results[0]};"])
+            lines, results = statements(
+                CUDA, [formulas.ACTIVATIONS[kind].curvature], {"z": "z", "y": "y", "alpha": "alpha"}
+            )
+            members += _function("static ", "T second", "T z, T y, T alpha", [*lines, f"return {results[0]};"])
             yield from _struct(kind, members)
 
     return _namespace("activation", structs())

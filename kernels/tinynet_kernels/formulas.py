@@ -26,23 +26,34 @@ Nodes = str | float | tuple[Any, ...]
 
 
 class Activation(NamedTuple):
-    """``y = f(z)``: ``value(z, alpha)`` and ``derivative(z, y, alpha)``.
+    """``y = f(z)``: ``value(z, alpha)``, ``derivative(z, y, alpha)`` and ``second(z, y, alpha)``.
 
     Where the derivative does without ``z``, nobody keeps it for the way back. ``onnx`` says how it is made of few
     operators of ONNX, if it is: one by its name, or ``(operator, *operands)``, of numbers and ``z``. ``onnx64`` is
-    whether onnxruntime has them for float64 with all digits.
+    whether onnxruntime has them for float64 with all digits. Without ``second``, the second derivative is derived from
+    the first; where it is written down, that would lose digits, or give it a value at a kink, where it is 0.
     """
 
     value: Callable[[E, E], Term]
     derivative: Callable[[E, E, E], Term]
     onnx: Nodes = ""
     onnx64: bool = True
+    second: Callable[[E, E, E], Term] | None = None
 
     @property
     def terms(self) -> tuple[Term, Term]:
         """Value and derivative, of the symbols ``z``, ``y`` and ``alpha``."""
         z, y, alpha = (symbol(name) for name in ("z", "y", "alpha"))
         return self.value(z, alpha), self.derivative(z, y, alpha)
+
+    @property
+    def curvature(self) -> Term:
+        """The second derivative, of the same symbols; it reads ``z`` only where the first does."""
+        z, y, alpha = (symbol(name) for name in ("z", "y", "alpha"))
+        if self.second is not None:
+            return self.second(z, y, alpha)
+        slope = self.derivative(z, y, alpha)
+        return slope_of(slope, "z") + slope_of(slope, "y") * slope
 
 
 class Loss(NamedTuple):
@@ -108,6 +119,13 @@ def _gelu_derivative(z: E, y: E, alpha: E) -> E:
     return _normal_cdf(z) + z * (0.3989422804014327 * exp(-0.5 * z * z))
 
 
+def _gelu_second(z: E, y: E, alpha: E) -> E:
+    """``phi(z) (2 - z^2)``."""
+    z = select(z < -40, -40, z)
+    z = select(z > 40, 40, z)
+    return 0.3989422804014327 * exp(-0.5 * z * z) * (2 - z * z)
+
+
 def _silu(z: E, alpha: E) -> E:
     """``z sigmoid(z)`` (Hendrycks and Gimpel, 2016; also called swish). ``exp(-800)`` is 0 in both dtypes."""
     z = select(z < -800, -800, z)
@@ -122,6 +140,14 @@ def _silu_derivative(z: E, y: E, alpha: E) -> E:
     large = 1 / (1 + e)
     small = e * large
     return select(z < 0, small, large) * (1 + z * select(z < 0, large, small))
+
+
+def _silu_second(z: E, y: E, alpha: E) -> E:
+    """``s (1 - s) (2 + z (1 - 2 s))``: ``s (1 - s)`` is even, and ``1 - 2 s = -tanh(z / 2)``."""
+    z = select(z < -80, -80, z)
+    z = select(z > 80, 80, z)
+    e = exp(-abs(z))
+    return e / ((1 + e) * (1 + e)) * (2 - z * function("tanh", 0.5 * z))
 
 
 def _elu(z: E, alpha: E) -> E:
@@ -142,7 +168,12 @@ ACTIVATIONS = Table(
         "identity": Activation(lambda z, alpha: z, lambda z, y, alpha: 1.0, "Identity"),
         "sigmoid": Activation(lambda z, alpha: sigmoid(z), lambda z, y, alpha: y * (1 - y), "Sigmoid"),
         # Factored: near y = 1 the square would lose half the digits.
-        "tanh": Activation(lambda z, alpha: function("tanh", z), lambda z, y, alpha: (1 - y) * (1 + y), "Tanh"),
+        "tanh": Activation(
+            lambda z, alpha: function("tanh", z),
+            lambda z, y, alpha: (1 - y) * (1 + y),
+            "Tanh",
+            second=lambda z, y, alpha: -2 * y * ((1 - y) * (1 + y)),
+        ),
         "relu": Activation(lambda z, alpha: select(z <= 0, 0, z), lambda z, y, alpha: _slope_above_zero(y, 0), "Relu"),
         "leaky_relu": Activation(
             lambda z, alpha: select(z <= 0, alpha * z, z),
@@ -150,15 +181,22 @@ ACTIVATIONS = Table(
             "LeakyRelu",
             onnx64=False,  # An attribute would round the slope to float32.
         ),
-        "elu": Activation(_elu, lambda z, y, alpha: _slope_above_zero(y, y + alpha), "Elu", onnx64=False),
+        "elu": Activation(
+            _elu,
+            lambda z, y, alpha: _slope_above_zero(y, y + alpha),
+            "Elu",
+            onnx64=False,
+            second=lambda z, y, alpha: select(-y <= 0, 0, y + alpha),
+        ),
         "gelu": Activation(
             _gelu,
             _gelu_derivative,
             ("Mul", ("Mul", "z", 0.5), ("Add", ("Erf", ("Mul", "z", 0.7071067811865476)), 1.0)),
             onnx64=False,
+            second=_gelu_second,
         ),
         # onnxruntime before 1.21 fuses these two into a node that has no float64.
-        "silu": Activation(_silu, _silu_derivative, ("Mul", "z", ("Sigmoid", "z")), onnx64=False),
+        "silu": Activation(_silu, _silu_derivative, ("Mul", "z", ("Sigmoid", "z")), onnx64=False, second=_silu_second),
         # sigmoid(z) = 1 - exp(-y)
         "softplus": Activation(
             lambda z, alpha: softplus(z),

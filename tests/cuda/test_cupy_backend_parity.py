@@ -68,6 +68,20 @@ def test_a_training_is_numpys(gpu: str, kind: str, loss: int, optimizer: int, dt
     np.testing.assert_allclose(nets[0].predict(X), nets[1].predict(X), rtol=0, atol=10 * TOLERANCES[dtype])
 
 
+def test_a_training_on_slopes_is_numpys(gpu: str, cp: ModuleType) -> None:
+    """Of data in host memory, and of data on the device."""
+    slopes, nets = RNG.standard_normal((37, 3, 4)), []
+    for backend, place in ((gpu, np.asarray), (gpu, cp.asarray), ("numpy", np.asarray)):
+        layers = [tn.Normalize(4).adapt(X), tn.Linear(4, 6), tn.SiLU(), tn.Dropout(0.3), tn.Linear(6, 3), tn.Softmax()]
+        net = network(backend, *layers, tn.Denormalize(3).adapt(Y))
+        data = place(X), (place(Y), place(slopes))
+        loss = tn.Sobolev(tn.Huber(0.7), weight=0.5)
+        net.fit(*data, loss=loss, epochs=3, batch_size=16, sample_weight=place(WEIGHTS), metrics="mae")
+        nets.append(net)
+    assert_equal_trainings([nets[0], nets[2]], 1e-10)
+    assert_equal_trainings([nets[1], nets[2]], 1e-10)
+
+
 def fit_with(**arguments: Any) -> dict[str, Any]:
     return {"epochs": 3, "batch_size": 16, "optimizer": "adam", **arguments}
 

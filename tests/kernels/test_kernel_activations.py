@@ -90,6 +90,39 @@ def test_derivative_is_the_slope_of_the_value(kernels: ModuleType, kind: str, dt
         assert abs(exact(got) - central) <= 16 * np.finfo(dtype).eps * max(1, abs(central))
 
 
+@pytest.mark.parametrize("kind", ELEMENTWISE)
+def test_curvature_is_the_second_derivative_of_the_value(kernels: ModuleType, kind: str, dtype: str) -> None:
+    """Of every direction; it is added to what was there."""
+    z = np.concatenate([np.linspace(-6, 6, 20), [1e-3, -1e-3, 60, -60]]).astype(dtype)[:, np.newaxis]
+    t, dt = np.random.default_rng(6).normal(size=(2, 3, *z.shape)).astype(dtype)
+    dz = np.ones_like(z)
+    kernels.activation_curvature(kind, z, forward(reference, kind, z), t, dt, dz, ALPHA)
+    for i, argument in enumerate(z.ravel()):
+        a, h = exact(argument), mpmath.mpf(10) ** -20
+        ends = sum(ACTIVATION[kind](a + side * h, exact(ALPHA)) for side in (-1, 1))
+        curvature = (ends - 2 * ACTIVATION[kind](a, exact(ALPHA))) / h**2
+        want = 1 + curvature * mpmath.fsum(exact(x) * exact(y) for x, y in zip(t[:, i, 0], dt[:, i, 0], strict=True))
+        size = 1 + abs(curvature) * float(np.abs(t[:, i] * dt[:, i]).sum())
+        assert abs(exact(dz[i, 0]) - want) <= 16 * np.finfo(dtype).eps * size
+
+
+def test_curvature_of_softmax_is_the_slope_of_its_jacobian(kernels: ModuleType, dtype: str) -> None:
+    rng = np.random.default_rng(8)
+    z, (t, dt) = rng.normal(size=(6, 5)), rng.normal(size=(2, 3, 6, 5)).astype(dtype)
+    z, want, eps = z.astype(dtype), np.zeros((6, 5)), np.finfo(dtype).eps
+    for j in range(5):
+        for side in (-1, 1):
+            near, out = z.astype(np.float64), np.empty((6, 5))
+            near[:, j] += side * 1e-5
+            y = forward(reference, "softmax", near)
+            for along, gradient in zip(t.astype(np.float64), dt.astype(np.float64), strict=True):
+                reference.activation_backward("softmax", near, y, along, out)
+                want[:, j] += side / 2e-5 * (gradient * out).sum(axis=1)
+    dz = np.zeros_like(z)
+    kernels.activation_curvature("softmax", z, forward(reference, "softmax", z), t, dt, dz)
+    np.testing.assert_allclose(dz, want, rtol=0, atol=max(1e-8, 64 * eps))
+
+
 @pytest.mark.parametrize(
     ("kind", "at_minus_infinity", "at_infinity"),
     [

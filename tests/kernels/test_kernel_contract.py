@@ -92,6 +92,8 @@ def test_an_unknown_kind_is_a_key_error(kernels: ModuleType) -> None:
         kernels.activation_forward("sigmod", x, y)
     with pytest.raises(KeyError, match="sigmod"):
         kernels.activation_backward("sigmod", x, x, x, y)
+    with pytest.raises(KeyError, match="sigmod"):
+        kernels.activation_curvature("sigmod", x, x, x[None], x[None], y)
     with pytest.raises(KeyError, match="msa"):
         kernels.loss_forward_backward("msa", x, x, None, y)
     assert (y == 7.0).all()
@@ -158,6 +160,7 @@ def test_inputs_may_be_read_only(kernels: ModuleType) -> None:
     kernels.linear_activation_forward("gelu", x, w, b, z, y)
     kernels.activation_forward("gelu", read_only(z), y)
     kernels.activation_backward("gelu", z, read_only(y), t, dz)
+    kernels.activation_curvature("gelu", z, y, t[None], t[None], dz)
     kernels.linear_backward(x, w, read_only(dz), dw, db, dx)
     kernels.loss_forward_backward("mse", y, t, weight, dz.copy())
     kernels.loss_forward_backward("cross_entropy_index", y, c, weight, dz.copy())

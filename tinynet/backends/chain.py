@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tinynet.backends.base import Array, Backend, State, views
+from tinynet.backends.slopes import stages_with_slopes
 from tinynet.backends.stages import Own, Stage, stages_of
 from tinynet.program import Program
 
@@ -12,15 +13,18 @@ Bound = list[tuple[Stage, Own]]
 
 
 class Chain:
-    """A sequence of stages together with where their parameters lie."""
+    """A sequence of stages together with where their parameters lie.
 
-    def __init__(self, program: Program, n_ops: int, backend: Backend) -> None:
-        self.stages = stages_of(program, n_ops, backend)
+    With ``slopes``, it leads to outputs and their derivatives by the inputs.
+    """
+
+    def __init__(self, program: Program, n_ops: int, backend: Backend, *, slopes: bool = False) -> None:
+        self.stages = (stages_with_slopes if slopes else stages_of)(program, n_ops, backend)
         self._layouts: list[tuple[Any, Any, bool]] = []
         position = program.first
         for stage in self.stages:
             # Only the first op of a stage can own parameters: the second, if any, is an activation.
-            layouts = program.parameter_layout[position], program.buffer_layout[position]
+            layouts = (program.parameter_layout[position], program.buffer_layout[position]) if stage.n_ops else ((), ())
             self._layouts.append((*layouts, position in program.frozen))
             position += stage.n_ops
 

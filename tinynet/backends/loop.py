@@ -150,8 +150,9 @@ class LoopPlan(Plan):
     ) -> float:
         """Return the loss over ``x``; see ``Plan.evaluate``."""
         loss, _ = required(self.program, optimizer=False)
-        cuts = _cut(len(x), self.predict_rows)
-        with self._works.one() as work, self._users, self._products(min(len(x), self.predict_rows)):
+        size = max(1, self.predict_rows // self._blocks)
+        cuts = _cut(len(x), size)
+        with self._works.one() as work, self._users, self._products(min(len(x), size)):
             forward = self._prediction_of(state, work)
             if loss.custom is not None:
                 return self._evaluate_at_once(work, forward, x, y, sample_weight, cuts)
@@ -200,7 +201,13 @@ class LoopPlan(Plan):
 
     def _products(self, rows: int) -> AbstractContextManager[None]:
         """Return a context for the products with so many rows; what users have written may need more threads."""
-        return nullcontext() if self.program.user_code else self.backend.for_products(rows * self._largest)
+        size = rows * self._blocks * self._largest
+        return nullcontext() if self.program.user_code else self.backend.for_products(size)
+
+    @property
+    def _blocks(self) -> int:
+        """Rows that a sample takes on its way to the loss: one, and one for each input if it reads slopes."""
+        return 1 + self.program.n_in if self.program.reads_slopes else 1
 
     @cached_property
     def _largest(self) -> int:
@@ -297,12 +304,28 @@ class LoopPlan(Plan):
             # What is one element of the backend's already may stay there, unread.
             value[...] = result if getattr(result, "ndim", None) == 0 else float(result)
             return loss.custom.backward(*arguments)
-        rows, columns = prediction.shape
-        d_prediction = work.scratch("d_prediction", (rows, columns), self.program.dtype)
-        scale = loss.scale(_mass(loss, rows, weight) or math.inf, columns)
-        self.backend.kernels.loss_forward_backward(
-            loss.kind, prediction, y, weight, d_prediction, scale, loss.parameter, value
-        )
+        d_prediction = work.scratch("d_prediction", prediction.shape, self.program.dtype)
+        kernel, columns = self.backend.kernels.loss_forward_backward, prediction.shape[1]
+        rows = len(prediction) // self._blocks
+        mass = _mass(loss, rows, weight) or math.inf
+        if loss.slopes is None:
+            scale = loss.scale(mass, columns)
+            kernel(loss.kind, prediction, y, weight, d_prediction, scale, loss.parameter, value)
+            return d_prediction
+        target = work.scratch("targets", prediction.shape, self.program.dtype)
+        target.reshape(self._blocks, rows, columns)[...] = y.reshape(rows, self._blocks, columns).transpose(1, 0, 2)
+        if weight is not None:
+            weights = work.scratch("weights", (self._blocks, rows), self.program.dtype)
+            weights[...] = weight
+            weight = weights.reshape(-1)
+        of_slopes = self.backend.empty((1,), "float64")
+        for spec, part, share, total in (
+            (loss, slice(0, rows), 1, value),
+            (loss.slopes, slice(rows, None), self._blocks - 1, of_slopes),
+        ):
+            own, scale = None if weight is None else weight[part], spec.scale(mass, columns * share)
+            kernel(spec.kind, prediction[part], target[part], own, d_prediction[part], scale, spec.parameter, total)
+        value += of_slopes
         return d_prediction
 
     def _update(self, work: Work, state: State, optimizer: OptimizerSpec, learning_rate: float) -> None:

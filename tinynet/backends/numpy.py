@@ -93,6 +93,8 @@ def slow_reason(program: Program, granularity: Granularity) -> str | None:
             return f"custom layer {type(op.layer).__name__}"
     if program.loss is not None and program.loss.custom is not None:
         return f"custom loss {type(program.loss.custom).__name__}"
+    if program.reads_slopes:
+        return "a loss of slopes"
     if granularity == "step":
         return "one update at a time was asked for"
     return None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tinynet.base.arrays import numpy_namespace
@@ -264,8 +264,14 @@ _STAGES: dict[type, Callable[[Any, Backend, str], Stage]] = {
 }
 
 
-def stages_of(program: Program, n_ops: int, backend: Backend) -> list[Stage]:
-    """Chain the stages for the first ops of a program; a linear op takes the activation after it along."""
+def stages_of(
+    program: Program, n_ops: int, backend: Backend, others: Mapping[type[Stage], type[Stage]] | None = None
+) -> list[Stage]:
+    """Chain the stages for the first ops of a program; a linear op takes the activation after it along.
+
+    ``others`` are subclasses that are to be used instead.
+    """
+    chosen: Any = others or {}
     ops = program.ops[:n_ops]
     stages: list[Stage] = []
     position = program.first
@@ -274,8 +280,9 @@ def stages_of(program: Program, n_ops: int, backend: Backend) -> list[Stage]:
         if isinstance(op, LinearOp):
             following = ops[position + 1] if position + 1 < len(ops) else None
             activation = following if isinstance(following, ActivationOp) else None
-            stages.append(LinearStage(op, activation, backend, program))
+            stages.append(chosen.get(LinearStage, LinearStage)(op, activation, backend, program))
         else:
-            stages.append(_STAGES[type(op)](op, backend, program.dtype))
+            kind = _STAGES[type(op)]
+            stages.append(chosen.get(kind, kind)(op, backend, program.dtype))
         position += stages[-1].n_ops
     return stages

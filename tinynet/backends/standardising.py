@@ -31,14 +31,35 @@ def shared_columns(program: Program, state: State) -> tuple[Array, Array] | None
     return held[: program.n_in], held[program.n_in :]
 
 
-def target_columns(program: Program, backend: Backend, state: State) -> tuple[Array, Array] | None:
+def target_columns(
+    program: Program, backend: Backend, state: State, *, slopes: bool = False
+) -> tuple[Array, Array] | None:
     """Return the means and scales that targets are standardised by, in host memory; None if they are not.
+
+    With ``slopes``, those of targets that have derivatives beside the values: these change by the scales of a first
+    ``Normalize``, too.
 
     Raises
     ------
     ValueError
         If models that are trained together have others than each other.
     """
+    values = _value_columns(program, backend, state)
+    begins = isinstance(program.ops[0], NormalizeOp)
+    if not slopes or (values is None and not begins):
+        return values
+    zero, unit = values or (np.zeros(program.n_out), np.ones(program.n_out))
+    shared = shared_columns(program, state) if begins else (None, np.ones(program.n_in))
+    if shared is None:
+        raise ValueError(
+            "models that are trained on slopes together expect the same columns in Normalize; got others in some of "
+            "them. Train them apart, or adapt all of them to the same samples."
+        )
+    of_slopes = (unit / backend.to_numpy(shared[1])[:, np.newaxis]).ravel()
+    return np.concatenate([zero, np.zeros_like(of_slopes)]), np.concatenate([unit, of_slopes])
+
+
+def _value_columns(program: Program, backend: Backend, state: State) -> tuple[Array, Array] | None:
     if not program.scales_targets:
         return None
     held = np.atleast_2d(backend.to_numpy(state.buffers[..., -2 * program.n_out :]))

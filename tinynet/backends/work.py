@@ -59,7 +59,8 @@ class Work:
     chain : Chain
         From samples to predictions.
     training : Chain
-        From samples to what the loss reads: without the last activation where it reads its input.
+        From samples to what the loss reads: without the last activation where it reads its input, and with the
+        derivatives by the inputs where it reads them.
     scratch : Scratch
         For rows of a batch, and the gradient of the loss.
     norm : (1,) float64 array
@@ -69,5 +70,7 @@ class Work:
         on_logits = program.loss is not None and program.loss.on_logits
         self.chain = Chain(program, len(program.ops), backend)
         self.training = Chain(program, len(program.ops) - 1, backend) if on_logits else self.chain
+        if program.reads_slopes:
+            self.training = Chain(program, len(program.ops), backend, slopes=True)
         self.scratch = Scratch(backend.empty)
         self.norm: Array = backend.empty((1,), "float64")

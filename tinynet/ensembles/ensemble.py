@@ -365,7 +365,7 @@ class Ensemble(Predictions):
 
     def _data(self, loss: Loss, x: Any, y: Any, sample_weight: Any = None) -> Data:
         """Return checked data on the backend."""
-        parts, columns = (self._samples(x), y, loss, self.program.n_out, self.dtype, self.backend), self._columns()
+        parts, columns = (self._samples(x), y, loss, self.program.n_out, self.dtype, self.backend), self._columns(loss)
         if np.ndim(sample_weight) != 2:
             return checked_data(*parts, sample_weight, columns=columns)
         data = checked_data(*parts, columns=columns)

@@ -48,6 +48,11 @@ class Objective(Loss):
     """
 
     def __init__(self, loss: Loss, alpha: float, factor: float = 1.0, report: float = 1.0) -> None:
+        if loss.takes_slopes:
+            raise ValueError(
+                f"estimators expect a loss of values, as scikit-learn has no place for slopes; got {loss!r}. Use "
+                "tn.Sequential(...).fit(x, (y, dy), loss=...)."
+            )
         super().__init__("mean")
         self.loss, self.alpha, self.factor, self.report = loss, float(alpha), factor, report
 

@@ -57,6 +57,7 @@ class Loss(Hinting):
     parameter: Setting = 0.0
     per_sample = False
     takes_sample_weight = False
+    takes_slopes = False
     targets: Kind | None = None
     from_logits: bool = False
 

@@ -196,4 +196,4 @@ class Inference(Network):
     def _data(self, loss: Loss, x: Any, y: Any, sample_weight: Any = None) -> Data:
         """Return checked data where the backend reads them."""
         parts = (self._samples(x), y, loss, self.program.n_out, self.dtype, self.backend, sample_weight)
-        return checked_data(*parts, columns=self._columns())
+        return checked_data(*parts, columns=self._columns(loss))

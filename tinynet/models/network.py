@@ -241,10 +241,10 @@ class Network(Hinting):
         self._require_adapted()
         return samples
 
-    def _columns(self) -> tuple[Array, Array] | None:
-        """Return the means and scales that a last layer has for the targets; None if there is no such layer."""
+    def _columns(self, loss: Loss) -> tuple[Array, Array] | None:
+        """Return the means and scales by which the targets of a loss are standardised; None if they are not."""
         refuse_scaling_within(self.layers)
-        return target_columns(self.program, self.backend, self.state)
+        return target_columns(self.program, self.backend, self.state, slopes=loss.takes_slopes)
 
     def _require_adapted(self) -> None:
         for layer in self.layers:

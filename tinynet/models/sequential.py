@@ -166,7 +166,8 @@ class Sequential(ManualLoop, Inference, Differentiable, Exports):
             too large for the device stay in host memory and go up in chunks.
         y : (n_samples, n_out) array-like, or (n_samples,)
             One value a sample where the network has one output; class numbers for ``CrossEntropy``. In any units where
-            the network ends in ``Denormalize``: the loss is then that of standardised targets.
+            the network ends in ``Denormalize``: the loss is then that of standardised targets. For ``Sobolev`` a pair
+            ``(y, dy)``, values and their derivatives by the inputs.
         loss : str or Loss
             "mse", "mae", "huber", "bce", "cross_entropy".
         optimizer : str or Optimizer

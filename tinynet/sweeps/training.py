@@ -77,7 +77,7 @@ class Data:
         program, host = case.net.program, get_backend("numpy")  # Nothing needs to go to a device to be checked.
         samples = as_samples(x, "x", program.n_in, program.reads, expects=repr(case.net.layers[0]))
         parts = (samples, y, case.loss, program.n_out, program.dtype, host, weight)
-        data = checked_data(*parts, columns=case.net._columns())
+        data = checked_data(*parts, columns=case.net._columns(case.loss))
         Meter(get_metrics(metrics), data, case.loss, program)
         return data
 

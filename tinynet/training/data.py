@@ -33,6 +33,8 @@ class Data:
         The samples as they were, where ``x`` is what the first layer makes of them.
     y_given : array or None
         The targets as they were, float64, where ``y`` is standardised.
+    n_values : int or None
+        How many columns of ``y`` are values of the outputs, where derivatives by the inputs follow; None: all are.
     """
 
     backend: Backend
@@ -44,6 +46,7 @@ class Data:
     dtype: str | None = None
     given: Array | None = None
     y_given: Array | None = None
+    n_values: int | None = None
 
     def __len__(self) -> int:
         return len(self.x)
@@ -58,7 +61,7 @@ class Data:
         given = None if self.given is None else self.given[start:stop]
         y_given = None if self.y_given is None else self.y_given[start:stop]
         x, y = self.x[start:stop], self.y[start:stop]
-        return Data(self.backend, x, y, weight, y_host, own, self.dtype, given, y_given)
+        return Data(self.backend, x, y, weight, y_host, own, self.dtype, given, y_given, self.n_values)
 
     @property
     def standardised(self) -> bool:
@@ -72,9 +75,11 @@ class Data:
 
     @property
     def y_host(self) -> NDArray[Any]:
-        """The targets in host memory, in their own units, for metrics; brought there once, when somebody first asks."""
+        """The values in host memory, in their own units, for metrics; brought there once, when somebody first asks."""
         if self._y_host is None:
             host = self.backend.to_numpy(self.y if self.y_given is None else self.y_given)
+            if self.n_values is not None:
+                host = host[:, : self.n_values]
             own = on_disk(host) or self.y_given is not None
             self._y_host = np.ascontiguousarray(host, self.dtype) if own else host
         return self._y_host
@@ -112,11 +117,15 @@ def checked_data(
         If anything does not fit to the loss or to the samples.
     """
     given = None
+    if loss.takes_slopes and isinstance(y, tuple | list):
+        y = tuple(backend.admit(part, name) for part, name in zip(y, ("y", "dy"), strict=False))
+    else:
+        y = backend.admit(y, "y")
     if columns is None:
-        targets = loss.check_target(backend.admit(y, "y"), n_out, dtype)
+        targets = loss.check_target(y, n_out, dtype)
     else:
         refuse_standardised(loss)
-        given = loss.check_target(backend.admit(y, "y"), n_out, "float64")
+        given = loss.check_target(y, n_out, "float64")
         targets = standardised(backend, given, columns, dtype)
         check_finite(targets, "y, standardised by Denormalize,")
     if len(samples) != len(targets):
@@ -124,13 +133,22 @@ def checked_data(
             f"x and y must have as many samples as each other; got {len(samples)} and {len(targets)}. "
             "Check that no rows were dropped from one of them only."
         )
+    n_values = None
+    if loss.takes_slopes:
+        n_values, n_in = n_out, targets.shape[1] // n_out - 1
+        if n_in != samples.shape[1]:
+            raise ValueError(
+                f"dy must have a derivative by each of {samples.shape[1]} inputs; got {n_in} of them. Compare the "
+                "columns of x and the last axis of dy."
+            )
     weight = None
     if sample_weight is not None:
         weight = as_weights(backend.admit(sample_weight, "sample_weight"), len(samples), dtype)
         refuse_weights(loss)
-    y_host = targets if given is None and isinstance(targets, np.ndarray) and not on_disk(targets) else None
+    plain = given is None and n_values is None and isinstance(targets, np.ndarray) and not on_disk(targets)
+    y_host = targets if plain else None
     x, y, weight = backend.hold(x=samples, y=targets, sample_weight=weight)
-    return Data(backend, x, y, weight, y_host, weight, dtype, y_given=given)
+    return Data(backend, x, y, weight, y_host, weight, dtype, y_given=given, n_values=n_values)
 
 
 def standardise(sets: Sequence[Data | None], program: Program, state: State) -> None:
@@ -159,8 +177,10 @@ def standardise(sets: Sequence[Data | None], program: Program, state: State) -> 
 def standardise_targets(sets: Sequence[Data | None], program: Program, state: State) -> None:
     """Standardise the targets of a training again, by the columns that its model has now."""
     for data in sets:
-        columns = None if data is None else target_columns(program, data.backend, state)
-        if data is not None and columns is not None:
+        if data is None:
+            continue
+        columns = target_columns(program, data.backend, state, slopes=data.n_values is not None)
+        if columns is not None:
             data.standardise_targets(columns)
 
 

@@ -15,7 +15,7 @@ from tinynet_kernels.waiting import LOADING
 from tinynet_kernels.waiting import compiling as told
 
 if TYPE_CHECKING:
-    from tinynet_kernels.cpu.activations import activation_backward, activation_forward
+    from tinynet_kernels.cpu.activations import activation_backward, activation_curvature, activation_forward
     from tinynet_kernels.cpu.data import gather_rows, multiply, normalize_backward, normalize_forward
     from tinynet_kernels.cpu.embedding import embedding_backward, embedding_forward
     from tinynet_kernels.cpu.linear import linear_activation_forward, linear_backward, linear_forward
@@ -43,6 +43,7 @@ __all__ = [
     "LOSSES",
     "READS_Z",
     "activation_backward",
+    "activation_curvature",
     "activation_forward",
     "adam_step",
     "adamw_step",

@@ -5,7 +5,7 @@ from functools import cache
 from tinynet_kernels._typing import FloatArray
 from tinynet_kernels.cpu.compiling import Kernel, compiled, inlined
 from tinynet_kernels.cpu.elementary import exp
-from tinynet_kernels.cpu.linked import activation, activation_slope
+from tinynet_kernels.cpu.linked import activation, activation_second, activation_slope
 from tinynet_kernels.kinds import ACTIVATIONS
 
 # Each kernel comes twice: with separate arrays, and in place. Given one array for two arguments, the first would be
@@ -28,6 +28,13 @@ def activation_backward(
         _backward_in_place(kind)(z, y, dz, alpha)
     else:
         _backward(kind)(z, y, dy, dz, alpha)
+
+
+def activation_curvature(
+    kind: str, z: FloatArray, y: FloatArray, t: FloatArray, dt: FloatArray, dz: FloatArray, alpha: float = 0.0
+) -> None:
+    """Add ``f''(z) * sum_d t_d * dt_d`` to ``dz``. See ``tinynet_kernels.reference.activation_curvature``."""
+    _curvature(kind)(z, y, t, dt, dz, alpha)
 
 
 def bias_activation(kind: str, z: FloatArray, b: FloatArray | None, y: FloatArray, alpha: float) -> None:
@@ -163,6 +170,40 @@ def _backward_in_place(kind: str) -> Kernel:
             dz_flat[i] *= activation_slope(kind, z_flat[i], y_flat[i], a)
 
     return compiled(backward_in_place)
+
+
+@cache
+def _curvature(kind: str) -> Kernel:
+    if not ACTIVATIONS[kind].elementwise:
+        return compiled(_softmax_curvature)
+
+    def curvature(z: FloatArray, y: FloatArray, t: FloatArray, dt: FloatArray, dz: FloatArray, alpha: float) -> None:
+        a = y.dtype.type(alpha)
+        z_flat, y_flat, t_flat, dt_flat, dz_flat = z.ravel(), y.ravel(), t.ravel(), dt.ravel(), dz.ravel()
+        for d in range(t.shape[0]):
+            start = d * y_flat.size
+            for i in range(y_flat.size):
+                bend = activation_second(kind, z_flat[i], y_flat[i], a)
+                dz_flat[i] += bend * (t_flat[start + i] * dt_flat[start + i])
+
+    return compiled(curvature)
+
+
+def _softmax_curvature(
+    z: FloatArray, y: FloatArray, t: FloatArray, dt: FloatArray, dz: FloatArray, alpha: float
+) -> None:
+    zero = type(y[0, 0])(0)
+    for d in range(t.shape[0]):
+        for i in range(y.shape[0]):
+            along, gradient, both = zero, zero, zero
+            for j in range(y.shape[1]):
+                along += y[i, j] * t[d, i, j]
+                gradient += y[i, j] * dt[d, i, j]
+                both += y[i, j] * (t[d, i, j] * dt[d, i, j])
+            mean = both - along * gradient - along * gradient
+            for j in range(y.shape[1]):
+                own = dt[d, i, j] * (t[d, i, j] - along) - t[d, i, j] * gradient
+                dz[i, j] += y[i, j] * (own - mean)
 
 
 def _softmax_forward(z: FloatArray, b: FloatArray | None, y: FloatArray, alpha: float) -> None:

@@ -86,6 +86,24 @@ def activation_slope(typing_context: Any, kind: Any, z: Any, y: Any, alpha: Any)
 
 
 @instruction
+def activation_second(typing_context: Any, kind: Any, z: Any, y: Any, alpha: Any) -> Any:
+    """Return ``f''(z)`` of an activation, from ``z`` and ``y = f(z)``."""
+    if not isinstance(kind, types.StringLiteral):
+        return None  # Numba asks again, with constants.
+
+    def written(code: Code, arguments: Sequence[Value]) -> list[Value]:
+        symbols = dict(zip(("z", "y", "alpha"), arguments, strict=True))
+        return [Writer(code, symbols)(formulas.ACTIVATIONS[_text(kind)].curvature)]
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        name = f"second {_text(kind)}"
+        (result,) = _call(context, builder, y, name, written, signature.args[1:], arguments[1:])
+        return result
+
+    return y(kind, z, y, alpha), generate
+
+
+@instruction
 def loss(typing_context: Any, kind: Any, p: Any, t: Any, parameter: Any) -> Any:
     """Return the value of a loss and its slope by the prediction ``p``."""
     if not isinstance(kind, types.StringLiteral):

@@ -9,7 +9,7 @@ first used with some kind and dtype, and CuPy keeps it on disk for the next proc
 from collections.abc import Iterator
 
 from tinynet_kernels.cuda import activations, cholesky, data, linear, losses, optimizers, random
-from tinynet_kernels.cuda.activations import activation_backward, activation_forward
+from tinynet_kernels.cuda.activations import activation_backward, activation_curvature, activation_forward
 from tinynet_kernels.cuda.data import gather_rows, multiply, normalize_backward, normalize_forward
 from tinynet_kernels.cuda.embedding import embedding_backward
 from tinynet_kernels.cuda.linear import linear_activation_forward, linear_backward, linear_forward
@@ -47,6 +47,7 @@ __all__ = [
     "LOSSES",
     "READS_Z",
     "activation_backward",
+    "activation_curvature",
     "activation_forward",
     "adam_step",
     "adamw_step",

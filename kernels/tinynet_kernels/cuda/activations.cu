@@ -61,4 +61,16 @@ __global__ void activation_backward(const T* read, const T* dy, T* dz, Index n, 
     }
 }
 
+/// dz += f''(z) * sum_d t_d * dt_d, for n numbers and their directions; `read` is as in activation_backward.
+template <typename T, typename Kind>
+__global__ void activation_curvature(const T* read, const T* t, const T* dt, T* dz, Index n, Index directions, T alpha) {
+    for (Index i = first_x(); i < n; i += step_x()) {
+        T sum = 0;
+        for (Index d = 0; d < directions; ++d) {
+            sum += t[d * n + i] * dt[d * n + i];
+        }
+        dz[i] += Kind::second(read[i], read[i], alpha) * sum;
+    }
+}
+
 }  // namespace tinynet

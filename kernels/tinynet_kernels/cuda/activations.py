@@ -42,6 +42,20 @@ def activation_backward(
     launch(*over_vector(dy.size // width), (read, dy, dz, np.int64(dy.size), dy.dtype.type(alpha)))
 
 
+def activation_curvature(
+    kind: str, z: DeviceArray, y: DeviceArray, t: DeviceArray, dt: DeviceArray, dz: DeviceArray, alpha: float = 0.0
+) -> None:
+    """Add ``f''(z) * sum_d t_d * dt_d`` to ``dz``. See ``tinynet_kernels.reference.activation_curvature``."""
+    if not ACTIVATIONS[kind].elementwise:
+        rows, columns = _as_rows(y)
+        launch = kernel(_SOFTMAX_FILE, "softmax_curvature", REAL[y.dtype])
+        launch(*over_vector(rows), (y, t, dt, dz, np.int64(rows), np.int64(columns), np.int64(len(t))))
+        return
+    read = z if ACTIVATIONS[kind].reads_z else y
+    launch = kernel(_FILE, "activation_curvature", REAL[y.dtype], _struct(kind))
+    launch(*over_vector(y.size), (read, t, dt, dz, np.int64(y.size), np.int64(len(t)), y.dtype.type(alpha)))
+
+
 def bias_activation(kind: str, z: DeviceArray, b: DeviceArray | None, y: DeviceArray, alpha: float) -> None:
     """Add the bias to ``z`` in place and apply the activation: ``z += b`` and ``y = f(z)``.
 
@@ -82,6 +96,10 @@ def instances() -> Iterator[Instance]:
     for dtype, real in REAL.items():
         yield Instance(_SOFTMAX_FILE, "softmax_forward", (real,))
         yield Instance(_SOFTMAX_FILE, "softmax_backward", (real,))
+        yield Instance(_SOFTMAX_FILE, "softmax_curvature", (real,))
+        for kind, traits in ACTIVATIONS.items():
+            if traits.elementwise:
+                yield Instance(_FILE, "activation_curvature", (real, _struct(kind)))
         for name in ("activation_forward", "activation_backward", "bias_activation"):
             for kind, traits in ACTIVATIONS.items():
                 for width in (1, 16 // dtype.itemsize) if traits.elementwise else ():

@@ -23,4 +23,27 @@ __global__ void softmax_backward(const T* y, const T* dy, T* dz, Index rows, Ind
     }
 }
 
+/// dz += the derivative by z of what a loss says of directions t that went through softmax, for every row; a thread each.
+template <typename T>
+__global__ void softmax_curvature(const T* y, const T* t, const T* dt, T* dz, Index rows, Index columns, Index directions) {
+    for (Index row = first_x(); row < rows; row += step_x()) {
+        const T* p = y + row * columns;
+        T* out = dz + row * columns;
+        for (Index d = 0; d < directions; ++d) {
+            const T* a = t + (d * rows + row) * columns;
+            const T* b = dt + (d * rows + row) * columns;
+            T along = 0, gradient = 0, both = 0;
+            for (Index j = 0; j < columns; ++j) {
+                along += p[j] * a[j];
+                gradient += p[j] * b[j];
+                both += p[j] * (a[j] * b[j]);
+            }
+            const T mean = both - along * gradient - along * gradient;
+            for (Index j = 0; j < columns; ++j) {
+                out[j] += p[j] * (b[j] * (a[j] - along) - a[j] * gradient - mean);
+            }
+        }
+    }
+}
+
 }  // namespace tinynet

@@ -27,12 +27,14 @@ from tinynet_kernels.reference.optimizers import (
     sgd_step,
 )
 from tinynet_kernels.reference.random import dropout_mask, philox
+from tinynet_kernels.reference.second_derivatives import activation_curvature
 
 __all__ = [
     "ACTIVATIONS",
     "LOSSES",
     "READS_Z",
     "activation_backward",
+    "activation_curvature",
     "activation_forward",
     "adam_step",
     "adamw_step",

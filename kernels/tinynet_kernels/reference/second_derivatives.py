@@ -8,7 +8,6 @@ import numpy as np
 from tinynet_kernels import formulas
 from tinynet_kernels._typing import FloatArray
 from tinynet_kernels.reference.formulas import ByHand, evaluate
-from tinynet_kernels.slopes import slope_of
 
 Second = Callable[[FloatArray, FloatArray, float], FloatArray]
 
@@ -33,13 +32,11 @@ def _softplus(z: FloatArray, y: FloatArray, alpha: float) -> FloatArray:
 
 
 def _of_formula(kind: str) -> Second:
-    """By deriving the derivative: where it is a function of ``y``, by the chain rule."""
-    _, slope = formulas.ACTIVATIONS[kind].terms
-    by_z, by_y = slope_of(slope, "z"), slope_of(slope, "y")
+    """By the formula, or by deriving the derivative: where it is a function of ``y``, by the chain rule."""
+    curvature = formulas.ACTIVATIONS[kind].curvature
 
     def second(z: FloatArray, y: FloatArray, alpha: float) -> FloatArray:
-        first, own, through = evaluate([slope, by_z, by_y], {"z": z, "y": y, "alpha": alpha})
-        return np.broadcast_to(own + through * first, z.shape)
+        return np.broadcast_to(evaluate([curvature], {"z": z, "y": y, "alpha": alpha})[0], z.shape)
 
     return second
 
@@ -81,3 +78,45 @@ def activation_second_derivative(kind: str, z: FloatArray, y: FloatArray, alpha:
         If there is no such kind, or it is not elementwise.
     """
     return SECOND[kind](z, y, float(alpha))
+
+
+@np.errstate(all="ignore")
+def activation_curvature(
+    kind: str, z: FloatArray, y: FloatArray, t: FloatArray, dt: FloatArray, dz: FloatArray, alpha: float = 0.0
+) -> None:
+    """Add to a gradient what a loss on directions says: ``dz += f''(z) * sum_d t_d * dt_d``.
+
+    Directions ``t`` go through an activation as ``s = f'(z) t``. This is the derivative by ``z`` of what a loss says
+    of ``s``.
+
+    Parameters
+    ----------
+    kind : str
+        A key of ``tinynet_kernels.ACTIVATIONS``.
+    z, y : (n_samples, n) array
+        As for ``activation_backward``.
+    t : (n_directions, n_samples, n) array
+    dt : (n_directions, n_samples, n) array
+        Gradient of the loss with respect to ``s``.
+    dz : (n_samples, n) array
+        Is added to.
+    alpha : float
+        As for ``activation_forward``.
+
+    Raises
+    ------
+    KeyError
+        If there is no such kind.
+    """
+    if kind == "softmax":
+        for along, d in zip(t, dt, strict=True):
+            dz += _softmax_curvature(y, along, d)
+        return
+    dz += SECOND[kind](z, y, float(alpha)) * np.sum(t * dt, axis=0)
+
+
+def _softmax_curvature(y: FloatArray, t: FloatArray, d: FloatArray) -> FloatArray:
+    """``y (v - <v, y>)`` with ``v = d (t - <y, t>) - t <d, y>``: the derivative of ``<d, y (t - <y, t>)>``."""
+    v: FloatArray = d * (t - np.sum(y * t, axis=-1, keepdims=True)) - t * np.sum(d * y, axis=-1, keepdims=True)
+    dz: FloatArray = y * (v - np.sum(v * y, axis=-1, keepdims=True))
+    return dz

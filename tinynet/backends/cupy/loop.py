@@ -26,7 +26,7 @@ PREDICT_ROWS = 1 << 14
 def is_descent(program: Program) -> bool:
     """Tell whether an update is nothing but the gradient times the learning rate, of built-in layers only."""
     loss, optimizer = program.loss, program.optimizer
-    if loss is None or loss.l2 or optimizer is None or optimizer.kind != "sgd":
+    if loss is None or loss.l2 or loss.slopes is not None or optimizer is None or optimizer.kind != "sgd":
         return False
     plain = not any(value for _, value in optimizer.settings)
     custom = any(isinstance(op, CustomOp) for op in program.ops)

@@ -55,6 +55,11 @@ class LevenbergMarquardtPlan(WholePlan):
     def _check(self) -> None:
         loss, n = self.program.loss, self.program.n_trained
         assert loss is not None
+        if loss.slopes is not None:
+            raise ValueError(
+                "LevenbergMarquardt expects a loss of the predictions alone; got one of their slopes, too, whose "
+                "curvature takes third derivatives. Use tn.LBFGS for this one."
+            )
         if loss.custom is not None or loss.kind not in CURVED:
             raise ValueError(
                 "LevenbergMarquardt expects a loss that is convex in the predictions and smooth (mse, huber, "

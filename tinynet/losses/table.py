@@ -1,0 +1,46 @@
+"""Losses of predictions by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from tinynet.base.checks import member
+from tinynet.losses.elementwise import ElementwiseLoss
+from tinynet.losses.entropies import BinaryCrossEntropy, CrossEntropy
+from tinynet.losses.given import BinaryFocal, LogCosh, Quantile
+from tinynet.losses.loss import Loss
+from tinynet.losses.numbers import Huber, MeanAbsoluteError, MeanSquaredError, PoissonLoss
+
+LOSSES: dict[str, Callable[..., Loss]] = {
+    "mse": MeanSquaredError,
+    "mae": MeanAbsoluteError,
+    "huber": Huber,
+    "binary_cross_entropy": BinaryCrossEntropy,
+    "bce": BinaryCrossEntropy,
+    "cross_entropy": CrossEntropy,
+    "poisson": PoissonLoss,
+    "log_cosh": LogCosh,
+    "quantile": Quantile,
+    "focal": BinaryFocal,
+}
+
+CLASSES: dict[str, Callable[..., Loss]] = {
+    cls.__name__: cls for cls in (*LOSSES.values(), ElementwiseLoss) if isinstance(cls, type)
+}
+"""The losses of predictions by the name of their class."""
+
+
+def get_loss(spec: str | Loss, **config: Any) -> Loss:
+    """Return the loss that a name stands for, or the loss itself.
+
+    Examples
+    --------
+    >>> get_loss("huber", delta=2.0)
+    Huber(delta=2.0, reduction='mean')
+    """
+    if isinstance(spec, Loss):
+        return spec
+    if isinstance(spec, type) and issubclass(spec, Loss):
+        return spec(**config)
+    return LOSSES[member("loss", spec, LOSSES)](**config)
