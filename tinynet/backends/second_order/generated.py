@@ -77,7 +77,7 @@ class GeneratedEquations(Equations):
         """See ``Equations.sums``."""
         losses, matrices = self._kernels.sums(*self._arguments(models, data), config.threads)
         n = self._kernels.n
-        return losses * self.loss.report, matrices[:, n, :n].copy(), matrices
+        return losses * self.loss.report, matrices[:, :n, n].copy(), matrices
 
     def values(self, models: Models, data: Data) -> Float64:
         """See ``Equations.values``."""
@@ -92,9 +92,9 @@ class GeneratedEquations(Equations):
         """See ``Equations.solve``."""
         kernels, own = self._kernels, matrices[chosen]
         if kernels.n > LARGEST_SOLVED:
-            cut = own[:, : kernels.n, : kernels.n]
+            cut = own[:, : kernels.n, : kernels.n].transpose(0, 2, 1)
             return np.array([solved(*one) for one in zip(cut, gradients, diagonals, strict=True)])
-        own[:, kernels.n, : kernels.n] = gradients
+        own[:, : kernels.n, kernels.n] = gradients
         steps: Float64 = kernels.solve(own, np.ascontiguousarray(diagonals), config.threads)
         return steps
 
@@ -104,16 +104,11 @@ class GeneratedEquations(Equations):
         if kernels.n > LARGEST_SOLVED:
             return None
         numbers = np.empty((len(now.stop), len(NUMBERS) + kernels.n))
-        own: dict[str, Any] = {
-            "damping": now.damping,
-            "stop": now.stop,
-            "report": self.loss.report,
-            "given": 0.0,
-            "made": 0.0,
-        }
-        own["single"] = float(self.program.dtype == "float32")
+        known = now.settings | {"damping": now.damping, "stop": now.stop, "given": np.zeros(1), "made": np.zeros(1)}
+        kept = {"report": self.loss.report, "single": self.program.dtype == "float32"}
+        known |= {name: np.array([value], np.float64) for name, value in kept.items()}
         for i, name in enumerate(NUMBERS):
-            numbers[:, i] = own[name] if name in own else now.settings[name]
+            numbers[:, i] = known[name]
         numbers[:, len(NUMBERS) :] = l2
         kernels.descend(*self._arguments(now.models, data), numbers, losses, config.threads)
         found = dict(zip(NUMBERS, numbers.T, strict=False))
@@ -123,8 +118,8 @@ class GeneratedEquations(Equations):
     def traces_of_inverses(self, matrices: Any, diagonals: Float64) -> Float64:
         """See ``Equations.traces_of_inverses``."""
         n = self._kernels.n
-        lower = np.tril(matrices[:, :n, :n])
-        damped = lower + np.tril(lower, -1).transpose(0, 2, 1) + diagonals[:, :, np.newaxis] * np.eye(n)
+        upper = np.triu(matrices[:, :n, :n])
+        damped = upper + np.triu(upper, 1).transpose(0, 2, 1) + diagonals[:, :, np.newaxis] * np.eye(n)
         traces: Float64 = np.trace(np.linalg.inv(damped), axis1=1, axis2=2)
         return traces
 

@@ -85,14 +85,18 @@ class Descents(Equations):
         """Return the table, and the size of an arena with what a model has in hand."""
         end, places = -(-self._size // LINE) * LINE, {}
         sizes = dict.fromkeys(("decay", "scale", "diagonal", "step"), self.n)
-        sizes |= {"matrix": self.columns**2 * min(self.parts, 2), "losses": self.parts, "trial": self.n_parameters}
+        sizes |= {
+            "matrix": self.columns * self.line // 8 * min(self.parts, 2),
+            "losses": self.parts,
+            "trial": self.n_parameters,
+        }
         for name, size in sizes.items():
             places[name], end = end, end + -(-size * 8 // LINE) * LINE
         words = Words(
             **{name: self._kernels[name] for name in ("drive_items", "solve")},
             **{name: address(self._tables[name]) for name in ("sums", "values", "solution")},
             where=address(self._where),
-            **{name: getattr(self, name) for name in ("n", "n_parameters", "columns", "parts")},
+            **{name: getattr(self, name) for name in ("n", "n_parameters", "columns", "line", "parts")},
             **places,
         )
         return np.array(words, np.int64), end

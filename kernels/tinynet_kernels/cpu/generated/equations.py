@@ -38,7 +38,7 @@ PART_WORK = 1 << 20
 THREAD_WORK = 1 << 21
 """Multiplications that repay a thread, which is started for them."""
 LARGEST_SOLVED = 1000
-"""Parameters up to which ``solve`` is as quick as LAPACK (measured); nothing larger has the memory for it."""
+"""Parameters up to which ``solve`` is quicker than LAPACK (measured: three times), which has threads for more."""
 
 _SIGNATURE = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)
 
@@ -95,6 +95,8 @@ class Equations:
         """Where the parameters of each layer that is trained begin among all that are."""
         self.n_parameters = sum(map(n_parameters, layers))
         self.columns = -(-(self.n + 1) // TILE) * TILE
+        # So much further that a register may be read from any tile of a row.
+        self.line = 8 * self.columns + max(0, host().vector_bytes - 8 * TILE)
         unit = UNIT * host().vector_bytes // 8
         self.padded = -(-n_samples // unit) * unit
         least, most = BLOCK_ROWS
@@ -107,7 +109,7 @@ class Equations:
         self._sums, self._values, self._solution = Steps(block), Steps(block), Steps(block)
         self._write(self._sums, slopes=True)
         self._write(self._values, slopes=False)
-        size = self.columns * self.columns * 8
+        size = self.columns * self.line
         self._tables = {
             "sums": self._sums.words((block, self.part, self.parts, size)),
             "values": self._values.words((block, self.padded, 1, 0)),
@@ -141,9 +143,9 @@ class Equations:
         return Samples(own_x, own_y, own_masses, {PLACES[name]: value for name, value in words.items()})
 
     def sums(self, parameters: Array, buffers: Array, samples: Samples, threads: Threads) -> Any:
-        """Return losses, (n_models,), and matrices, (n_models, columns, columns).
+        """Return losses, (n_models,), and matrices, (n_models, columns, at least as many).
 
-        Of a matrix the lower triangle counts: the Gauss-Newton matrix, and the gradient in row ``n``.
+        Of a matrix the upper triangle counts: the Gauss-Newton matrix, and the gradient in column ``n``.
 
         Parameters
         ----------
@@ -155,7 +157,7 @@ class Equations:
             Tells how many threads there may be, where the work repays some.
         """
         m = len(parameters)
-        matrices, losses = np.empty((m * self.parts, self.columns, self.columns)), np.empty(m * self.parts)
+        matrices, losses = np.empty((m * self.parts, self.columns, self.line // 8)), np.empty(m * self.parts)
         words = self._words(parameters, buffers, samples, matrices, losses)
         self._run("sums", words, m * self.parts, self.work * m, threads)
         if self.parts == 1:
@@ -184,8 +186,8 @@ class Equations:
 
         Parameters
         ----------
-        matrices : (n_models, columns, columns) float64 array
-            With the gradient in row ``n``.
+        matrices : float64 array
+            As ``sums`` returns them.
         diagonals : (n_models, n) float64 array
         threads : callable
         """
@@ -256,15 +258,12 @@ class Equations:
             steps.add("abreast", "seed", heights, seed, n_out, r, passes.output, rowwise)
             passes.back(seed, rows, last=min(rows))
             steps.add("abreast", "copy", ratios + r * steps.stride, jacobian + self.n * steps.stride, 1)
-            steps.add("abreast", "triangle", jacobian, self.columns)
+            steps.add("abreast", "triangle", jacobian, self.columns, self.line)
 
     def _write_solution(self) -> Array:
-        lanes = host().vector_bytes // 8
-        columns = -(-self.columns // lanes) * lanes
-        line = columns * 8
-        factor = (self.n + 1 + lanes) * line
-        self._solution.size = factor + 2 * line if self.n <= LARGEST_SOLVED else 0
-        return np.array([0, factor, factor + line, self.n, self.columns, columns], np.int64)
+        factor, vector = self.columns * self.line, self.line + host().vector_bytes
+        self._solution.size = factor + 3 * vector if self.n <= LARGEST_SOLVED else 0
+        return np.array([0, *(factor + i * vector for i in range(3)), self.n, self.line], np.int64)
 
 
 _FIRST, _LAST, _MATRICES, _LOSSES, _DIAGONALS, _OUT = (

@@ -54,6 +54,8 @@ class Words(NamedTuple):
     n: int
     n_parameters: int
     columns: int
+    line: int
+    """Bytes from a row of a matrix to the next."""
     parts: int
     matrix: int
     """Places: of two matrices, if there are parts, of the losses of the parts, and of vectors of ``n`` numbers."""
@@ -89,7 +91,8 @@ class _Descent:
         words = {name: frame.size(i) for i, name in enumerate(Words._fields)}
         self.words = words
         self.kernels = {name: code.op(POINTER, f"inttoptr {words[name]} to ptr") for name in Words._fields[:6]}
-        self.n, self.n_parameters, self.columns = words["n"], words["n_parameters"], words["columns"]
+        self.n, self.n_parameters = words["n"], words["n_parameters"]
+        self.line, self.size = words["line"], words["line"] * words["columns"]
         self.places = self.kernels["where"]
         arena = frame.pointer("arena")
         self.held = {
@@ -137,7 +140,6 @@ class _Descent:
         first, last = frame.whole("first_item"), frame.whole("last_item")
         numbers, told, models = frame.pointer("numbers"), frame.pointer("model_losses"), frame.whole("n_members")
         n_epochs = frame.whole("n_epochs")
-        size = self.columns * self.columns
         for name in steps:
             frame.put(f"{name}_step", 0)
         frame.put("moments", self.held["diagonal"])
@@ -150,9 +152,10 @@ class _Descent:
             self.numbers = code.at(numbers, (self.n + len(NUMBERS)) * i, DOUBLE)
             self.report, self.single = self.setting("report"), self.has("single")
             given = self.has("given")
-            matrix = code.select(given, code.at(bases["gradients"], size * i, DOUBLE), self.held["matrix"])
+            matrix = code.select(given, code.at(bases["gradients"], self.size * i), self.held["matrix"])
             losses = code.select(given, code.at(bases["losses"], i, DOUBLE), self.held["losses"])
-            self.gradient = code.at(matrix, self.n * self.columns, DOUBLE)
+            # The column behind the last parameter.
+            self.gradient = code.at(matrix, self.n, DOUBLE)
             for cell, name in ((self.damping, "damping"), (self.stop, "stop")):
                 cell.set(self.setting(name))
             self.made.set(0.0)
@@ -184,8 +187,7 @@ class _Descent:
     def sum(self, matrix: Value, losses: Value) -> None:
         """Sum the equations, part after part, in the order in which those of threads are added up."""
         frame, code = self.frame, self.code
-        size = self.columns * self.columns * 8
-        other = code.at(matrix, size)
+        size, other = self.size, code.at(matrix, self.size)
 
         def part(p: Value) -> None:
             # What belongs to an item lies where its number says.
@@ -222,10 +224,11 @@ class _Descent:
 
         def prepare(j: Value, worst: Value, penalty: Value, check: Value) -> list[Value]:
             decay, held = self.number(l2, j) + weight_decay, self.number(self.parameters, self.place(j))
-            slope = self.number(self.gradient, j) + decay * held
-            own = self.larger(self.number(matrix, j * (self.columns + 1)) + decay, LEAST_SCALE)
+            there = code.at(self.gradient, j * self.line)
+            slope = self.number(there, 0) + decay * held
+            own = self.larger(self.number(code.at(matrix, j * self.line), j) + decay, LEAST_SCALE)
             self.put(self.held["decay"], j, decay)
-            self.put(self.gradient, j, slope)
+            self.put(there, 0, slope)
             self.put(self.held["scale"], j, code.select(marquardt, own, 1.0))
             size = code.call_intrinsic("fabs", slope)
             return [self.larger(size, worst), code.fma(decay * held, held, penalty), check + slope * 0.0]

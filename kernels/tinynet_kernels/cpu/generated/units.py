@@ -10,6 +10,7 @@ import hashlib
 
 from tinynet_kernels.cpu.generated import (
     abreast,
+    cholesky,
     curvature,
     data,
     driver,
@@ -37,7 +38,7 @@ _FIXED: dict[str, list[Kernel]] = {
     "normalize": elementwise.NORMALIZE,
     "activation:softmax": losses.SOFTMAX,
     "updates": updates.KERNELS,
-    "abreast": [*abreast.KERNELS, *curvature.KERNELS, *normal.KERNELS, *levenberg.KERNELS],
+    "abreast": [*abreast.KERNELS, *curvature.KERNELS, *normal.KERNELS, *cholesky.KERNELS, *levenberg.KERNELS],
     **many.FIXED,
 }
 
