@@ -118,7 +118,7 @@ def test_runs_that_make_the_tables_of_their_threads_at_once_make_the_same(monkey
         np.testing.assert_array_equal(task._tables[thread], words(made, task._addresses, thread))
 
 
-@pytest.mark.parametrize("rows", [1, 63, 64, 65, 256, 257, 5000])
+@pytest.mark.parametrize("rows", [1, 3, 32, 63, 64, 65, 256, 257, 5000])
 def test_predictions_and_evaluations_of_any_size_agree_with_the_loop(
     rows: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -198,9 +198,14 @@ layers = st.builds(
 
 @settings(max_examples=60)
 @given(
-    chain=st.lists(layers, max_size=3), rows=st.integers(0, 9), dtype=st.sampled_from(["float32", "float64", "float16"])
+    chain=st.lists(layers, max_size=3),
+    rows=st.integers(0, 9),
+    dtype=st.sampled_from(["float32", "float64", "float16"]),
+    few=st.booleans(),
 )
-def test_a_table_that_cannot_be_is_refused_and_any_other_runs(chain: list[Layer], rows: int, dtype: str) -> None:
+def test_a_table_that_cannot_be_is_refused_and_any_other_runs(
+    chain: list[Layer], rows: int, dtype: str, few: bool
+) -> None:
     chain = [layer for layer in chain if layer.kind != "dropout"]
     widths = [(chain[0].n_in if chain else 0), *(layer.n_out for layer in chain)]
     follows = all(layer.n_in == n and layer.n_out > 0 for layer, n in zip(chain, widths, strict=False))
@@ -208,7 +213,7 @@ def test_a_table_that_cannot_be_is_refused_and_any_other_runs(chain: list[Layer]
     steady = all(layer.kind == "linear" or layer.n_in == layer.n_out for layer in chain)
     possible = bool(chain) and widths[0] > 0 and follows and known and steady and rows > 0 and dtype != "float16"
     try:
-        made = programs.prediction(tuple(chain), dtype, Sources("<f8"), host(), rows)
+        made = programs.prediction(tuple(chain), dtype, Sources("<f8"), host(), rows, few=few)
     except ValueError:
         assert not possible
         return
@@ -225,10 +230,10 @@ def test_few_rows_after_many_are_read_from_where_they_lie() -> None:
     """Predictions of few rows go by addresses that are put down once, those of many by addresses of their own."""
     net = tn.Sequential(tn.Linear(3, 4), tn.Tanh(), tn.Linear(4, 2), seed=0, backend="numba")
     most = np.random.default_rng(0).normal(size=(generated.SHORT_WAY + 1, 3)).astype("f4")
-    few, whole = most[10:12].copy(), net.predict(most)
-    for rows in (generated.SHORT_WAY, 300):
+    whole = net.predict(most)
+    for rows, few in ((generated.SHORT_WAY, 2), (300, 3), (33, 32), (34, 17), (65, 1)):
         assert net.predict(most[:rows].copy()).tobytes() == whole[:rows].tobytes()  # Its memory is given back at once.
-        assert net.predict(few).tobytes() == whole[10:12].tobytes()
+        assert net.predict(most[10 : 10 + few].copy()).tobytes() == whole[10 : 10 + few].tobytes()
 
 
 def test_a_call_that_is_kept_sees_whatever_has_changed_since() -> None:

@@ -34,6 +34,7 @@ DESCENT = Options(own_order=False, own_weight=False, mean=False, descent=True, c
 UNITS = [
     "core",
     "products",
+    "few",
     "dropout",
     "normalize",
     "updates",
@@ -111,12 +112,13 @@ PRODUCT = r"v?fmadd\w*p[sd]|fmla|\bmulp[sd]"
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("processor", PROCESSORS)
 def test_the_sums_of_a_tile_stay_in_registers(processor: str, dtype: str) -> None:
-    text = assembly("products", dtype, processor)
-    for name in ("product_rows", "gradient"):
-        symbol = re.escape(units.symbol("products", name, dtype))
-        (body,) = re.findall(rf"^_?{symbol}:.*?(?=^_?tinynet_\w+:|\Z)", text, re.MULTILINE | re.DOTALL)
-        blocks = re.split(r"^\.?L\w+:", body, flags=re.MULTILINE)
-        products = [block for block in blocks if len(re.findall(PRODUCT, block)) >= 8]
-        assert products
-        for block in products:
-            assert not re.findall(ON_STACK["x86" if processor.startswith("x86") else "arm"], block), f"{name} spills"
+    for unit, names in {"products": ("product_rows", "gradient"), "few": ("few_rows",)}.items():
+        text = assembly(unit, dtype, processor)
+        for name in names:
+            symbol = re.escape(units.symbol(unit, name, dtype))
+            (body,) = re.findall(rf"^_?{symbol}:.*?(?=^_?tinynet_\w+:|\Z)", text, re.MULTILINE | re.DOTALL)
+            blocks = re.split(r"^\.?L\w+:", body, flags=re.MULTILINE)
+            products = [block for block in blocks if len(re.findall(PRODUCT, block)) >= 8]
+            assert products
+            on_stack = ON_STACK["x86" if processor.startswith("x86") else "arm"]
+            assert not [block for block in products if re.findall(on_stack, block)], f"{name} spills"

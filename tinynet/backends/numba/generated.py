@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from tinynet_kernels.cpu.generated import programs, registers, samples
 from tinynet_kernels.cpu.generated.address import address
 from tinynet_kernels.cpu.generated.compiler import host
+from tinynet_kernels.cpu.generated.few import most_rows
 from tinynet_kernels.cpu.generated.frame import PLACES
 from tinynet_kernels.cpu.generated.layout import WHOLE_BATCH, block_rows, ranges_of, suited
 from tinynet_kernels.cpu.generated.table import Sources, Table
@@ -67,6 +68,7 @@ class GeneratedPlan(LoopPlan):
         super().__init__(program, backend, "")
         self.description = f"fused: whole epochs in generated code, {self._way(program.batch_size or 1 << 30)}"
         self._target = suited(layers_of(program.ops[program.first :]), program.dtype, host())
+        self._few = most_rows(self._target)
         self._tasks: Kept[Task] = Kept(most=KEPT_TASKS)
         self._calls = Calls(most=KEPT_TASKS)
         self._ways: dict[int, str] = {}
@@ -130,7 +132,7 @@ class GeneratedPlan(LoopPlan):
         call = self._calls.take(key, state, (x,))
         if call is None:
             source, vectors = Data.of(x), vectors_of(state)
-            task = self._prediction_task(self._ops, source.code)
+            task = self._prediction_task(source.code, few=n <= self._few)
             words = {**self._places(vectors), "batch": max(1, n), "ranges": ranges_of(n)}
             call = Call(task, {"x": source}, vectors, n, words, 1.0, n_threads)
         finite = call.run_into(ready, state)
@@ -146,13 +148,15 @@ class GeneratedPlan(LoopPlan):
         """
         program, dtype = self.program, np.dtype(self.program.dtype)
         n_in, n_out, ndarray, empty = program.n_in, program.n_out, np.ndarray, np.empty
-        task, vectors = self._prediction_task(self._ops, dtype_code(dtype)), vectors_of(state)
+        vectors, most_few = vectors_of(state), self._few
         most = min(SHORT_WAY, max(WHOLE_BATCH, (2 * THREAD_WORK - 1) // self._work))
         places, order = self._places(vectors), _in_order(most)
         at_x, at_out, at_visits = PLACES["x"], PLACES["out"], PLACES["n_visits"]
-        free: list[Any] = []
+        # Of many rows, and of few.
+        free: tuple[list[Any], list[Any]] = ([], [])
 
-        def own() -> tuple[Any, ...]:
+        def own(*, few: bool) -> tuple[Any, ...]:
+            task = self._prediction_task(dtype_code(dtype), few=few)
             # To copy a few numbers to where they are expected takes less time than to find out where they are.
             x, out = np.zeros((FEW_ROWS, n_in), dtype), np.zeros((FEW_ROWS, n_out), dtype)
             words = {"order": address(order), "out": address(out), "batch": WHOLE_BATCH, "ranges": 1}
@@ -170,10 +174,11 @@ class GeneratedPlan(LoopPlan):
             if rows > most or (rows > FEW_ROWS and not x.flags.c_contiguous):
                 out = empty((rows, n_out), dtype)
                 return out if self.predict(state, x, out) else None
+            few = rows <= most_few
             try:
-                place = free.pop()
+                place = free[few].pop()
             except IndexError:
-                place = own()
+                place = own(few=few)
             run, words, cuts, own_x, own_out = place
             words[at_visits] = rows
             if rows <= FEW_ROWS:
@@ -186,7 +191,7 @@ class GeneratedPlan(LoopPlan):
                 words[at_x], words[at_out] = address(x), address(out)
                 finite = run()
                 words[at_x], words[at_out] = own_x, own_out
-            free.append(place)
+            free[few].append(place)
             return out if finite else None
 
         return predict
@@ -250,7 +255,7 @@ class GeneratedPlan(LoopPlan):
         elif kind == "gradient":
             task = self._gradient_task(sources, batch)
         else:
-            task = self._evaluation_task(sources)
+            task = self._evaluation_task(sources, few=n_visits <= self._few)
         vectors = vectors_of(state)
         check_sizes(vectors, self.program, trains=kind == "run")
         words = {**self._places(vectors), "batch": batch, "ranges": min(ranges_of(batch), task.ranges)}
@@ -312,22 +317,26 @@ class GeneratedPlan(LoopPlan):
 
         return self._task(("gradient", sources, batch), make)
 
-    def _evaluation_task(self, sources: Sources) -> Task:
+    def _evaluation_task(self, sources: Sources, *, few: bool) -> Task:
         def make() -> Table:
             program, layers = self.program, _without_dropout(self._ops_before_loss())
-            block = block_rows(layers, program.dtype, self._target)
             loss = loss_of(self._loss_spec, program.n_out)
-            return programs.evaluation(layers, loss, program.dtype, sources, self._target, block)
+            block = self._block(layers, few=few)
+            return programs.evaluation(layers, loss, program.dtype, sources, self._target, block, few=few)
 
-        return self._task(("evaluate", sources), make)
+        return self._task(("evaluate", sources, few), make)
 
-    def _prediction_task(self, ops: tuple[Op, ...], code: str) -> Task:
+    def _prediction_task(self, code: str, *, few: bool) -> Task:
         def make() -> Table:
-            layers, dtype = _without_dropout(ops), self.program.dtype
-            block = block_rows(layers, dtype, self._target)
-            return programs.prediction(layers, dtype, Sources(code), self._target, block)
+            layers, dtype = _without_dropout(self._ops), self.program.dtype
+            block = self._block(layers, few=few)
+            return programs.prediction(layers, dtype, Sources(code), self._target, block, few=few)
 
-        return self._task(("predict", ops, code), make)
+        return self._task(("predict", code, few), make)
+
+    def _block(self, layers: tuple[Layer, ...], *, few: bool) -> int:
+        """Return how many rows go through the network at a time."""
+        return self._few if few else block_rows(layers, self.program.dtype, self._target)
 
     def _task(self, key: Hashable, make: Callable[[], Table]) -> Task:
         return self._tasks.made(key, lambda: Task(make()))

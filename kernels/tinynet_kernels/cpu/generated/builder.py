@@ -3,27 +3,43 @@
 from __future__ import annotations
 
 from tinynet_kernels.cpu.generated.data import is_exact
+from tinynet_kernels.cpu.generated.few import HIGH
 from tinynet_kernels.cpu.generated.frame import PLACES
 from tinynet_kernels.cpu.generated.ir_types import BYTES, DOUBLE
 from tinynet_kernels.cpu.generated.layout import Panels, check, keeps_z, weights_of
 from tinynet_kernels.cpu.generated.random import SLACK
 from tinynet_kernels.cpu.generated.small import float_of
 from tinynet_kernels.cpu.generated.table import Sources, Table
-from tinynet_kernels.cpu.generated.target import Target
+from tinynet_kernels.cpu.generated.target import VECTORS, Target
 from tinynet_kernels.kinds import ACTIVATIONS, LOSSES
 from tinynet_kernels.network import Layer, Loss
 
 
 class Builder:
-    """Writes the table of a network, pass by pass."""
+    """Writes the table of a network, pass by pass.
 
-    def __init__(self, layers: tuple[Layer, ...], dtype: str, target: Target, rows: int) -> None:
+    Parameters
+    ----------
+    layers : tuple of Layer
+    dtype : str
+    target : Target
+    rows : int
+        Most that go through at a time.
+    few : bool
+        Whether so few that the weights are read as they lie; the passes are then those of a prediction.
+    """
+
+    def __init__(self, layers: tuple[Layer, ...], dtype: str, target: Target, rows: int, *, few: bool = False) -> None:
         check(layers, dtype, rows)
         self.layers = layers
-        self.table = Table(dtype, target, rows)
+        self.table = Table(dtype, target, -(-rows // HIGH) * HIGH if few else rows)
         self.arena = self.table.arena
         self.weights, self.sizes = weights_of(self.arena, layers)
-        self.parameters = self.arena.take(self.sizes.panels)
+        self.few = few
+        if few:
+            self.room = self.arena.take_own((1 + self.arena.width // VECTORS) * self.arena.vector_bytes)
+        else:
+            self.parameters = self.arena.take(self.sizes.panels)
         self.trained = [i for i in self.weights if not layers[i].frozen]
         self.outputs: list[Panels] = []
         self.pre: list[Panels] = []
@@ -93,9 +109,13 @@ class Builder:
 
     def _forward_linear(self, i: int, layer: Layer, x: Panels, z: Panels, y: Panels) -> None:
         own, arena = self.weights[i], self.arena
-        bias = self.parameters + own.place
-        places = (x.place, bias + arena.row_bytes, bias, z.place, x.step, own.step, own.step, z.step)
-        self.table.add("rows", "products", "product_rows", *places, layer.n_in, layer.n_out)
+        if self.few:
+            flat = (own.flat_weight, own.flat_bias, layer.n_in, layer.n_out, int(layer.bias))
+            self.table.add("rows", "few", "few_rows", x.place, z.place, self.room, x.step, z.step, *flat)
+        else:
+            bias = self.parameters + own.place
+            places = (x.place, bias + arena.row_bytes, bias, z.place, x.step, own.step, own.step, z.step)
+            self.table.add("rows", "products", "product_rows", *places, layer.n_in, layer.n_out)
         if layer.activation != "identity":
             self._forward_activation(i, layer, z, z, y)
 

@@ -53,13 +53,13 @@ def heights_in_panel(width: int, high: int) -> list[int]:
     return [small + 1] * larger + [small] * (tiles - larger)
 
 
-def _vectors(frame: Frame, pointer: Value, count: int) -> list[Value]:
+def vectors(frame: Frame, pointer: Value, count: int) -> list[Value]:
     """Read so many registers of a row of a panel."""
     code = frame.code
     return [code.load(code.at(pointer, v * frame.vector_bytes), frame.row) for v in range(count)]
 
 
-def _add_products(
+def add_products(
     frame: Frame, numbers: Sequence[Value], vectors: Sequence[Value], sums: Sequence[Value]
 ) -> list[Value]:
     """Add the products of some numbers, one for each row of a tile, with a row of vectors."""
@@ -104,7 +104,7 @@ def product_rows(frame: Frame) -> None:
         def panel(p: Value, a: Value, b: Value, *sums: Value) -> tuple[Value, ...]:
             def step(_: Value, a: Value, b: Value, *sums: Value) -> tuple[Value, ...]:
                 numbers = [code.load(code.at(a, r * row_bytes), frame.real) for r in range(height)]
-                added = _add_products(frame, numbers, _vectors(frame, b, len(first)), sums)
+                added = add_products(frame, numbers, vectors(frame, b, len(first)), sums)
                 return (code.at(a, frame.bytes), code.at(b, row_bytes), *added)
 
             steps = code.smaller(n_in - p * frame.width, frame.width)
@@ -117,7 +117,7 @@ def product_rows(frame: Frame) -> None:
             code.store(value, code.at(c, row * row_bytes + v * frame.vector_bytes))
 
     def panel_out(registers: int, b: Value, start: Value, c: Value) -> tuple[Value, ...]:
-        first = _vectors(frame, start, registers)
+        first = vectors(frame, start, registers)
         cursor = (a, c)
         for height, count in ((high, high_rows), (high - 1, low_rows), (1, single)):
 
@@ -159,7 +159,7 @@ def gradient(frame: Frame) -> None:
 
     def bias_of(registers: int, d: Value, place: Value) -> tuple[Value, ...]:
         def add(_: Value, d: Value, *sums: Value) -> tuple[Value, ...]:
-            row = _vectors(frame, d, registers)
+            row = vectors(frame, d, registers)
             return (code.at(d, row_bytes), *(a + b for a, b in zip(sums, row, strict=True)))
 
         nothing = [code.constant(frame.row, 0.0)] * registers
@@ -170,7 +170,7 @@ def gradient(frame: Frame) -> None:
     def tile(registers: int, height: int, x: Value, d: Value, place: Value) -> None:
         def step(_: Value, x: Value, d: Value, *sums: Value) -> tuple[Value, ...]:
             numbers = [code.load(code.at(x, r * frame.bytes), frame.real) for r in range(height)]
-            added = _add_products(frame, numbers, _vectors(frame, d, registers), sums)
+            added = add_products(frame, numbers, vectors(frame, d, registers), sums)
             return (code.at(x, row_bytes), code.at(d, row_bytes), *added)
 
         nothing = [code.constant(frame.row, 0.0)] * (height * registers)

@@ -169,28 +169,38 @@ def _pass(
 
 
 def evaluation(
-    layers: tuple[Layer, ...], loss: Loss, dtype: str, sources: Sources, target: Target, block: int
+    layers: tuple[Layer, ...],
+    loss: Loss,
+    dtype: str,
+    sources: Sources,
+    target: Target,
+    block: int,
+    *,
+    few: bool = False,
 ) -> Table:
     """Return the table that adds up the loss, which whoever reads it divides if a mean is meant."""
-    build = _reading(layers, dtype, target, block)
+    build = _reading(layers, dtype, target, block, few=few)
     y = build.forward(build.samples(sources.x))
     build.loss(loss, sources, y, mean=False, n=layers[-1].n_out, batch=block)
     build.table.ranges = RANGES
     return build.table
 
 
-def prediction(layers: tuple[Layer, ...], dtype: str, sources: Sources, target: Target, block: int) -> Table:
-    """Return the table that predicts."""
-    build = _reading(layers, dtype, target, block)
+def prediction(
+    layers: tuple[Layer, ...], dtype: str, sources: Sources, target: Target, block: int, *, few: bool = False
+) -> Table:
+    """Return the table that predicts; with ``few`` for so few rows that it is not worth while to pack the weights."""
+    build = _reading(layers, dtype, target, block, few=few)
     y = build.forward(build.samples(sources.x))
     build.table.add("rows", "core", "put_rows", y.place, y.step, layers[-1].n_out)
     build.table.ranges = RANGES
     return build.table
 
 
-def _reading(layers: tuple[Layer, ...], dtype: str, target: Target, block: int) -> Builder:
+def _reading(layers: tuple[Layer, ...], dtype: str, target: Target, block: int, *, few: bool) -> Builder:
     assert all(layer.kind != "dropout" for layer in layers), "dropout is for training"
-    build = Builder(layers, dtype, target, block)
-    # An arena begins as zeros, and nothing here writes between the columns, as an update may: nothing is to be cleared.
-    build.pack("parameters", build.parameters)
+    build = Builder(layers, dtype, target, block, few=few)
+    if not few:
+        # Nothing is to be cleared: an arena begins as zeros, and nothing here writes between columns, as updates may.
+        build.pack("parameters", build.parameters)
     return build

@@ -183,8 +183,8 @@ class Task:
         """Return ``run`` for one memory and one thread, without its steps of Python."""
         words, drive, context, table = space.words, self._drive, space.first, self._first
 
-        # `held` keeps the memory whose address is passed on.
-        def run(held: Space = space) -> bool:
+        # `held` keeps what the addresses are of.
+        def run(held: tuple[Task, Space] = (self, space)) -> bool:
             words[_FINITE] = 1
             drive(context, table)
             return words[_FINITE] == 1

@@ -15,6 +15,7 @@ from tinynet_kernels.cpu.generated import (
     data,
     driver,
     elementwise,
+    few,
     levenberg,
     losses,
     normal,
@@ -34,6 +35,7 @@ from tinynet_kernels.cpu.generated.target import Target
 _FIXED: dict[str, list[Kernel]] = {
     "core": [*driver.KERNELS, *data.KERNELS],
     "products": products.KERNELS,
+    "few": few.KERNELS,
     "dropout": random.KERNELS,
     "normalize": elementwise.NORMALIZE,
     "activation:softmax": losses.SOFTMAX,
