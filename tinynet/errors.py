@@ -7,6 +7,7 @@ from tinynet.base.errors import (
     DivergenceError,
     ModelFileError,
     ModelInTrainingError,
+    RankError,
     ResumeError,
     TinynetError,
 )
@@ -18,6 +19,7 @@ __all__ = [
     "DivergenceError",
     "ModelFileError",
     "ModelInTrainingError",
+    "RankError",
     "ResumeError",
     "TinynetError",
 ]

@@ -50,6 +50,8 @@ class State:
     models : (n_models,) int64 array or None
         The numbers that the models have in the ensemble of the program, where this is the state of some of them; None:
         of all. ``members``, and weights of each model, count those that are here.
+    rows : (n_rows,) int array of the backend, or None
+        Where in their batch the samples of a call stand, where others have the rest of it: masks are drawn for a batch.
     """
 
     parameters: Array
@@ -60,6 +62,7 @@ class State:
     draws: Any = 0
     dropout_seed: Any = 0
     models: Members | None = None
+    rows: Array | None = None
 
     def chosen(self, members: Members | None) -> Members:
         """Return which of the models that are here are meant: None stands for all."""

@@ -175,7 +175,10 @@ class DropoutStage(Stage):
         if state is None or self.op.rate == 0.0:
             return x
         self._mask = self.scratch("mask", *x.shape)
-        self.kernels.dropout_mask(state.dropout_seed, state.draws, self.op.index, self.rate, self._mask)
+        whole = self._mask if state.rows is None else self.scratch("whole", int(state.rows[-1]) + 1, x.shape[1])
+        self.kernels.dropout_mask(state.dropout_seed, state.draws, self.op.index, self.rate, whole)
+        if state.rows is not None:
+            self.kernels.gather_rows(whole, state.rows, self._mask)
         y = self.scratch("y", *x.shape)
         self.kernels.multiply(x, self._mask, y)
         return y

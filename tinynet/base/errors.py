@@ -80,6 +80,22 @@ class DivergenceError(TinynetError, ArithmeticError):
         self.best_weights = best_weights
 
 
+class RankError(TinynetError, RuntimeError):
+    """Another rank of ``fit(comm=...)`` has failed, so training has ended on this one, too.
+
+    The model is as after Ctrl-C: that of the last whole epoch.
+
+    Attributes
+    ----------
+    rank : int
+        The first one that failed.
+    """
+
+    def __init__(self, message: str, rank: int) -> None:
+        super().__init__(message)
+        self.rank = rank
+
+
 class ScaleWarning(UserWarning):
     """Data of ``fit`` are far from unit size, and no layer scales them: a network will hardly learn them.
 

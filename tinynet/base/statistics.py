@@ -43,6 +43,25 @@ def moments(samples: Any) -> tuple[Any, Any]:
     return mean / first / second, xp.sqrt(variance) / first / second
 
 
+def moments_of_parts(means: Values, deviations: Values, counts: Values) -> tuple[Values, Values]:
+    """Return the mean and the standard deviation of each column from those of parts, (n_parts, n), and their sizes.
+
+    After Chan, Golub and LeVeque (1979), of numbers of any size.
+
+    Examples
+    --------
+    >>> mean, deviation = moments_of_parts(np.array([[0.0], [3.0]]), np.array([[0.0], [1.0]]), np.array([1.0, 2.0]))
+    >>> mean.tolist(), (deviation**2).round(12).tolist()
+    ([2.0], [2.666666666667])
+    """
+    shares = (counts / counts.sum())[:, np.newaxis]
+    mean = (shares * means).sum(axis=0)
+    distances = np.hypot(deviations, means - mean)
+    peak = distances.max(axis=0)
+    unit = np.where(peak > 0, peak, 1.0)
+    return mean, unit * np.sqrt((shares * (distances / unit) ** 2).sum(axis=0))
+
+
 def spread(values: Values) -> tuple[Values, Values, Values]:
     """Return the lowest, the median and the highest finite value along the last axis; NaN where there is none."""
     rows = np.where(np.isfinite(values), values, np.nan).reshape(-1, values.shape[-1])

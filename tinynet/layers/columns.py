@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from tinynet.backends import get_backend
 from tinynet.backends.base import Array, Backend, State
+from tinynet.backends.ranks.team import ALONE, Alone, team_of
 from tinynet.base.arrays import as_real_array_anywhere, as_samples, numpy_namespace
 from tinynet.base.checks import whole
 from tinynet.base.guard import Guard
@@ -36,8 +37,15 @@ class Columns(Layer):
         """Whether the columns are those of data: from ``adapt``, or from a file."""
         return self._adapted
 
-    def _adapt(self, data: Any, name: str) -> None:
+    def _adapt(self, data: Any, name: str, comm: Any) -> None:
         """Take the mean and the standard deviation of each column of data; see ``Normalize.adapt``."""
+        if comm is None:
+            self._adapt_in(ALONE, data, name)
+            return
+        with team_of(comm, deterministic=True).session() as team:
+            self._adapt_in(team, data, name)
+
+    def _adapt_in(self, team: Alone, data: Any, name: str) -> None:
         if self._guard is not None:
             self._guard.check("adapt")
         backend = self._backend or get_backend()
@@ -45,7 +53,8 @@ class Columns(Layer):
             array = as_real_array_anywhere(backend.admit(data, name), name)
             if array.ndim == 1 and self.n_in == 1 and name == "y":
                 array = array.reshape(-1, 1)
-            mean, scale = moments(as_samples(array, name, self.n_in, "float64", expects=repr(self)))
+            samples = as_samples(array, name, self.n_in, "float64", expects=repr(self))
+            mean, scale = team.moments(*moments(samples), len(samples))
             # A column that varies by no more than its own rounding is constant: dividing would only magnify noise.
             scale = numpy_namespace(scale).where(scale <= abs(mean) * 1e-12, 1.0, scale)
             with self.changing():

@@ -49,19 +49,21 @@ class Denormalize(Columns):
         """Return the layer as plain data."""
         return DenormalizeOp(n)
 
-    def adapt(self, y: Any) -> Denormalize:
+    def adapt(self, y: Any, comm: Any = None) -> Denormalize:
         """Store the mean and the standard deviation of the columns of ``y``; return the layer.
 
         Parameters
         ----------
         y : (n_samples, n) array-like, or (n_samples,) for one column
+        comm : mpi4py.MPI.Intracomm, optional
+            As for ``Normalize.adapt``.
 
         Raises
         ------
         ModelInTrainingError
             If a callback calls it, of a training of the model that the layer belongs to. Another thread waits.
         """
-        self._adapt(y, "y")
+        self._adapt(y, "y", comm)
         return self
 
     @property

@@ -38,15 +38,21 @@ class Normalize(Columns):
         """Return the layer as plain data."""
         return NormalizeOp(n)
 
-    def adapt(self, x: Any) -> Normalize:
+    def adapt(self, x: Any, comm: Any = None) -> Normalize:
         """Store the mean and the standard deviation of the columns of ``x``; return the layer.
+
+        Parameters
+        ----------
+        x : (n_samples, n) array-like
+        comm : mpi4py.MPI.Intracomm, optional
+            The columns are those of the samples of all ranks, each of which calls this with its own.
 
         Raises
         ------
         ModelInTrainingError
             If a callback calls it, of a training of the model that the layer belongs to. Another thread waits.
         """
-        self._adapt(x, "x")
+        self._adapt(x, "x", comm)
         return self
 
     def _keep(self, mean: Array, scale: Array) -> None:

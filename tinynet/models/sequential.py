@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, DTypeLike
 from tinynet.backends import get_backend
 from tinynet.backends.base import Array, Backend, Granularity, Plan, State, on_backend
 from tinynet.backends.byhand import ByHand
+from tinynet.backends.ranks.team import ALONE, Alone, Team
 from tinynet.base.config import chosen_threads, use_threads
 from tinynet.base.hints import hints_arguments
 from tinynet.layers.layer import Layer
@@ -35,6 +36,7 @@ from tinynet.training.data import standardise, with_validation
 from tinynet.training.history import History
 from tinynet.training.identity import checked_changes
 from tinynet.training.metrics import Metric, get_metrics
+from tinynet.training.ranks import together
 from tinynet.training.scales import warn_of_scales
 from tinynet.training.trainer import Trainer
 from tinynet.training.whole import WholeTrainer
@@ -155,6 +157,8 @@ class Sequential(ManualLoop, Inference, Differentiable, Exports):
         resume_from: str | os.PathLike[str] | None = None,
         resume_changes: str | Iterable[str] = (),
         threads: int | None = None,
+        comm: Any = None,
+        deterministic: bool = False,
     ) -> History:
         """Train the model.
 
@@ -211,6 +215,13 @@ class Sequential(ManualLoop, Inference, Differentiable, Exports):
             By default ``TINYNET_THREADS``, else up to 4 for large batches of small networks, and as many as the BLAS
             library takes for the matrix products of large ones. For small networks the result is the same to the last
             bit for any number; the products of large ones are as reproducible as those of the BLAS library.
+        comm : mpi4py.MPI.Intracomm, optional
+            Train together with the other ranks of a communicator, such as ``MPI.COMM_WORLD``: each calls ``fit`` with
+            samples of its own and otherwise the same arguments, and gets what one process gets from the samples of all,
+            to rounding. ``batch_size`` counts those of all ranks. See the how-to on several machines.
+        deterministic : bool
+            With ``comm``: add up in the order of the ranks. The same ranks with the same samples then give the same
+            bits on any network and with any MPI library.
 
         Returns
         -------
@@ -234,6 +245,8 @@ class Sequential(ManualLoop, Inference, Differentiable, Exports):
             with the lowest loss. ``history`` tells of the epochs before.
         MemoryError
             If there is no room (``DeviceMemoryError`` on a GPU), with the model as after Ctrl-C.
+        RankError
+            With ``comm``, if another rank has failed; the model is as after Ctrl-C.
         KeyboardInterrupt
             On Ctrl-C, after the callbacks' ``on_train_end``. The model holds the weights of its last whole epoch, which
             is the last one that ``history`` tells of; ``fit`` with the same optimizer goes on from there.
@@ -247,27 +260,36 @@ class Sequential(ManualLoop, Inference, Differentiable, Exports):
         3
         """
         chosen, updater = get_loss(loss), get_optimizer(optimizer)
-        data = self._data(chosen, x, y, sample_weight)
-        data, validation = with_validation(data, partial(self._data, chosen), validation_data, validation_split)
-        data = with_class_weights(data, class_weight, chosen, self.program)
-        warn_of_scales(data, chosen, self.program)
-        standardise([data, validation], self.program, self.state)
-        trainer = (WholeTrainer if updater.takes_all_samples else Trainer)(
-            self,
-            data,
-            validation,
-            loss=chosen,
-            optimizer=updater,
-            epochs=epochs,
-            batch_size=batch_size,
-            shuffle=shuffle,
-            drop_last=drop_last,
-            metrics=get_metrics(metrics),
-            callbacks=callbacks,
-            verbose=verbose,
-        )
-        with use_threads(threads), self.backend.using_threads(chosen_threads()):
-            return trainer.run(resume_from, checked_changes(resume_changes))
+        measures, changes = get_metrics(metrics), checked_changes(resume_changes)
+        given: dict[str, Any] = {
+            "metrics": list(measures),
+            "validation_data": validation_data,
+            "validation_split": validation_split,
+        }
+        given |= {"sample_weight": sample_weight, "class_weight": class_weight}
+        with together(comm, deterministic, self, given) as team:
+            data = self._data(chosen, x, y, sample_weight)
+            data, validation = with_validation(data, partial(self._data, chosen), validation_data, validation_split)
+            data = with_class_weights(data, class_weight, chosen, self.program)
+            warn_of_scales(data, chosen, self.program)
+            standardise([data, validation], self.program, self.state)
+            trainer = (WholeTrainer if updater.takes_all_samples else Trainer)(
+                self,
+                data,
+                validation,
+                loss=chosen,
+                optimizer=updater,
+                epochs=epochs,
+                batch_size=batch_size,
+                shuffle=shuffle,
+                drop_last=drop_last,
+                metrics=measures,
+                callbacks=callbacks,
+                verbose=verbose,
+                team=team,
+            )
+            with use_threads(threads), self.backend.using_threads(chosen_threads()):
+                return trainer.run(resume_from, changes)
 
     # -- places and copies -------------------------------------------------------------------------------------------
 
@@ -346,6 +368,7 @@ class Sequential(ManualLoop, Inference, Differentiable, Exports):
         streamed: bool = False,
         specialize: Specialize = "sizes",
         standardised: bool = False,
+        team: Alone = ALONE,
     ) -> Plan:
         """Return the plan that trains this model on targets like ``y``; see ``Backend.plan`` and ``Program``."""
         spec, update = self._loss_spec(loss, y), optimizer.lower(self.parameter_names)
@@ -357,4 +380,8 @@ class Sequential(ManualLoop, Inference, Differentiable, Exports):
                 f"one model expects one number for each setting; got several for: {', '.join(own)}. "
                 "Pass one, or train many models at once with tn.Ensemble."
             )
+        if isinstance(team, Team):
+            from tinynet.backends.ranks.plans import ranks_plan
+
+            return ranks_plan(program, self.backend, team)
         return self._plan(program, granularity, streamed)

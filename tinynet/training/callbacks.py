@@ -29,9 +29,12 @@ class Callback(Hinting):
         After this many epochs the callback needs to see the model as it is. Between two looks several epochs run in one
         call, and their hooks are called afterwards, with the right logs. None: it reads only logs. Where it then ends
         training, or raises an error, the model goes back to the epoch that the hook was called for.
+    first_rank_only : bool
+        Whether it only shows or writes what it sees: of ``fit(comm=...)`` the first rank alone has it.
     """
 
     looks_every: int | None = 1
+    first_rank_only = False
     model: Trainable
     trainer: Trainer
 

@@ -72,8 +72,8 @@ class Identified(Protocol):
         """What makes this training; see ``identity_of``."""
 
 
-def identity_of(training: Identified) -> Identity:
-    """Return what makes a training, by names that a message can show, as JSON holds it."""
+def settings_of(training: Identified) -> Identity:
+    """Return what makes a training but its data, by names that a message can show, as JSON holds it."""
     program, optimizer = training.plan.program, training.optimizer
     assert program.loss is not None
     assert program.optimizer is not None
@@ -92,14 +92,18 @@ def identity_of(training: Identified) -> Identity:
         "batch size": training.batch_size,
         "shuffle": training.shuffle,
         "drop_last": training.drop_last,
-        "number of samples": len(training.data),
         "figures": training.figures,
         "callbacks": [callback_text(callback) for callback in training.remembering],
         **training.own_identity,
-        **{name: _digest(training, name) for name in _arrays(training)},
     }
-    identity: Identity = json.loads(json.dumps(found))
-    return identity
+    plain: Identity = json.loads(json.dumps(found))
+    return plain
+
+
+def identity_of(training: Identified) -> Identity:
+    """Return what makes a training: its settings and its data."""
+    data = {"number of samples": len(training.data)} | {name: _digest(training, name) for name in _arrays(training)}
+    return settings_of(training) | data
 
 
 def check_identity(
@@ -135,7 +139,7 @@ def check_identity(
         if (
             was == now
             or name in training.drawn
-            or (_is_digest(was) and _is_digest(now) and _alike(was, now, training, name))
+            or (is_digest(was) and is_digest(now) and _alike(was, now, training, name))
         ):
             continue
         differences[name] = _difference(name, was, now)
@@ -173,11 +177,11 @@ def checked_changes(changes: str | Iterable[str]) -> tuple[str, ...]:
 
 
 def _difference(name: str, was: Any, now: Any) -> str:
-    if _is_digest(was) and _is_digest(now):
+    if is_digest(was) and is_digest(now):
         if was["shape"] == now["shape"]:
             return f"its {name} has other values than here"
         return f"its {name} has the shape {was['shape']}, here it has {now['shape']}"
-    shown = ["data" if _is_digest(value) else _short(value) for value in (was, now)]
+    shown = ["data" if is_digest(value) else _short(value) for value in (was, now)]
     return f"its {name} is {shown[0]}, this fit has {shown[1]}"
 
 
@@ -270,7 +274,8 @@ def _digest(training: Identified, name: str, was: Digest | None = None) -> Diges
     )
 
 
-def _is_digest(value: Any) -> TypeGuard[Digest]:
+def is_digest(value: Any) -> TypeGuard[Digest]:
+    """Tell whether an entry of an identity is about an array of data."""
     return isinstance(value, Mapping) and {"shape", "sampled", "sha256"} <= set(value)
 
 

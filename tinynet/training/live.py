@@ -37,6 +37,7 @@ class LivePlot(Callback):
     """
 
     looks_every = None
+    first_rank_only = True
 
     def __init__(self, every_seconds: float = 0.5) -> None:
         self.every_seconds = number("every_seconds", every_seconds, at_least=0.2)

@@ -43,6 +43,7 @@ class LogFile(Callback):
     """
 
     looks_every = None
+    first_rank_only = True
 
     def __init__(self, path: str | os.PathLike[str], append: bool = False) -> None:
         self.path, self.append = Path(path), bool(append)

@@ -16,6 +16,7 @@ class CompilerNotice(Callback):
     """Tell what there is to wait for, while machine code is made; beside the output, not in it."""
 
     looks_every = None
+    first_rank_only = True
 
     def on_compile(self, what: str) -> None:
         """Tell it."""

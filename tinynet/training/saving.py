@@ -57,14 +57,15 @@ class Checkpoint(Callback):
             )
         if self.best_path is not None:
             check_name(self.best_path)
-        for path in [self.path] if self.best_path is None else [self.path, Path(self.best_path)]:
-            require_place("Checkpoint", path)
+        if self.trainer.team.rank == 0:
+            for path in [self.path] if self.best_path is None else [self.path, Path(self.best_path)]:
+                require_place("Checkpoint", path)
         _ = self.trainer.identity  # It is found now: callbacks may change the data while they train.
         self._watch.reset()
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         """Save if it is time."""
-        if self.best_path is not None and self._watch.improved(epoch, logs):
+        if self.best_path is not None and self._watch.improved(epoch, logs) and self.trainer.team.rank == 0:
             self.model.save(self.best_path)
         updates = self.trainer.updates
         due = (epoch + 1) % self.every if self.unit == "epoch" else updates % self.every

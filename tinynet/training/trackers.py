@@ -52,6 +52,7 @@ class LambdaSink(Callback):
     """
 
     looks_every = None
+    first_rank_only = True
 
     def __init__(
         self,
@@ -105,6 +106,8 @@ class TensorBoardLogger(Callback):
     ...     print(os.listdir(folder)[0][:20])
     events.out.tfevents.
     """
+
+    first_rank_only = True
 
     def __init__(self, folder: str | os.PathLike[str], weights_every: int | None = None) -> None:
         self.folder = Path(folder)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tinynet.backends.base import Array, Backend, Granularity, Plan, State
+from tinynet.backends.ranks.team import ALONE, Alone
 from tinynet.base.guard import Guard
 from tinynet.exchange.parts import Parts
 from tinynet.layers import Layer
@@ -55,8 +56,9 @@ class Trainable(Protocol):
         streamed: bool = False,
         specialize: Specialize = "sizes",
         standardised: bool = False,
+        team: Alone = ALONE,
     ) -> Plan:
-        """Return the plan that trains the model on targets like ``y``."""
+        """Return the plan that trains the model, alone or in a team, on targets like ``y``."""
 
     def prepare_optimizer(self, optimizer: Optimizer, frozen: tuple[int, ...] | None = None) -> None:
         """Make room for what the optimizer remembers; keep it if it is the optimizer of before."""

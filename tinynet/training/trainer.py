@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinynet.backends.base import Granularity
+from tinynet.backends.ranks.team import ALONE, Alone
 from tinynet.base.checks import whole
 from tinynet.base.errors import DivergenceError
 from tinynet.layers import Normalize
@@ -29,10 +30,10 @@ from tinynet.training.arguments import (
 from tinynet.training.callbacks import Callback, acting, told
 from tinynet.training.data import Data
 from tinynet.training.history import History
-from tinynet.training.identity import identity_of
 from tinynet.training.metrics import Measure, Meter, figures_of
 from tinynet.training.monitors import StopAfter
 from tinynet.training.progress import ProgressBar, notices
+from tinynet.training.ranks import check_alike, identity_among, meter_of, share_optimizer
 from tinynet.training.remembered import with_state
 from tinynet.training.retracing import Retracing
 from tinynet.training.saving import Checkpoint
@@ -61,6 +62,8 @@ class Trainer(Retracing):
     metrics : dict of str to Measure
     callbacks : sequence of Callback
     verbose : {0, 1, 2}
+    team : Team, optional
+        Who else trains the model, each on samples of its own.
     """
 
     def __init__(
@@ -78,15 +81,17 @@ class Trainer(Retracing):
         metrics: dict[str, Measure],
         callbacks: Callback | Iterable[Callback],
         verbose: int,
+        team: Alone = ALONE,
     ) -> None:
+        self.team, self.n_samples = team, team.count(len(data))
         self.model, self.data, self.validation = model, data, validation
         self.loss, self.optimizer, self.metrics = loss, optimizer, metrics
-        self.meter = Meter(metrics, data, loss, model.program)
-        self.val_meter = None if validation is None else Meter(metrics, validation, loss, model.program)
+        self.meter = meter_of(team, metrics, data, loss, model.program)
+        self.val_meter = None if validation is None else meter_of(team, metrics, validation, loss, model.program)
         self.epochs = whole("epochs", epochs)
-        self.batch_size = checked_batch_size(batch_size, optimizer, len(data))
+        self.batch_size = checked_batch_size(batch_size, optimizer, self.n_samples)
         self.shuffle, self.drop_last = checked_shuffle(shuffle), bool(drop_last)
-        self.n_visits = len(data) - len(data) % self.batch_size if self.drop_last else len(data)
+        self.n_visits = self.n_samples - (self.n_samples % self.batch_size if self.drop_last else 0)
         self.n_updates = math.ceil(self.n_visits / self.batch_size)
         self.callbacks = checked_callbacks(callbacks)
         if verbose not in (0, 1, 2):
@@ -107,13 +112,16 @@ class Trainer(Retracing):
         self.order: NDArray[np.int64] | None = None
         self._begin_retracing()
         self._seconds_per_epoch = 0.0
-        self._stepwise = any(callback.wants_batches for callback in self.callbacks)
+        self._stepwise = team.any(any(callback.wants_batches for callback in self.callbacks))
+        names = [type(callback).__name__ for callback in self.callbacks]
+        self.callbacks = [callback for callback in self.callbacks if not (team.rank and callback.first_rank_only)]
         granularity: Granularity = "step" if self._stepwise else "epoch"
         about = granularity, data.streamed, self._specialize(), data.standardised
         with told(notices(self.callbacks), self.history):
-            self.plan = model.plan(loss, optimizer, data.y, self.batch_size, *about)
+            self.plan = model.plan(loss, optimizer, data.y, self.batch_size, *about, team)
         self.history.plan = self.plan.description
         warn_if_nothing_is_trained(self.plan.program)
+        check_alike(team, self, callbacks=names, epochs=self.epochs)
 
     # -- the loop ----------------------------------------------------------------------------------------------------
 
@@ -135,10 +143,11 @@ class Trainer(Retracing):
                 model.prepare_optimizer(self.optimizer, self.plan.program.frozen)
             else:
                 found.restore(self)
+            share_optimizer(self.team, model)
             self._take_over()
             try:
                 with model.guard.training():
-                    while self.epoch < self.epochs and not model.stop_training:
+                    while self._goes_on():
                         if self._segmented():
                             self._run_one_epoch()
                         else:
@@ -146,6 +155,7 @@ class Trainer(Retracing):
             except DivergenceError:
                 raise
             except BaseException as error:
+                self.epoch = self.team.ended(error, self.epoch)
                 self._go_back()
                 self.history.stop_reason = reason_of(error) or self.history.stop_reason
                 raise
@@ -155,12 +165,19 @@ class Trainer(Retracing):
         """Let the model be that of this training."""
         self.model.loss, self.model.history = self.loss, self.history
 
+    def _goes_on(self) -> bool:
+        """Whether there is another epoch; who is in the middle of one has to look, too."""
+        model, history = self.model, self.history
+        model.stop_training, history.stop_reason = self.team.stopping(model.stop_training, history.stop_reason)
+        return self.epoch < self.epochs and not model.stop_training
+
     def save_checkpoint(self, path: Any) -> None:
-        """Write everything that ``resume_from`` needs."""
+        """Write everything that ``resume_from`` needs; of several ranks, the first one does."""
         from tinynet.training.checkpoints import save_checkpoint
 
         self.settle_best()
-        save_checkpoint(self, path)
+        if self.team.rank == 0:
+            save_checkpoint(self, path)
 
     def _segmented(self) -> bool:
         """Whether somebody has to look within the epoch, or training stands within one."""
@@ -229,6 +246,7 @@ class Trainer(Retracing):
             self.visit, self.updates = stop, self.updates + n_updates
             if self._stepwise:
                 self._hook("on_train_batch_end", first, {"loss": float(value[0, 0])})
+                self._goes_on()
             if self.visit < self.n_visits:
                 for callback in self.callbacks:
                     if isinstance(callback, Checkpoint) and callback.unit == "update":
@@ -304,7 +322,7 @@ class Trainer(Retracing):
     @cached_property
     def identity(self) -> dict[str, Any]:
         """What makes this training. A checkpoint asks for it at the start: callbacks may change the data later."""
-        return identity_of(self)
+        return identity_among(self.team, self)
 
     def _specialize(self) -> Specialize:
         """Return what is worth compiling: the function that trains quickest, which stays for the trainings to come."""
@@ -313,7 +331,7 @@ class Trainer(Retracing):
     def _chunk_epochs(self) -> int:
         """Return how many epochs to run in one call."""
         left = self.epochs - self.epoch
-        if self.metrics or self.validation is not None or not self._repeatable:
+        if self.metrics or self.validation is not None or not self._repeatable or self.team.many:
             return 1
         looks = [c.looks_every - self.epoch % c.looks_every for c in self.callbacks if c.looks_every is not None]
         affordable = CHUNK_BYTES // (8 * self.n_visits)
@@ -322,9 +340,9 @@ class Trainer(Retracing):
 
     def _draw_order(self, n_epochs: int) -> NDArray[np.int64] | None:
         """Draw the sample order of some epochs, epoch by epoch, so that it does not depend on how they are grouped."""
-        rng, n = self.model.rng, len(self.data)
+        rng, n = self.model.rng, self.n_samples
         if self.shuffle is False:
-            return None
+            return self.team.in_order(n_epochs, self.n_visits)
         order = np.empty((n_epochs, self.n_visits), np.int64)
         for row in order:
             row[:] = rng.permutation(n)[: self.n_visits] if self.shuffle is True else rng.integers(0, n, self.n_visits)
@@ -345,7 +363,8 @@ class Trainer(Retracing):
     def _finite(self, losses: NDArray[np.float64]) -> bool:
         """Tell whether losses, and the parameters after them, are finite."""
         parameters = self.model.state.parameters
-        return bool(np.isfinite(losses).all()) and bool(self.model.backend.namespace.isfinite(parameters).all())
+        namespace = self.model.backend.namespace
+        return self.team.every(bool(np.isfinite(losses).all()) and bool(namespace.isfinite(parameters).all()))
 
     def _diverge(self, loss: float) -> NoReturn:
         """Give the model its best weights back, and tell."""

@@ -20,12 +20,24 @@ HELD_BYTES = 1 << 28
 
 
 class Data(NamedTuple):
-    """What the models learn from, as the caller has it, and as an engine reads it."""
+    """What the models learn from, as the caller has it, and as an engine reads it.
+
+    Attributes
+    ----------
+    whole : int or None
+        How many samples the sums are over, where these are not all.
+    """
 
     x: Array
     y: Array
     weight: Array | None
     kept: Any = None
+    whole: int | None = None
+
+    @property
+    def n_samples(self) -> int:
+        """How many samples the sums are over."""
+        return len(self.x) if self.whole is None else self.whole
 
 
 class Equations(ABC):
@@ -120,7 +132,28 @@ class Standing:
     settings: dict[str, Float64]
 
 
-class ReferenceEquations(Equations):
+class HostMatrices(Equations):
+    """What NumPy and LAPACK make of matrices, (n_models, n_trained, n_trained) arrays in host memory."""
+
+    def diagonals(self, matrices: Any) -> Float64:
+        """See ``Equations.diagonals``."""
+        return np.array(np.diagonal(matrices, axis1=1, axis2=2))
+
+    def solve(self, matrices: Any, chosen: Any, gradients: Float64, diagonals: Float64) -> Float64:
+        """See ``Equations.solve``."""
+        steps = np.empty_like(gradients)
+        for i, matrix in enumerate(matrices[chosen]):
+            steps[i] = solved(matrix, gradients[i], diagonals[i])
+        return steps
+
+    def traces_of_inverses(self, matrices: Any, diagonals: Float64) -> Float64:
+        """See ``Equations.traces_of_inverses``."""
+        damped = matrices + diagonals[:, :, np.newaxis] * np.eye(matrices.shape[1])
+        traces: Float64 = np.trace(np.linalg.inv(damped), axis1=1, axis2=2)
+        return traces
+
+
+class ReferenceEquations(HostMatrices):
     """Model by model in NumPy: for every layer that has no parameters or is tinynet's own, and the oracle of others."""
 
     def __init__(self, program: Program, backend: Backend) -> None:
@@ -149,23 +182,6 @@ class ReferenceEquations(Equations):
         """See ``Equations.values``."""
         m = len(models.parameters)
         return np.array([self.one.value(self._bind(models, i), *self._of(data, models, i)) for i in range(m)])
-
-    def diagonals(self, matrices: Any) -> Float64:
-        """See ``Equations.diagonals``."""
-        return np.array(np.diagonal(matrices, axis1=1, axis2=2))
-
-    def solve(self, matrices: Any, chosen: Any, gradients: Float64, diagonals: Float64) -> Float64:
-        """See ``Equations.solve``."""
-        steps = np.empty_like(gradients)
-        for i, matrix in enumerate(matrices[chosen]):
-            steps[i] = solved(matrix, gradients[i], diagonals[i])
-        return steps
-
-    def traces_of_inverses(self, matrices: Any, diagonals: Float64) -> Float64:
-        """See ``Equations.traces_of_inverses``."""
-        damped = matrices + diagonals[:, :, np.newaxis] * np.eye(matrices.shape[1])
-        traces: Float64 = np.trace(np.linalg.inv(damped), axis1=1, axis2=2)
-        return traces
 
     def second_derivative(self, models: Models, i: int, direction: Float64, data: Data) -> Float64:
         """See ``Equations.second_derivative``."""

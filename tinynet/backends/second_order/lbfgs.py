@@ -31,7 +31,7 @@ class LBFGSPlan(WholePlan):
     def __init__(self, program: Program, backend: Backend) -> None:
         super().__init__(program, backend, "LBFGS")
         self._memory = int(self.setting("memory"))
-        self.description = f"L-BFGS: {self._memory} pairs, gradients {self._gradients.description}"
+        self.description = f"L-BFGS: {self._memory} pairs, gradients {self.gradients.description}"
 
     def step(self, state: State, x: Array, y: Array, weight: Array | None) -> float | None:
         """Make one step; see ``WholePlan.step``."""
@@ -40,7 +40,7 @@ class LBFGSPlan(WholePlan):
         def value_and_gradient(parameters: Float64) -> tuple[float, Float64]:
             if not np.array_equal(parameters, known[0]):
                 self._put(state, parameters)
-                loss = float(self._gradients.gradient(state, x, y, weight))
+                loss = float(self.gradients.gradient(state, x, y, weight))
                 known[:] = [parameters.copy(), loss, self._held(state.gradients)]
             return known[1], known[2]
 

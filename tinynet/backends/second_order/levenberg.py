@@ -185,7 +185,7 @@ class LevenbergMarquardtPlan(WholePlan):
         counts[going[~finite]] += 1  # A step to nowhere: whoever reads the loss, which is NaN, ends this.
         decay = self._l2(data, models)
         if self._bayesian:
-            self._weigh_evidence(now, going, finite, loss, held, matrices, len(data.x))
+            self._weigh_evidence(now, going, finite, loss, held, matrices, data.n_samples)
             decay = decay + now.decay[going, np.newaxis]
         elif settings["weight_decay"].any():
             decay = decay + settings["weight_decay"][:, np.newaxis]
@@ -265,7 +265,7 @@ class LevenbergMarquardtPlan(WholePlan):
             if isinstance(op, LinearOp):
                 offset = layout[0][0]
                 which[offset : offset + op.n_in * op.n_out] = loss.l2
-        mass = np.full(len(models.numbers), float(len(data.x)) if loss.reduction == "mean" else 1.0)
+        mass = np.full(len(models.numbers), float(data.n_samples) if loss.reduction == "mean" else 1.0)
         if data.weight is not None and loss.by_weight and loss.reduction == "mean":
             sums = np.atleast_1d(np.asarray(self.backend.to_numpy(data.weight.sum(axis=-1, dtype="float64"))))
             mass = sums[models.numbers] if len(sums) > 1 else np.broadcast_to(sums, mass.shape)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,15 @@ from tinynet.program import DropoutOp, Program
 
 REASONS = ("", "gradient", "damping", "line search", "goal")
 """Why an optimizer stops by itself; ``state.moments`` hold the place in this list."""
+
+
+class Gradients(Protocol):
+    """What a plan asks for gradients of all samples: a plan, or somebody who knows of more samples."""
+
+    description: str
+
+    def gradient(self, state: State, x: Array, y: Array, sample_weight: Array | None = None) -> Any:
+        """Return the loss and fill ``state.gradients``; see ``Plan.gradient``."""
 
 
 class WholePlan(Plan):
@@ -47,10 +56,10 @@ class WholePlan(Plan):
             self.trained = np.concatenate([np.arange(part.start, part.stop) for part in program.trained])
         self._inner = backend.plan(replace(program, optimizer=None, batch_size=None, frozen=()))
         self._users = Turns(program.user_code)
-        self._gradients = self._inner
+        self.gradients: Gradients = self._inner
         if backend.namespace is np and program.n_models is None:
             # NumPy's kernels need no compiling, and a step is long enough for them.
-            self._gradients = LoopPlan(replace(program, optimizer=None, batch_size=None), get_backend("numpy"), what)
+            self.gradients = LoopPlan(replace(program, optimizer=None, batch_size=None), get_backend("numpy"), what)
 
     @on_backend
     def run(
@@ -114,7 +123,7 @@ class WholePlan(Plan):
 
     def gradient(self, state: State, x: Array, y: Array, sample_weight: Array | None = None) -> Any:
         """Return the loss and fill ``state.gradients``; see ``Plan.gradient``."""
-        return self._gradients.gradient(state, x, y, sample_weight)
+        return self.gradients.gradient(state, x, y, sample_weight)
 
     def evaluate(
         self, state: State, x: Array, y: Array, sample_weight: Array | None = None, members: Members | None = None

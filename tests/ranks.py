@@ -1,0 +1,256 @@
+"""What each rank does in the tests of ``fit(comm=...)``: run by ``mpiexec -n N python -m mpi4py tests/ranks.py CASE``.
+
+A case trains over the ranks, and on the first of them what one process gets from all samples, and compares.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import tempfile
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from mpi4py import MPI
+
+import tinynet as tn
+
+COMM = MPI.COMM_WORLD
+RANK, SIZE = COMM.Get_rank(), COMM.Get_size()
+N = 53
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(N, 3)) * [1.0, 5.0, 0.2] + [0.0, 2.0, 0.0]
+Y = np.sin(X[:, :1]) + 0.1 * X[:, 1:2]
+LABELS = (X[:, 0] > 0).astype(np.int64)
+WEIGHT = RNG.uniform(0.5, 2.0, N)
+CUTS = np.linspace(0, N, SIZE + 1).astype(int) + np.array([0, *([3] * (SIZE - 1)), 0])
+OWN = slice(CUTS[RANK], CUTS[RANK + 1])
+"""The ranks have different numbers of samples."""
+
+
+def net(*more: tn.Layer, last: int = 1, seed: int = 1, backend: str = "numpy") -> tn.Sequential:
+    layers = [tn.Linear(3, 5), tn.Tanh(), *more, tn.Linear(5, last)]
+    return tn.Sequential(*layers, dtype="float64", seed=seed, backend=backend)
+
+
+def trained(model: tn.Sequential, y: Any, held: int = 20, **settings: Any) -> tn.History:
+    """Train over the ranks on a part each, with a part each of the validation data."""
+    own = slice(*(np.linspace(0, held, SIZE + 1).astype(int)[RANK : RANK + 2]))
+    weight = settings.pop("sample_weight", None)
+    return model.fit(
+        X[OWN],
+        y[OWN],
+        validation_data=(X[own], y[own]),
+        sample_weight=None if weight is None else weight[OWN],
+        comm=COMM,
+        **settings,
+    )
+
+
+def alone(model: tn.Sequential, y: Any, held: int = 20, **settings: Any) -> tn.History:
+    return model.fit(X, y, validation_data=(X[:held], y[:held]), **settings)
+
+
+def assert_same(make: Any, y: Any, rtol: float = 1e-9, **settings: Any) -> None:
+    """Compare a training over the ranks with that of one process on all samples."""
+    # A rank begins with another seed: the first one's counts.
+    model = make(seed=1 + RANK)
+    history = trained(model, y, **settings)
+    every = COMM.allgather((model.flat_parameters(), history.history, history.stop_reason))
+    for weights, figures, reason in every:
+        np.testing.assert_array_equal(weights, every[0][0])
+        assert figures == every[0][1]
+        assert reason == every[0][2]
+    if RANK == 0:
+        other = make(seed=1)
+        expected = alone(other, y, **settings)
+        assert history.history.keys() == expected.history.keys()
+        for name in expected.history:
+            np.testing.assert_allclose(history[name], expected[name], rtol=rtol, err_msg=name)
+        np.testing.assert_allclose(model.flat_parameters(), other.flat_parameters(), rtol=rtol, atol=1e-11)
+        assert history.stop_reason == expected.stop_reason
+        assert history.plan.startswith(f"{SIZE} rank")
+
+
+def first_order() -> None:
+    common: dict[str, Any] = {"epochs": 3, "batch_size": 8}
+    assert_same(net, Y, optimizer=tn.Adam(0.01, clip_norm=1.0), metrics=["r2"], sample_weight=WEIGHT, **common)
+    assert_same(net, Y, optimizer=tn.SGD(tn.StepDecay(0.01, every=1)), shuffle=False, drop_last=True, **common)
+    dropout = lambda seed: net(tn.Dropout(0.3), seed=seed)  # noqa: E731
+    assert_same(dropout, Y, optimizer=tn.SGD(0.01), shuffle="replacement", loss=tn.MeanSquaredError("sum"), **common)
+    classes = lambda seed: net(last=2, seed=seed)  # noqa: E731
+    assert_same(classes, LABELS, loss="cross_entropy", metrics=["accuracy", "auc"], **common)
+    # Batches in which a rank has nothing.
+    assert_same(net, Y, batch_size=1, optimizer="sgd", epochs=1)
+
+
+def generated() -> None:
+    assert_same(lambda seed: net(seed=seed, backend="numba"), Y, epochs=2, batch_size=8)
+
+
+def whole() -> None:
+    assert_same(net, Y, rtol=1e-6, optimizer=tn.LevenbergMarquardt(), epochs=4, sample_weight=WEIGHT)
+    assert_same(net, Y, rtol=1e-6, optimizer=tn.BayesianRegularization(), epochs=4)
+    assert_same(net, Y, rtol=1e-6, optimizer=tn.LBFGS(), epochs=4)
+    assert_same(net, Y, rtol=1e-6, optimizer=tn.LevenbergMarquardt(goal=1.0), epochs=50)
+
+
+def deterministic() -> None:
+    """Parts are added in the order of the ranks: what is computed here, rank by rank, in one process."""
+    model = net()
+    history = trained(model, Y, epochs=2, batch_size=N, optimizer=tn.SGD(0.1), shuffle=False, deterministic=True)
+    by_hand = net()
+    for _ in range(2):
+        gradient: Any = 0.0
+        for start, stop in pairwise(CUTS):
+            by_hand.zero_grad()
+            part = by_hand.clone()
+            part.backward(2.0 / (stop - start) * (part.forward(X[start:stop], training=True) - Y[start:stop]))
+            gradient = gradient + np.concatenate([
+                g.ravel() for layer in part.layers if layer.n_parameters for g in (layer.weight_grad, layer.bias_grad)
+            ]) * ((stop - start) / N)  # fmt: skip
+        by_hand.set_flat_parameters(by_hand.flat_parameters() - 0.1 * gradient)
+    np.testing.assert_array_equal(model.flat_parameters(), by_hand.flat_parameters())
+    assert "in their order" in history.plan
+
+
+def columns() -> None:
+    scaled = tn.Normalize(3).adapt(X[OWN], comm=COMM)
+    expected = tn.Normalize(3).adapt(X)
+    np.testing.assert_allclose(scaled.mean, expected.mean, rtol=1e-14)
+    np.testing.assert_allclose(scaled.scale, expected.scale, rtol=1e-14)
+    assert COMM.allgather(scaled.mean.tolist()) == [scaled.mean.tolist()] * SIZE
+    huge = tn.Denormalize(1).adapt(np.full((1, 1), 1e300 * (-1) ** RANK), comm=COMM)
+    assert np.isfinite(huge.scale).all()
+
+    def make(seed: int) -> tn.Sequential:
+        layers = tn.Normalize(3).adapt(X), tn.Linear(3, 1), tn.Denormalize(1).adapt(Y)
+        return tn.Sequential(*layers, seed=seed, backend="numpy", dtype="float64")
+
+    assert_same(make, Y, epochs=2, batch_size=8, metrics="mae")
+
+
+class Stubborn(tn.Callback):
+    """Does something on one rank, at the end of an epoch."""
+
+    def __init__(self, rank: int, do: Any) -> None:
+        self.rank, self.do = rank, do
+
+    def on_epoch_end(self, epoch: int, logs: Any) -> None:
+        if self.rank == RANK and epoch == 2:
+            self.do(self)
+
+
+def fails(callback: tn.Callback | None, error: type[BaseException], match: str, **settings: Any) -> tn.Sequential:
+    """Train over the ranks; every rank must end, by this error."""
+    model = net()
+    callbacks = [] if callback is None else [callback]
+    with pytest.raises(error, match=match):
+        trained(model, Y, **{"epochs": 10, "batch_size": 8, "callbacks": callbacks, **settings})
+    return model
+
+
+def failures() -> None:
+    last = SIZE - 1
+
+    def broken(callback: Any) -> None:
+        raise OSError("disk full")
+
+    def stop(callback: Any) -> None:
+        callback.model.stop_training = True
+        callback.trainer.history.stop_reason = "enough"
+
+    def interrupt(callback: Any) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    error, text = (OSError, "disk full") if last == RANK else (tn.RankError, f"rank {last} of {SIZE}")
+    model = fails(Stubborn(last, broken), error, text)
+    assert len(model.history["loss"]) == 3
+    assert all((w == model.flat_parameters()).all() for w in COMM.allgather(model.flat_parameters()))
+    model = fails(Stubborn(0, interrupt), KeyboardInterrupt, "")
+    assert len(model.history["loss"]) == 3
+    assert model.history.stop_reason == "interrupted"
+    model = net()
+    history = trained(model, Y, epochs=10, callbacks=[Stubborn(last, stop)])
+    assert (len(history["loss"]), history.stop_reason) == (3, "enough")
+    # Whatever is wrong on one rank alone, before training, in an update, in a metric.
+    y = Y.copy()
+    if last == RANK:
+        y[CUTS[last]] = np.nan
+    model = net()
+    before = model.flat_parameters()
+    error = ValueError if last == RANK else tn.RankError
+    with pytest.raises(error, match="finite"):
+        model.fit(X[OWN], y[OWN], comm=COMM, epochs=2)
+    assert (model.flat_parameters() == before).all()
+
+    def bad_metric(prediction: Any, target: Any) -> float:
+        raise ArithmeticError("no figure")
+
+    error, text = (ArithmeticError, "no figure") if RANK == 0 else (tn.RankError, "rank 0")
+    for optimizer in ("sgd", "lm"):
+        fails(None, error, text, metrics=[bad_metric], optimizer=optimizer, batch_size=None)
+    fails(None, ValueError, "rank 0", epochs=2 + RANK)
+    fails(None, ValueError, "validation_data", validation_split=0.5)
+    fails(None, tn.DivergenceError, "diverged in epoch", optimizer=tn.SGD(1e200))
+    fails(None, TypeError if last == RANK else tn.RankError, "", batch_size="8" if last == RANK else 8)
+
+
+class Breaking(tn.Layer):
+    """Fails in the middle of an epoch, on one rank."""
+
+    calls = 0
+
+    def forward(self, x: Any) -> Any:
+        self.calls += 1
+        if self.calls == 12 and RANK == SIZE - 1:
+            raise MemoryError("no room")
+        return x
+
+    def backward(self, dy: Any) -> Any:
+        return dy
+
+
+def within() -> None:
+    """A rank fails in an update: the others are told by the sum that they wait for."""
+    error = MemoryError if RANK == SIZE - 1 else tn.RankError
+    for optimizer in ("sgd", "lm", "lbfgs"):
+        with pytest.raises(error, match="no room"):
+            net(Breaking()).fit(
+                X[OWN], Y[OWN], comm=COMM, epochs=60, batch_size=None, optimizer=optimizer, shuffle=False
+            )
+
+
+def resumed() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(COMM.bcast(folder)) / "run.npz"
+        whole_run = net()
+        trained(whole_run, Y, epochs=6, batch_size=8)
+        first = net()
+        keeps = [tn.Checkpoint(path), tn.CSVLogger(path.parent / "log.csv")]
+        trained(first, Y, epochs=3, batch_size=8, callbacks=keeps)
+        assert RANK or (path.exists() and len((path.parent / "log.csv").read_text().splitlines()) == 4)
+        second = net(seed=5)
+        trained(second, Y, epochs=6, batch_size=8, callbacks=[tn.Checkpoint(path)], resume_from=path)
+        np.testing.assert_array_equal(second.flat_parameters(), whole_run.flat_parameters())
+        COMM.Barrier()
+        with pytest.raises(tn.ResumeError, match="samples"):
+            net().fit(X[:9], Y[:9], comm=COMM, epochs=6, batch_size=8, resume_from=path)
+        COMM.Barrier()
+
+
+CASES = {
+    case.__name__: case
+    for case in (first_order, generated, whole, deterministic, columns, failures, within, resumed)
+}  # fmt: skip
+
+if __name__ == "__main__":
+    for name in sys.argv[1:] or CASES:
+        CASES[name]()
+        COMM.Barrier()
+        if RANK == 0:
+            print("passed", name, flush=True)

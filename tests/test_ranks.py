@@ -1,0 +1,66 @@
+"""Training over the ranks of MPI: any number of them gives what one process gives on all samples, and none waits."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinynet as tn
+
+ROOT = Path(__file__).resolve().parent.parent
+LONGEST = 300
+"""Seconds after which ranks must be waiting for each other: all cases together take some."""
+
+
+def run(n_ranks: int, *cases: str) -> list[str]:
+    """Run cases of ``ranks.py``; return those that passed, or fail with what was printed."""
+    pytest.importorskip("mpi4py", reason="ranks need MPI: pip install mpi4py mpich")
+    beside = Path(sys.executable).with_name("mpiexec")
+    mpiexec = str(beside) if beside.exists() else shutil.which("mpiexec")
+    if mpiexec is None:
+        pytest.skip("ranks need mpiexec: pip install mpich")
+    script = [sys.executable, "-m", "mpi4py", str(ROOT / "tests" / "ranks.py"), *cases]
+    process = subprocess.run(
+        [mpiexec, "-n", str(n_ranks), *script],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        timeout=LONGEST,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert process.returncode == 0, process.stdout + process.stderr
+    return [line.removeprefix("passed ") for line in process.stdout.splitlines() if line.startswith("passed ")]
+
+
+def test_two_ranks_give_what_one_process_gives_and_fail_together() -> None:
+    assert len(run(2)) == 8
+
+
+def test_four_ranks_give_what_one_process_gives() -> None:
+    assert run(4, "first_order", "whole", "failures") == ["first_order", "whole", "failures"]
+
+
+def test_without_mpi4py_the_error_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "mpi4py", None)
+    net, x = tn.Sequential(tn.Linear(1, 1), backend="numpy"), np.zeros((2, 1))
+    with pytest.raises(tn.DependencyError, match=r"fit\(comm=...\) needs the package mpi4py.*pip install mpi4py"):
+        net.fit(x, x, comm="world")
+
+
+def test_what_is_no_communicator_is_refused() -> None:
+    code = (
+        "import numpy as np, tinynet as tn\n"
+        "net, x = tn.Sequential(tn.Linear(1, 1), backend='numpy'), np.zeros((2, 1))\n"
+        "try:\n    net.fit(x, x, comm='world')\nexcept TypeError as error:\n    print(error)\n"
+    )
+    pytest.importorskip("mpi4py", reason="ranks need MPI: pip install mpi4py mpich")
+    env: dict[str, Any] = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, env=env)
+    assert "comm must be a communicator of mpi4py's, such as MPI.COMM_WORLD; got 'world'" in process.stdout

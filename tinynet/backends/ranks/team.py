@@ -1,0 +1,335 @@
+"""Team: what processes that train one model say to each other; and Alone, the team of a process without others.
+
+No rank may wait for one that has stopped. So whatever a rank does between two messages, it either does within
+``round``, which takes what went wrong along with the sums; or a roll call comes next (``agree``). A rank that fails
+answers the next roll call of the others with its failure, and all of them end there.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NoReturn, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinynet.base.arrays import numpy_namespace
+from tinynet.base.errors import RankError, requires
+from tinynet.base.statistics import moments_of_parts
+
+Result = TypeVar("Result")
+
+NOWHERE = 2**62
+"""The epoch of ranks that are where the others are."""
+
+INSTALL = "pip install mpi4py mpich"
+
+
+class Alone:
+    """The team of one process that was given no communicator: all that it is asked costs next to nothing."""
+
+    rank, size, many = 0, 1, False
+    first = 0
+    """Which of all samples is the first one of this rank."""
+
+    def count(self, n: int) -> int:
+        """Return how many samples all ranks have together, of which this one has ``n``."""
+        return n
+
+    def counts_text(self) -> list[int]:
+        """Return how many samples each rank has; nothing where there is one process."""
+        return []
+
+    def in_order(self, n_epochs: int, n_visits: int) -> NDArray[np.int64] | None:
+        """Return the order of samples that are not shuffled; None: that in which they lie."""
+        return None
+
+    def moments(self, mean: Any, deviation: Any, n: int) -> tuple[Any, Any]:
+        """Return the mean and the standard deviation of columns of the samples of all ranks, from those of each."""
+        return mean, deviation
+
+    def stopping(self, stop: bool, reason: str | None) -> tuple[bool, str | None]:
+        """Return whether any rank wants to stop, and why."""
+        return stop, reason
+
+    def every(self, yes: bool) -> bool:
+        """Return whether it is so on every rank."""
+        return yes
+
+    def any(self, yes: bool) -> bool:
+        """Return whether it is so on any rank."""
+        return yes
+
+    def ended(self, error: BaseException, epoch: int) -> int:
+        """Tell the others why this rank ends; return the epoch in which all do."""
+        return epoch
+
+
+ALONE = Alone()
+
+
+class Team(Alone):
+    """The ranks of a communicator of MPI, for one training.
+
+    Parameters
+    ----------
+    comm : mpi4py.MPI.Intracomm
+    deterministic : bool
+        Whether sums are taken in the order of the ranks, by all of them in the same way. Otherwise in the order that
+        the MPI library finds quickest, which may differ from one network, or library, to another.
+
+    Attributes
+    ----------
+    rank, size : int
+    told : bool
+        Whether all ranks know that the training has failed.
+    epoch : int
+        In which it then was that a rank failed, if it was not where the others are.
+    """
+
+    many = True
+
+    def __init__(self, comm: Any, deterministic: bool) -> None:
+        from mpi4py import MPI
+
+        self._mpi, self._deterministic = MPI, deterministic
+        self.comm = comm.Dup()  # So that messages of the caller's are never taken for ours.
+        self.rank, self.size = comm.Get_rank(), comm.Get_size()
+        self.told, self.epoch = False, NOWHERE
+        self._interrupted = False
+        self._counts: list[int] = []
+        self._flags = np.zeros(3, np.int64)
+
+    @property
+    def description(self) -> str:
+        """How many they are, and how they add up."""
+        how = "in their order" if self._deterministic else "by MPI"
+        return f"{self.size} rank{'s' * (self.size > 1)}, sums {how}"
+
+    @contextmanager
+    def session(self) -> Iterator[Team]:
+        """Return a context from the first message to the last; an error in it reaches all ranks.
+
+        Ctrl-C ends all ranks at the same place; pressed twice, it ends this one at once.
+        """
+        with self._interrupts_kept():
+            try:
+                yield self
+                self.agree()
+            except BaseException as error:
+                self.ended(error, NOWHERE)
+                raise
+            finally:
+                self.comm.Free()
+
+    @contextmanager
+    def _interrupts_kept(self) -> Iterator[None]:
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def keep(number: int, frame: Any) -> None:
+            if self._interrupted:
+                raise KeyboardInterrupt
+            self._interrupted = True
+
+        before = signal.signal(signal.SIGINT, keep)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+    # -- agreeing ----------------------------------------------------------------------------------------------------
+
+    def agree(self, yes: bool = False, trouble: BaseException | None = None, epoch: int = NOWHERE) -> bool:
+        """Call the roll; return whether any rank says yes.
+
+        A rank that comes here from elsewhere, since it has failed, tells in which epoch that was.
+
+        Raises
+        ------
+        RankError, KeyboardInterrupt
+            If another rank has failed; or the trouble of this one.
+        """
+        trouble = self._any_trouble(trouble)
+        self._flags[:] = trouble is not None, yes, -epoch
+        self.comm.Allreduce(self._mpi.IN_PLACE, self._flags, op=self._mpi.MAX)
+        failed, found, lowest = self._flags.tolist()
+        if failed:
+            self._end(trouble, -lowest)
+        return bool(found)
+
+    def _any_trouble(self, trouble: BaseException | None) -> BaseException | None:
+        return KeyboardInterrupt() if trouble is None and self._interrupted else trouble
+
+    def _end(self, trouble: BaseException | None, epoch: int = NOWHERE) -> NoReturn:
+        """Raise on all ranks, for the reason that some of them have."""
+        own = None
+        if trouble is not None:
+            own = isinstance(trouble, KeyboardInterrupt), f"{type(trouble).__name__}: {trouble}"
+        reports = self.comm.allgather(own)
+        self.told, self.epoch = True, epoch
+        if trouble is not None:
+            raise trouble
+        rank = next(i for i, report in enumerate(reports) if report is not None)
+        interrupted, text = reports[rank]
+        if interrupted:
+            raise KeyboardInterrupt
+        raise RankError(
+            f"fit(comm=...) expects all ranks to go on; rank {rank} of {self.size} ended by {text!r}, so all "
+            "have ended. Mend what that says.",
+            rank,
+        )
+
+    def ended(self, error: BaseException, epoch: int) -> int:
+        """Tell the others, unless they know, why this rank ends; return the epoch in which all do."""
+        if not self.told:
+            try:
+                self.agree(trouble=error, epoch=epoch)
+            except self._mpi.Exception:
+                self.comm.Abort(1)  # The others cannot be told: they would wait for ever.
+            except BaseException as told:
+                if told is not error:
+                    raise
+        return min(epoch, self.epoch)
+
+    def stopping(self, stop: bool, reason: str | None) -> tuple[bool, str | None]:
+        """Return whether any rank wants to stop, and why."""
+        if not self.agree(stop):
+            return False, reason
+        reasons = self.comm.allgather(reason if stop else None)
+        return True, reason or next((r for r in reasons if r), None)
+
+    def every(self, yes: bool) -> bool:
+        """Return whether it is so on every rank."""
+        return not self.agree(not yes)
+
+    def any(self, yes: bool) -> bool:
+        """Return whether it is so on any rank."""
+        return self.agree(yes)
+
+    def check_same(self, settings: dict[str, Any]) -> None:
+        """Raise ValueError on all ranks if what they were given differs; ``settings`` are data by their names."""
+        self.agree()
+        every = self.comm.allgather(settings)
+        names = dict.fromkeys(name for one in every for name in one)
+        for name in names:
+            values = [one.get(name) for one in every]
+            other = next((i for i, value in enumerate(values) if value != values[0]), None)
+            if other is not None:
+                self.told = True
+                raise ValueError(
+                    f"fit(comm=...) expects the same arguments on every rank; got {name} {values[0]!r} on rank 0 and "
+                    f"{values[other]!r} on rank {other}. Only data may differ."
+                )
+
+    # -- samples -----------------------------------------------------------------------------------------------------
+
+    def count(self, n: int) -> int:
+        """Return how many samples all ranks have together, and note where those of this one begin."""
+        self.agree()
+        self._counts = self.comm.allgather(n)
+        self.first = sum(self._counts[: self.rank])
+        return sum(self._counts)
+
+    def counts_text(self) -> list[int]:
+        """Return how many samples each rank has."""
+        return self._counts
+
+    def in_order(self, n_epochs: int, n_visits: int) -> NDArray[np.int64] | None:
+        """Return the order of samples that are not shuffled: that of the ranks, and of their samples as they lie."""
+        return np.broadcast_to(np.arange(n_visits), (n_epochs, n_visits))
+
+    def gathered(self, rows: NDArray[Any]) -> NDArray[Any] | None:
+        """Return the rows of all ranks, in their order, on the first rank."""
+        self.agree()
+        rows = np.ascontiguousarray(rows)
+        counts = self.comm.gather(rows.size)
+        if counts is None:
+            self.comm.Gatherv(rows, None)
+            return None
+        whole = np.empty(sum(counts), rows.dtype)
+        self.comm.Gatherv(rows, (whole, counts))
+        return whole.reshape(-1, *rows.shape[1:])
+
+    def moments(self, mean: Any, deviation: Any, n: int) -> tuple[Any, Any]:
+        """Return the mean and the standard deviation of columns of the samples of all ranks, from those of each."""
+        namespace = numpy_namespace(mean)
+        own = [np.asarray(part if namespace is np else part.get()) for part in (mean, deviation)]
+        self.agree()
+        every = self.comm.allgather((*own, n))
+        means, deviations, counts = (np.array(part, np.float64) for part in zip(*every, strict=True))
+        return tuple(map(namespace.asarray, moments_of_parts(means, deviations, counts)))
+
+    # -- computing ---------------------------------------------------------------------------------------------------
+
+    def round(self, buffer: NDArray[Any], work: Callable[[], None]) -> None:
+        """Let each rank work, and then replace ``buffer`` by the sum of those of all ranks.
+
+        Its last element is how ranks tell each other that they have failed: then all raise.
+        """
+        trouble = None
+        try:
+            work()
+        except BaseException as error:
+            trouble = error
+        trouble = self._any_trouble(trouble)
+        buffer[-1] = trouble is not None
+        self._sum(buffer)
+        if buffer[-1] != 0:
+            self._end(trouble)
+
+    def _sum(self, buffer: NDArray[Any]) -> None:
+        if not self._deterministic:
+            self.comm.Allreduce(self._mpi.IN_PLACE, buffer, op=self._mpi.SUM)
+            return
+        parts = np.empty((self.size, buffer.size), buffer.dtype) if self.rank == 0 else None
+        self.comm.Gather(buffer, parts)
+        if parts is not None:
+            buffer[...] = np.add.reduce(parts, axis=0, dtype=np.float64)  # Row after row.
+        self.comm.Bcast(buffer)
+
+    def on_first(self, work: Callable[[], Result]) -> Result:
+        """Return on all ranks what the first one finds."""
+        result: Any = None
+        trouble = None
+        if self.rank == 0:
+            try:
+                result = work()
+            except BaseException as error:
+                trouble = error
+        failed, result = self.comm.bcast((trouble is not None, result))
+        if failed:
+            self._end(trouble)
+        return result  # type: ignore[no-any-return]
+
+    def share(self, arrays: Sequence[NDArray[Any]]) -> None:
+        """Let arrays in host memory be those of the first rank, of the same shapes."""
+        for array in arrays:
+            self.comm.Bcast(array)
+
+    def shared(self, value: Any) -> Any:
+        """Return what the first rank has for a value."""
+        return self.comm.bcast(value)
+
+
+def team_of(comm: Any, deterministic: bool) -> Team:
+    """Return the team of a communicator.
+
+    Raises
+    ------
+    DependencyError
+        If mpi4py is not installed.
+    TypeError
+        If it is no communicator of mpi4py's.
+    """
+    try:
+        from mpi4py import MPI
+    except ImportError as error:
+        raise requires("mpi4py", "fit(comm=...)", INSTALL) from error
+    if not isinstance(comm, MPI.Intracomm):
+        raise TypeError(f"comm must be a communicator of mpi4py's, such as MPI.COMM_WORLD; got {comm!r}.")
+    return Team(comm, deterministic)

@@ -1,0 +1,227 @@
+"""WholeRanksPlan: optimizers whose steps take all samples. The first rank decides, and all of them compute for it.
+
+Two processors may round a solution differently, and then one takes a step that the other takes back: so there is one
+who solves, searches and compares, and what it asks of all samples it asks of all ranks, by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinynet.backends.base import Array, Backend, FloatArray, Members, State, on_backend
+from tinynet.backends.ranks.plan import Summed
+from tinynet.backends.ranks.team import Team
+from tinynet.backends.second_order.equations import Data, Equations, Float64, HostMatrices, Models
+from tinynet.backends.second_order.levenberg import LevenbergMarquardtPlan
+from tinynet.backends.second_order.whole import WholePlan
+from tinynet.program import Program
+
+DONE, FAILED = "done", "failed"
+"""What the first rank says when it asks for nothing more."""
+
+
+@dataclass
+class Held:
+    """What a rank computes on during a call of ``run``, and what its samples count for among all."""
+
+    state: State
+    data: tuple[Array, Array, Array | None]
+    share: float
+    n_samples: int
+    prepared: Data | None = None
+
+
+class WholeRanksPlan(Summed):
+    """Levenberg-Marquardt, Bayesian regularisation and L-BFGS on sums over the samples of all ranks."""
+
+    def __init__(self, program: Program, backend: Backend, team: Team) -> None:
+        whole = backend.plan(program)
+        assert isinstance(whole, WholePlan)
+        super().__init__(program, backend, team, whole)
+        self.whole, self.figure_names = whole, whole.figure_names
+        self._held: Held | None = None
+        self._equations: Equations | None = None
+        self._gradients = whole.gradients
+        whole.gradients = SummedGradients(self)
+        if isinstance(whole, LevenbergMarquardtPlan):
+            self._equations = whole.equations
+            whole.equations = SummedEquations(self, whole.equations)
+        self._answers: dict[str, Callable[..., Float64]] = {
+            "gradient": self._gradient,
+            "sums": self._sums,
+            "values": self._values,
+            "second derivative": self._second_derivative,
+        }
+
+    @on_backend
+    def run(
+        self,
+        state: State,
+        x: Array,
+        y: Array,
+        order: Array | None,
+        learning_rates: FloatArray,
+        sample_weight: Array | None = None,
+        members: Members | None = None,
+    ) -> NDArray[np.float64]:
+        """Make steps on the samples of all ranks; see ``WholePlan.run``."""
+        data = x, y, sample_weight
+        mass, own = np.zeros(3), self.mass(len(x), sample_weight)
+
+        def count() -> None:
+            mass[:2] = own, len(x)
+
+        self.team.agree()
+        self.team.round(mass, count)
+        self._held = Held(state, data, self.share(own, float(mass[0])), int(mass[1]))
+        try:
+            if self.team.rank:
+                return self._serve(state)
+            return self._lead(state, data, learning_rates)
+        finally:
+            self._held = None
+
+    def _lead(self, state: State, data: tuple[Array, Array, Array | None], rates: FloatArray) -> NDArray[np.float64]:
+        """Run the optimizer, and tell the others where it has come to."""
+        x, y, weight = data
+        try:
+            losses = self.whole.run(state, x, y, None, rates, weight)
+        except BaseException:
+            if not self.team.told:
+                self.team.shared((FAILED, None))
+            raise
+        host = self.backend.to_numpy
+        self.team.shared((DONE, (losses, host(state.parameters), host(state.moments), state.step)))
+        return losses
+
+    def _serve(self, state: State) -> NDArray[np.float64]:
+        """Compute what the first rank asks for, until it is through; then be where it is."""
+        while True:
+            name, given = self.team.shared(None)
+            if name == DONE:
+                losses, parameters, moments, state.step = given
+                state.parameters[...] = self.backend.asarray(parameters)
+                state.moments[...] = self.backend.asarray(moments)
+                return losses  # type: ignore[no-any-return]
+            if name == FAILED:
+                self.team.agree()
+            self._summed(name, given)
+
+    # -- what is asked of all ----------------------------------------------------------------------------------------
+
+    def ask(self, name: str, *given: Any) -> Float64:
+        """Return, on the first rank, the sum of what all ranks answer."""
+        self.team.shared((name, given))
+        return self._summed(name, given)
+
+    def _summed(self, name: str, given: tuple[Any, ...]) -> Float64:
+        # How large the answer is must be known where it cannot be found, so that the sum can tell of that.
+        out = np.zeros(self._size(name, *given) + 1)
+
+        def work() -> None:
+            out[:-1] = self._answers[name](*given) * self.held.share
+
+        self.team.round(out, work)
+        return out[:-1]
+
+    @property
+    def held(self) -> Held:
+        """What is computed on in this call."""
+        assert self._held is not None
+        return self._held
+
+    def _size(self, name: str, *given: Any) -> int:
+        n, m = self.program.n_trained, len(given[0].parameters) if isinstance(given[0], Models) else 1
+        if name == "gradient":
+            return 1 + self.program.n_parameters
+        return {"sums": m * (1 + n + n * (n + 1) // 2), "values": m, "second derivative": n}[name]
+
+    @property
+    def _own_equations(self) -> Equations:
+        assert self._equations is not None
+        return self._equations
+
+    def prepared(self) -> Data:
+        """Return the data of this rank as its equations read them."""
+        held = self.held
+        if held.prepared is None:
+            held.prepared = self._own_equations.prepare(*held.data)
+        return held.prepared
+
+    def _gradient(self, parameters: Float64) -> Float64:
+        held = self.held
+        held.state.parameters[...] = self.backend.asarray(parameters)
+        loss = float(self._gradients.gradient(held.state, *held.data))
+        return np.concatenate([[loss], self.backend.to_numpy(held.state.gradients)])
+
+    def _sums(self, models: Models) -> Float64:
+        losses, gradients, matrices = self._own_equations.sums(models, self.prepared())
+        lower = self.backend.to_numpy(matrices)[:, *np.tril_indices(self.program.n_trained)]
+        return np.concatenate([losses, gradients.ravel(), lower.ravel()])
+
+    def _values(self, models: Models) -> Float64:
+        return self._own_equations.values(models, self.prepared())
+
+    def _second_derivative(self, models: Models, i: int, direction: Float64) -> Float64:
+        return self._own_equations.second_derivative(models, i, direction, self.prepared())
+
+    # -- the optimizer's own -----------------------------------------------------------------------------------------
+
+    def stop_reason(self, state: State) -> str:
+        """Return why the optimizer makes no more steps; see ``Plan.stop_reason``."""
+        return self.whole.stop_reason(state)
+
+    def resume(self, state: State) -> None:
+        """Let an optimizer that has stopped by itself begin again."""
+        self.whole.resume(state)
+
+    def figures(self, state: State) -> dict[str, float]:
+        """Return what an optimizer tells of the last epoch, by name."""
+        return self.whole.figures(state)
+
+
+class SummedGradients:
+    """Asks all ranks for the gradient of the loss of all samples."""
+
+    def __init__(self, plan: WholeRanksPlan) -> None:
+        self._plan, self.description = plan, plan.whole.gradients.description
+
+    def gradient(self, state: State, x: Array, y: Array, sample_weight: Array | None = None) -> float:
+        """Return the loss and fill ``state.gradients``; see ``Plan.gradient``."""
+        backend = self._plan.backend
+        found = self._plan.ask("gradient", np.array(backend.to_numpy(state.parameters)))
+        state.gradients[...] = backend.asarray(found[1:].astype(self._plan.program.dtype))
+        return float(found[0])
+
+
+class SummedEquations(HostMatrices):
+    """Asks all ranks for the sums over all samples; what they lead to is the first rank's own to find."""
+
+    def __init__(self, plan: WholeRanksPlan, own: Equations) -> None:
+        super().__init__(plan.program)
+        self._plan, self._own, self.description = plan, own, own.description
+
+    def prepare(self, x: Array, y: Array, weight: Array | None) -> Data:
+        """Return the data of this rank, and how many samples all ranks have."""
+        return self._plan.prepared()._replace(whole=self._plan.held.n_samples)
+
+    def sums(self, models: Models, data: Data) -> tuple[Float64, Float64, Any]:
+        """See ``Equations.sums``."""
+        m, n = len(models.parameters), self.program.n_trained
+        losses, gradients, lower = np.split(self._plan.ask("sums", models), [m, m + m * n])
+        matrices, (rows, columns) = np.empty((m, n, n)), np.tril_indices(n)
+        matrices[:, rows, columns] = matrices[:, columns, rows] = lower.reshape(m, -1)
+        return losses, gradients.reshape(m, n), matrices
+
+    def values(self, models: Models, data: Data) -> Float64:
+        """See ``Equations.values``."""
+        return self._plan.ask("values", models)
+
+    def second_derivative(self, models: Models, i: int, direction: Float64, data: Data) -> Float64:
+        """See ``Equations.second_derivative``."""
+        return self._plan.ask("second derivative", models, i, direction)
