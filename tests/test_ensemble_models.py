@@ -45,6 +45,7 @@ def test_the_best_models_have_the_highest_accuracy() -> None:
     best = together.best(2, by="accuracy")
     assert best.seeds == [together.seeds[i] for i in np.argsort(-np.array(shares), kind="stable")[:2]]
     assert together.best(by="accuracy", mode="min").scores["accuracy"] == min(shares)
+    assert together.best().scores["val_loss"] == min(together.scores["val_loss"])
     assert together.best(by="val_loss", mode="max").scores["val_loss"] == max(together.scores["val_loss"])
 
 
@@ -52,8 +53,12 @@ def test_choosing_and_joining() -> None:
     together = models(rate=MOMENTA / 2)
     together.fit(X, Y, epochs=2, optimizer="sgd")
     order = np.argsort(together.scores["loss"])
-    best = together.best(3, by="loss")
-    assert best.seeds == [10 + i for i in order[:3]]
+    best = together.best(3)
+    assert best.seeds == [10 + i for i in order[:3]] == together.best(3, by="loss").seeds
+    with pytest.raises(IndexError, match="the ensemble has 3 models, numbered from 0; got 3"):
+        _ = best[3]
+    with pytest.raises(ValueError, match=r"q must be within \[0, 1\]; got 50"):
+        best.quantile(XV, 50)
     mask = np.arange(E) % 2 == 0
     joined = tn.Ensemble.concatenate([together[mask], together[[7]]])
     wanted = [*np.flatnonzero(mask), 7]

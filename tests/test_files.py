@@ -116,8 +116,8 @@ def test_foreign_files_are_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "arrays.npz", a=np.zeros(3))
     (tmp_path / "text.npz").write_text("hello")
     (tmp_path / "empty.npz").write_bytes(b"")
-    for name in ("arrays", "text", "empty"):
-        with pytest.raises(tn.ModelFileError):
+    for name, reason in {"arrays": "without a header", "text": "begins with b'hello'", "empty": "truncated"}.items():
+        with pytest.raises(tn.ModelFileError, match=reason):
             tn.load(tmp_path / f"{name}.npz")
 
 

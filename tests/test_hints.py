@@ -40,6 +40,24 @@ ARGUMENTS: dict[str, tuple[Callable[[], Any], str]] = {
     "EarlyStopping": (lambda: tn.EarlyStopping(restore_best_weights=True), "mean 'restore_best'"),
     "ReduceLROnPlateau": (lambda: tn.ReduceLROnPlateau(min_lr=0.1), "mean 'min_learning_rate'"),
     "Checkpoint": (lambda: tn.Checkpoint("x", period=2), "mean 'every'"),
+    "LevenbergMarquardt(mu)": (lambda: tn.LevenbergMarquardt(mu=1e-3), "mean 'damping'"),
+    "fit(x)": (lambda: net().fit([[0.0]]), r"fit\(\) needs the argument 'y', as in fit\(x, y\)\."),
+    "fit by place": (lambda: net().fit([[0.0]], [0.0], "mse"), r"fit\(\) takes x and y by place; got 3 .* loss=\.\.\."),
+    "Linear(4)": (lambda: tn.Linear(4), r"Linear\(\) needs the argument 'n_out', as in Linear\(n_in, n_out\)\."),
+    "Normalize()": (lambda: tn.Normalize(), r"Normalize\(\) needs the argument 'n', as in Normalize\(n\)\."),
+    "Normalize(1, 2)": (lambda: tn.Normalize(1, 2), r"Normalize\(\) takes n by place; got 2 arguments\. Leave"),
+    "CosineDecay(0.1)": (lambda: tn.CosineDecay(0.1), "needs the argument 'epochs'"),
+    "LogUniform()": (lambda: tn.LogUniform(), r"needs the arguments 'low' and 'high', as in LogUniform\(low, high\)"),
+    "a layer's class": (lambda: tn.Sequential(tn.Linear(1, 1), tn.ReLU), r"mean an instance, ReLU\(\)\?"),
+    "a layer's name": (lambda: tn.Sequential(tn.Linear(1, 1), "relu"), "mean 'ReLU'"),
+    "a callback's class": (
+        lambda: net().fit([[0.0]], [0.0], callbacks=tn.EarlyStopping),
+        r"an instance, EarlySt.*\(\)",
+    ),
+    "no figure": (lambda: tn.EarlyStopping(5), "given by its name, such as 'val_loss'; got 5"),
+    "a rate of the user's": (lambda: tn.Adam(lambda epoch: 0.1), "a number or a Schedule; got <function"),
+    "a seed": (lambda: tn.Sequential(tn.Linear(1, 1), seed="a"), "seed must be a whole number; got 'a'"),
+    "no network": (lambda: tn.Ensemble(net, 3), "expects a Sequential, of which it trains copies; got <function"),
 }
 
 
@@ -90,6 +108,7 @@ def test_the_estimators_hint(name: str, given: dict[str, Any], message: str) -> 
 
 
 NAMES = {"Relu": "ReLU", "MSE": "MeanSquaredError", "Dense": "Linear", "sequential": "Sequential", "EarlyStop": None}
+NAMES |= {"LearningRateScheduler": "Schedule", "fitnet": "Sequential"}
 NAMES |= {"BCEWithLogitsLoss": "BinaryCrossEntropy", "CrossEntropyLoss": "CrossEntropy", "load_model": "load"}
 
 
@@ -110,13 +129,42 @@ VALUES: dict[str, tuple[dict[str, Any], str]] = {
     "loss in capitals": ({"loss": "MSE"}, "mean 'mse'"),
     "optimizer": ({"optimizer": "Adam"}, "mean 'adam'"),
     "metric": ({"metrics": "acc"}, "mean 'accuracy'"),
+    "letters in another order": ({"loss": "mes"}, "mean 'mse'"),
+    "MATLAB's": ({"optimizer": "trainscg"}, "mean 'lbfgs'"),
+    "samples as columns": ({"x": [[0.0, 1.0]]}, r"Samples are rows: use x\.T\."),
+    "validation data": ({"validation_data": ([[0.0]], [0.0, 1.0])}, "validation_data: x and y must have as many"),
+    "a figure": (
+        {"callbacks": tn.EarlyStopping("val_los", mode="min"), "validation_data": ([[0.0]], [0.0])},
+        r"loss, val_loss, learning_rate\. Did you mean 'val_loss'",
+    ),
 }
 
 
 @pytest.mark.parametrize(("options", "message"), VALUES.values(), ids=VALUES.keys())
 def test_a_value_that_other_libraries_have(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        net().fit([[0.0]], [0.0], **options)
+        net().fit(**{"x": [[0.0]], "y": [0.0]} | options)
+
+
+def test_classes_stand_for_what_they_make() -> None:
+    net().fit([[0.0]], [0.0], optimizer=tn.SGD, loss=tn.MeanSquaredError)
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"), {"on_epoch_ends": "on_epoch_end", "on_batch_end": "on_train_batch_end"}.items()
+)
+def test_a_hook_that_would_never_be_called_is_refused(name: str, meant: str) -> None:
+    with pytest.raises(TypeError, match=f"Mine.{name} would never be called: there is no such hook. .* '{meant}'"):
+        type("Mine", (tn.Callback,), {name: lambda self, epoch, logs: None})
+    type("Mine", (tn.Callback,), {"on_fire": lambda self: None})  # The user's own business.
+
+
+def test_a_figure_that_was_not_recorded() -> None:
+    history = net().fit([[0.0]], [0.0])
+    with pytest.raises(
+        KeyError, match=r"'los' was not recorded; there is 'loss', 'learning_rate'\. Did you mean 'loss'"
+    ):
+        _ = history["los"]
 
 
 class Scaled(tn.Layer):

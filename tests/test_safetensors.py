@@ -143,9 +143,9 @@ def test_the_package_is_asked_for_where_it_is_missing(monkeypatch: pytest.Monkey
         net.fit(X, X[:, :1].repeat(5, axis=1), callbacks=[keep])
 
 
-@pytest.mark.parametrize("suffix", [".onnx", ".h"])
+@pytest.mark.parametrize("suffix", [".onnx", ".h", ".keras", ".pt", ".MAT"])
 def test_endings_of_exports_are_not_taken_for_model_files(suffix: str, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"Use net\.to_"):
+    with pytest.raises(ValueError, match=r"Use .*net\.(to|get)_"):
         network("Tanh").save(tmp_path / f"net{suffix}")
     assert not list(tmp_path.iterdir())
 

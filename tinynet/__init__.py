@@ -88,7 +88,10 @@ from tinynet.training.progress import ProgressBar
 from tinynet.training.saving import Checkpoint
 
 if TYPE_CHECKING:
+    from tinynet import datasets as datasets
+    from tinynet import estimators as estimators
     from tinynet import math as math
+    from tinynet import notebook as notebook
     from tinynet.datasets.table import Table
     from tinynet.models.laplace import Laplace, laplace
     from tinynet.models.rate_range import LearningRateRange, learning_rate_range
@@ -115,10 +118,13 @@ _ON_FIRST_USE = {
     "SweepResult": "tinynet.sweeps.result",
     "Table": "tinynet.datasets.table",
     "TensorBoardLogger": "tinynet.training.trackers",
+    "datasets": "tinynet.datasets",
+    "estimators": "tinynet.estimators",
     "from_sklearn": "tinynet.models.taken_over",
     "from_torch": "tinynet.models.taken_over",
     "learning_rate_range": "tinynet.models.rate_range",
     "math": "tinynet.math",
+    "notebook": "tinynet.notebook",
     "plot_weights": "tinynet.plotting.weights",
     "Laplace": "tinynet.models.laplace",
     "laplace": "tinynet.models.laplace",

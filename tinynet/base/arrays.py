@@ -295,7 +295,9 @@ def as_samples(
             f"Use {name}.reshape(-1, 1) for one column, or {name}.reshape(1, -1) for one sample."
         )
     if array.ndim != 2 or (n_columns is not None and array.shape[1] != n_columns):
-        raise ValueError(f"{expects} expects {name} of shape {wanted}; got {array.shape}. Check the number of columns.")
+        turned = array.ndim == 2 and array.shape[0] == n_columns
+        remedy = f"Samples are rows: use {name}.T." if turned else "Check the number of columns."
+        raise ValueError(f"{expects} expects {name} of shape {wanted}; got {array.shape}. {remedy}")
     if array.shape[0] == 0 or array.shape[1] == 0:
         raise ValueError(f"{expects} expects at least one sample and one column in {name}; got shape {array.shape}.")
     if is_cupy(array) and not kept:

@@ -7,6 +7,7 @@ Some names are nearly right (``epoch``, ``Relu``), others are those of other lib
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Iterable
 from functools import wraps
 from types import FunctionType
@@ -46,6 +47,11 @@ _OURS: dict[str, str] = {
     "rate": "p prob dropout",
     "alpha": "l2 weight_decay",
     "weight_decay": "l2 alpha decay",
+    "damping": "mu",  # Before momentum, which is no argument of what has it.
+    "max_damping": "mu_max",
+    "decrease": "mu_dec",
+    "increase": "mu_inc",
+    "min_gradient": "min_grad",
     "momentum": "mu",
     "beta1": "beta_1 betas",
     "beta2": "beta_2",
@@ -65,8 +71,11 @@ _OURS: dict[str, str] = {
     "build": "model net build_fn",
     "threads": "n_threads num_threads",
     "negative_slope": "alpha slope",
+    # Hooks of callbacks.
+    "on_train_batch_begin": "on_batch_begin",
+    "on_train_batch_end": "on_batch_end",
     # What stands in tinynet's own namespace.
-    "Sequential": "model net network module",
+    "Sequential": "model net network module mlp fitnet patternnet feedforwardnet",
     "Linear": "dense fullyconnected layerdense",
     "SiLU": "swish",
     "Exp": "exponential",
@@ -83,11 +92,17 @@ _OURS: dict[str, str] = {
     "StepDecay": "steplr",
     "ExponentialDecay": "exponentiallr",
     "CosineDecay": "cosineannealing cosineannealinglr",
+    "Schedule": "learningratescheduler lrscheduler lambdalr",
     "ReduceLROnPlateau": "plateau",
     "Checkpoint": "modelcheckpoint",
     "TensorBoardLogger": "tensorboard",
+    "LevenbergMarquardt": "trainlm lm",
+    "BayesianRegularization": "trainbr",
     "load": "load_model from_file",
-    # Names of losses, metrics, activations, initializers and backends.
+    # Names of losses, optimizers, metrics, activations, initializers and backends.
+    "lm": "trainlm",
+    "br": "trainbr",
+    "lbfgs": "trainbfg trainscg traincgf traincgp traincgb trainoss bfgs l_bfgs_b",
     "mse": "mean_squared_error squared_error l2",
     "rmse": "root_mean_squared_error",
     "mae": "mean_absolute_error absolute_error l1",
@@ -123,6 +138,8 @@ def did_you_mean(name: str, valid: Iterable[str]) -> str:
     --------
     >>> did_you_mean("lr", ["learning_rate", "momentum"]), did_you_mean("Relu", ["ELU", "ReLU"])
     (" Did you mean 'learning_rate'?", " Did you mean 'ReLU'?")
+    >>> did_you_mean("mes", ["mae", "mse"])
+    " Did you mean 'mse'?"
     >>> did_you_mean("xyz", ["learning_rate"])
     ''
     """
@@ -132,6 +149,8 @@ def did_you_mean(name: str, valid: Iterable[str]) -> str:
     if found is None:
         meant = (_plain(ours) for ours, others in _OURS.items() if given in map(_plain, others.split()))
         found = next((plain[ours] for ours in meant if ours in plain), None)
+    if found is None:  # Letters in another order, which leave short names less alike than longer ones.
+        found = next((name for entry, name in plain.items() if sorted(entry) == sorted(given)), None)
     if found is None:
         from difflib import get_close_matches  # Only a name that is wrong pays for the import.
 
@@ -139,30 +158,52 @@ def did_you_mean(name: str, valid: Iterable[str]) -> str:
     return "" if found is None else f" Did you mean {found!r}?"
 
 
+def instance_meant(value: object, base: type) -> str:
+    """Return a sentence like ``did_you_mean``, where a class of some kind stands for an object of that kind.
+
+    Examples
+    --------
+    >>> instance_meant(ValueError, Exception), instance_meant(3, Exception)
+    (' Did you mean an instance, ValueError()?', '')
+    """
+    if isinstance(value, type) and issubclass(value, base):
+        return f" Did you mean an instance, {value.__name__}()?"
+    return ""
+
+
 def _plain(name: str) -> str:
     return name.replace("_", "").replace("-", "").lower()
 
 
 def hints_arguments(function: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Result]:
-    """Let a function tell which argument was meant, where one is passed by a name that it has not.
+    """Let a function tell what is wrong with its arguments: a name that it has not, one too many, one that is missing.
 
     Examples
     --------
     >>> @hints_arguments
-    ... def fit(epochs=1):
+    ... def fit(x, *, epochs=1):
     ...     return epochs
-    >>> fit(epoch=3)
+    >>> fit(0.0, epoch=3)
     Traceback (most recent call last):
         ...
     TypeError: fit() has no argument 'epoch'. Did you mean 'epochs'?
+    >>> fit(0.0, 3)
+    Traceback (most recent call last):
+        ...
+    TypeError: fit() takes x by place; got 2 arguments. Pass the others by name, as in epochs=...
+    >>> fit(epochs=3)
+    Traceback (most recent call last):
+        ...
+    TypeError: fit() needs the argument 'x', as in fit(x).
     """
     inner = inspect.unwrap(function)
     assert isinstance(inner, FunctionType)
-    code = inner.__code__
-    names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+    code, optional = inner.__code__, len(inner.__defaults__ or ())
     if code.co_flags & inspect.CO_VARKEYWORDS:  # It takes any name.
         return function
-    owner = inner.__qualname__.removesuffix(".__init__").rpartition(".")[2]
+    names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+    required = names[: code.co_argcount - optional]
+    most = sys.maxsize if code.co_flags & inspect.CO_VARARGS else code.co_argcount
 
     @wraps(function)
     def hinting(*args: _Arguments.args, **given: _Arguments.kwargs) -> _Result:
@@ -170,10 +211,36 @@ def hints_arguments(function: Callable[_Arguments, _Result]) -> Callable[_Argume
             if name not in names:
                 public = [known for known in names if known != "self" and not known.startswith("_")]
                 hint = did_you_mean(name, public) or f" It has {', '.join(public) or 'none'}."
-                raise TypeError(f"{owner}() has no argument {name!r}.{hint}")
+                raise TypeError(f"{_called(inner, hinting, args)}() has no argument {name!r}.{hint}")
+        if len(args) > most or any(name not in given for name in required[len(args) :]):
+            raise TypeError(_wrong_number(_called(inner, hinting, args), inner, len(args), given))
         return function(*args, **given)
 
     return hinting
+
+
+def _called(inner: FunctionType, outer: Callable[..., Any], args: tuple[Any, ...]) -> str:
+    """Return what users call a function; a constructor has the name of the class, which may have inherited it."""
+    name = inner.__qualname__.removesuffix(".__init__")
+    if name != inner.__qualname__ and args and getattr(type(args[0]), "__init__", None) is outer:
+        name = type(args[0]).__name__
+    return name.rpartition(".")[2]
+
+
+def _wrong_number(called: str, function: FunctionType, n_given: int, given: dict[str, Any]) -> str:
+    """Return what to say where arguments are missing, or there are too many without a name."""
+    parameters = [p for p in inspect.signature(function).parameters.values() if p.name != "self"]
+    n_given -= "self" in function.__code__.co_varnames[:1]
+    placed = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+    if n_given > len(placed):
+        named = next((p.name for p in parameters if p.kind is p.KEYWORD_ONLY), None)
+        remedy = f"Pass the others by name, as in {named}=..." if named else "Leave the others out."
+        return f"{called}() takes {' and '.join(placed) or 'nothing'} by place; got {n_given} arguments. {remedy}"
+    required = [p.name for p in parameters if p.name in placed and p.default is p.empty]
+    missing = " and ".join(repr(name) for name in required[n_given:] if name not in given)
+    return (
+        f"{called}() needs the argument{'s' * (' and ' in missing)} {missing}, as in {called}({', '.join(required)})."
+    )
 
 
 def hints_names(cls: _Class) -> _Class:

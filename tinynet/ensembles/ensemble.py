@@ -80,6 +80,8 @@ class Ensemble(Predictions):
     """
 
     def __init__(self, net: Sequential, n_models: int, seeds: Sequence[int] | None = None) -> None:
+        if not isinstance(net, Sequential):
+            raise TypeError(f"Ensemble expects a Sequential, of which it trains copies; got {net!r}.")
         n_models, drawn = whole("n_models", n_models), seeds is None and net.seed is None
         layers = [layer.fresh_copy() for layer in net.layers]
         generators, seeds = generators_of(n_models, seeds, net.seed)
@@ -274,20 +276,22 @@ class Ensemble(Predictions):
     def __getitem__(self, which: Any) -> Sequential | Ensemble:
         """Return one model as a ``Sequential``, or some as an ``Ensemble`` (a slice, numbers, or a mask); copies."""
         if isinstance(which, int | np.integer):
+            if not -len(self) <= which < len(self):
+                raise IndexError(f"the ensemble has {len(self)} models, numbered from 0; got {which}.")
             number = range(len(self))[int(which)]
             return self.at_one_moment(lambda state: model_of(self, state, number))
         numbers = np.arange(len(self))[which]
         return self.at_one_moment(lambda state: selected(self, state, numbers))
 
     @hints_arguments
-    def best(self, n: int = 1, by: str = "val_loss", mode: str = "auto") -> Ensemble:
+    def best(self, n: int = 1, by: str | None = None, mode: str = "auto") -> Ensemble:
         """Return the ``n`` models with the best figure, best first.
 
         Parameters
         ----------
         n : int
-        by : str
-            A name in ``scores``.
+        by : str, optional
+            A name in ``scores``; by default "val_loss", or "loss" where nothing was held out.
         mode : {"auto", "min", "max"}
             What is best: the lowest, or the highest. "auto": the lowest loss, and what is best of a metric of
             tinynet's. For a metric of yours say which.
@@ -302,9 +306,11 @@ class Ensemble(Predictions):
         >>> import tinynet as tn
         >>> models = tn.Ensemble(tn.Sequential(tn.Linear(1, 1), seed=0), 5)
         >>> history = models.fit([[0.0], [1.0]], [[0.0], [2.0]], epochs=3)
-        >>> models.best(by="loss")[0]
+        >>> models.best()[0]
         Sequential(Linear(1, 1), dtype='float32', backend='numba')
         """
+        if by is None:
+            by = "val_loss" if "val_loss" in self.scores else "loss"
         if by not in self.scores:
             known = ", ".join(map(repr, self.scores)) or "nothing: the models were never trained"
             raise ValueError(f"best expects the name of a figure of the last fit; got {by!r}. There is {known}.")

@@ -70,7 +70,14 @@ class Predictions(Network):
         Returns
         -------
         y : (n_samples, n_out) array, or (n_q, n_samples, n_out) for a sequence
+
+        Raises
+        ------
+        ValueError
+            If a quantile is outside of [0, 1].
         """
+        if not np.all((np.asarray(q) >= 0) & (np.asarray(q) <= 1)):
+            raise ValueError(f"q must be within [0, 1]; got {q!r}. The median is 0.5.")
         return self._reduce(x, lambda y: np.quantile(y, q, axis=0), axis=np.ndim(q))
 
     def _reduce(self, x: Any, function: Callable[[NDArray[Any]], Any], axis: int = 0) -> NDArray[Any]:

@@ -28,6 +28,9 @@ FORMAT = "tinynet"
 VERSION = 1
 HEADER = "header.json"
 
+ZIP = b"PK\x03\x04"
+"""How an archive begins that has a member."""
+
 NPY = b"\x93NUMPY\x01\x00"
 """How a ``.npy`` of version 1.0 begins."""
 
@@ -107,6 +110,10 @@ def read_archive(
 
 def _read_entries(data: bytes, name: str) -> dict[str, bytes]:
     """Return the members of an archive; they cannot be larger than the file, as tinynet never compresses."""
+    if data and not data.startswith(ZIP):
+        raise ModelFileError(
+            f"{name!r} is not a model file: it begins with {data[:12]!r}, which no .npz does. Pass what net.save wrote."
+        )
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             members = archive.infolist()

@@ -41,7 +41,19 @@ def describe(parts: Parts, *, portable: bool = True) -> tuple[dict[str, Any], di
     return header, arrays
 
 
-OTHER_FORMATS = {".onnx": "net.to_onnx(path)", ".h": "net.to_c(path)"}
+OTHER_FORMATS = {
+    ".onnx": "net.to_onnx(path)",
+    ".h": "net.to_c(path)",
+    ".c": "net.to_c(path)",
+    ".h5": "net.to_keras().save(path)",
+    ".keras": "net.to_keras().save(path)",
+    ".pt": "torch.save(net.to_torch(), path)",
+    ".pth": "torch.save(net.to_torch(), path)",
+    ".pkl": "pickle.dump(net, file)",
+    ".pickle": "pickle.dump(net, file)",
+    ".joblib": "joblib.dump(net, path)",
+    ".mat": "scipy.io.savemat for the arrays of net.get_weights()",
+}
 """What to call for endings that say that somebody expects something else than a model file."""
 
 

@@ -31,8 +31,8 @@ CLASSES: dict[str, Callable[..., Loss]] = {
 """The losses of predictions by the name of their class."""
 
 
-def get_loss(spec: str | Loss, **config: Any) -> Loss:
-    """Return the loss that a name stands for, or the loss itself.
+def get_loss(spec: str | type[Loss] | Loss, **config: Any) -> Loss:
+    """Return the loss that a name or a class stands for, or the loss itself.
 
     Examples
     --------

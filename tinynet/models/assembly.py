@@ -10,7 +10,8 @@ from numpy.typing import DTypeLike, NDArray
 
 from tinynet.backends.base import Backend
 from tinynet.base.checks import member
-from tinynet.layers import Denormalize
+from tinynet.base.hints import did_you_mean, instance_meant
+from tinynet.layers import LAYERS, Denormalize
 from tinynet.layers.layer import Layer
 from tinynet.program import PRECISIONS, Precision
 
@@ -23,7 +24,10 @@ def checked_layers(layers: tuple[Any, ...]) -> tuple[Layer, ...]:
         raise ValueError("Sequential expects at least one layer; got none.")
     for layer in layers:
         if not isinstance(layer, Layer):
-            raise TypeError(f"Sequential expects layers; got {layer!r}. Did you mean an instance, as in tn.Sigmoid()?")
+            hint = did_you_mean(layer, LAYERS) if isinstance(layer, str) else instance_meant(layer, Layer)
+            raise TypeError(
+                f"Sequential expects layers; got {layer!r}.{hint or ' Layers are objects, as in tn.Linear(4, 5).'}"
+            )
         if layer.owned or sum(other is layer for other in layers) > 1:
             raise ValueError(f"{layer!r} is in use already. Make a new layer for each place in a model.")
     return layers

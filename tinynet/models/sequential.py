@@ -16,6 +16,7 @@ from tinynet.backends import get_backend
 from tinynet.backends.base import Array, Backend, Granularity, Plan, State, on_backend
 from tinynet.backends.byhand import ByHand
 from tinynet.backends.ranks.team import ALONE, Alone, Team
+from tinynet.base.checks import whole
 from tinynet.base.config import chosen_threads, use_threads
 from tinynet.base.hints import hints_arguments
 from tinynet.layers.layer import Layer
@@ -102,7 +103,7 @@ class Sequential(ManualLoop, Inference, Differentiable, Exports):
         chosen = checked_precision(precision, self.dtype, self.backend)
         self.program = Program(ops, dtype=self.dtype, precision=chosen)
         self.seed = seed
-        self.rng = np.random.default_rng(seed)
+        self.rng = np.random.default_rng(None if seed is None else whole("seed", seed, at_least=0))
         if initial_values is None:
             initial_values = np.concatenate([values_of(layer, self.rng) for layer in self.layers])
         dropout_seed = int(self.rng.integers(0, 2**63))

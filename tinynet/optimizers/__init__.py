@@ -39,8 +39,8 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
 """Every optimizer by name; the last two are short ones."""
 
 
-def get_optimizer(spec: str | Optimizer, **settings: Any) -> Optimizer:
-    """Return the optimizer that a name stands for, or the optimizer itself.
+def get_optimizer(spec: str | type[Optimizer] | Optimizer, **settings: Any) -> Optimizer:
+    """Return the optimizer that a name or a class stands for, or the optimizer itself.
 
     Examples
     --------
@@ -49,4 +49,6 @@ def get_optimizer(spec: str | Optimizer, **settings: Any) -> Optimizer:
     """
     if isinstance(spec, Optimizer):
         return spec
+    if isinstance(spec, type) and issubclass(spec, Optimizer):
+        return spec(**settings)
     return OPTIMIZERS[member("optimizer", spec, OPTIMIZERS)](**settings)

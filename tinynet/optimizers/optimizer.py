@@ -58,6 +58,11 @@ class Optimizer(Hinting):
         clip_norm: Numbers | None = None,
         clip_value: Numbers | None = None,
     ) -> None:
+        if callable(learning_rate) and not isinstance(learning_rate, Schedule):
+            raise TypeError(
+                f"learning_rate must be a number or a Schedule; got {learning_rate!r}. Take one of tinynet's, such as "
+                "tn.CosineDecay(0.01, epochs=100), or write yours as a subclass of tn.Schedule."
+            )
         if not isinstance(learning_rate, Schedule):
             learning_rate = setting("learning_rate", learning_rate, above=0.0)
         self.learning_rate = learning_rate

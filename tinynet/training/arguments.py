@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tinynet.base.checks import whole
+from tinynet.base.hints import instance_meant
 from tinynet.optimizers import Optimizer
 from tinynet.program import Program
 from tinynet.training.callbacks import Callback
@@ -45,11 +46,16 @@ def checked_callbacks(callbacks: Any) -> list[Callback]:
     """Return a list of callbacks from one or several, or say what they should be."""
     if isinstance(callbacks, Callback):
         callbacks = [callbacks]
+    if isinstance(callbacks, type):
+        callbacks = [callbacks]
     if not isinstance(callbacks, Sequence):
         raise TypeError(f"callbacks must be a list of Callback objects; got {callbacks!r}.")
     for callback in callbacks:
         if not isinstance(callback, Callback):
-            raise TypeError(f"callbacks must be Callback objects; got {callback!r}. Subclass tinynet.Callback.")
+            raise TypeError(
+                f"callbacks must be Callback objects; got {callback!r}."
+                + (instance_meant(callback, Callback) or " Subclass tinynet.Callback.")
+            )
     return list(callbacks)
 
 

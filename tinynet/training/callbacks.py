@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tinynet.backends.compiling import watched
 from tinynet.base.checks import member
-from tinynet.base.hints import Hinting
+from tinynet.base.hints import Hinting, did_you_mean
 from tinynet.training.logs import Logs
 
 if TYPE_CHECKING:
@@ -37,6 +37,20 @@ class Callback(Hinting):
     first_rank_only = False
     model: Trainable
     trainer: Trainer
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Refuse a method that looks like a hook and would never be called.
+
+        Raises
+        ------
+        TypeError
+            If one is named nearly as a hook is.
+        """
+        super().__init_subclass__(**options)
+        for name in vars(cls):
+            meant = did_you_mean(name, HOOKS) if name.startswith("on_") and name not in HOOKS else ""
+            if meant:
+                raise TypeError(f"{cls.__name__}.{name} would never be called: there is no such hook.{meant}")
 
     def on_train_begin(self, logs: Logs) -> None:
         """Run before the first epoch."""
@@ -90,6 +104,10 @@ class Callback(Hinting):
         return any(getattr(type(self), hook) is not getattr(Callback, hook) for hook in hooks)
 
 
+HOOKS = tuple(name for name in vars(Callback) if name.startswith("on_"))
+"""The names of all hooks."""
+
+
 @contextmanager
 def told(callbacks: Iterable[Callback], history: Any) -> Iterator[None]:
     """Let callbacks hear what is compiled in a ``with`` block, and a history how long that took."""
@@ -134,7 +152,7 @@ class LambdaCallback(Callback):
 
     def __init__(self, **hooks: Callable[..., Any]) -> None:
         for name, hook in hooks.items():
-            member("hook", name, [n for n in dir(Callback) if n.startswith("on_")])
+            member("hook", name, HOOKS)
             if not callable(hook):
                 raise TypeError(f"LambdaCallback expects a function for {name}; got {hook!r}.")
             setattr(self, name, hook)

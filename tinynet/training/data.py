@@ -242,7 +242,11 @@ def with_validation(
         return split_data(data, number("validation_split", validation_split, above=0.0, below=1.0))
     if validation_split:
         raise ValueError("fit expects validation_data or validation_split, not both. Drop one of them.")
-    return data, checked(*checked_validation(validation_data))
+    given = checked_validation(validation_data)
+    try:
+        return data, checked(*given)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"validation_data: {error}") from error
 
 
 def checked_validation(given: Any) -> tuple[Any, ...]:

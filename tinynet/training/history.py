@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinynet.base.errors import requires
+from tinynet.base.hints import did_you_mean
 
 if TYPE_CHECKING:
     import pandas
@@ -115,7 +116,13 @@ class History:
         return _frames().DataFrame(self.history, index=_frames().Index(self.epoch, name="epoch"))
 
     def __getitem__(self, name: str) -> list[float]:
-        return self.history[name]
+        try:
+            return self.history[name]
+        except KeyError:
+            raise KeyError(
+                f"{name!r} was not recorded; there is {', '.join(map(repr, self.history)) or 'nothing'}."
+                + did_you_mean(str(name), self.history)
+            ) from None
 
     def __contains__(self, name: object) -> bool:
         return name in self.history

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinynet.base.checks import number, whole
+from tinynet.base.hints import did_you_mean
 from tinynet.training.callbacks import Callback
 from tinynet.training.logs import Logs
 from tinynet.training.metrics import direction
@@ -47,8 +48,11 @@ class Monitor(Callback):
         """Note the figure of an epoch; tell whether it is the best so far."""
         if self.monitor not in logs:
             raise ValueError(
-                f"{self.owner} monitors {self.monitor!r}; this training reports {', '.join(logs)}. "
-                "Pass validation_data for figures that start with val_, or monitor another."
+                f"{self.owner} monitors {self.monitor!r}; this training reports {', '.join(logs)}."
+                + (
+                    did_you_mean(self.monitor, logs)
+                    or " Pass validation_data for figures that start with val_, or monitor another."
+                )
             )
         value = float(logs[self.monitor])
         better = value < self.best - self.min_delta if self.mode == "min" else value > self.best + self.min_delta

@@ -23,6 +23,8 @@ def direction(figure: str, mode: str = "auto") -> Direction:
 
     Raises
     ------
+    TypeError
+        If ``figure`` is no name.
     ValueError
         If it is not known: to guess would choose the worst for the best, without a word.
 
@@ -31,6 +33,8 @@ def direction(figure: str, mode: str = "auto") -> Direction:
     >>> direction("val_accuracy"), direction("val_loss"), direction("profit", "max")
     ('max', 'min', 'max')
     """
+    if not isinstance(figure, str):
+        raise TypeError(f"a figure is given by its name, such as 'val_loss'; got {figure!r}.")
     chosen: Direction | Literal["auto"] = member("mode", mode, ("auto", "min", "max"))
     if chosen != "auto":
         return chosen
