@@ -243,9 +243,31 @@ def resumed() -> None:
         COMM.Barrier()
 
 
+def build(width: int) -> tn.Sequential:
+    return net(tn.Linear(5, width), tn.Linear(width, 5))
+
+
+def swept() -> None:
+    """Groups are divided among the ranks; all get the result of one process."""
+    call: dict[str, Any] = {"seeds": 3, "epochs": 2, "group_size": 2, "validation_split": 0.2}
+    space = {"width": [2, 3], "learning_rate": [0.1, 0.01]}
+    expected = tn.sweep(build, space, X, Y, **call)
+    with tempfile.TemporaryDirectory() as folder:
+        folder = COMM.bcast(folder) + "/sweep"
+        for place in (None, folder, folder):
+            found = tn.sweep(build, space, X, Y, comm=COMM, folder=place, **call)
+            for name, column in expected.table.items():
+                np.testing.assert_array_equal(found.table[name], column, err_msg=name)
+            best = [result.best_model.flat_parameters() for result in (found, expected)]
+            np.testing.assert_array_equal(*best)
+        COMM.Barrier()
+    with pytest.raises(ValueError, match="same arguments on every rank"):
+        tn.sweep(build, space, X + RANK, Y, comm=COMM, **call)
+
+
 CASES = {
     case.__name__: case
-    for case in (first_order, generated, whole, deterministic, columns, failures, within, resumed)
+    for case in (first_order, generated, whole, deterministic, columns, failures, within, resumed, swept)
 }  # fmt: skip
 
 if __name__ == "__main__":

@@ -20,6 +20,8 @@ import pytest
 import tinynet as tn
 from tinynet.base.errors import ModelFileError
 from tinynet.exchange.archive import read_archive, write_archive
+from tinynet.exchange.atomic import atomic_open
+from tinynet.exchange.remote import place_of
 from tinynet.sweeps import training as sweep_training
 from tinynet.sweeps.head import _digest
 
@@ -339,3 +341,35 @@ def test_groups_with_different_figures_are_an_error(tmp_path: Path) -> None:
 def test_whole_numbers_beyond_all_floats_stay_what_they_are() -> None:
     result = tn.sweep(lambda size: build(3), {"size": [10**400, 0.5]}, X, Y)
     assert result.table["size"].tolist() == [10**400, 0.5]
+
+
+def test_a_folder_may_be_on_any_filesystem_that_fsspec_knows(tmp_path: Path) -> None:
+    fsspec = pytest.importorskip("fsspec", reason="URLs need fsspec: pip install fsspec")
+    place = "memory://sweeps/one"
+    assert_same(run(place), run())
+    names = sorted(entry.rpartition("/")[2] for entry in fsspec.filesystem("memory").ls("/sweeps/one", detail=False))
+    assert names[-1] == "sweep.json"
+    assert not any(name.endswith(".tmp") for name in names)
+    assert_same(run(place), run())  # Nothing is left to train.
+    assert_same(tn.SweepResult.load(place), run())
+    with pytest.raises(ValueError, match=r"folder of this very sweep; 'memory://sweeps/one' holds another"):
+        run(place, x=X + 1)
+    with pytest.raises(FileNotFoundError):
+        tn.SweepResult.load("memory://sweeps/none")
+
+
+def test_a_file_on_another_filesystem_is_replaced_whole_or_not_at_all() -> None:
+    fsspec = pytest.importorskip("fsspec", reason="URLs need fsspec: pip install fsspec")
+    place = place_of("memory://whole/file")
+    with atomic_open(place) as file:
+        file.write(b"first")
+    with pytest.raises(ZeroDivisionError), atomic_open(place) as file:
+        file.write(b"second" * (1 // 0))
+    assert place.read_bytes() == b"first"
+    assert len(fsspec.filesystem("memory").ls("/whole")) == 1
+
+
+def test_without_fsspec_the_error_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "fsspec", None)
+    with pytest.raises(tn.DependencyError, match=r"'memory://x' needs the package fsspec.*pip install fsspec"):
+        run("memory://x")

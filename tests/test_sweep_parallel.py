@@ -107,3 +107,56 @@ def test_the_example_on_a_dask_cluster_gives_what_one_process_gives(tmp_path: Pa
     with tn.use_backend("numpy"):
         expected = tn.sweep(names["build"], names["SPACE"], x, y, validation_split=0.25, seeds=2, epochs=2)
     assert_same(tn.SweepResult.load(tmp_path / "sweep"), expected)
+
+
+def test_workers_keep_compiled_code_where_it_is_kept_here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    joblib = pytest.importorskip("joblib", reason="processes need joblib: pip install joblib")
+    monkeypatch.setenv("TINYNET_CACHE_DIR", str(tmp_path))
+    seen = []
+    train = sweep_training.train
+
+    def elsewhere(task: Any, recipe: Any, data: Any, options: Any, backend: Any = None) -> Any:
+        monkeypatch.delenv("TINYNET_CACHE_DIR", raising=False)
+        result = train(task, recipe, data, options, backend)
+        seen.append(os.environ["TINYNET_CACHE_DIR"])
+        return result
+
+    monkeypatch.setattr(sweep_training, "train", elsewhere)
+    with joblib.parallel_config(backend="threading"):
+        run(n_jobs=2)
+    assert seen == [str(tmp_path)] * 4
+
+
+def test_a_worker_that_dies_is_survived(tmp_path: Path) -> None:
+    distributed = pytest.importorskip("distributed", reason="the cluster needs Dask: pip install 'dask[distributed]'")
+    pytest.importorskip("joblib", reason="the cluster needs joblib: pip install joblib")
+    del distributed
+    code = f"""
+import os, signal, sys
+from pathlib import Path
+import joblib, numpy as np, tinynet as tn
+from distributed import Client, LocalCluster
+
+def build(width):
+    died = Path({str(tmp_path / "died")!r})
+    if os.getpid() != caller and not died.exists():
+        died.write_text("")
+        os.kill(os.getpid(), signal.SIGKILL)
+    return tn.Sequential(tn.Linear(2, width), tn.Tanh(), tn.Linear(width, 1), backend="numpy", dtype="float64")
+
+if __name__ == "__main__":
+    caller = os.getpid()
+    x = np.random.default_rng(0).normal(size=(30, 2))
+    call = dict(seeds=2, epochs=2, group_size=1)
+    expected = tn.sweep(build, {{"width": [3, 4]}}, x, x[:, :1], **call)
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster, Client(cluster):
+        with joblib.parallel_config(backend="dask"):
+            found = tn.sweep(build, {{"width": [3, 4]}}, x, x[:, :1], **call)
+    assert (found.table["loss"] == expected.table["loss"]).all()
+    print("survived", Path({str(tmp_path / "died")!r}).exists())
+"""
+    script = tmp_path / "sweep.py"
+    script.write_text(code)
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    process = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, cwd=ROOT, env=env)
+    assert "survived True" in process.stdout, process.stderr

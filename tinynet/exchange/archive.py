@@ -14,7 +14,6 @@ import os
 import struct
 import zipfile
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,6 +22,7 @@ from numpy.typing import NDArray
 from tinynet.base.errors import ModelFileError
 from tinynet.exchange.atomic import Path_, atomic_open
 from tinynet.exchange.plain import as_json
+from tinynet.exchange.remote import place_of
 
 FORMAT = "tinynet"
 VERSION = 1
@@ -101,7 +101,7 @@ def read_archive(
         If the file is truncated, corrupt, not tinynet's, or of a newer version.
     """
     name = os.fspath(path)
-    entries = _read_entries(Path(path).read_bytes(), name)
+    entries = _read_entries(place_of(path).read_bytes(), name)
     header = read_header(entries.pop(HEADER, None), name)
     if check is not None:
         check(header)

@@ -12,6 +12,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
+from tinynet.exchange.remote import RemotePath
+
 Path_ = str | os.PathLike[str]
 
 PREFIX, SUFFIX = ".tinynet-", ".tmp"
@@ -32,6 +34,10 @@ def atomic_open(path: Path_) -> Iterator[IO[bytes]]:
     The mode of an existing file is kept; a symbolic link is written through. On any error, the file that was there
     stays as it was; there is no error any more once it is replaced.
     """
+    if isinstance(path, RemotePath):
+        with path.replaced(PREFIX, SUFFIX) as content:
+            yield content
+        return
     target = Path(os.path.realpath(path))
     try:
         mode = target.stat().st_mode
@@ -55,7 +61,7 @@ def atomic_open(path: Path_) -> Iterator[IO[bytes]]:
     _sync_folder(target.parent)
 
 
-def is_temporary(path: Path) -> bool:
+def is_temporary(path: Path | RemotePath) -> bool:
     """Tell whether a file is what ``atomic_open`` was writing when its process was killed."""
     return path.name.startswith(PREFIX) and path.name.endswith(SUFFIX)
 

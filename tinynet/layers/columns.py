@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from tinynet.backends import get_backend
 from tinynet.backends.base import Array, Backend, State
-from tinynet.backends.ranks.team import ALONE, Alone, team_of
+from tinynet.backends.ranks.team import Alone, session_of
 from tinynet.base.arrays import as_real_array_anywhere, as_samples, numpy_namespace
 from tinynet.base.checks import whole
 from tinynet.base.guard import Guard
@@ -39,10 +39,7 @@ class Columns(Layer):
 
     def _adapt(self, data: Any, name: str, comm: Any) -> None:
         """Take the mean and the standard deviation of each column of data; see ``Normalize.adapt``."""
-        if comm is None:
-            self._adapt_in(ALONE, data, name)
-            return
-        with team_of(comm, deterministic=True).session() as team:
+        with session_of(comm) as team:
             self._adapt_in(team, data, name)
 
     def _adapt_in(self, team: Alone, data: Any, name: str) -> None:

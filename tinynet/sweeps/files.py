@@ -21,12 +21,14 @@ from tinynet.base.errors import ModelFileError
 from tinynet.ensembles.files import check_arrays
 from tinynet.exchange.archive import listing, read_archive, write_archive
 from tinynet.exchange.atomic import Path_, is_temporary
+from tinynet.exchange.remote import RemotePath, place_of
 from tinynet.sweeps.head import HEAD, read_head, write_head
 from tinynet.sweeps.space import Settings
 
 if TYPE_CHECKING:
     from tinynet.ensembles.ensemble import Ensemble
 
+Place = Path | RemotePath
 Contents = tuple[dict[str, Any], dict[str, NDArray[Any]]]
 
 
@@ -131,7 +133,7 @@ class SweepFolder:
     """
 
     def __init__(self, path: Path_, identity: dict[str, Any]) -> None:
-        self.path = Path(path)
+        self.path = place_of(path)
         expected = json.loads(json.dumps(identity))
         self._seeds: list[int] = expected["seeds"]
         if (self.path / HEAD).exists():
@@ -167,7 +169,7 @@ def read_folder(path: Path_) -> tuple[list[Settings], list[int], list[Group]]:
     ModelFileError
         If one of its files is damaged; the message names it.
     """
-    folder = Path(path)
+    folder = place_of(path)
     identity = read_head(folder)
     settings = [{name: _tuples(value) for name, value in one.items()} for one in identity["settings"]]
     seeds, groups = identity["seeds"], identity["groups"]
@@ -181,7 +183,7 @@ def read_folder(path: Path_) -> tuple[list[Settings], list[int], list[Group]]:
 
 
 def _read_group(
-    folder: Path, number: int, runs: list[int], seeds: list[int], backend: str | None = None
+    folder: Place, number: int, runs: list[int], seeds: list[int], backend: str | None = None
 ) -> Group | None:
     """Return a group of a folder if it is there, and is what the head says of it."""
     path = _group_path(folder, number)
@@ -194,11 +196,11 @@ def _read_group(
     return group
 
 
-def _group_path(folder: Path, number: int) -> Path:
+def _group_path(folder: Place, number: int) -> Place:
     return folder / f"group-{number:04d}.npz"
 
 
-def _compare(found: dict[str, Any], expected: dict[str, Any], path: Path) -> None:
+def _compare(found: dict[str, Any], expected: dict[str, Any], path: Place) -> None:
     """Refuse the folder of a sweep that differs in anything."""
     for name, value in expected.items():
         other = found.get(name)

@@ -11,20 +11,21 @@ from tinynet.base.checks import whole
 from tinynet.base.errors import ModelFileError
 from tinynet.exchange.archive import without_doubles
 from tinynet.exchange.atomic import atomic_open
+from tinynet.exchange.remote import RemotePath
 
 FORMAT, VERSION, HEAD = "tinynet sweep", 1, "sweep.json"
 
 Identity = dict[str, Any]
 
 
-def write_head(folder: Path, identity: Identity) -> None:
+def write_head(folder: Path | RemotePath, identity: Identity) -> None:
     """Write what makes a sweep, as JSON can hold it, with its "settings", "seeds" and "groups"."""
     head = {"format": FORMAT, "version": VERSION, "sha256": _digest(identity), "identity": identity}
     with atomic_open(folder / HEAD) as file:
         file.write(json.dumps(head, indent=1).encode())
 
 
-def read_head(folder: Path) -> Identity:
+def read_head(folder: Path | RemotePath) -> Identity:
     """Return what makes the sweep in a folder.
 
     Heads of earlier versions have no checksum. Of them it is checked that their parts fit each other, as of all.

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from tinynet.backends.compiling import watched
+from tinynet.backends.ranks.team import session_of
 from tinynet.base.checks import whole
 from tinynet.base.hints import hints_arguments
 from tinynet.base.text import plain
@@ -19,7 +20,7 @@ from tinynet.exchange.atomic import Path_
 from tinynet.losses import Loss
 from tinynet.models.sequential import Sequential
 from tinynet.optimizers import Optimizer
-from tinynet.sweeps.files import Group, SweepFolder
+from tinynet.sweeps.files import Contents, Group, SweepFolder
 from tinynet.sweeps.result import SweepResult
 from tinynet.sweeps.runs import Recipe, grouped
 from tinynet.sweeps.space import Settings, Space, settings_of
@@ -64,6 +65,7 @@ def sweep(
     threads: int | None = None,
     group_size: int = 256,
     verbose: int = 0,
+    comm: Any = None,
 ) -> SweepResult:
     """Train a network for each setting of a space and each seed.
 
@@ -102,11 +104,13 @@ def sweep(
         Figures of the trained models, over the validation data if there are any: then "val_accuracy" and so on.
     callbacks : list of EarlyStopping and ReduceLROnPlateau
         They act on each run by itself. What they monitor may be a metric, which is then computed in every epoch.
-    folder : path, optional
-        Keep each group that is finished there. The same call finds them, and goes on where it was interrupted.
+    folder : path or str, optional
+        Keep each group that is finished there. The same call finds them, and goes on where it was interrupted. Also a
+        URL of any filesystem that fsspec knows: "s3://bucket/sweep".
     n_jobs : int, optional
         Train groups in so many processes, by joblib; -1: on all cores. Within ``joblib.parallel_config`` its backend is
-        used, for instance "dask" for the machines of a cluster, and None stands for all its workers.
+        used, for instance "dask" for the machines of a cluster, and None stands for all its workers. They keep compiled
+        code in ``TINYNET_CACHE_DIR``, where that is set here.
     threads : int, optional
         Of each process. By default as for ``fit``; with several processes they share the cores.
     group_size : int
@@ -114,6 +118,9 @@ def sweep(
         interrupted; what runs get does not depend on it.
     verbose : {0, 1, 2}
         Nothing; progress; that of the epochs, too.
+    comm : mpi4py.MPI.Intracomm, optional
+        Divide the groups among the ranks of a communicator, each of which calls ``sweep`` with the same arguments and
+        data, and gets the whole result. A ``folder`` must be one that all share.
 
     Returns
     -------
@@ -142,7 +149,6 @@ def sweep(
     recipe = Recipe(build, defaults | {"shuffle": shuffle, "drop_last": drop_last})
     get_metrics(metrics)  # Whatever is none is told before it is taken apart.
     specs = (metrics,) if isinstance(metrics, str) or callable(metrics) else tuple(metrics)
-    progress = _Progress(len(settings) * len(chosen), verbose)
     threads = None if threads is None else whole("threads", threads)
     options = Options(specs, _watches(callbacks), bool(bootstrap), threads, max(0, verbose - 1), class_weight)
     size = whole("group_size", group_size)
@@ -150,26 +156,47 @@ def sweep(
     groups = grouped(keys, len(chosen), size)
     _check_by(by, mode, data, list(get_metrics(specs)))
     _check_monitors(options.callbacks, data, list(get_metrics(specs)))
-    place = None
-    if folder is not None:
-        identity = {"settings": plain(settings), "seeds": chosen, "groups": groups, "data": data.digest}
-        identity |= {"cases": _stable(descriptions), **options.identity}
-        place = SweepFolder(folder, identity)
+    progress = _Progress(len(settings) * len(chosen), verbose)
     tasks = [
         Task(position, runs, _members(runs, settings, chosen), backends[runs[0] // len(chosen)])
         for position, runs in enumerate(groups)
     ]
-    done = {} if place is None else _finished(place, tasks)
-    with progress.started(done.values()):
-        left = [task for task in tasks if task.position not in done]
-        for task, contents in run_tasks(left, recipe, data, options, n_jobs):
-            if place is None:
-                group = Group.of(contents, backend=task.backend)
-            else:
-                group = place.write(task.position, contents, task.backend)
-            done[task.position] = group
-            progress.finished(group)
+    with session_of(comm) as team:
+        identity: dict[str, Any] = {}
+        if folder is not None or team.many:
+            identity = {"settings": plain(settings), "seeds": chosen, "groups": groups, "data": data.digest}
+            identity |= {"cases": _stable(descriptions), **options.identity}
+            team.check_same(identity)
+        place = None if folder is None else team.on_first(lambda: SweepFolder(folder, identity))
+        done = {} if place is None else _finished(place, tasks)
+        team.any(False)  # All have looked what is finished before any of them adds to it.
+        left = [task for task in tasks if task.position not in done][team.rank :: team.size]
+        own: dict[int, Contents | None] = {}
+        with progress.started(done.values(), shown=team.rank == 0):
+            for task, contents in run_tasks(left, recipe, data, options, n_jobs):
+                if place is None:
+                    group = Group.of(contents, backend=task.backend)
+                else:
+                    group = place.write(task.position, contents, task.backend)
+                done[task.position], own[task.position] = group, contents if place is None else None
+                progress.finished(group)
+        for position, found in team.collected(own).items():
+            if position not in done:
+                done[position] = _of_another(tasks[position], found, place)
     return SweepResult(settings, chosen, [done[position] for position in sorted(done)], by, mode)
+
+
+def _of_another(task: Task, contents: Contents | None, place: SweepFolder | None) -> Group:
+    """Return a group that another rank has trained: of what it sent, or of what it wrote."""
+    if contents is not None:
+        return Group.of(contents, backend=task.backend)
+    found = None if place is None else place.finished(task.position, task.runs, task.backend)
+    if found is None:
+        raise FileNotFoundError(
+            "sweep(comm=..., folder=...) expects a folder that all ranks share; what another rank has written is not "
+            f"in {str(place and place.path)!r} here. Name one on a shared filesystem."
+        )
+    return found
 
 
 def _cases(
@@ -215,8 +242,9 @@ class _Progress:
         self._bar: Any = None
 
     @contextmanager
-    def started(self, before: Iterable[Group]) -> Iterator[None]:
-        """Show progress in a ``with`` block; some groups were finished before."""
+    def started(self, before: Iterable[Group], shown: bool = True) -> Iterator[None]:
+        """Show progress in a ``with`` block, unless others do; some groups were finished before."""
+        self.verbose = self.verbose if shown else 0
         for group in before:
             self._count(group)
         if self.verbose == 1 and sys.stdout.isatty():

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,8 @@ from tinynet.training.class_weights import ClassWeight, with_class_weights
 from tinynet.training.data import Data as Checked
 from tinynet.training.data import checked_data, checked_validation
 from tinynet.training.metrics import Meter, Metric, get_metrics
+
+CACHE = "TINYNET_CACHE_DIR"
 
 Figures = dict[str, NDArray[np.float64]]
 
@@ -102,6 +105,8 @@ class Options:
     threads: int | None
     verbose: int
     class_weight: ClassWeight
+    cache: str | None = field(default_factory=lambda: os.environ.get(CACHE))
+    """Where compiled code is kept, if that was said here: workers elsewhere were not told."""
 
     @property
     def watched(self) -> list[str | Metric]:
@@ -137,6 +142,8 @@ def train(
     task: Task, recipe: Recipe, data: Data, options: Options, backend: str | None = None
 ) -> tuple[Task, Contents]:
     """Train a group, here or in another process; return it with what its file holds."""
+    if options.cache is not None:
+        os.environ.setdefault(CACHE, options.cache)
     cases = [recipe.case(settings, backend) for settings, _ in task.cases]
     made = [Ensemble(case.net, len(seeds), seeds) for case, (_, seeds) in zip(cases, task.cases, strict=True)]
     models = made[0] if len(made) == 1 else Ensemble.concatenate(made)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, NoReturn, TypeVar
 
 import numpy as np
@@ -54,6 +54,17 @@ class Alone:
     def stopping(self, stop: bool, reason: str | None) -> tuple[bool, str | None]:
         """Return whether any rank wants to stop, and why."""
         return stop, reason
+
+    def on_first(self, work: Callable[[], Result]) -> Result:
+        """Return on all ranks what the first one finds."""
+        return work()
+
+    def check_same(self, settings: dict[str, Any]) -> None:
+        """Raise ValueError on all ranks if what they were given differs; ``settings`` are data by their names."""
+
+    def collected(self, found: dict[int, Result]) -> dict[int, Result]:
+        """Return what all ranks have found, each something else, by its number."""
+        return found
 
     def every(self, yes: bool) -> bool:
         """Return whether it is so on every rank."""
@@ -179,7 +190,7 @@ class Team(Alone):
         if interrupted:
             raise KeyboardInterrupt
         raise RankError(
-            f"fit(comm=...) expects all ranks to go on; rank {rank} of {self.size} ended by {text!r}, so all "
+            f"comm= expects all ranks to go on; rank {rank} of {self.size} ended by {text!r}, so all "
             "have ended. Mend what that says.",
             rank,
         )
@@ -222,9 +233,14 @@ class Team(Alone):
             if other is not None:
                 self.told = True
                 raise ValueError(
-                    f"fit(comm=...) expects the same arguments on every rank; got {name} {values[0]!r} on rank 0 and "
+                    f"comm= expects the same arguments on every rank; got {name} {values[0]!r} on rank 0 and "
                     f"{values[other]!r} on rank {other}. Only data may differ."
                 )
+
+    def collected(self, found: dict[int, Result]) -> dict[int, Result]:
+        """Return what all ranks have found, each something else, by its number."""
+        self.agree()
+        return {number: result for every in self.comm.allgather(found) for number, result in every.items()}
 
     # -- samples -----------------------------------------------------------------------------------------------------
 
@@ -314,6 +330,11 @@ class Team(Alone):
     def shared(self, value: Any) -> Any:
         """Return what the first rank has for a value."""
         return self.comm.bcast(value)
+
+
+def session_of(comm: Any, deterministic: bool = True) -> AbstractContextManager[Alone]:
+    """Return a context with the team of a communicator; of a process alone, if there is none."""
+    return nullcontext(ALONE) if comm is None else team_of(comm, deterministic).session()
 
 
 def team_of(comm: Any, deterministic: bool) -> Team:
