@@ -18,6 +18,8 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "LeakyReLU": (0.3,),
     "ELU": (0.7,),
     "Dropout": (0.25,),
+    "Increasing": (5,),
+    "MeanVariance": (3,),
 }
 ARGUMENTS["Activation"] = (lambda x: x * tn.math.tanh(tn.math.softplus(x)),)
 ALPHAS = {"leaky_relu": 0.3, "elu": 0.7}
@@ -30,7 +32,7 @@ GRID = np.concatenate([np.linspace(-40, 40, 801), [-0.0, 1e-9, -1e-9, -300.0, 30
 
 
 def layer(name: str) -> tn.Layer:
-    """A layer of a kind; one with a width has 5 inputs and 5 outputs."""
+    """A layer of a kind; one with a width has 5 inputs and 5 outputs, or 6."""
     made = LAYERS[name](*ARGUMENTS.get(name, ()))
     if isinstance(made, tn.Normalize | tn.Denormalize):
         made.adapt(np.random.default_rng(1).normal(size=(20, 5)) * [1.0, 2.0, 3.0, 4.0, 5.0] + 2)
@@ -39,7 +41,8 @@ def layer(name: str) -> tn.Layer:
 
 def network(name: str, dtype: str = "float64") -> tn.Sequential:
     """A network that has a kind of layer in its middle, again before a layer without bias, and at its end."""
-    layers = [tn.Linear(3, 5, bias_init=0.1), layer(name), tn.Linear(5, 5, bias=False), layer(name), layer(name)]
+    n = layer(name).n_in or 5
+    layers = [tn.Linear(3, n, bias_init=0.1), layer(name), tn.Linear(n, n, bias=False), layer(name), layer(name)]
     net = tn.Sequential(*layers, dtype=dtype, seed=3, backend="numpy")
     if name == "Exp":  # exp(exp(exp(z))) is infinite for z above 1.9
         net.set_flat_parameters(0.02 * net.flat_parameters())

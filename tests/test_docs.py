@@ -80,6 +80,8 @@ LAYERS: dict[str, Callable[[], tn.Layer]] = {
     "ELU": lambda: tn.ELU(0.7),
     "Normalize": lambda: tn.Normalize(3),
     "Denormalize": lambda: tn.Denormalize(3),
+    "Increasing": lambda: tn.Increasing(4),
+    "MeanVariance": lambda: tn.MeanVariance(2, floor=0.01),
     "Activation": lambda: tn.Activation(lambda x: x / (1 + abs(x))),
 }
 
@@ -87,11 +89,16 @@ LAYERS: dict[str, Callable[[], tn.Layer]] = {
 @pytest.mark.parametrize("name", entries("layers"))
 def test_the_code_beside_a_layers_formula_computes_it(name: str) -> None:
     layer = LAYERS.get(name, getattr(tn, name))().build("float64", seed=0, backend="numpy")
-    x, dy = RNG.normal(size=(40, 3)), RNG.normal(size=(40, 3))
+    x, dy = (RNG.normal(size=(40, layer.n_in or 3)) for _ in range(2))
     if isinstance(layer, tn.Normalize | tn.Denormalize):
         layer.adapt(RNG.normal(2, 3, (50, 3)))
     y, dx = (np.array(array) for array in (layer.forward(x, training=True), layer.backward(dy)))
-    known: dict[str, Any] = {"x": x, "dy": dy, "alpha": getattr(layer, "alpha", None)}
+    known: dict[str, Any] = {
+        "x": x,
+        "dy": dy,
+        "alpha": getattr(layer, "alpha", None),
+        "floor": getattr(layer, "floor", None),
+    }
     if name == "Linear":
         known |= {"w": layer.weight, "b": layer.bias}
     if isinstance(layer, tn.Normalize | tn.Denormalize):
@@ -115,6 +122,10 @@ LOSS_DATA: dict[str, Callable[[], tuple[Any, Any]]] = {
     "BinaryCrossEntropy": lambda: (RNG.uniform(0.05, 0.95, (20, 3)), RNG.uniform(0, 1, (20, 3))),
     "BinaryFocal": lambda: (RNG.normal(size=(20, 3)), RNG.uniform(0, 1, (20, 3))),
     "PoissonLoss": lambda: (RNG.normal(size=(20, 3)), RNG.uniform(0.1, 4, (20, 3))),
+    "GaussianNLL": lambda: (
+        np.hstack([RNG.normal(size=(20, 2)), RNG.uniform(0.1, 2, (20, 2))]),
+        RNG.normal(size=(20, 2)),
+    ),
     "CrossEntropy": lambda: (RNG.normal(size=(20, 3)), RNG.dirichlet(np.ones(3), 20)),
 }
 

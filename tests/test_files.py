@@ -51,12 +51,14 @@ def test_every_layer_can_be_saved(name: str, tmp_path: Path) -> None:
         "LeakyReLU": (0.3,),
         "ELU": (0.7,),
         "Dropout": (0.25,),
+        "Increasing": (3,),
+        "MeanVariance": (2, 0.1),
     }
     arguments["Activation"] = (abs,)
     layer = LAYERS[name](*arguments.get(name, ()))
     if isinstance(layer, tn.Normalize | tn.Denormalize):
         layer.adapt(X)
-    net = tn.Sequential(layer, tn.Linear(3, 2), backend="numpy")
+    net = tn.Sequential(layer, tn.Linear(layer.n_out or 3, 2), backend="numpy")
     net.save(tmp_path / "net.npz")
     assert tn.load(tmp_path / "net.npz", backend="numpy").program == net.program
 

@@ -101,7 +101,28 @@ class DenormalizeOp(NormalizeOp):
     """``y = (x - zero) / unit``: the inverse of a ``NormalizeOp``, by its own formula.
 
     As the last op of a program, it leads from what is learned to the units of the targets: see ``Program.learned``.
+    With several ``blocks`` of columns, the first one is in the units of the targets.
     """
+
+    blocks: int = 1
+
+
+@dataclass(frozen=True)
+class BlocksOp(_SameWidth):
+    """Several outputs for each target, of as many numbers: a map of ``tinynet_kernels.blocks``, in ``blocks`` columns.
+
+    Attributes
+    ----------
+    kind : {"increasing", "mean_variance"}
+    blocks : int
+        Outputs of a target: column ``i * n_targets + j`` is output ``i`` of target ``j``.
+    parameter : float
+        Of the map.
+    """
+
+    kind: str
+    blocks: int
+    parameter: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -137,7 +158,7 @@ class CustomOp(_Op):
         return self.untrained_shapes
 
 
-Op = LinearOp | ActivationOp | DropoutOp | NormalizeOp | DenormalizeOp | CustomOp
+Op = LinearOp | ActivationOp | DropoutOp | NormalizeOp | DenormalizeOp | BlocksOp | CustomOp
 
 
 @dataclass(frozen=True)
@@ -286,6 +307,32 @@ class Program:
         (LinearOp(n_in=4, n_out=3, bias=True),)
         """
         return replace(self, ops=self.ops[:-1], idle_buffers=2 * self.n_out) if self.scales_targets else self
+
+    def taught(self, loss: LossSpec) -> Program:
+        """Return the program as it is trained on a loss: without a last ``BlocksOp`` that the loss has in it.
+
+        Examples
+        --------
+        >>> program = Program((LinearOp(4, 2), BlocksOp(2, "mean_variance", 2)))
+        >>> program.taught(LossSpec("blocks2_formula__...", on_logits=True)).ops
+        (LinearOp(n_in=4, n_out=2, bias=True),)
+        """
+        learned = self.learned
+        if loss.on_logits and len(learned.ops) > 1 and isinstance(learned.ops[-1], BlocksOp):
+            return replace(learned, ops=learned.ops[:-1], loss=replace(loss, on_logits=False))
+        return replace(learned, loss=loss)
+
+    @property
+    def maps(self) -> tuple[Op, ...]:
+        """The ops at the end that turn numbers into several outputs for each target; most often there are none."""
+        start = len(self.ops) - self.scales_targets - 1
+        return self.ops[start:] if start > 0 and isinstance(self.ops[start], BlocksOp) else ()
+
+    @property
+    def before_maps(self) -> Program:
+        """The program that computes what ``maps`` read, of the same state."""
+        idle = 2 * self.n_out if self.scales_targets else self.idle_buffers
+        return replace(self, ops=self.ops[: -len(self.maps)], idle_buffers=idle) if self.maps else self
 
     @property
     def first(self) -> int:

@@ -13,6 +13,9 @@ PREFIX = "called"
 CALL = "call"
 """The operation: its first operand is an address."""
 
+MEASURED = "measured_"
+"""What the kind of a loss begins with that is 0 where the target is NaN: where nothing was measured."""
+
 
 def called(value: int, slope: int) -> str:
     """Return the kind of a function and its derivative.

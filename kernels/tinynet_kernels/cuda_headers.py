@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tinynet_kernels import formulas
+from tinynet_kernels.blocks import blocks_of, is_blocks, names_of
 from tinynet_kernels.c_like import Language, statements
 from tinynet_kernels.kinds import ACTIVATIONS
 from tinynet_kernels.updates import NUMBERS, terms_of
@@ -60,6 +61,9 @@ def _losses(texts: Iterable[str]) -> str:
 
     def structs() -> Iterator[str]:
         for kind in (*formulas.LOSSES, *texts):
+            if is_blocks(kind):
+                yield from _struct(kind, _blocks(kind))
+                continue
             names = {name: name for name in ("p", "t", "parameter")}
             lines, results = statements(CUDA, formulas.LOSSES[kind].terms, names)
             members = ["static constexpr bool elementwise = true;"]
@@ -68,6 +72,38 @@ def _losses(texts: Iterable[str]) -> str:
             yield from _struct(kind, members)
 
     return _namespace("loss", structs())
+
+
+def _blocks(kind: str) -> list[str]:
+    """Return the members of a loss of several outputs for each target: ``row``, in which a lane takes whole targets."""
+    blocks = blocks_of(kind)
+    places = ["j", *(f"{i} * step + j" for i in range(1, blocks.size))]
+    lines, (value, *slopes) = statements(
+        CUDA, [blocks.value, *blocks.slopes], {name: name for name in [*names_of(blocks.size), "t0"]} | {"t": "t0"}
+    )
+    body = [
+        f"const Index step = n / {blocks.size};",
+        "T total = 0;",
+        "for (Index j = lanes.rank(); j < step; j += lanes.count) {",
+        *_deeper(f"const T {name} = p[{place}];" for name, place in zip(names_of(blocks.size), places, strict=True)),
+        "    const T t0 = t[j];",
+        *_deeper(lines),
+        f"    total += {value};",
+        *_deeper(f"d[{place}] = factor * ({slope});" for place, slope in zip(places, slopes, strict=True)),
+        "}",
+        "// What a lane has written another one reads.",
+        "if (lanes.count > 1) {",
+        "    __syncwarp();",
+        "}",
+        "return lanes.sum(total);",
+    ]
+    arguments = "const T* p, const T* t, T* d, Index n, T factor, Lanes lanes"
+    return [
+        "static constexpr bool elementwise = false;",
+        "template <typename T>",
+        "using Target = T;",
+        *_function("static ", "T row", arguments, body),
+    ]
 
 
 class _Signature(NamedTuple):
@@ -142,10 +178,16 @@ HEADERS: dict[str, Callable[[Iterable[str]], str]] = {
 }
 """What writes each header, with the texts of further formulas."""
 
-_NAMESPACES = {"activations.cuh": "activation", "elementwise_losses.cuh": "loss"}
+_TABLES: dict[str, tuple[str, formulas.Table[Any]]] = {
+    "activations.cuh": ("activation", formulas.ACTIVATIONS),
+    "elementwise_losses.cuh": ("loss", formulas.LOSSES),
+}
 
 
 def texts_in(code: str, file: str) -> tuple[str, ...]:
-    """Return the texts of formulas that a piece of code names, as ``activation::formula__exp_z``, for a header."""
-    namespace = _NAMESPACES.get(file)
-    return tuple(sorted(set(re.findall(rf"\b{namespace}::(formula__\w+)", code)))) if namespace else ()
+    """Return the kinds that a piece of code names and no list does, as ``activation::formula__exp_z``, for a header."""
+    if file not in _TABLES:
+        return ()
+    namespace, table = _TABLES[file]
+    named = set(re.findall(rf"\b{namespace}::(\w+)", code))
+    return tuple(sorted(kind for kind in named if kind in table and kind not in list(table)))

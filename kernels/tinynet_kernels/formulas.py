@@ -12,7 +12,8 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar
 
-from tinynet_kernels.calls import is_called, terms_of
+from tinynet_kernels.blocks import is_blocks
+from tinynet_kernels.calls import MEASURED, is_called, terms_of
 from tinynet_kernels.expressions import Expression, Term, function, select, symbol
 from tinynet_kernels.functions import exp, log, sigmoid, softplus
 from tinynet_kernels.slopes import slope_of
@@ -20,6 +21,11 @@ from tinynet_kernels.steps import is_text, term_of
 
 E = Expression
 Formula = TypeVar("Formula")
+
+
+def is_measured(kind: object) -> bool:
+    """Whether a kind is that of a loss which leaves out targets that are NaN."""
+    return isinstance(kind, str) and kind.startswith(MEASURED)
 
 
 Nodes = str | float | tuple[Any, ...]
@@ -70,14 +76,22 @@ class Loss(NamedTuple):
 
 
 class Table(dict[str, Formula]):
-    """What kinds there are by name; a kind that is the text of a formula is one, too, and is not listed."""
+    """What kinds there are by name; a kind that is the text of a formula is one, too, and is not listed.
 
-    def __init__(self, named: dict[str, Formula], of_text: Callable[[str], Formula]) -> None:
+    Nor are those that ``also`` tells of.
+    """
+
+    def __init__(
+        self,
+        named: dict[str, Formula],
+        of_text: Callable[[str], Formula],
+        also: Callable[[object], bool] = lambda kind: False,
+    ) -> None:
         super().__init__(named)
-        self._of_text = lru_cache(maxsize=256)(of_text)
+        self._of_text, self._also = lru_cache(maxsize=256)(of_text), also
 
     def __contains__(self, kind: object) -> bool:
-        return super().__contains__(kind) or is_text(kind) or is_called(kind)
+        return super().__contains__(kind) or is_text(kind) or is_called(kind) or self._also(kind)
 
     def __missing__(self, kind: str) -> Formula:
         if kind not in self:
@@ -271,7 +285,17 @@ def _sign(d: E) -> E:
     return select(d > 0, 1, select(d < 0, -1, d))
 
 
+def _measured(whole: Loss) -> Loss:
+    """Return a loss that is 0 where its target is NaN, and so are its slopes."""
+    return Loss(
+        lambda p, t, parameter: select(t == t, whole.value(p, t, parameter), 0),
+        lambda p, t, parameter: select(t == t, whole.derivative(p, t, parameter), 0),
+    )
+
+
 def _loss_of_text(text: str) -> Loss:
+    if is_measured(text):
+        return _measured(LOSSES[text.removeprefix(MEASURED)])
     value, slope = _terms(text, LOSS_SYMBOLS)
     return Loss(lambda p, t, _: value, lambda p, t, _: slope)
 
@@ -290,6 +314,7 @@ LOSSES = Table(
         "cross_entropy_probabilities": Loss(_log_likelihood, _log_likelihood_derivative),
     },
     _loss_of_text,
+    lambda kind: is_measured(kind) or is_blocks(kind),
 )
 """Every elementwise loss, by kind."""
 

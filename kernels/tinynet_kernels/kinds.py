@@ -7,6 +7,7 @@ Every module of kernels has one table of functions per table here, with the same
 from dataclasses import dataclass
 
 from tinynet_kernels import formulas
+from tinynet_kernels.blocks import blocks_of, is_blocks
 from tinynet_kernels.expressions import Term
 from tinynet_kernels.formulas import Table
 from tinynet_kernels.steps import steps_of
@@ -43,11 +44,14 @@ class LossTraits:
         Whether the loss of each prediction depends on that prediction and its target only.
     uses_parameter : bool
         Whether ``parameter`` means anything.
+    outputs : int
+        Predictions of each target: more than one of the losses of ``tinynet_kernels.blocks``.
     """
 
     index_target: bool = False
     elementwise: bool = True
     uses_parameter: bool = False
+    outputs: int = 1
 
 
 def _depends(term: Term, name: str) -> bool:
@@ -61,6 +65,8 @@ def _activation_traits(kind: str) -> ActivationTraits:
 
 
 def _loss_traits(kind: str) -> LossTraits:
+    if is_blocks(kind):
+        return LossTraits(elementwise=False, outputs=blocks_of(kind).size)
     value, _ = formulas.LOSSES[kind].terms
     return LossTraits(uses_parameter=_depends(value, "parameter"))
 
@@ -85,5 +91,18 @@ LOSSES = Table(
         "cross_entropy_probabilities_index": LossTraits(index_target=True, elementwise=False),
     },
     _loss_traits,
+    formulas.LOSSES.__contains__,
 )
 """Every loss, by kind."""
+
+
+def n_targets(kind: str, n_out: int) -> int:
+    """Return how many targets a sample has for a loss of ``n_out`` predictions.
+
+    Examples
+    --------
+    >>> n_targets("mse", 4), n_targets("cross_entropy_index", 4)
+    (4, 1)
+    """
+    traits = LOSSES[kind]
+    return 1 if traits.index_target else n_out // traits.outputs

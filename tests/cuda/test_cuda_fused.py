@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
@@ -99,6 +100,20 @@ PROGRAMS: dict[str, tuple[Layers, tn.Loss, Any, Callable[[], tn.Optimizer], dict
         lambda: tn.Adam(0.01),
         {"batch_size": 16, "dtype": "float32"},
     ),
+    "quantiles": (
+        lambda: [tn.Linear(3, 2), tn.Tanh(), tn.Linear(2, 4), tn.Increasing(2, 2)],
+        tn.Quantile([0.1, 0.8]),
+        RNG.normal(size=(N, 2)),
+        lambda: tn.SGD(0.01),
+        {"weighted": True},
+    ),
+    "means and variances": (
+        lambda: [tn.Linear(3, 4), tn.Tanh(), tn.Linear(4, 70), tn.MeanVariance(35)],
+        tn.GaussianNLL(),
+        RNG.normal(size=(N, 35)),
+        lambda: tn.SGD(0.01, momentum=0.9),
+        {"dtype": "float32", "batch_size": 7},
+    ),
 }
 TOLERANCES = {"float64": 1e-10, "float32": 2e-4}
 TIERS = ("registers", "warp", "persistent", "spread", "graph")
@@ -106,6 +121,7 @@ UNFIT = {("registers", "wide"), ("registers", "everything between"), ("graph", "
 # Blocks that share rows do with each of them what a block does that has them all, and a warp does what a block does.
 SPREAD = {"small", "labels, clipped", "everything between", "wide"}
 SOME = {"spread": SPREAD, "warp": SPREAD}
+UNFIT |= {(tier, "means and variances") for tier in TIERS if tier != "graph"} | {("graph", "quantiles")}
 
 
 def train(
@@ -130,7 +146,7 @@ def train(
     order = np.stack([rng.permutation(N) for _ in range(2)]) if ordered else None
     net.prepare_optimizer(chosen)
     spec = loss.lower(net.program.ops, index_target=target.ndim == 1)
-    plan = net.backend.plan(Program(net.program.ops, spec, chosen.lower(), dtype, batch_size))
+    plan = net.backend.plan(replace(net.program.taught(spec), optimizer=chosen.lower(), batch_size=batch_size))
     assert tier in plan.description
     place, host = net.backend.asarray, net.backend.to_numpy
     x, target, weight = place(x), place(target), None if weight is None else place(weight)
@@ -263,9 +279,14 @@ def test_random_programs(
     flags: tuple[bool, bool],
     dtype: str,
 ) -> None:
-    _, loss, y, optimizer, _ = PROGRAMS[name]
-    n_out = 3 if y.ndim == 1 else y.shape[1]
-    ending = [tn.Softmax] if isinstance(loss, tn.CrossEntropy | tn.BinaryCrossEntropy) and not loss.from_logits else []
+    made, loss, y, optimizer, _ = PROGRAMS[name]
+    last = made()[-1]
+    n_out = last.n_out or (3 if y.ndim == 1 else y.shape[1])
+    ending: list[Callable[[], tn.Layer]] = []
+    if isinstance(last, tn.Increasing | tn.MeanVariance):
+        ending = [lambda: made()[-1]]
+    elif isinstance(loss, tn.CrossEntropy | tn.BinaryCrossEntropy) and not loss.from_logits:
+        ending = [tn.Softmax]
 
     def layers() -> list[tn.Layer]:
         found: list[tn.Layer] = []

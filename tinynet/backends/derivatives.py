@@ -15,7 +15,8 @@ from tinynet_kernels import reference
 from tinynet_kernels.reference.second_derivatives import activation_second_derivative
 
 from tinynet.backends.base import Backend, State, views
-from tinynet.program import ActivationOp, DenormalizeOp, DropoutOp, LinearOp, NormalizeOp, Op, Program
+from tinynet.backends.blocks import columns, evaluated, map_at, write_mapped, write_mapped_back
+from tinynet.program import ActivationOp, BlocksOp, DenormalizeOp, DropoutOp, LinearOp, NormalizeOp, Op, Program
 
 Array = NDArray[Any]
 
@@ -161,6 +162,9 @@ class ForwardAndBack:
                 dy = dy @ arrays[0].T
             elif isinstance(op, NormalizeOp):
                 dy = dy / arrays[1]
+            elif isinstance(op, BlocksOp):
+                above, dy = dy, np.empty_like(dy)
+                write_mapped_back(op, x, above, dy)
             else:
                 assert isinstance(op, ActivationOp)
                 dy = _through(op, x, y, dy)
@@ -230,6 +234,37 @@ def _softmax_jet(y: Array, jet: Jet) -> Jet:
     return Jet(y, first, second)
 
 
+def _blocks(op: BlocksOp, arrays: tuple[Array, ...], x: Array) -> Array:
+    y = np.empty_like(x)
+    write_mapped(op, x, y)
+    return y
+
+
+def _blocks_jet(op: BlocksOp, arrays: tuple[Array, ...], jet: Jet) -> Jet:
+    """``y_i = sum_j f_j z_j,i`` and ``y_ik = sum_j f_j z_j,ik + sum_jl f_jl z_j,i z_l,k``, of each output."""
+    formulas = map_at(op)
+    first, second = np.zeros_like(jet.first), None if jet.second is None else np.zeros_like(jet.second)
+    steps = columns(op, jet.first)
+    for i, out in enumerate(columns(op, first)):
+        slopes = evaluated(op, formulas.slopes[i], jet.value)
+        for slope, step in zip(slopes, steps, strict=True):
+            out += _spread(slope, 1) * step
+        if jet.second is None or second is None:
+            continue
+        bent = columns(op, second)[i]
+        for slope, curve in zip(slopes, columns(op, jet.second), strict=True):
+            bent += _spread(slope, 2) * curve
+        for j, row in enumerate(formulas.curves[i]):
+            for k, curve in enumerate(evaluated(op, row, jet.value)):
+                bent += _spread(curve, 2) * steps[j][:, :, np.newaxis] * steps[k][:, np.newaxis]
+    return Jet(_blocks(op, arrays, jet.value), first, second)
+
+
+def _spread(value: Any, axes: int) -> Any:
+    """Return numbers of samples and targets with so many axes of directions between the two; a number as it is."""
+    return np.expand_dims(value, tuple(range(1, 1 + axes))) if np.ndim(value) else value
+
+
 def derivatives_of(program: Program, backend: Backend, state: State) -> ForwardAndBack:
     """Return the derivatives of a program with copies of what the parameters in a state are now."""
     parameters, buffers = (np.array(backend.to_numpy(array)) for array in (state.parameters, state.buffers))
@@ -241,11 +276,13 @@ VALUE: dict[type, Callable[[Any, tuple[Array, ...], Array], Array]] = {
     ActivationOp: _activation,
     NormalizeOp: _normalized,
     DenormalizeOp: _normalized,
+    BlocksOp: _blocks,
 }
 FORWARD: dict[type, Callable[[Any, tuple[Array, ...], Jet], Jet]] = {
     LinearOp: _linear_jet,
     ActivationOp: _activation_jet,
     NormalizeOp: _normalize_jet,
     DenormalizeOp: _normalize_jet,
+    BlocksOp: _blocks_jet,
 }
 """How values, and jets, go through each kind of layer."""

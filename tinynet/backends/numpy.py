@@ -8,15 +8,17 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
+from tinynet_kernels.blocks import is_blocks
 
 from tinynet.backends.base import Array, Backend, Derivatives, Granularity, Plan, State
 from tinynet.backends.derivatives import derivatives_of
 from tinynet.backends.loop import LoopPlan
+from tinynet.backends.mapped import MappedPlan
 from tinynet.backends.members import MembersPlan
 from tinynet.backends.second_order import takes_all_samples, whole_plan
 from tinynet.base import config
 from tinynet.base.arrays import refuse_cupy
-from tinynet.program import CustomOp, Program, Shape
+from tinynet.program import BlocksOp, CustomOp, Program, Shape
 
 ALONE = 9216
 """Multiplications up to which OpenBLAS takes one thread by itself."""
@@ -79,6 +81,8 @@ class HostBackend(Backend):
     def plan(self, program: Program, *, granularity: Granularity = "epoch", streamed: bool = False) -> Plan:
         """Return a plan for the program."""
         self.check_precision(program.precision)
+        if program.maps and program.loss is None:
+            return MappedPlan(program, self, self.plan(program.before_maps, granularity=granularity, streamed=streamed))
         if takes_all_samples(program):
             return whole_plan(program, self, granularity)
         if program.n_models is not None:
@@ -91,6 +95,8 @@ def slow_reason(program: Program, granularity: Granularity) -> str | None:
     for op in program.ops:
         if isinstance(op, CustomOp):
             return f"custom layer {type(op.layer).__name__}"
+        if isinstance(op, BlocksOp):
+            return f"several outputs for each target ({op.kind}), under another loss than theirs or within the network"
     if program.loss is not None and program.loss.custom is not None:
         return f"custom loss {type(program.loss.custom).__name__}"
     if program.reads_slopes:
@@ -110,6 +116,13 @@ def frozen_reason(program: Program) -> str | None:
 def decay_reason(program: Program) -> str | None:
     """Tell that parameters have weight decays of their own, where a plan has one for all."""
     return "weight decay by parameter" if program.decays else None
+
+
+def blocks_reason(program: Program) -> str | None:
+    """Tell of a loss of several outputs for each target, where a plan knows none."""
+    if program.loss is None or not is_blocks(program.loss.kind):
+        return None
+    return "a loss of several outputs for each target, with layers as large as these"
 
 
 class NumPyBackend(HostBackend):

@@ -13,7 +13,17 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tinynet.base.arrays import numpy_namespace
-from tinynet.program import ActivationOp, CustomOp, DenormalizeOp, DropoutOp, LinearOp, NormalizeOp, Program, Shape
+from tinynet.program import (
+    ActivationOp,
+    BlocksOp,
+    CustomOp,
+    DenormalizeOp,
+    DropoutOp,
+    LinearOp,
+    NormalizeOp,
+    Program,
+    Shape,
+)
 
 if TYPE_CHECKING:
     from tinynet.backends.base import Array, Backend, State
@@ -211,6 +221,28 @@ class NormalizeStage(Stage):
         return dx
 
 
+class BlocksStage(Stage):
+    """Several outputs for each target, of as many numbers."""
+
+    def __init__(self, op: BlocksOp, backend: Backend, dtype: str) -> None:
+        from tinynet.backends import blocks  # It needs the kernels, which only a backend imports.
+
+        super().__init__(backend, dtype)
+        self.op, self._maps = op, blocks
+
+    def forward(self, x: Array, own: Own, state: State | None) -> Array:
+        self._z, y = x, self.scratch("y", *x.shape)
+        self._maps.write_mapped(self.op, x, y)
+        return y
+
+    def backward(self, dy: Array, own: Own, need_dx: bool) -> Array:
+        if not need_dx:
+            return None
+        dz = self.scratch("dz", *dy.shape)
+        self._maps.write_mapped_back(self.op, self._z, dy, dz)
+        return dz
+
+
 class CustomStage(Stage):
     """A layer written by the user, on the backend's arrays."""
 
@@ -263,6 +295,7 @@ _STAGES: dict[type, Callable[[Any, Backend, str], Stage]] = {
     DropoutOp: DropoutStage,
     NormalizeOp: NormalizeStage,
     DenormalizeOp: NormalizeStage,
+    BlocksOp: BlocksStage,
     CustomOp: CustomStage,
 }
 

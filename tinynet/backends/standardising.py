@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from tinynet.backends.base import Array, Backend, FloatArray, Members, Plan, State, on_backend
 from tinynet.base.arrays import numpy_namespace, on_disk
-from tinynet.program import NormalizeOp, Program
+from tinynet.program import DenormalizeOp, NormalizeOp, Program
 
 ROWS = 1 << 12
 """Rows that are standardised at a time, so that float64 numbers stay in the cache."""
@@ -68,7 +68,9 @@ def _value_columns(program: Program, backend: Backend, state: State) -> tuple[Ar
             "models that share their targets expect the same columns in Denormalize; got others in some of them. Train "
             "them apart, or adapt all of them to the same targets."
         )
-    zero, unit = held[0].reshape(2, program.n_out)
+    last = program.ops[-1]
+    assert isinstance(last, DenormalizeOp)
+    zero, unit = held[0].reshape(2, program.n_out)[:, : program.n_out // last.blocks]
     return -zero / unit, 1.0 / unit
 
 

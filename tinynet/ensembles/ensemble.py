@@ -364,7 +364,7 @@ class Ensemble(Predictions):
         spec = self._loss_spec(loss, y)
         updates = None if optimizer is None else optimizer.lower(self.parameter_names)
         frozen = () if optimizer is None else self.frozen
-        program = replace(self.program.learned, loss=spec, optimizer=updates, batch_size=batch_size, frozen=frozen)
+        program = replace(self.program.taught(spec), optimizer=updates, batch_size=batch_size, frozen=frozen)
         program = replace(program, standardised=standardised)
         check_program(program)
         return self._plan(program)

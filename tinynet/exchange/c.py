@@ -16,7 +16,7 @@ from tinynet.exchange import c_jacobian
 from tinynet.exchange.atomic import Path_, atomic_open
 from tinynet.exchange.parts import Parts
 from tinynet.exchange.steps import Step, prediction_steps
-from tinynet.program import ActivationOp, LinearOp, NormalizeOp, Program
+from tinynet.program import ActivationOp, BlocksOp, LinearOp, NormalizeOp, Program
 
 IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 LINE = 116
@@ -159,6 +159,8 @@ def _statement(name: str, real: Real, step: Step, source: str, target: str, call
     if isinstance(op, LinearOp):
         bias = f"{name}_bias{position}" if op.bias else "0"
         return f"{name}_linear({op.n_in}, {op.n_out}, {name}_weight{position}, {bias}, {source}, {target});"
+    if isinstance(op, BlocksOp):
+        return "\n    ".join(c_jacobian.blocks(op, real, source, target))
     if not isinstance(op, ActivationOp):
         return f"{each}({real.name})(((double){source}[i] - {name}_mean{position}[i]) / {name}_scale{position}[i]);"
     if not is_elementwise(op.kind):

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tinynet.backends.blocks import map_at, names_of
 from tinynet.backends.formulas import Language, Term, activation, is_elementwise, statements, uses_alpha
 from tinynet.exchange.steps import Step
-from tinynet.program import ActivationOp, LinearOp
+from tinynet.program import ActivationOp, BlocksOp, LinearOp
 
 if TYPE_CHECKING:
     from tinynet.exchange.c import Real
@@ -70,8 +71,7 @@ def _slope(kind: str, function: str, real: Real) -> tuple[str, tuple[str, list[s
 
 def function_of(name: str, real: Real, term: Term, symbols: Sequence[str]) -> tuple[str, list[str]]:
     """Write a formula as a function of those of its symbols that it reads; return it, with these."""
-    language = Language(real.name, real.literal, lambda called: called + real.suffix)
-    lines, (result,) = statements(language, [term], {symbol: symbol for symbol in symbols})
+    lines, (result,) = statements(language_of(real), [term], {symbol: symbol for symbol in symbols})
     body = "\n".join(f"    {line}" for line in [*lines, f"return {result};"])
     read = [symbol for symbol in symbols if re.search(rf"\b{symbol}\b", body)]
     arguments = ", ".join(f"{real.name} {symbol}" for symbol in read) or "void"
@@ -90,6 +90,32 @@ def _linear(
     yield f"    for (int k = 0; k < {n_in}; k++) {name}_linear({sizes}, {weight}, 0, {places});"
 
 
+def blocks(op: BlocksOp, real: Real, source: str, target: str, slopes: tuple[str, int, int] | None = None) -> list[str]:
+    """Write several outputs for each target; with ``slopes``, an array, its width and inputs, derivatives, too."""
+    names, made, width = names_of(op.blocks), map_at(op), op.n // op.blocks
+    places = ["j", *(f"{i * width} + j" for i in range(1, op.blocks))]
+    terms = [*made.values, *(slope for row in made.slopes for slope in row)] if slopes else [*made.values]
+    lines, results = statements(language_of(real), terms, {name: name for name in names})
+    body = [f"const {real.name} {name} = {source}[{place}];" for name, place in zip(names, places, strict=True)]
+    body += lines
+    if slopes:
+        array, row, n_in = slopes
+        body.append(f"for (int k = 0; k < {n_in}; k++) {{")
+        body.append(f"    {real.name} *row = {array} + k * {row};")
+        body += [f"    const {real.name} s{i} = row[{place}];" for i, place in enumerate(places)]
+        for i, place in enumerate(places):
+            parts = results[op.blocks * (i + 1) : op.blocks * (i + 2)]
+            body.append(f"    row[{place}] = {' + '.join(f'({part}) * s{k}' for k, part in enumerate(parts))};")
+        body.append("}")
+    body += [f"{target}[{place}] = {value};" for place, value in zip(places, results, strict=False)]
+    return [f"for (int j = 0; j < {width}; j++) {{", *(f"    {line}" for line in body), "}"]
+
+
+def language_of(real: Real) -> Language:
+    """Return how C writes numbers of a type."""
+    return Language(real.name, real.literal, lambda called: called + real.suffix)
+
+
 def _others(
     name: str,
     real: Real,
@@ -105,7 +131,9 @@ def _others(
     op, position = step.op, step.position
     columns, rows = f"for (int k = 0; k < {n_in}; k++)", f"for (int i = 0; i < {op.n_out}; i++)"
     here = f"{slope}[k * {width} + i]"
-    if not isinstance(op, ActivationOp):
+    if isinstance(op, BlocksOp):
+        yield from (f"    {line}" for line in blocks(op, real, value, value, (slope, width, n_in)))
+    elif not isinstance(op, ActivationOp):
         mean, scale = f"{name}_mean{position}[i]", f"{name}_scale{position}[i]"
         yield f"    {rows} {value}[i] = ({real.name})(((double){value}[i] - {mean}) / {scale});"
         yield f"    {columns}"

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tinynet.backends.formulas import ERFC_CENTRE, FORMATS, activation, follow, is_elementwise
+from tinynet.backends.blocks import map_at, names_of
+from tinynet.backends.formulas import ERFC_CENTRE, FORMATS, Term, activation, follow, is_elementwise
 from tinynet.base.errors import requires
 from tinynet.exchange.parts import Parts
 from tinynet.exchange.steps import Step, prediction_steps
-from tinynet.program import ActivationOp, LinearOp, Program
+from tinynet.program import ActivationOp, BlocksOp, LinearOp, Program
 
 if TYPE_CHECKING:
     from casadi import Function
@@ -32,15 +33,23 @@ def _add_step(ca: Any, step: Step, x: Any) -> Any:
     if isinstance(op, LinearOp):
         y = ca.mtimes(arrays["weight"].T, x)
         return y + arrays["bias"] if op.bias else y
+    if isinstance(op, BlocksOp):
+        width, names = op.n // op.blocks, names_of(op.blocks)
+        symbols = {name: x[i * width : (i + 1) * width] for i, name in enumerate(names)}
+        return ca.vertcat(*_written(ca, map_at(op).values, symbols))
     if not isinstance(op, ActivationOp):
         return (x - arrays["mean"]) / arrays["scale"]
     if not is_elementwise(op.kind):
         e = ca.exp(x - ca.mmax(x))
         return e / ca.sum1(e)
     value, _ = activation(op.kind).terms
-    symbols = {"z": x, "alpha": op.alpha}
-    (result,) = follow([value], symbols, float, lambda name, *operands: OPERATIONS[name](ca, *operands))
+    (result,) = _written(ca, [value], {"z": x, "alpha": op.alpha})
     return result
+
+
+def _written(ca: Any, terms: Sequence[Term], symbols: dict[str, Any]) -> list[Any]:
+    """Return formulas in CasADi."""
+    return follow(terms, symbols, float, lambda name, *operands: OPERATIONS[name](ca, *operands))
 
 
 def _erfc(ca: Any, x: Any) -> Any:

@@ -9,18 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tinynet.backends.blocks import map_at, names_of
 from tinynet.backends.formulas import ERFC_CENTRE, FORMATS, Term, activation, follow, is_elementwise, uses_alpha
 from tinynet.base.errors import requires
 from tinynet.base.version import __version__
 from tinynet.exchange.atomic import Path_, atomic_open
 from tinynet.exchange.parts import Parts
 from tinynet.exchange.steps import Step, prediction_steps
-from tinynet.program import ActivationOp, LinearOp, Program
+from tinynet.program import ActivationOp, BlocksOp, LinearOp, Program
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -186,6 +188,11 @@ def add_step(graph: Graph, step: Step, x: str) -> str:
     """Add a layer, which reads the value named ``x``; return the name of its output."""
     if isinstance(step.op, ActivationOp):
         return _add_activation(graph, step.op, x)
+    if isinstance(step.op, BlocksOp):
+        parts = blocks_of(graph, step.op, x, axis=1)
+        symbols: dict[str, str | float] = dict(zip(names_of(step.op.blocks), parts, strict=True))
+        outputs = [str(add_formula(graph, value, symbols)) for value in map_at(step.op).values]
+        return graph.add("Concat", *outputs, axis=1)
     if isinstance(step.op, LinearOp):
         return graph.add("Gemm", x, *(graph.constant(name, array) for name, array in step.arrays.items()))
     mean, scale = (graph.constant(name, array, "float64") for name, array in step.arrays.items())
@@ -193,6 +200,13 @@ def add_step(graph: Graph, step: Step, x: str) -> str:
         return graph.add("Div", graph.add("Sub", x, mean), scale)
     wide = graph.add("Div", graph.add("Sub", graph.add("Cast", x, to=_DOUBLE), mean), scale)
     return graph.add("Cast", wide, to=_FLOAT)
+
+
+def blocks_of(graph: Graph, op: BlocksOp, x: str, axis: int) -> list[str]:
+    """Add what cuts a value into its blocks along an axis; return their names."""
+    width, places = op.n // op.blocks, graph.constant(f"axis{axis}", [axis], "int64")
+    cuts = [graph.constant(f"cut{axis}_{i}", [i * width], "int64") for i in range(op.blocks + 1)]
+    return [graph.add("Slice", x, *bounds, places) for bounds in pairwise(cuts)]
 
 
 _FLOAT, _DOUBLE = 1, 11

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tinynet.backends.blocks import map_at, names_of
 from tinynet.backends.formulas import activation, is_elementwise
-from tinynet.exchange.onnx import Graph, Output, add_formula, add_step, finished, new_graph
+from tinynet.exchange.onnx import Graph, Output, add_formula, add_step, blocks_of, finished, new_graph
 from tinynet.exchange.steps import Step, prediction_steps
-from tinynet.program import ActivationOp, LinearOp, Program
+from tinynet.program import ActivationOp, BlocksOp, LinearOp, Program
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -55,6 +56,8 @@ def _add_slopes(graph: Graph, step: Step, x: str, y: str, slopes: str) -> str:
     op = step.op
     if isinstance(op, LinearOp):
         return graph.add("MatMul", slopes, graph.constant("weight", step.arrays["weight"]))
+    if isinstance(op, BlocksOp):
+        return _add_slopes_of_blocks(graph, op, x, slopes)
     if not isinstance(op, ActivationOp):
         return graph.add("Div", slopes, graph.constant("scale", step.arrays["scale"]))
     middle = graph.constant("middle", [1], "int64")
@@ -66,3 +69,23 @@ def _add_slopes(graph: Graph, step: Step, x: str, y: str, slopes: str) -> str:
     _, derivative = activation(op.kind).terms
     slope = add_formula(graph, derivative, {"z": x, "y": y, "alpha": op.alpha})
     return graph.add("Mul", slopes, graph.add("Unsqueeze", slope, middle) if isinstance(slope, str) else slope)
+
+
+def _add_slopes_of_blocks(graph: Graph, op: BlocksOp, x: str, slopes: str) -> str:
+    """Add the sums over the numbers that an output is made of."""
+    rows = graph.add("Slice", graph.add("Shape", x), *(graph.constant(n, [v], "int64") for n, v in _FIRST))
+    whole = graph.add("Concat", rows, graph.constant("ones", [1, 1], "int64"), axis=0)
+    steps = blocks_of(graph, op, graph.add("Expand", slopes, whole), axis=2)
+    symbols: dict[str, str | float] = dict(zip(names_of(op.blocks), blocks_of(graph, op, x, axis=1), strict=True))
+    middle, outputs = graph.constant("middle", [1], "int64"), []
+    for row in map_at(op).slopes:
+        factors = [add_formula(graph, slope, symbols) for slope in row]
+        products = [
+            graph.add("Mul", step, graph.add("Unsqueeze", factor, middle) if isinstance(factor, str) else factor)
+            for step, factor in zip(steps, factors, strict=True)
+        ]
+        total = products[0]
+        for product in products[1:]:
+            total = graph.add("Add", total, product)
+        outputs.append(total)
+    return graph.add("Concat", *outputs, axis=2)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinynet.exchange.parts import Parts
-from tinynet.program import ActivationOp, CustomOp, DenormalizeOp, DropoutOp, LinearOp, NormalizeOp, Program
+from tinynet.program import ActivationOp, BlocksOp, CustomOp, DenormalizeOp, DropoutOp, LinearOp, NormalizeOp, Program
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Step:
     ----------
     position : int
         Of the layer in its network.
-    op : LinearOp, ActivationOp or NormalizeOp
+    op : LinearOp, ActivationOp, NormalizeOp or BlocksOp
     arrays : dict of str to array
         Its stored arrays by name, in host memory.
     label : str
@@ -28,7 +28,7 @@ class Step:
     """
 
     position: int
-    op: LinearOp | ActivationOp | NormalizeOp
+    op: LinearOp | ActivationOp | NormalizeOp | BlocksOp
     arrays: dict[str, NDArray[Any]]
     label: str
 

@@ -32,6 +32,10 @@ def _standardize(nn: Any, layer: Layer, arrays: Arrays, dtype: Any) -> Any:
     return _standardize_class()(*arrays.values(), dtype)
 
 
+def _blocks(nn: Any, layer: Layer, arrays: Arrays, dtype: Any) -> Any:
+    return _blocks_class()(type(layer).__name__, layer.blocks, layer.parameter)
+
+
 MODULES: dict[str, Callable[[Any, Any, Arrays, Any], Any]] = {
     "Linear": _linear,
     "Normalize": _standardize,
@@ -47,6 +51,8 @@ MODULES: dict[str, Callable[[Any, Any, Arrays, Any], Any]] = {
     # Up to its threshold PyTorch computes the formula; above it z itself, which is within rounding of it from 40 on.
     "Softplus": lambda nn, layer, arrays, dtype: nn.Softplus(threshold=40),
     "Softmax": lambda nn, layer, arrays, dtype: nn.Softmax(dim=1),
+    "Increasing": _blocks,
+    "MeanVariance": _blocks,
     "Dropout": lambda nn, layer, arrays, dtype: nn.Dropout(layer.rate),
 }
 """For each layer by its class: the module of PyTorch that does the same."""
@@ -84,3 +90,25 @@ def _standardize_class() -> Any:
             return ((x.double() - self.mean.double()) / self.scale.double()).to(self.dtype)
 
     return Standardize
+
+
+@cache
+def _blocks_class() -> Any:
+    import torch
+
+    class Outputs(torch.nn.Module):  # type: ignore[misc]
+        """Several outputs for each target: those of ``Increasing``, or of ``MeanVariance``."""
+
+        def __init__(self, kind: str, blocks: int, floor: float) -> None:
+            super().__init__()
+            self.kind, self.blocks, self.floor = kind, blocks, floor
+
+        def forward(self, x: Any) -> Any:
+            first, *others = torch.chunk(x, self.blocks, dim=1)
+            outputs = [first]
+            for other in others:
+                step = torch.nn.functional.softplus(other, threshold=40)
+                outputs.append(outputs[-1] + step if self.kind == "Increasing" else step + self.floor)
+            return torch.cat(outputs, dim=1)
+
+    return Outputs

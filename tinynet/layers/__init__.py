@@ -22,6 +22,7 @@ from tinynet.layers.activations import (
     Softplus,
     Tanh,
 )
+from tinynet.layers.blocks import Increasing, MeanVariance
 from tinynet.layers.denormalize import Denormalize
 from tinynet.layers.dropout import Dropout
 from tinynet.layers.layer import Layer
@@ -38,9 +39,11 @@ __all__ = [
     "Dropout",
     "Exp",
     "Identity",
+    "Increasing",
     "Layer",
     "LeakyReLU",
     "Linear",
+    "MeanVariance",
     "Normalize",
     "ReLU",
     "SiLU",
@@ -70,6 +73,8 @@ LAYERS: dict[str, type[Layer]] = {
         Dropout,
         Normalize,
         Denormalize,
+        Increasing,
+        MeanVariance,
     )
 }
 """Every layer of the library by name: what a model file may contain."""

@@ -24,9 +24,10 @@ class Columns(Layer):
     stored: ClassVar[tuple[str, str]]
     """Names of the arrays: what is subtracted, and what is divided by."""
 
-    def __init__(self, n: int) -> None:
+    def __init__(self, n: int, blocks: int = 1) -> None:
         super().__init__()
-        self.n_in = self.n_out = whole("n", n)
+        self.n = whole("n", n)
+        self.n_in = self.n_out = n = self.n * blocks
         subtracted, divisor = self.stored
         self.add_parameter(subtracted, (n,), Zeros(), trainable=False)
         self.add_parameter(divisor, (n,), Ones(), trainable=False)
@@ -48,9 +49,9 @@ class Columns(Layer):
         backend = self._backend or get_backend()
         with backend.active():
             array = as_real_array_anywhere(backend.admit(data, name), name)
-            if array.ndim == 1 and self.n_in == 1 and name == "y":
+            if array.ndim == 1 and self.n == 1 and name == "y":
                 array = array.reshape(-1, 1)
-            samples = as_samples(array, name, self.n_in, "float64", expects=repr(self))
+            samples = as_samples(array, name, self.n, "float64", expects=repr(self))
             mean, scale = team.moments(*moments(samples), len(samples))
             # A column that varies by no more than its own rounding is constant: dividing would only magnify noise.
             scale = numpy_namespace(scale).where(scale <= abs(mean) * 1e-12, 1.0, scale)
@@ -91,7 +92,7 @@ class Columns(Layer):
 
     def config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
-        return {"n": self.n_in}
+        return {"n": self.n}
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.n_in})"
+        return f"{type(self).__name__}({self.n})"

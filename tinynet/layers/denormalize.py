@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tinynet.backends.base import Array
+from tinynet.base.arrays import numpy_namespace
+from tinynet.base.checks import whole
 from tinynet.layers.columns import Columns
 from tinynet.program import DenormalizeOp, Op
 
@@ -26,7 +29,11 @@ class Denormalize(Columns):
     Parameters
     ----------
     n : int
-        Number of columns.
+        Number of targets.
+    powers : sequence of int
+        For networks with several outputs of each target, in blocks of ``n`` columns: 1 for a block in the unit of the
+        targets, 2 for one in its square. ``(1, 1, 1)`` for three quantiles, ``(1, 2)`` for a mean and a variance. The
+        first is 1.
 
     Attributes
     ----------
@@ -45,9 +52,26 @@ class Denormalize(Columns):
 
     stored = ("zero", "unit")
 
+    def __init__(self, n: int, powers: Sequence[int] = (1,)) -> None:
+        chosen = tuple(whole("powers", power) for power in powers)
+        if chosen[:1] != (1,) or max(chosen) > 2:
+            raise ValueError(
+                f"powers expects 1 for a block of outputs in the unit of the targets, 2 for its square, and 1 first; "
+                f"got {chosen!r}. A mean and a variance are (1, 2), three quantiles (1, 1, 1)."
+            )
+        super().__init__(n, len(chosen))
+        self.powers = chosen
+
     def op(self, n: int, index: int) -> Op:
         """Return the layer as plain data."""
-        return DenormalizeOp(n)
+        return DenormalizeOp(n, len(self.powers))
+
+    def config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        return super().config() | ({} if self.powers == (1,) else {"powers": list(self.powers)})
+
+    def __repr__(self) -> str:
+        return super().__repr__() if self.powers == (1,) else f"Denormalize({self.n}, powers={self.powers!r})"
 
     def adapt(self, y: Any, comm: Any = None) -> Denormalize:
         """Store the mean and the standard deviation of the columns of ``y``; return the layer.
@@ -69,12 +93,12 @@ class Denormalize(Columns):
     @property
     def mean(self) -> NDArray[np.float64]:
         """The mean of each target, (n,)."""
-        return -self._on_host("zero") * self.scale + 0.0
+        return -self._on_host("zero")[: self.n] * self.scale + 0.0
 
     @property
     def scale(self) -> NDArray[np.float64]:
         """The standard deviation of each target, (n,)."""
-        return 1.0 / self._on_host("unit")
+        return 1.0 / self._on_host("unit")[: self.n]
 
     def _on_host(self, name: str) -> NDArray[np.float64]:
         held = getattr(self, name)
@@ -82,4 +106,6 @@ class Denormalize(Columns):
         return np.array(self._backend.to_numpy(held), np.float64)
 
     def _keep(self, mean: Array, scale: Array) -> None:
-        self.zero, self.unit = -mean / scale, 1.0 / scale
+        xp = numpy_namespace(scale)
+        self.zero = xp.concatenate([-mean / scale * (power == 1) for power in self.powers])
+        self.unit = xp.concatenate([scale**-power for power in self.powers])

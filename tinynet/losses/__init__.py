@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from tinynet.losses.blocks import GaussianNLL, Quantile
 from tinynet.losses.elementwise import ElementwiseLoss
 from tinynet.losses.entropies import BinaryCrossEntropy, CrossEntropy
-from tinynet.losses.given import BinaryFocal, LogCosh, Quantile
+from tinynet.losses.given import BinaryFocal, LogCosh
 from tinynet.losses.loss import Loss, Reduction
 from tinynet.losses.meaning import Meaning
 from tinynet.losses.numbers import Huber, MeanAbsoluteError, MeanSquaredError, PoissonLoss
@@ -21,6 +22,7 @@ __all__ = [
     "BinaryFocal",
     "CrossEntropy",
     "ElementwiseLoss",
+    "GaussianNLL",
     "Huber",
     "LogCosh",
     "Loss",

@@ -36,31 +36,6 @@ class LogCosh(_Given):
         super().__init__(_log_cosh, reduction, "numbers")
 
 
-class Quantile(_Given):
-    """The pinball loss, ``max(q (t - p), (q - 1) (t - p))``, whose minimum is the ``q``-quantile of the targets.
-
-    Koenker and Bassett (1978). Its gradient at ``p = t`` is ``1 - q``. ``Quantile(0.5)`` is half the absolute error.
-
-    Parameters
-    ----------
-    q : float
-        In (0, 1).
-
-    Examples
-    --------
-    >>> Quantile(0.75)([[0.0]], [[1.0]]), Quantile(0.75)([[1.0]], [[0.0]])
-    (0.75, 0.25)
-    """
-
-    def __init__(self, q: float = 0.5, reduction: Reduction = "mean") -> None:
-        self.q = q = number("q", q, above=0.0, below=1.0)
-        super().__init__(lambda p, t: _functions().where(p < t, q * (t - p), (1 - q) * (p - t)), reduction, "numbers")
-
-    def config(self) -> dict[str, Any]:
-        """Return the constructor's arguments as JSON can hold them."""
-        return {"q": self.q, **super().config()}
-
-
 class BinaryFocal(_Given):
     """Binary cross-entropy in which samples that are classified well count less.
 

@@ -60,6 +60,8 @@ class Loss(Hinting):
     takes_slopes = False
     targets: Kind | None = None
     from_logits: bool = False
+    powers: tuple[int, ...] = (1,)
+    """What ``Denormalize`` is to know of the outputs of each target."""
 
     def __init__(self, reduction: Reduction = "mean") -> None:
         self.reduction: Reduction = member("reduction", reduction, ("mean", "sum"))

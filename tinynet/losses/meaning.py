@@ -35,6 +35,8 @@ class Meaning:
         "values": outputs are estimates of the targets. "probabilities": of the classes or labels. "logits": what
         softmax makes probabilities of classes from, and sigmoid those of labels. "logarithms": of the estimates.
         "unknown": a loss in Python does not tell whether they are probabilities or logits of labels.
+    block : (int, int)
+        Which of how many blocks of columns estimates the targets: the means, of means and variances.
 
     Examples
     --------
@@ -44,6 +46,7 @@ class Meaning:
 
     target: Kind
     scale: Scale
+    block: tuple[int, int] = (0, 1)
 
     def expected(self, outputs: NDArray[Any]) -> NDArray[np.float64]:
         """Return what outputs say that targets are on average: probabilities of classes and labels, or numbers.
@@ -56,7 +59,9 @@ class Meaning:
         -------
         (n_samples, n_out) float64 array
         """
-        z: NDArray[np.float64] = outputs.astype(np.float64)
+        number, blocks = self.block
+        width = outputs.shape[1] // blocks
+        z: NDArray[np.float64] = outputs[:, number * width : (number + 1) * width].astype(np.float64)
         if self.scale == "logarithms":
             return np.exp(z)
         if self.scale != "logits":

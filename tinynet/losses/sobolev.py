@@ -129,6 +129,8 @@ def _of_numbers(name: str, loss: Any) -> Loss:
     if chosen.is_custom or chosen.takes_slopes or chosen.targets not in ("numbers", None):
         why = "is written in Python" if chosen.is_custom else "is not of numbers"
         raise ValueError(f"Sobolev expects as {name} a loss such as 'mse' or 'huber'; got {chosen!r}, which {why}.")
+    if len(chosen.powers) > 1:
+        raise ValueError(f"Sobolev expects as {name} a loss of one output for each target; got {chosen!r}.")
     if not chosen.takes_standardised:
         raise ValueError(f"Sobolev expects as {name} a loss that takes any numbers; got {chosen!r}, which does not.")
     return chosen

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 from tinynet.base.checks import member
+from tinynet.losses.blocks import GaussianNLL, Quantile
 from tinynet.losses.elementwise import ElementwiseLoss
 from tinynet.losses.entropies import BinaryCrossEntropy, CrossEntropy
-from tinynet.losses.given import BinaryFocal, LogCosh, Quantile
+from tinynet.losses.given import BinaryFocal, LogCosh
 from tinynet.losses.loss import Loss
 from tinynet.losses.numbers import Huber, MeanAbsoluteError, MeanSquaredError, PoissonLoss
 
@@ -22,6 +23,7 @@ LOSSES: dict[str, Callable[..., Loss]] = {
     "poisson": PoissonLoss,
     "log_cosh": LogCosh,
     "quantile": Quantile,
+    "gaussian_nll": GaussianNLL,
     "focal": BinaryFocal,
 }
 

@@ -55,7 +55,7 @@ class Inference(Network):
         """
         chosen = self._loss_for(loss)
         data = self._data(chosen, x, y, sample_weight)
-        program = replace(self.program.learned, loss=self._loss_spec(chosen, data.y))
+        program = self.program.taught(self._loss_spec(chosen, data.y))
         meter = Meter(get_metrics(metrics), data, chosen, self.program)
         plan = self._plan(program, "epoch", data.streamed)
 
@@ -115,7 +115,7 @@ class Inference(Network):
         member("task", task, ("auto", "classification", "regression"))
         chosen = self._loss_for(loss)
         data = self._data(chosen, x, y, sample_weight)
-        program = replace(self.program.learned, loss=self._loss_spec(chosen, data.y))
+        program = self.program.taught(self._loss_spec(chosen, data.y))
         plan = self._plan(program, "epoch", data.streamed)
         value, outputs = self.at_one_moment(
             lambda state: (
@@ -129,7 +129,8 @@ class Inference(Network):
         METRICS["mae" if is_numbers else "accuracy"].check("report", truth, data.sample_weight_host)
         if names is None:
             kept = self.metadata.get("targets" if is_numbers else "classes")
-            fits = isinstance(kept, list | tuple) and len(kept) == (truth.n_out if is_numbers else truth.n_classes)
+            n = truth.numbers.shape[1] if is_numbers else truth.n_classes
+            fits = isinstance(kept, list | tuple) and len(kept) == n
             names = kept if fits else None
         comparison = Comparison(truth, outputs, data.sample_weight_host)
         return report_of(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tinynet.losses import Meaning
 from tinynet.plotting.quality import plot_classes, plot_numbers
 from tinynet.training.metrics import METRICS
 from tinynet.training.metrics.classes import Counts, f1_of_each, precision_of_each, recall_of_each
@@ -149,7 +150,7 @@ def report_of(
         What samples are called there; by default their numbers from 0.
     """
     truth = comparison.truth
-    expected = truth.n_out if is_numbers else truth.n_classes
+    expected = truth.numbers.shape[1] if is_numbers else truth.n_classes
     given = tuple(map(str, names)) if names is not None else tuple(map(str, range(expected)))
     if len(given) != expected:
         raise ValueError(
@@ -172,8 +173,8 @@ def _each_number(comparison: Comparison, names: tuple[str, ...], wanted: list[st
     """Return the figures of each target by itself."""
     truth, rows = comparison.truth, []
     for i, name in enumerate(names):
-        one = type(truth)(truth.numbers[:, i : i + 1], truth.meaning, 1)
-        alone = Comparison(one, comparison.outputs[:, i : i + 1], comparison.weight)
+        one = type(truth)(truth.numbers[:, i : i + 1], Meaning("numbers", "values"), 1)
+        alone = Comparison(one, comparison.expected[:, i : i + 1], comparison.weight)
         rows.append((name, *(METRICS[figure].compute(alone) for figure in wanted)))
     return Listing("each target", ("target", *wanted), tuple(rows))
 

@@ -31,7 +31,8 @@ def warn_of_scales(data: Data, loss: Loss, program: Program) -> None:
     if not isinstance(program.ops[0], NormalizeOp):
         found += _told(data.x, "x", f"tn.Normalize({program.n_in}).adapt(x)", "first")
     if not program.scales_targets and loss.targets == "numbers" and loss.takes_standardised:
-        found += _told(data.y[:, : data.n_values], "y", f"tn.Denormalize({program.n_out}).adapt(y)", "last")
+        of, powers = program.n_out // len(loss.powers), f", powers={loss.powers}" if len(loss.powers) > 1 else ""
+        found += _told(data.y[:, : data.n_values], "y", f"tn.Denormalize({of}{powers}).adapt(y)", "last")
     if found:
         text = f"fit expects columns of about unit size; got {'; '.join(found)}."
         warnings.warn(text, ScaleWarning, stacklevel=CALLER)

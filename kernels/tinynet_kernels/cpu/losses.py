@@ -4,6 +4,7 @@ import math
 from functools import cache
 from typing import Any
 
+from tinynet_kernels import reference
 from tinynet_kernels._results import given
 from tinynet_kernels._typing import AnyArray, FloatArray, IndexArray, ValueArray
 from tinynet_kernels.cpu.activations import copy, exp_in_place, shift_rows
@@ -22,7 +23,12 @@ def loss_forward_backward(
     parameter: float = 0.0,
     value: ValueArray | None = None,
 ) -> float | None:
-    """Loss summed over everything, and its gradient. See ``tinynet_kernels.reference.loss_forward_backward``."""
+    """Loss summed over everything, and its gradient. See ``tinynet_kernels.reference.loss_forward_backward``.
+
+    Losses of several outputs for each target are computed by NumPy: only what is not generated comes here with them.
+    """
+    if LOSSES[kind].outputs > 1:
+        return reference.loss_forward_backward(kind, prediction, target, weight, d_prediction, scale, parameter, value)
     return given(float(_loss(kind)(prediction, target, weight, d_prediction, scale, parameter)), value)
 
 

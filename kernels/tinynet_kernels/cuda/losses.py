@@ -10,7 +10,7 @@ from tinynet_kernels.cuda.grids import THREADS, Grid, over_summed_matrix, over_s
 from tinynet_kernels.cuda.loading import REAL, Instance, kernel
 from tinynet_kernels.cuda.models import count, grid_of, own, step
 from tinynet_kernels.cuda.scratch import scratch
-from tinynet_kernels.kinds import LOSSES
+from tinynet_kernels.kinds import LOSSES, n_targets
 
 _FILE, _TOTAL_FILE = "losses.cu", "reductions.cu"
 
@@ -50,7 +50,7 @@ def loss_forward_backward(
     else:
         grid, lanes = over_summed_rows(rows, columns)
         launch = kernel(_FILE, "row_loss", *template)
-        t_columns = np.int64(1 if traits.index_target else columns)
+        t_columns = np.int64(n_targets(kind, columns))
         settings = (*settings, t_columns, *steps, np.int32(lanes), number(scale))
     n_blocks = _n_blocks(grid)
     if n_blocks == 1:

@@ -24,9 +24,16 @@ class ByHand(dict[str, Function]):
         return self._of_formula(kind)
 
 
-def evaluate(terms: Sequence[Term], symbols: dict[str, Any]) -> list[Any]:
-    """Return the values of formulas, given those of their symbols: arrays of one shape, or numbers."""
-    values: list[Any] = follow(terms, symbols, float, lambda operation, *operands: _OPERATIONS[operation](*operands))
+def evaluate(terms: Sequence[Term], symbols: dict[str, Any], xp: Any = np) -> list[Any]:
+    """Return the values of formulas, given those of their symbols: arrays of one shape, or numbers.
+
+    Arrays are those of ``xp``, on which NumPy's functions of numbers work whatever it is.
+    """
+
+    def apply(operation: str, *operands: Any) -> Any:
+        return (xp.where if operation == "select" else _OPERATIONS[operation])(*operands)
+
+    values: list[Any] = follow(terms, symbols, float, apply)
     return values
 
 
@@ -47,7 +54,6 @@ _OPERATIONS: dict[str, Callable[..., Any]] = {
     "<=": np.less_equal,
     ">": np.greater,
     "==": np.equal,
-    "select": np.where,
     "abs": np.abs,
     "sqrt": np.sqrt,
     "exp": np.exp,

@@ -7,6 +7,7 @@ import numpy as np
 from tinynet_kernels import formulas
 from tinynet_kernels._results import given
 from tinynet_kernels._typing import AnyArray, FloatArray, IndexArray, ValueArray
+from tinynet_kernels.blocks import blocks_of, is_blocks
 from tinynet_kernels.reference.formulas import ByHand, evaluate
 
 Loss = Callable[[FloatArray, AnyArray, float], tuple[FloatArray, FloatArray]]
@@ -35,7 +36,8 @@ def loss_forward_backward(
         A key of ``tinynet_kernels.LOSSES``.
     prediction : (n_samples, n_out) array
     target : (n_samples, n_out) array, or (n_samples,) int64 array for the kinds with ``index_target``
-        Class numbers are in ``[0, n_out)``; nothing checks them.
+        Class numbers are in ``[0, n_out)``; nothing checks them. With several ``outputs`` of each target, it is
+        (n_samples, n_out // outputs). NaN is a target that was not measured, of ``measured`` kinds.
     weight : (n_samples,) array or None
         Multiplies the loss of each sample.
     d_prediction : (n_samples, n_out) array
@@ -160,7 +162,20 @@ def _shifted_exponentials(z: FloatArray) -> tuple[FloatArray, FloatArray, FloatA
     return shifted, e, e.sum(axis=1, keepdims=True)
 
 
+def _of_blocks(kind: str) -> Loss:
+    """A loss of several predictions of each target: see ``tinynet_kernels.blocks``."""
+    blocks = blocks_of(kind)
+
+    def loss(p: FloatArray, t: AnyArray, parameter: float) -> tuple[FloatArray, FloatArray]:
+        value, *slopes = evaluate([blocks.value, *blocks.slopes], blocks.symbols(np.split(p, blocks.size, axis=1), t))
+        return value, np.hstack([np.broadcast_to(slope, t.shape) for slope in slopes])
+
+    return loss
+
+
 def _of_formula(kind: str) -> Loss:
+    if is_blocks(kind):
+        return _of_blocks(kind)
     terms = formulas.LOSSES[kind].terms
 
     def loss(p: FloatArray, t: AnyArray, parameter: float) -> tuple[FloatArray, FloatArray]:

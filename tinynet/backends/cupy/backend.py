@@ -22,6 +22,7 @@ from tinynet.backends.cupy import environment
 from tinynet.backends.cupy.memory import in_units, storable, storable_dtype
 from tinynet.backends.cupy.slices import SlicedPlan, bytes_of_state, hosted
 from tinynet.backends.derivatives import derivatives_of
+from tinynet.backends.mapped import MappedPlan
 from tinynet.backends.members import MembersPlan
 from tinynet.backends.numpy import decay_reason, frozen_reason, slow_reason
 from tinynet.backends.second_order import takes_all_samples, whole_plan
@@ -256,6 +257,8 @@ class CuPyBackend(Backend):
         from tinynet.backends.cupy.fused import fused_plan
         from tinynet.backends.cupy.loop import CuPyLoopPlan
 
+        if program.maps and program.loss is None:
+            return MappedPlan(program, self, self.plan(program.before_maps, granularity=granularity, streamed=streamed))
         if takes_all_samples(program):
             from tinynet.backends.cupy.equations import CuPyEquations
 

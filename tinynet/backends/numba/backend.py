@@ -16,9 +16,10 @@ from tinynet.backends import get_backend
 from tinynet.backends.base import Array, Backend, Derivatives, Granularity, Plan, State
 from tinynet.backends.compiling import described_cache
 from tinynet.backends.loop import LoopPlan
+from tinynet.backends.mapped import MappedPlan
 from tinynet.backends.members import MembersPlan
 from tinynet.backends.numba import generated, lanes
-from tinynet.backends.numpy import HostBackend, decay_reason, frozen_reason, slow_reason
+from tinynet.backends.numpy import HostBackend, blocks_reason, decay_reason, frozen_reason, slow_reason
 from tinynet.backends.second_order import takes_all_samples, whole_plan
 from tinynet.backends.standardising import StandardisedPlan, begins_standardising
 from tinynet.base import config
@@ -91,6 +92,8 @@ class NumbaBackend(HostBackend):
     def plan(self, program: Program, *, granularity: Granularity = "epoch", streamed: bool = False) -> Plan:
         """Return a fused plan where the program needs no Python inside."""
         self.check_precision(program.precision)
+        if program.maps and program.loss is None:
+            return MappedPlan(program, self, self.plan(program.before_maps, granularity=granularity, streamed=streamed))
         program, lacking = self._with_calls(program)
         reason = slow_reason(program, granularity)
         if reason is not None and lacking is not None:
@@ -100,7 +103,8 @@ class NumbaBackend(HostBackend):
         one = program.n_models is None
         if one and reason is None and generated.fits(program):
             return generated.GeneratedPlan(program, self)
-        reason = reason or frozen_reason(program) or (decay_reason(program) if one else None)
+        reason = reason or frozen_reason(program)
+        reason = reason or (decay_reason(program) or blocks_reason(program) if one else None)
         if one and reason is not None:
             return LoopPlan(program, self, reason)
         if begins_standardising(program):

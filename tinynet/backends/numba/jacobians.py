@@ -12,15 +12,15 @@ from tinynet_kernels.cpu.generated.jacobians import Jacobians
 from tinynet.backends.base import Array, Backend, State
 from tinynet.backends.derivatives import ForwardAndBack
 from tinynet.backends.lowering import layers_of
-from tinynet.program import CustomOp, Program
+from tinynet.program import BlocksOp, CustomOp, Program
 
 FEW = 64
 """Samples of which the shortest way takes no more: then what is left out there does not count."""
 
 
 def jacobians_of(program: Program) -> Jacobians | None:
-    """Return what computes the Jacobians of a program; None where a layer is written in Python."""
-    if any(isinstance(op, CustomOp) for op in program.ops):
+    """Return what computes the Jacobians of a program; None where a layer is written in Python, or made of blocks."""
+    if any(isinstance(op, CustomOp | BlocksOp) for op in program.ops):
         return None
     return Jacobians(tuple(layer for layer in layers_of(program.ops) if layer.kind != "dropout"))
 

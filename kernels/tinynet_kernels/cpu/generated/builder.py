@@ -11,7 +11,7 @@ from tinynet_kernels.cpu.generated.random import SLACK
 from tinynet_kernels.cpu.generated.small import float_of
 from tinynet_kernels.cpu.generated.table import Sources, Table
 from tinynet_kernels.cpu.generated.target import VECTORS, Target
-from tinynet_kernels.kinds import ACTIVATIONS, LOSSES
+from tinynet_kernels.kinds import ACTIVATIONS, LOSSES, n_targets
 from tinynet_kernels.network import Layer, Loss
 
 
@@ -146,7 +146,7 @@ class Builder:
             target = Panels(arena.take_own(8 * rows), 0)
             self.table.add("rows", f"labels:{sources.y}", "labels", target.place)
         else:
-            target = self.gather("y", sources.y, n)
+            target = self.gather("y", sources.y, n_targets(loss.kind, n))
         size = -(-rows * arena.bytes // arena.vector_bytes) * arena.vector_bytes
         if sources.weight:
             if loss.by_weight and mean:

@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable
 
 from tinynet_kernels import formulas
+from tinynet_kernels.blocks import blocks_of, is_blocks
 from tinynet_kernels.cpu.generated.elementary import exp_nonpositive, log
 from tinynet_kernels.cpu.generated.elementwise import each_column
 from tinynet_kernels.cpu.generated.emit import Writer
@@ -260,6 +261,45 @@ def cross_entropy_probabilities_index(frame: Frame) -> None:
     own.add(total)
 
 
+def blocks(kind: str) -> Callable[[Frame], None]:
+    """Return what writes the kernel of a loss of several outputs for each target, one target after the other."""
+
+    def body(frame: Frame) -> None:
+        code, own, formula = frame.code, _Arguments(frame), blocks_of(kind)
+        targets = own.n / formula.size
+
+        def place(pointer: Value, step: Value, column: Value) -> Value:
+            panel = column / frame.width
+            return code.at(pointer, panel * step + (column - panel * frame.width) * frame.bytes)
+
+        def row(r: Value, total: Value, p: Value, d: Value, t: Value) -> list[Value]:
+            def clear(panel: Value) -> None:
+                for v in range(VECTORS):
+                    there = code.at(code.at(d, panel * own.p_step), v * frame.vector_bytes)
+                    code.store(code.constant(frame.row, 0.0), there)
+
+            code.loop(0, frame.panels(own.n), 1, clear)
+            weight = code.load(code.at(own.weights, r, frame.real), frame.real)
+            factor = weight * own.factor
+
+            def target(j: Value, total: Value) -> list[Value]:
+                columns = [j + targets * i for i in range(formula.size)]
+                outputs = [code.load(place(p, own.p_step, column), frame.real) for column in columns]
+                write = Writer(code, formula.symbols(outputs, code.load(place(t, own.t_step, j), frame.real)))
+                for column, slope in zip(columns, formula.slopes, strict=True):
+                    code.store(factor * write(slope), place(d, own.p_step, column))
+                value = code.resize(write(formula.value), DOUBLE)
+                return [code.fma(code.resize(weight, DOUBLE), value, total)]
+
+            (total,) = code.loop(0, targets, 1, target, total)
+            return [total, *(code.at(pointer, frame.row_bytes) for pointer in (p, d, t))]
+
+        total, *_ = code.loop(0, frame.whole("rows"), 1, row, code.constant(DOUBLE, 0.0), own.p, own.d, own.t)
+        own.add(total)
+
+    return body
+
+
 _ROWWISE: dict[str, Callable[[Frame], None]] = {
     "cross_entropy": cross_entropy(index=False),
     "cross_entropy_index": cross_entropy(index=True),
@@ -269,7 +309,8 @@ _ROWWISE: dict[str, Callable[[Frame], None]] = {
 
 def loss(kind: str) -> list[Kernel]:
     """Return the kernel of a loss."""
-    return [Kernel(f"loss_{kind}", _ROWWISE.get(kind) or elementwise(kind))]
+    body = blocks(kind) if is_blocks(kind) else _ROWWISE.get(kind) or elementwise(kind)
+    return [Kernel(f"loss_{kind}", body)]
 
 
 SOFTMAX = [Kernel("softmax_forward", softmax_forward), Kernel("softmax_backward", softmax_backward)]

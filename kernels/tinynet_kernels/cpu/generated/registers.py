@@ -21,6 +21,7 @@ from tinynet_kernels.cpu.generated.ir_types import DOUBLE, I64, lanes_of, vector
 from tinynet_kernels.cpu.generated.small import (
     Small,
     activate,
+    blocks_loss,
     elementwise_loss,
     is_plain,
     label_at,
@@ -28,7 +29,7 @@ from tinynet_kernels.cpu.generated.small import (
     slope,
 )
 from tinynet_kernels.cpu.generated.updates import numbers_of, settings_of, updated
-from tinynet_kernels.kinds import LOSSES
+from tinynet_kernels.kinds import LOSSES, n_targets
 from tinynet_kernels.network import Layer, Network
 from tinynet_kernels.updates import SETTINGS, n_moments
 
@@ -154,6 +155,13 @@ class _Epochs:
             return number
         return self.code.op(into.kind, f"insertelement {into}, {number}, i64 {lane}")
 
+    def _inserted(self, kind: str, numbers: Sequence[Value]) -> Value:
+        """Return a vector with numbers in its first lanes, and zeros in the others."""
+        found = self.code.constant(kind, 0.0)
+        for lane, number in enumerate(numbers):
+            found = self._insert(found, number, lane)
+        return found
+
     def _lane(self, value: Value, lane: int) -> Value:
         return value if lanes_of(value.kind) == 1 else self.code.extract(value, lane)
 
@@ -238,9 +246,13 @@ class _Epochs:
             chosen = code.compare("==", code.counting(kind) if lanes > 1 else code.constant(bits, 0), label)
             t = code.select(chosen, code.constant(p.kind, 1.0), 0.0)
         else:
-            t = code.constant(p.kind, 0.0)
-            for j in range(n):
-                t = self._insert(t, number_at(frame, code.at(place, j * int(net.y[2:])), net.y), j)
+            numbers = [
+                number_at(frame, code.at(place, j * int(net.y[2:])), net.y) for j in range(n_targets(net.loss, n))
+            ]
+            if LOSSES[net.loss].outputs > 1:
+                total, found = blocks_loss(code, net, [self._lane(p, j) for j in range(n)], numbers)
+                return code.resize(total, DOUBLE), self._inserted(p.kind, found)
+            t = self._inserted(p.kind, numbers)
         if LOSSES[net.loss].elementwise:
             value, slopes = elementwise_loss(code, net, p, t)
             return code.resize(code.total(self._within(value, n)), DOUBLE), slopes

@@ -16,6 +16,7 @@ from tinynet_kernels.cpu.generated.ir_types import DOUBLE, I64, lanes_of, vector
 from tinynet_kernels.cpu.generated.small import (
     Small,
     activate,
+    blocks_loss,
     elementwise_loss,
     is_plain,
     label_at,
@@ -24,7 +25,7 @@ from tinynet_kernels.cpu.generated.small import (
     slope,
 )
 from tinynet_kernels.cpu.generated.target import VECTORS
-from tinynet_kernels.kinds import LOSSES
+from tinynet_kernels.kinds import LOSSES, n_targets
 from tinynet_kernels.network import Network
 
 MAX_PARAMETERS = 160
@@ -225,6 +226,9 @@ class _Pass:
             for other, _ in parts[1:]:
                 value = value + other
             return value, [slope for _, slope in parts]
+        if LOSSES[net.loss].outputs > 1:
+            t = [self._column("y", j, net.y) for j in range(n_targets(net.loss, len(p)))]
+            return blocks_loss(code, net, p, t)
         return self._cross_entropy(p)
 
     def _cross_entropy(self, p: list[Value]) -> tuple[Value, list[Value]]:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from tinynet_kernels import formulas
+from tinynet_kernels.blocks import blocks_of
 from tinynet_kernels.cpu.generated.data import read, source_of
 from tinynet_kernels.cpu.generated.emit import Writer
 from tinynet_kernels.cpu.generated.frame import Frame
@@ -86,7 +87,8 @@ def is_plain(network: Network) -> bool:
         layer.kind == "linear" and not layer.frozen and ACTIVATIONS[layer.activation].elementwise
         for layer in network.layers
     )
-    known = LOSSES[loss.kind].elementwise or loss.kind in ("cross_entropy", "cross_entropy_index")
+    traits = LOSSES[loss.kind]
+    known = traits.elementwise or traits.outputs > 1 or loss.kind in ("cross_entropy", "cross_entropy_index")
     return plain and known and not loss.l2 and not network.decays
 
 
@@ -114,6 +116,18 @@ def elementwise_loss(code: Code, net: Small, p: Value, t: Value) -> tuple[Value,
     write = Writer(code, {"p": p, "t": t, "parameter": code.constant(p.kind, net.parameter)})
     value, derivative = formulas.LOSSES[net.loss].terms
     return write(value), write(derivative)
+
+
+def blocks_loss(code: Code, net: Small, p: Sequence[Value], t: Sequence[Value]) -> tuple[Value, list[Value]]:
+    """Return the value of a loss of several outputs for each target, and its derivatives, in the order of ``p``."""
+    formula, n = blocks_of(net.loss), len(t)
+    slopes: list[Value] = list(p)
+    total = code.constant(p[0].kind, 0.0)
+    for j, target in enumerate(t):
+        write = Writer(code, formula.symbols(p[j::n], target))
+        total = total + write(formula.value)
+        slopes[j::n] = [write(slope) for slope in formula.slopes]
+    return total, slopes
 
 
 def number_at(frame: Frame, pointer: Value, dtype: str) -> Value:

@@ -12,6 +12,7 @@ from tinynet_kernels.cuda.fused.sequence import Launch, update_of
 from tinynet_kernels.cuda.fused.shapes import Limits, graph_shape
 from tinynet_kernels.cuda.fused.training import Call, RepeatedTraining, Vectors
 from tinynet_kernels.kinds import LOSSES
+from tinynet_kernels.kinds import n_targets as n_targets_of
 from tinynet_kernels.network import Network
 
 
@@ -29,7 +30,7 @@ class GraphTraining(RepeatedTraining):
         self._launches = update_of(network, batch)
         self._n_parts = _parts(self._launches)
         dtype, rows = network.dtype, self.prelude.row_slots
-        n_targets = 1 if LOSSES[network.loss.kind].index_target else network.layers[-1].n_out
+        n_targets = n_targets_of(network.loss.kind, network.layers[-1].n_out)
         self._memory = cupy.empty(max(1, self.prelude.n_memory), dtype)
         self._batch_x = cupy.empty(rows * self.prelude.x_stride, dtype)
         self._batch_weight = cupy.empty(rows, dtype)

@@ -118,7 +118,7 @@ constexpr int rest_of_gradient() {
 __device__ __forceinline__ int n_out_of(const Pass& pass) { return sizes_of<net::n_stages - 1>(pass).n_out; }
 
 /// How many targets a sample has, and those of a row.
-__device__ __forceinline__ int n_targets_of(const Pass& pass) { return net::labels ? 1 : n_out_of(pass); }
+__device__ __forceinline__ int n_targets_of(const Pass& pass) { return net::labels ? 1 : n_out_of(pass) / net::outputs; }
 __device__ __forceinline__ const Target* targets_of(const Pass& pass, int r) { return pass.t + r * n_targets_of(pass); }
 
 __device__ __forceinline__ Real weight_of(const Pass& pass, int r) {

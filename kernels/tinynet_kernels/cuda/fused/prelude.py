@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tinynet_kernels.kinds import ACTIVATIONS, LOSSES
+from tinynet_kernels.kinds import ACTIVATIONS, LOSSES, n_targets
 from tinynet_kernels.network import Layer, Network, Setting
 
 REALS = {"float32": ("float", 4), "float64": ("double", 8)}
@@ -171,7 +171,7 @@ class _Layout:
         self.stages = [self._stage(i, layer) for i, layer in enumerate(network.layers)]
         self.x_stride = self.aligned(network.layers[0].n_in)
         label = LOSSES[network.loss.kind].index_target
-        self.n_targets = 1 if label else network.layers[-1].n_out
+        self.n_targets = n_targets(network.loss.kind, network.layers[-1].n_out)
         self.t_size = self.aligned(-(-self.slots * self.n_targets * (_LABEL_BYTES if label else size) // size))
 
     def aligned(self, count: int) -> int:
@@ -303,6 +303,7 @@ def _constants(network: Network, shape: Shape, layout: _Layout, traits: _Traits)
         "weighted": network.weighted,
         "mean": loss.mean,
         "labels": LOSSES[loss.kind].index_target,
+        "outputs": LOSSES[loss.kind].outputs,
         "elementwise_loss": LOSSES[loss.kind].elementwise,
         "direct": _direct(network, shape),
         "moments_shared": shape.moments_shared,

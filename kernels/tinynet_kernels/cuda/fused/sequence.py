@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from tinynet_kernels.kinds import LOSSES
+from tinynet_kernels.kinds import LOSSES, n_targets
 from tinynet_kernels.network import Network
 
 TILE, WARPS = 32, 8
@@ -43,7 +43,7 @@ class _Sequence:
     def __init__(self, network: Network, batch: int) -> None:
         self.layers, self.batch, self.launches = network.layers, batch, list[Launch]()
         self.loss = LOSSES[network.loss.kind]
-        self.n_targets = 1 if self.loss.index_target else network.layers[-1].n_out
+        self.n_targets = n_targets(network.loss.kind, network.layers[-1].n_out)
         self.first_linear = next(i for i, layer in enumerate(network.layers) if layer.kind == "linear")
 
     def add(self, name: str, x: int, y: int = 1) -> None:

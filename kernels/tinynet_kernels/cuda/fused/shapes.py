@@ -11,7 +11,7 @@ from typing import NamedTuple
 from tinynet_kernels.cuda.fused.prelude import REALS, Shape, prelude, row_slots
 from tinynet_kernels.cuda.fused.sequence import TILE
 from tinynet_kernels.cuda.grids import MAX_BLOCKS_YZ
-from tinynet_kernels.kinds import LOSSES
+from tinynet_kernels.kinds import n_targets as n_targets_of
 from tinynet_kernels.network import Network
 
 MAX_ROWS = 128
@@ -154,7 +154,7 @@ def graph_shape(network: Network, batch: int) -> Shape | None:
         return None
     shape = Shape(batch, GRAPH_THREADS, batch, padded=False, moments_shared=False, sizes_given=True)
     made = prelude(network, shape)
-    n_targets = 1 if LOSSES[network.loss.kind].index_target else network.layers[-1].n_out
+    n_targets = n_targets_of(network.loss.kind, network.layers[-1].n_out)
     largest = max(made.n_memory, made.n_parameters, made.row_slots * (made.x_stride + n_targets + 1))
     return shape if largest <= MAX_INT else None
 

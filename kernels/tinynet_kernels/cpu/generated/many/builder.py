@@ -9,7 +9,7 @@ from tinynet_kernels.cpu.generated.layout import check, keeps_z
 from tinynet_kernels.cpu.generated.small import float_of
 from tinynet_kernels.cpu.generated.table import Sources, Table
 from tinynet_kernels.cpu.generated.target import Target
-from tinynet_kernels.kinds import ACTIVATIONS, LOSSES
+from tinynet_kernels.kinds import ACTIVATIONS, LOSSES, n_targets
 from tinynet_kernels.network import Layer, Loss, Optimizer, Setting
 
 BLOCK_BYTES = 1 << 17
@@ -223,8 +223,9 @@ class Builder:
     def loss(self, loss: Loss, sources: Sources, p: Rows, *, mean: bool, step: bool = False) -> Rows:
         """Write the loss; return where its gradient is, which is a step of gradient descent with ``step``."""
         n, labels = self.layers[-1].n_out, LOSSES[loss.kind].index_target
-        targets = self.rows(1 if labels else n)
-        self.gather("y", sources.y, targets, 1 if labels else n, labels=labels)
+        n_of_row = n_targets(loss.kind, n)
+        targets = self.rows(n_of_row)
+        self.gather("y", sources.y, targets, n_of_row, labels=labels)
         weights = Rows(self.take(self.table.block), self.vector)
         if sources.weight:
             self.gather("weight", sources.weight, weights, 1)

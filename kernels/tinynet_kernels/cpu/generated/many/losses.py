@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable
 
 from tinynet_kernels import formulas
+from tinynet_kernels.blocks import blocks_of, is_blocks
 from tinynet_kernels.cpu.generated.elementary import exp_nonpositive, log
 from tinynet_kernels.cpu.generated.emit import Writer
 from tinynet_kernels.cpu.generated.frame import Frame, Kernel
@@ -138,8 +139,31 @@ def _probabilities_index(
     return _numbered(frame, n, code.constant(frame.row, math.nan), number, p, d)
 
 
+def blocks(kind: str) -> Row:
+    """Return what writes a loss of several outputs for each target."""
+    formula = blocks_of(kind)
+
+    def row(frame: Frame, n: Value, parameter: Value, p: Value, t: Value, d: Value, factor: Value) -> Value:
+        code, targets = frame.code, n / formula.size
+        step = targets * frame.vector_bytes
+
+        def target(total: Value, p: Value, t: Value, d: Value) -> Value:
+            offsets = [step * i for i in range(formula.size)]
+            outputs = [code.load(code.at(p, offset), frame.row) for offset in offsets]
+            write = Writer(code, formula.symbols(outputs, code.load(t, frame.row)))
+            for offset, slope in zip(offsets, formula.slopes, strict=True):
+                code.store(factor * write(slope), code.at(d, offset))
+            return total + write(formula.value)
+
+        return folded(frame, targets, code.constant(frame.row, 0.0), target, p, t, d)
+
+    return row
+
+
 def row_of(kind: str) -> Row:
     """Return what writes the loss of a row."""
+    if is_blocks(kind):
+        return blocks(kind)
     rowwise: dict[str, Row] = {
         "cross_entropy": cross_entropy(index=False),
         "cross_entropy_index": cross_entropy(index=True),

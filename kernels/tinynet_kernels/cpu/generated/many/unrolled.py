@@ -24,7 +24,7 @@ from tinynet_kernels.cpu.generated.many.small import Options, is_short
 from tinynet_kernels.cpu.generated.many.updates import write_clip_norm, write_clip_value, write_step
 from tinynet_kernels.cpu.generated.small import Small, activate, n_parameters, slope
 from tinynet_kernels.expressions import Term
-from tinynet_kernels.kinds import LOSSES
+from tinynet_kernels.kinds import LOSSES, n_targets
 
 MAX_WRITTEN = 48
 """Most numbers of the rows in hand that short formulas are written out for: a loop takes longer than these do."""
@@ -60,7 +60,7 @@ class _Epochs:
         self.held: list[Value] = []
         """The parameters, if they are values."""
         labels = LOSSES[net.loss].index_target
-        self.n_targets = 1 if labels else net.layers[-1].n_out
+        self.n_targets = n_targets(net.loss, net.layers[-1].n_out)
         separate = options.own_order
         self.x = self._reader("x", net.x, labels=False, separate=separate)
         self.y = self._reader("y", net.y, labels=labels, separate=separate)
