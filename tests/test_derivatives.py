@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -42,22 +43,66 @@ def test_the_jacobian_is_what_differences_show(kind: str, normalize: bool) -> No
     np.testing.assert_allclose(net.jacobian(x), difference(net.predict, x), rtol=1e-6, atol=1e-8)
 
 
+def derivatives_of(net: tn.Sequential, x: Any) -> dict[str, Any]:
+    """Every derivative, of products with vectors that follow from the samples."""
+    v, u = np.cos(x[:, :1] + np.arange(2)), np.sin(x)
+    products = {"vjp": net.vjp(x, v.astype(x.dtype)), "jvp": net.jvp(x, u)}
+    return products | {name: getattr(net, name)(x) for name in ("jacobian", "hessian", "parameter_jacobian")}
+
+
 @pytest.mark.parametrize("kind", KINDS)
-def test_generated_jacobians_are_those_of_the_reference(kind: str) -> None:
+def test_generated_derivatives_are_those_of_the_reference(kind: str) -> None:
     """Of few samples and of many, in both dtypes; of the weights that there are when it is asked."""
     pytest.importorskip("llvmlite")
     net, x = net_of(kind, normalize=True), samples(300)
     numba = net.clone().to("numba")
     for n in (1, 5, 64, 65, 300):
-        np.testing.assert_allclose(numba.jacobian(x[:n]), net.jacobian(x[:n]), rtol=1e-10, atol=1e-14)
+        wants = derivatives_of(net, x[:n])
+        for name, found in derivatives_of(numba, x[:n]).items():
+            np.testing.assert_allclose(found, wants[name], rtol=1e-10, atol=1e-14, err_msg=name)
     for model in (net, numba):
         model.set_flat_parameters(0.5 * model.flat_parameters())
-    np.testing.assert_allclose(numba.jacobian(x[:2]), net.jacobian(x[:2]), rtol=1e-10, atol=1e-14)
     single = net.clone(dtype="float32").to("numba")
-    assert single.jacobian(x[:2].astype("float32")).dtype == np.float32
-    np.testing.assert_allclose(single.jacobian(x[:2]), net.jacobian(x[:2]), rtol=1e-4, atol=1e-6)
-    with pytest.raises(ValueError, match="finite"):
-        numba.jacobian(np.array([[1.0, np.nan, 0.0]]))
+    wants = derivatives_of(net, x[:2])
+    for name, found in derivatives_of(numba, x[:2]).items():
+        np.testing.assert_allclose(found, wants[name], rtol=1e-10, atol=1e-14, err_msg=name)
+    for name, found in derivatives_of(single, x[:2].astype("float32")).items():
+        assert found.dtype == np.float32
+        np.testing.assert_allclose(found, wants[name], rtol=1e-4, atol=1e-5, err_msg=name)
+    for call in (numba.jacobian, lambda x: numba.vjp(x, np.ones((1, 2))), lambda x: numba.jvp(np.ones((1, 3)), x)):
+        with pytest.raises(ValueError, match="finite"):
+            call(np.array([[1.0, np.nan, 0.0]]))
+
+
+def test_layers_of_all_kinds_behind_one_another_have_generated_derivatives() -> None:
+    """Nothing bent, an end that is not, activations in a row, columns that are scaled within."""
+    pytest.importorskip("llvmlite")
+    x = samples(20)
+    for layers in (
+        [tn.Linear(3, 2)],
+        [tn.Tanh(), tn.Softmax(), tn.Linear(3, 2), tn.Denormalize(2).adapt(x[:, :2])],
+        [tn.Normalize(3).adapt(x), tn.SiLU(), tn.Exp(), tn.Linear(3, 2, bias=False), tn.Softmax(), tn.Tanh()],
+    ):
+        net = tn.Sequential(*layers, dtype="float64", seed=0, backend="numpy")
+        wants = derivatives_of(net, x)
+        for name, found in derivatives_of(net.to("numba"), x).items():
+            np.testing.assert_allclose(found, wants[name], rtol=1e-10, atol=1e-14, err_msg=name)
+
+
+def test_what_a_table_has_no_room_for_numpy_derives() -> None:
+    net = tn.Sequential(tn.Linear(90, 30), tn.Tanh(), tn.Linear(30, 30), dtype="float64", seed=0)
+    x = samples(2, 90)
+    assert net.hessian(x).shape == (2, 30, 90, 90)
+    np.testing.assert_allclose(net.hessian(x), net.to("numpy").hessian(x), rtol=1e-10, atol=1e-14)
+
+
+def test_products_of_few_rows_wake_no_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    net = tn.Sequential(tn.Linear(40, 300), tn.Tanh(), tn.Linear(300, 2), seed=0, backend="numpy")
+    asked: list[int | None] = []
+    monkeypatch.setattr("tinynet.backends.hostproducts.at_most", lambda n: asked.append(n) or nullcontext())
+    x = samples(10, 40)
+    net.jacobian(x), net.vjp(x, x[:, :2]), net.jvp(x, x), net.parameter_jacobian(x)
+    assert asked == [1, 1, 1, 1]
 
 
 @pytest.mark.parametrize("n_in", [1, 2, 5])

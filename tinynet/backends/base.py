@@ -374,12 +374,12 @@ class Backend(ABC):
             If a layer is written in Python.
         """
 
-    def jacobian_of_few(self, program: Program, state: State) -> Callable[[Any], Array | None]:
-        """Return the shortest way to the Jacobian of few samples that need no conversion; it gives None for all others.
+    def derivative_of_few(self, name: str, program: Program, state: State) -> Callable[..., Array | None]:
+        """Return the shortest way to a derivative of few samples that need no conversion; it gives None for all others.
 
-        By default there is none.
+        ``name`` is that of a method of ``Derivatives``, whose arguments it takes. By default there is none.
         """
-        return lambda x: None
+        return lambda *given: None
 
     def plan_for(
         self, state: State, program: Program, *, granularity: Granularity = "epoch", streamed: bool = False

@@ -6,7 +6,9 @@ Values go forward together with their first and second derivatives by the inputs
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +18,7 @@ from tinynet_kernels.reference.second_derivatives import activation_second_deriv
 
 from tinynet.backends.base import Backend, State, views
 from tinynet.backends.blocks import columns, evaluated, map_at, write_mapped, write_mapped_back
+from tinynet.backends.hostproducts import for_products
 from tinynet.program import ActivationOp, BlocksOp, DenormalizeOp, DropoutOp, LinearOp, NormalizeOp, Op, Program
 
 Array = NDArray[Any]
@@ -80,50 +83,60 @@ class ForwardAndBack:
         """Return the derivatives by the inputs, (n_samples, n_out, n_in)."""
         n, n_in, n_out = len(x), self.program.n_in, self.program.n_out
         result = np.empty((n, n_out, n_in), self.program.dtype)
-        if n_in <= n_out:
-            for rows in self._blocks(n, n_in):
-                result[rows] = self._jet(x[rows], second=False).first.transpose(0, 2, 1)
-            return result
-        passes = self._forward(x)
-        for k in range(n_out):
-            seed = np.zeros((n, n_out), x.dtype)
-            seed[:, k] = 1.0
-            result[:, k] = self._back(passes, seed)
+        with self._products(n * min(n_in, n_out)):
+            if n_in <= n_out:
+                for rows in self._blocks(n, n_in):
+                    result[rows] = self._jet(x[rows], second=False).first.transpose(0, 2, 1)
+                return result
+            passes = self._forward(x)
+            for k in range(n_out):
+                seed = np.zeros((n, n_out), x.dtype)
+                seed[:, k] = 1.0
+                result[:, k] = self._back(passes, seed)
         return result
 
     def hessian(self, x: Array) -> Array:
         """Return the second derivatives by the inputs, (n_samples, n_out, n_in, n_in)."""
         n_in = self.program.n_in
         result = np.empty((len(x), self.program.n_out, n_in, n_in), self.program.dtype)
-        for rows in self._blocks(len(x), n_in * n_in):
-            second = self._jet(x[rows], second=True).second
-            assert second is not None
-            result[rows] = second.transpose(0, 3, 1, 2)
+        with self._products(len(x) * n_in * n_in):
+            for rows in self._blocks(len(x), n_in * n_in):
+                second = self._jet(x[rows], second=True).second
+                assert second is not None
+                result[rows] = second.transpose(0, 3, 1, 2)
         return result
 
     def jvp(self, x: Array, v: Array) -> Array:
         """Return the derivatives along the directions ``v``, one for each sample, (n_samples, n_out)."""
         jet = Jet(x, v[:, np.newaxis], None)
-        for op, arrays in self._layers:
-            jet = FORWARD[type(op)](op, arrays, jet)
+        with self._products(len(x)):
+            for op, arrays in self._layers:
+                jet = FORWARD[type(op)](op, arrays, jet)
         return np.ascontiguousarray(jet.first[:, 0], self.program.dtype)
 
     def vjp(self, x: Array, v: Array) -> Array:
         """Return the derivatives of ``sum(v * prediction)`` by the inputs, (n_samples, n_in)."""
-        return np.asarray(self._back(self._forward(x), v), self.program.dtype)
+        with self._products(len(x)):
+            return np.asarray(self._back(self._forward(x), v), self.program.dtype)
 
     def parameter_jacobian(self, x: Array) -> Array:
         """Return the derivatives by the flat vector of parameters, (n_samples, n_out, n_parameters)."""
         n, n_out = len(x), self.program.n_out
         result = np.empty((n, n_out, self.program.n_parameters), self.program.dtype)
-        passes = self._forward(x)
-        for k in range(n_out):
-            seed = np.zeros((n, n_out), x.dtype)
-            seed[:, k] = 1.0
-            self._back(passes, seed, result[:, k])
+        with self._products(n):
+            passes = self._forward(x)
+            for k in range(n_out):
+                seed = np.zeros((n, n_out), x.dtype)
+                seed[:, k] = 1.0
+                self._back(passes, seed, result[:, k])
         return result
 
     # -- parts -------------------------------------------------------------------------------------------------------
+
+    def _products(self, rows: int) -> AbstractContextManager[None]:
+        """Return a context for the products with so many rows."""
+        sizes = (math.prod(shape) for op in self.program.ops for shape in op.shapes)
+        return for_products(rows * max(sizes, default=0))
 
     def _blocks(self, n: int, n_directions: int) -> Iterator[slice]:
         widest = max(max(op.n_in, op.n_out) for op in self.program.ops)

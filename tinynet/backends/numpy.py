@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from types import ModuleType
 from typing import Any
 
@@ -10,22 +10,15 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 from tinynet_kernels.blocks import is_blocks
 
+from tinynet.backends import hostproducts
 from tinynet.backends.base import Array, Backend, Derivatives, Granularity, Plan, State
 from tinynet.backends.derivatives import derivatives_of
 from tinynet.backends.loop import LoopPlan
 from tinynet.backends.mapped import MappedPlan
 from tinynet.backends.members import MembersPlan
 from tinynet.backends.second_order import takes_all_samples, whole_plan
-from tinynet.base import config
 from tinynet.base.arrays import refuse_cupy
 from tinynet.program import BlocksOp, CustomOp, Program, Shape
-
-ALONE = 9216
-"""Multiplications up to which OpenBLAS takes one thread by itself."""
-
-REPAID = 1 << 25
-"""Multiplications of a product above which threads are left to the BLAS library. Its threads wait for one another
-in a loop that keeps their cores busy, so that small products take longer in wall time, and far longer in CPU time."""
 
 
 class HostBackend(Backend):
@@ -64,15 +57,11 @@ class HostBackend(Backend):
 
     def using_threads(self, n: int | None) -> AbstractContextManager[None]:
         """Return a context in which matrix products use ``n`` threads; None leaves what is in force."""
-        from tinynet_kernels import blas_threads
-
-        return blas_threads.at_most(n)
+        return hostproducts.at_most(n)
 
     def for_products(self, size: int) -> AbstractContextManager[None]:
         """Return a context for products of up to ``size`` multiplications; see ``Backend.for_products``."""
-        if size <= ALONE:
-            return nullcontext()
-        return self.using_threads(1 if size <= REPAID else config.chosen_threads())
+        return hostproducts.for_products(size)
 
     def derivatives(self, program: Program, state: State) -> Derivatives:
         """Return what derives the predictions; see ``Backend.derivatives``."""

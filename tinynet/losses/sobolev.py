@@ -15,7 +15,12 @@ from tinynet.losses.loss import Loss
 from tinynet.losses.meaning import Meaning
 from tinynet.losses.table import CLASSES, get_loss
 from tinynet.losses.targets import as_numbers
-from tinynet.program import CustomOp, LossSpec, Op
+from tinynet.program import ActivationOp, CustomOp, DenormalizeOp, DropoutOp, LinearOp, LossSpec, NormalizeOp, Op
+
+KNOWN = (LinearOp, ActivationOp, DropoutOp, NormalizeOp, DenormalizeOp)
+"""The ops that a loss of slopes goes through."""
+
+_NAMES = ("Linear", "activations", "Dropout", "Normalize")
 
 
 class Sobolev(Loss):
@@ -71,10 +76,11 @@ class Sobolev(Loss):
 
     def _lower(self, ops: tuple[Op, ...], index_target: bool) -> LossSpec:
         for i, op in enumerate(ops):
-            if isinstance(op, CustomOp):
+            if not isinstance(op, KNOWN):
+                name = type(op.layer).__name__ if isinstance(op, CustomOp) else type(op).__name__.removesuffix("Op")
                 raise ValueError(
-                    f"Sobolev expects layers of tinynet, or formulas; layer {i} is {type(op.layer).__name__}, which is "
-                    "written in Python and has no second derivative. Write an activation as a formula: tn.Activation."
+                    f"Sobolev expects layers that tinynet derives twice ({', '.join(_NAMES)}); layer {i} is {name}. "
+                    "Write an activation of your own as a formula: tn.Activation."
                 )
         slopes = self.slope.lower(ops)
         return replace(self.value.lower(ops), slopes=replace(slopes, factor=self.weight * slopes.factor))

@@ -32,7 +32,7 @@ _MADE_ANEW = frozenset(
         "_by_hand",
         "_predict_plan",
         "_quick",
-        "_quick_jacobian",
+        "_quick_derivatives",
     )
 )
 """What of a model does not travel as it is."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tinynet.backends.base import Array, Derivatives
+from tinynet.backends.base import Array, State
 from tinynet.base.arrays import as_samples
 from tinynet.models.network import Network
 
@@ -19,7 +19,7 @@ class Differentiable(Network):
     any number of threads may call them. Results lie where ``x`` lies.
     """
 
-    _quick_jacobian: Callable[[Any], Array | None] | None = None
+    _quick_derivatives: dict[str, Callable[..., Array | None]]
 
     def jacobian(self, x: Any) -> Array:
         """Return the derivatives of the outputs by the inputs.
@@ -45,14 +45,7 @@ class Differentiable(Network):
         >>> net.jacobian([[1.0, 2.0]])
         array([[[3., 3.]]])
         """
-        # As for predictions: see ``Inference.predict``.
-        guard = self.guard
-        version = guard.version
-        if version % 2 == 0:
-            found = (self._quick_jacobian or self._make_quick_jacobian())(x)
-            if found is not None and guard.version == version:
-                return found
-        return self._derived(self._samples(x), lambda now, rows: now.jacobian(rows))
+        return self._derivative("jacobian", x)
 
     def hessian(self, x: Any) -> Array:
         """Return the second derivatives of the outputs by the inputs.
@@ -78,7 +71,7 @@ class Differentiable(Network):
         >>> net.hessian([[0.0]])
         array([[[[1.]]]])
         """
-        return self._derived(self._samples(x), lambda now, rows: now.hessian(rows))
+        return self._derivative("hessian", x)
 
     def jvp(self, x: Any, v: Any) -> Array:
         """Return the derivatives of the outputs along a direction of the inputs.
@@ -101,9 +94,7 @@ class Differentiable(Network):
         >>> net.jvp([[1.0, 2.0]], [[1.0, -0.5]])
         array([[1.5]])
         """
-        samples = self._samples(x)
-        vectors = self._vectors(v, samples, self.program.n_in)
-        return self._derived(samples, lambda now, rows: now.jvp(rows, vectors))
+        return self._derivative("jvp", x, (v, self.program.n_in))
 
     def vjp(self, x: Any, v: Any) -> Array:
         """Return the derivatives of ``sum(v * outputs)`` by the inputs.
@@ -125,9 +116,7 @@ class Differentiable(Network):
         >>> net.vjp([[1.0, 2.0]], [[2.0]])
         array([[6., 6.]])
         """
-        samples = self._samples(x)
-        vectors = self._vectors(v, samples, self.program.n_out)
-        return self._derived(samples, lambda now, rows: now.vjp(rows, vectors))
+        return self._derivative("vjp", x, (v, self.program.n_out))
 
     def parameter_jacobian(self, x: Any) -> Array:
         """Return the derivatives of the outputs by the trained parameters.
@@ -148,20 +137,33 @@ class Differentiable(Network):
         >>> net.parameter_jacobian([[5.0, 7.0]])
         array([[[5., 7., 1.]]])
         """
-        return self._derived(self._samples(x), lambda now, rows: now.parameter_jacobian(rows))
-
-    def _make_quick_jacobian(self) -> Callable[[Any], Array | None]:
-        self._require_adapted()
-        self._quick_jacobian = self.backend.jacobian_of_few(self.program, self.state)
-        return self._quick_jacobian
+        return self._derivative("parameter_jacobian", x)
 
     # -- parts -------------------------------------------------------------------------------------------------------
 
-    def _derived(self, samples: Array, ask: Callable[[Derivatives, Any], Any]) -> Array:
-        """Return what is asked of the derivatives, with the weights of one moment."""
+    def _derivative(self, name: str, x: Any, *vectors: tuple[Any, int]) -> Array:
+        """Return a derivative by the name of its method, of samples and of vectors, each with its width."""
+        # As for predictions: see ``Inference.predict``.
+        guard = self.guard
+        version = guard.version
+        if version % 2 == 0:
+            quick = self._quick_derivatives.get(name) or self._make_quick_derivative(name)
+            found = quick(x, *[v for v, _ in vectors])
+            if found is not None and guard.version == version:
+                return found
+        samples = self._samples(x)
+        given = [self._vectors(v, samples, width) for v, width in vectors]
         rows = self._on_host(samples, self.program.reads)
-        result = self.at_one_moment(lambda state: ask(self.backend.derivatives(self.program, state), rows))
-        return self.backend.beside(self.backend.asarray(result), samples)
+
+        def derived(state: State) -> Any:
+            return getattr(self.backend.derivatives(self.program, state), name)(rows, *given)
+
+        return self.backend.beside(self.backend.asarray(self.at_one_moment(derived)), samples)
+
+    def _make_quick_derivative(self, name: str) -> Callable[..., Array | None]:
+        self._require_adapted()
+        made = self._quick_derivatives[name] = self.backend.derivative_of_few(name, self.program, self.state)
+        return made
 
     def _vectors(self, v: Any, samples: Array, width: int) -> Any:
         vectors = as_samples(self.backend.admit(v, "v"), "v", width, self.dtype, expects="the derivative")

@@ -116,7 +116,7 @@ class Sequential(ManualLoop, Inference, Differentiable, Exports):
         super()._settle(state)
         self._by_hand = ByHand(self.backend)
         self._predict_plan = None
-        self._quick = self._quick_jacobian = None
+        self._quick, self._quick_derivatives = None, {}
         first, first_buffer = 0, 0
         for layer, op in zip(self.layers, self.program.ops, strict=True):
             n = sum(math.prod(shape) for shape in op.shapes)

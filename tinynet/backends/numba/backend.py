@@ -5,9 +5,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from importlib.util import find_spec
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tinynet_kernels.cpu.generated.compiler import host
 from tinynet_kernels.waiting import LOADING, compiling
@@ -28,12 +29,12 @@ from tinynet.base.kept import Kept
 from tinynet.program import Program
 
 if TYPE_CHECKING:
-    from tinynet_kernels.cpu.generated.jacobians import Jacobians
+    from tinynet_kernels.cpu.generated.derivatives import Derivatives as GeneratedDerivative
 
     from tinynet.backends.second_order.equations import Equations
 
-KEPT_JACOBIANS = 64
-"""Tables of Jacobians that are kept, of as many networks."""
+KEPT_DERIVATIVES = 64
+"""Tables of derivatives that are kept."""
 
 VECTOR_FEATURES = ("+sse", "+avx", "+fma", "+neon", "+sve")
 """How LLVM's names of what vector registers can do begin."""
@@ -53,32 +54,30 @@ class NumbaBackend(HostBackend):
 
     def __init__(self, kernels: ModuleType) -> None:
         super().__init__(kernels)
-        self._jacobians: Kept[Jacobians | None] = Kept(most=KEPT_JACOBIANS)
+        self._generated: Kept[GeneratedDerivative | None] = Kept(most=KEPT_DERIVATIVES)
 
-    def _jacobians_of(self, program: Program) -> Jacobians | None:
+    def _derivative(self, program: Program, name: str) -> GeneratedDerivative | None:
+        """Return a derivative of predictions in generated code, by its name; None where there is none."""
         if sys.maxsize <= 1 << 32:
             return None
-        from tinynet.backends.numba.jacobians import jacobians_of
+        from tinynet.backends.numba.derivatives import generated
 
-        return self._jacobians.made(program.ops, lambda: jacobians_of(program))
+        return self._generated.made((name, program.ops), lambda: generated(program, name))
 
     def derivatives(self, program: Program, state: State) -> Derivatives:
         """Return what derives the predictions; see ``Backend.derivatives``."""
-        jacobians = self._jacobians_of(program)
-        if jacobians is None:
-            return super().derivatives(program, state)
-        from tinynet.backends.numba.jacobians import GeneratedDerivatives
+        from tinynet.backends.numba.derivatives import GeneratedDerivatives
 
-        return GeneratedDerivatives(program, self, state, jacobians)
+        return GeneratedDerivatives(program, self, state, partial(self._derivative, program))
 
-    def jacobian_of_few(self, program: Program, state: State) -> Callable[[Any], Array | None]:
-        """Return the shortest way to a Jacobian; see ``Backend.jacobian_of_few``."""
-        jacobians = self._jacobians_of(program)
-        if jacobians is None:
-            return super().jacobian_of_few(program, state)
-        from tinynet.backends.numba.jacobians import shortest
+    def derivative_of_few(self, name: str, program: Program, state: State) -> Callable[..., Array | None]:
+        """Return the shortest way to a derivative; see ``Backend.derivative_of_few``."""
+        derivative = self._derivative(program, name)
+        if derivative is None:
+            return super().derivative_of_few(name, program, state)
+        from tinynet.backends.numba.derivatives import shortest
 
-        return shortest(program, state, jacobians)
+        return shortest(program, state, derivative)
 
     @staticmethod
     def _with_calls(program: Program) -> tuple[Program, str | None]:

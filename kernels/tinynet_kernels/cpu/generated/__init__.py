@@ -3,10 +3,10 @@
 From the bottom up: ``target`` says what must be known of a processor, ``ir`` and ``ir_types`` write instructions,
 ``elementary`` and ``emit`` turn formulas into them; ``frame`` is what a kernel sees, and ``products``,
 ``elementwise``, ``losses``, ``updates``, ``random`` and ``data`` are the kernels; ``samples`` and ``registers`` are
-those of small networks; ``abreast``, ``curvature`` and ``normal`` those of Gauss-Newton steps, which ``passes``,
-``equations`` and ``jacobians`` put together. ``units`` names the pieces of code, ``compiler``, ``cache`` and
-``library`` make, keep and load them. ``layout`` and ``table`` lay a network out for the ``driver``, which calls the
-kernels; ``task`` runs it.
+those of small networks; ``abreast``, ``curvature`` and ``normal`` those of Gauss-Newton steps, which ``passes`` and
+``equations`` put together, and with ``tangents`` those of ``derivatives``. ``units`` names the pieces of code,
+``compiler``, ``cache`` and ``library`` make, keep and load them. ``layout`` and ``table`` lay a network out for the
+``driver``, which calls the kernels; ``task`` runs it.
 
 Nothing here imports Numba or SciPy, and llvmlite only where code is loaded.
 """

@@ -84,32 +84,41 @@ class Passes:
     steps : Steps
     slopes : bool
         Whether there will be a way back.
+    curves : bool
+        Whether second derivatives will be asked for.
 
     Attributes
     ----------
     output : int
         Where the output is.
+    outputs, slopes, curves : list of int
+        Where those of each layer are; of an activation that is not elementwise, and where they are not wanted, the last
+        two are where its output is.
     offsets : list of int
         Of the parameters of each layer in the flat vector, and of its end.
     """
 
-    def __init__(self, layers: tuple[Layer, ...], steps: Steps, *, slopes: bool) -> None:
+    def __init__(self, layers: tuple[Layer, ...], steps: Steps, *, slopes: bool, curves: bool = False) -> None:
         self.layers, self.steps = layers, steps
         self.offsets = starts([n_parameters(layer) for layer in layers])
         self._held = starts([2 * layer.n_in * (layer.kind == "normalize") for layer in layers])
-        self._inputs, self._outputs, self._slopes = [], [], []
+        self._inputs: list[int] = []
+        self.outputs: list[int] = []
+        self.slopes: list[int] = []
+        self.curves: list[int] = []
         x = steps.take(layers[0].n_in)
         steps.add("abreast", "take", x, layers[0].n_in)
         for i, layer in enumerate(layers):
             self._inputs.append(x)
-            x, slope = self._forward(i, layer, x, slopes)
-            self._outputs.append(x)
-            self._slopes.append(slope)
+            x, slope, curve = self._forward(i, layer, x, slopes, curves)
+            self.outputs.append(x)
+            self.slopes.append(slope)
+            self.curves.append(curve)
         self.output = x
         self._below = [steps.take(layer.n_in) for layer in layers] if slopes else []
 
-    def _forward(self, i: int, layer: Layer, x: int, slopes: bool) -> tuple[int, int]:
-        """Write a layer; return where its output is, and where the slopes of its activation are."""
+    def _forward(self, i: int, layer: Layer, x: int, slopes: bool, curves: bool) -> tuple[int, int, int]:
+        """Write a layer; return where its output is, and where the slopes and curvatures of its activation are."""
         y, start = self.steps.take(layer.n_out), self.offsets[i] * 8
         if layer.kind == "linear":
             bias = (start + layer.n_in * layer.n_out * 8, 8 * layer.bias)
@@ -120,14 +129,57 @@ class Passes:
         else:
             self.steps.add("abreast", "copy", x, y, layer.n_out)
         if layer.activation == "identity":
-            return y, y
+            return y, y, y
         if not ACTIVATIONS[layer.activation].elementwise:
             self.steps.add("abreast", "softmax", y, layer.n_out)
-            return y, y
+            return y, y, y
+        kind, settings = layer.activation, (layer.n_out, float_of(layer.alpha))
         slope = self.steps.take(layer.n_out) if slopes else y
-        kind = layer.activation
-        self.steps.add(f"abreast:{kind}", f"{kind}_abreast", y, slope, layer.n_out, float_of(layer.alpha))
-        return y, slope
+        if not curves:
+            self.steps.add(f"abreast:{kind}", f"{kind}_abreast", y, slope, *settings)
+            return y, slope, y
+        curve = self.steps.take(layer.n_out)
+        self.steps.add(f"tangents:{kind}", f"{kind}_curved", y, slope, curve, *settings)
+        return y, slope, curve
+
+    def along(self, i: int, t: int) -> tuple[int, int]:
+        """Write the way of a direction through layer ``i``; return where it is before its activation, and behind it.
+
+        Of an activation that is not elementwise, both are behind it.
+        """
+        steps, layer = self.steps, self.layers[i]
+        z = steps.take(layer.n_out)
+        if layer.kind == "linear":
+            sizes = (layer.n_in, layer.n_out, self.offsets[i] * 8, 8 * layer.n_out, 8, 0, 0)
+            steps.add("abreast", "affine", t, z, *sizes)
+        elif layer.kind == "normalize":
+            self._scale(i, t, z)
+        else:
+            steps.add("abreast", "copy", t, z, layer.n_out)
+        if layer.activation == "identity":
+            return z, z
+        if layer.activation == "softmax":
+            steps.add("abreast", "softmax_back", self.outputs[i], z, layer.n_out)
+            return z, z
+        y = steps.take(layer.n_out)
+        steps.add("abreast", "multiply", z, self.slopes[i], y, layer.n_out)
+        return z, y
+
+    def through(self, i: int, d: int) -> int:
+        """Write the way of a gradient back to the input of layer ``i`` from before its activation; it is not kept."""
+        layer = self.layers[i]
+        if layer.kind == "normalize":
+            self._scale(i, d, d)
+        if layer.kind != "linear":
+            return d
+        sizes = (layer.n_out, layer.n_in, self.offsets[i] * 8, 8, 8 * layer.n_out, 0, 0)
+        self.steps.add("abreast", "affine", d, self._below[i], *sizes)
+        return self._below[i]
+
+    def _scale(self, i: int, x: int, y: int) -> None:
+        """Write the division by the scales of layer ``i``, without its means."""
+        n, mean = self.layers[i].n_in, self._held[i] * 8
+        self.steps.add("abreast", "normalize", x, y, n, mean, mean + n * 8, 0)
 
     def back(self, d: int, rows: dict[int, int], *, last: int = 0) -> int:
         """Write the way back of a gradient to the input of layer ``last``; return where it then is.
@@ -144,23 +196,16 @@ class Passes:
         for i in range(len(self.layers) - 1, last - 1, -1):
             layer = self.layers[i]
             if layer.activation == "softmax":
-                steps.add("abreast", "softmax_back", self._outputs[i], d, layer.n_out)
+                steps.add("abreast", "softmax_back", self.outputs[i], d, layer.n_out)
             elif layer.activation != "identity":
-                steps.add("abreast", "multiply", d, self._slopes[i], d, layer.n_out)
-            if layer.kind == "normalize":
-                mean = self._held[i] * 8
-                steps.add("abreast", "normalize", d, d, layer.n_in, mean, mean + layer.n_in * 8, 0)
-            if layer.kind != "linear":
-                continue
+                steps.add("abreast", "multiply", d, self.slopes[i], d, layer.n_out)
             if i in rows:
                 steps.add("abreast", "outer", self._inputs[i], d, rows[i], layer.n_in, layer.n_out)
                 if layer.bias:
                     bias = rows[i] + layer.n_in * layer.n_out * steps.stride
                     steps.add("abreast", "copy", d, bias, layer.n_out)
-            if i > last or not rows:
-                sizes = (layer.n_out, layer.n_in, self.offsets[i] * 8, 8, 8 * layer.n_out, 0, 0)
-                steps.add("abreast", "affine", d, self._below[i], *sizes)
-                d = self._below[i]
+            if i > last or not rows or layer.kind != "linear":
+                d = self.through(i, d)
         return d
 
 

@@ -23,6 +23,7 @@ from tinynet_kernels.cpu.generated import (
     random,
     registers,
     samples,
+    tangents,
     updates,
 )
 from tinynet_kernels.cpu.generated.frame import Kernel, write
@@ -41,6 +42,7 @@ _FIXED: dict[str, list[Kernel]] = {
     "activation:softmax": losses.SOFTMAX,
     "updates": updates.KERNELS,
     "abreast": [*abreast.KERNELS, *curvature.KERNELS, *normal.KERNELS, *cholesky.KERNELS, *levenberg.KERNELS],
+    "tangents": tangents.KERNELS,
     **many.FIXED,
 }
 
@@ -65,6 +67,8 @@ def kernels_of(unit: str) -> list[Kernel]:
         return elementwise.activations(rest[0])
     if kind == "abreast":
         return [Kernel(f"{rest[0]}_abreast", abreast.activation(rest[0]))]
+    if kind == "tangents":
+        return [Kernel(f"{rest[0]}_curved", tangents.curved(rest[0]))]
     if kind == "curvature":
         return curvature.curvature(rest[0])
     if kind == "loss":
