@@ -501,3 +501,28 @@ def test_the_direction_is_the_one_of_the_formula() -> None:
     gradient = rng.normal(size=n)
     known = step_of("LBFGS", p=step, s=step, y=change, g=gradient)
     np.testing.assert_allclose(plan._direction(net.state, gradient), known["direction"], rtol=1e-10, atol=1e-12)
+
+
+def test_the_direction_is_that_of_the_two_loops() -> None:
+    """Nocedal and Wright (2006), algorithm 7.4, as it stands there, with more steps made than are kept."""
+    from tinynet.backends.second_order.lbfgs import LBFGSPlan
+
+    net, loss, _ = problem("mse")
+    program = replace(net.program, loss=loss.lower(net.program.ops), optimizer=LBFGS(memory=4).lower())
+    plan, rng = LBFGSPlan(program, net.backend), np.random.default_rng(0)
+    net.prepare_optimizer(LBFGS(memory=4))
+    pairs = []
+    for _ in range(6):
+        step = rng.normal(size=net.n_parameters)
+        pairs.append((step, step + 0.3 * rng.normal(size=net.n_parameters)))
+        plan._remember(net.state, *pairs[-1])
+    gradient = rng.normal(size=net.n_parameters)
+    q, kept, weights = gradient.copy(), pairs[-4:], []
+    for s, y in reversed(kept):
+        weights.append(s @ q / (y @ s))
+        q -= weights[-1] * y
+    s, y = kept[-1]
+    r = s @ y / (y @ y) * q
+    for (s, y), weight in zip(kept, reversed(weights), strict=True):
+        r += s * (weight - y @ r / (y @ s))
+    np.testing.assert_allclose(plan._direction(net.state, gradient), -r, rtol=1e-10)

@@ -138,6 +138,8 @@ class Plan(ABC):
     """Names of what ``figures`` tells of each epoch."""
     call_seconds: float | None = None
     """How long a call of ``run`` should take, where it is dear to start one; None: as short as people like to wait."""
+    gradient_is_fused: bool = False
+    """Whether ``gradient`` is one call, and nothing to wait for when it is first asked."""
 
     @abstractmethod
     def run(

@@ -64,6 +64,8 @@ class GeneratedPlan(LoopPlan):
     So do long doubles that stay on disk, whose format is another on each kind of processor.
     """
 
+    gradient_is_fused = True
+
     def __init__(self, program: Program, backend: Backend) -> None:
         super().__init__(program, backend, "")
         self.description = f"fused: whole epochs in generated code, {self._way(program.batch_size or 1 << 30)}"

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-import warnings
-from typing import Any
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tinynet.backends.base import Array, Backend, State
+from tinynet.backends.base import Array, Backend, FloatArray, Members, State, on_backend
 from tinynet.backends.second_order.whole import WholePlan
+from tinynet.backends.second_order.wolfe import Point, strong_wolfe
 from tinynet.program import Program
 
 Float64 = NDArray[np.float64]
@@ -18,54 +19,82 @@ Float64 = NDArray[np.float64]
 STOP, COUNT, FIRST = range(3)
 """Rows of ``state.moments``: the reason to stop, how many pairs are kept, and where the pairs begin, newest first."""
 
-SUFFICIENT, CURVATURE = 1e-4, 0.9
-"""Constants of the strong Wolfe conditions, as Nocedal and Wright choose them for quasi-Newton directions (page 62)."""
+
+class Known(NamedTuple):
+    """The loss and its gradient at some parameters."""
+
+    parameters: Float64
+    loss: float
+    gradient: Float64
 
 
 class LBFGSPlan(WholePlan):
     """Limited-memory BFGS (Nocedal and Wright 2006, algorithms 7.4 and 7.5) with a strong Wolfe line search.
 
-    The line search is SciPy's, after algorithms 3.5 and 3.6 of the same book.
+    A step most often takes one gradient, as that where the last step has ended is still known.
     """
 
     def __init__(self, program: Program, backend: Backend) -> None:
         super().__init__(program, backend, "LBFGS")
         self._memory = int(self.setting("memory"))
+        self._known: Known | None = None
         self.description = f"L-BFGS: {self._memory} pairs, gradients {self.gradients.description}"
+
+    @on_backend
+    def run(
+        self,
+        state: State,
+        x: Array,
+        y: Array,
+        order: Array | None,
+        learning_rates: FloatArray,
+        sample_weight: Array | None = None,
+        members: Members | None = None,
+    ) -> Float64:
+        """Make steps; see ``WholePlan.run``."""
+        self._known = None  # The data may have changed since the last call.
+        return super().run(state, x, y, order, learning_rates, sample_weight, members)
 
     def step(self, state: State, x: Array, y: Array, weight: Array | None) -> float | None:
         """Make one step; see ``WholePlan.step``."""
+
+        def known_at(parameters: Float64) -> Known:
+            self._put(state, parameters)
+            loss = float(self.gradients.gradient(state, x, y, weight))
+            return Known(parameters, loss, self._held(state.gradients))
+
         before = self._held(state.parameters)
-
-        def value_and_gradient(parameters: Float64) -> tuple[float, Float64]:
-            if not np.array_equal(parameters, known[0]):
-                self._put(state, parameters)
-                loss = float(self.gradients.gradient(state, x, y, weight))
-                known[:] = [parameters.copy(), loss, self._held(state.gradients)]
-            return known[1], known[2]
-
-        known: list[Any] = [None, math.nan, before]
-        loss, gradient = value_and_gradient(before)
-        if not np.isfinite(loss) or not np.isfinite(gradient).all():
+        start = known_at(before) if self._known is None else self._known._replace(parameters=before)
+        if not math.isfinite(start.loss) or not np.isfinite(start.gradient).all():
             return math.nan
-        if not np.abs(gradient).max() > self.setting("min_gradient"):
+        if not np.abs(start.gradient).max() > self.setting("min_gradient"):
             self.stop(state, "gradient")
             return None
         while True:
-            direction = self._direction(state, gradient)
-            length = self._length(value_and_gradient, before, direction, loss, gradient)
-            if length is not None or not int(state.moments[COUNT, 0]):
+            end = self._searched(known_at, start, self._direction(state, start.gradient))
+            if end is not None or not int(state.moments[COUNT, 0]):
                 break
             state.moments[COUNT, 0] = 0  # The next direction is the steepest.
-        if length is None:
+        if end is None:
             self._put(state, before)
             self.stop(state, "line search")
             return None
-        after = before + length * direction
-        loss, changed = value_and_gradient(after)
-        self._put(state, after)
-        self._remember(state, after - before, changed - gradient)
-        return loss
+        self._known = end
+        self._remember(state, end.parameters - before, end.gradient - start.gradient)
+        return end.loss
+
+    @staticmethod
+    def _searched(known_at: Callable[[Float64], Known], start: Known, direction: Float64) -> Known | None:
+        """Return what is known where a line search ends, the last point that it looked at; None where it finds none."""
+        end = start
+
+        def at(length: float) -> Point:
+            nonlocal end
+            end = known_at(start.parameters + length * direction)
+            return Point(length, end.loss, float(end.gradient @ direction))
+
+        slope = float(start.gradient @ direction)
+        return None if strong_wolfe(at, Point(0.0, start.loss, slope)) is None else end
 
     def _held(self, flat: Array) -> Float64:
         """Return what is trained of a flat vector of the state, in host memory and float64."""
@@ -76,43 +105,26 @@ class LBFGSPlan(WholePlan):
         """Let the model have other parameters."""
         state.parameters[self.trained] = self.backend.asarray(parameters.astype(self.program.dtype))
 
-    def _length(
-        self, value_and_gradient: Any, before: Float64, direction: Float64, loss: float, gradient: Float64
-    ) -> float | None:
-        """Return how far to go, so that the strong Wolfe conditions hold; None where no such length is found."""
-        from scipy.optimize import line_search
-
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # That none was found is told by the result.
-            found = line_search(
-                lambda p: value_and_gradient(p)[0],
-                lambda p: value_and_gradient(p)[1],
-                before,
-                direction,
-                gradient,
-                loss,
-                c1=SUFFICIENT,
-                c2=CURVATURE,
-                maxiter=25,
-            )
-        return None if found[0] is None else float(found[0])
-
     def _direction(self, state: State, gradient: Float64) -> Float64:
-        """Return where to go: the two-loop recursion (algorithm 7.4, with the first matrix of equation 7.20)."""
+        """Return where to go: the two-loop recursion (algorithm 7.4, with the first matrix of equation 7.20).
+
+        What the loops subtract from each other, pair after pair, are the two triangular systems solved here.
+        """
         n = int(state.moments[COUNT, 0])
         if n == 0:
             return -gradient * min(1.0, 1.0 / float(np.abs(gradient).sum()))
-        pairs = np.asarray(self.backend.to_numpy(state.moments[FIRST : FIRST + 2 * n])).astype(np.float64)
+        from scipy.linalg.lapack import dtrtrs
+
+        pairs = np.asarray(self.backend.to_numpy(state.moments[FIRST : FIRST + 2 * n]), np.float64)
         steps, changes = pairs[::2], pairs[1::2]
-        curvatures = np.einsum("ij,ij->i", steps, changes)
-        q, weights = gradient.copy(), np.empty(n)
-        for i in range(n):
-            weights[i] = steps[i] @ q / curvatures[i]
-            q -= weights[i] * changes[i]
-        q *= curvatures[0] / (changes[0] @ changes[0])
-        for i in reversed(range(n)):
-            q += (weights[i] - changes[i] @ q / curvatures[i]) * steps[i]
-        return -q
+        # The newest comes first: those before it are on the left of the diagonal.
+        products = steps @ changes.T
+        curvatures = products.diagonal()
+        weights = dtrtrs(products, steps @ gradient, lower=1)[0]
+        q = curvatures[0] / (changes[0] @ changes[0]) * (gradient - weights @ changes)
+        corrections = dtrtrs(products, curvatures * weights - changes @ q, lower=1, trans=1)[0]
+        direction: Float64 = -q - corrections @ steps
+        return direction
 
     def _remember(self, state: State, step: Float64, change: Float64) -> None:
         """Keep the newest pair, unless it has no curvature, and forget the oldest."""

@@ -57,7 +57,7 @@ class WholePlan(Plan):
         self._inner = backend.plan(replace(program, optimizer=None, batch_size=None, frozen=()))
         self._users = Turns(program.user_code)
         self.gradients: Gradients = self._inner
-        if backend.namespace is np and program.n_models is None:
+        if backend.namespace is np and program.n_models is None and not self._inner.gradient_is_fused:
             # NumPy's kernels need no compiling, and a step is long enough for them.
             self.gradients = LoopPlan(replace(program, optimizer=None, batch_size=None), get_backend("numpy"), what)
 
