@@ -14,6 +14,7 @@ from tinynet.base.checks import member, whole
 from tinynet.base.hints import hints_arguments
 from tinynet.losses import Loss
 from tinynet.models.network import Network
+from tinynet.models.partitions import evaluated, is_partitioned, predicted
 from tinynet.training.data import Data, checked_data
 from tinynet.training.metrics import METRICS, Meter, Metric, get_metrics
 from tinynet.training.metrics.comparison import Comparison, Truth
@@ -23,6 +24,7 @@ from tinynet.training.report import Report, report_of
 class Inference(Network):
     """One model that predicts, and that is evaluated."""
 
+    clone: Callable[..., Any]
     _predict_plan: Plan | None = None
     _quick: Callable[[Any], Array | None] | None = None
 
@@ -42,7 +44,7 @@ class Inference(Network):
         Parameters
         ----------
         x, y, sample_weight
-            As for ``fit``.
+            As for ``fit``. Of a Dask array or data frame ``x``, partitions are evaluated where they lie, and added up.
         loss : str or Loss, optional
             By default that of the last ``fit``.
         metrics : str, callable or list of them
@@ -54,6 +56,8 @@ class Inference(Network):
             If no loss is given and the model was never trained, or a metric is not for such targets.
         """
         chosen = self._loss_for(loss)
+        if is_partitioned(x):
+            return evaluated(self, x, y, chosen, metrics, sample_weight)
         data = self._data(chosen, x, y, sample_weight)
         program = self.program.taught(self._loss_spec(chosen, data.y))
         meter = Meter(get_metrics(metrics), data, chosen, self.program)
@@ -148,11 +152,13 @@ class Inference(Network):
         Parameters
         ----------
         x : (n_samples, n_in) array-like
+            Also a Dask array or data frame, of any size.
 
         Returns
         -------
         y : (n_samples, n_out) array
-            In the model's dtype; CuPy's if ``x`` lies on a GPU, else NumPy's.
+            In the model's dtype; CuPy's if ``x`` lies on a GPU, Dask's, with nothing computed yet and by the weights of
+            now, if ``x`` is Dask's, else NumPy's.
         """
         # No lock, which would cost a tenth of a small prediction: see Guard.
         guard = self.guard
@@ -166,6 +172,8 @@ class Inference(Network):
     @on_backend
     def _predict(self, x: Any) -> Array:
         """Return the output for whatever must be converted, or refused."""
+        if is_partitioned(x):
+            return predicted(self, x)
         samples = self._samples(x)
         return self.at_one_moment(lambda state: self._output(state, samples))
 
