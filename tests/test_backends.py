@@ -12,6 +12,7 @@ import pytest
 import tinynet as tn
 from tinynet.backends import NAMES
 from tinynet.backends.base import Backend
+from tinynet.backends.cupy import environment
 from tinynet.program import LinearOp, Program
 
 
@@ -59,6 +60,16 @@ def test_an_unknown_name_in_the_environment_lists_the_valid_ones(monkeypatch: py
     monkeypatch.setenv("TINYNET_BACKEND", "cuda")
     with pytest.raises(ValueError, match=r"TINYNET_BACKEND must be one of 'auto', 'cpu'.*; got 'cuda'"):
         tn.get_backend()
+
+
+@pytest.mark.parametrize("has_driver", [True, False])
+def test_who_has_no_gpu_is_not_sent_to_install_for_one(has_driver: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    library = "math.h" if not has_driver else None  # None is the running program, which can always be opened.
+    monkeypatch.setattr(environment, "DRIVER", library)
+    with pytest.raises(tn.BackendUnavailableError, match="needs CuPy") as caught:
+        environment.usable_cupy(0)
+    assert ("this machine has no driver" in str(caught.value)) is not has_driver
 
 
 @pytest.mark.parametrize("name", ["gpu", "cupy"])

@@ -61,6 +61,14 @@ ERRORS: dict[str, tuple[str, str]] = {
     "no command": ("", "required: COMMAND"),
     "unknown command": ("trian", "got 'trian'. Did you mean 'train'?"),
     "unknown option": ("train --epoch 3", "unrecognized arguments: --epoch"),
+    "several values": (
+        "train d.csv --layers 8 8",
+        r"tinynet train: error: unrecognized.* 8\. Several values .* by commas\.",
+    ),
+    "data for a model": (
+        "predict d.csv m.npz",
+        "begins with b'size,.*The model comes first: tinynet predict MODEL DATA",
+    ),
     "missing file": ("train none.csv", "No such file or directory: 'none.csv'"),
     "empty folder": ("train folder", "must hold IDX files"),
     "unreadable": ("train corrupt.npz", "cannot be read as arrays"),

@@ -8,16 +8,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tinynet.base.text import figure
+
 
 def shown(figures: Mapping[str, float]) -> str:
     """Return figures as a line.
 
     Examples
     --------
-    >>> shown({"loss": 0.25, "accuracy": 1.0})
-    'loss 0.25, accuracy 1'
+    >>> shown({"loss": 0.25, "accuracy": 1.0, "r2": 0.99996})
+    'loss 0.25, accuracy 1, r2 0.99996'
     """
-    return ", ".join(f"{name} {value:.4g}" for name, value in figures.items())
+    return ", ".join(f"{name} {figure(value, 4)}" for name, value in figures.items())
 
 
 def meaning(figures: Mapping[str, float], y: NDArray[Any]) -> str:

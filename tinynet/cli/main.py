@@ -132,15 +132,17 @@ DROPOUT_HELP = "share of the outputs of each hidden layer that is dropped while 
 class Parser(argparse.ArgumentParser):
     """A parser whose errors are one line, and name the option that was meant."""
 
-    commands: Mapping[str, argparse.ArgumentParser]
+    commands: Mapping[str, Parser]
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Return the values of the arguments; leave if there is one that is none."""
         found, unknown = self.parse_known_args(args, namespace)
         if unknown:
-            known = self.commands[found.command]._option_string_actions
-            hints = (did_you_mean(text.partition("=")[0], known) for text in unknown if text.startswith("--"))
-            self.error(f"unrecognized arguments: {' '.join(unknown)}.{next(hints, '')}")
+            command = self.commands[found.command]
+            options = [text.partition("=")[0] for text in unknown if text.startswith("-")]
+            hints = [did_you_mean(option, command._option_string_actions) for option in options]
+            hint = next(filter(None, hints), "") if options else " Several values of an option are joined by commas."
+            command.error(f"unrecognized arguments: {' '.join(unknown)}.{hint}")
         return found
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:

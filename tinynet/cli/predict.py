@@ -12,10 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tinynet.base.errors import ModelFileError
 from tinynet.cli.notes import Notes, notes_of
 from tinynet.cli.places import require_different
 from tinynet.cli.reading import RowsRead, how
 from tinynet.datasets import Dataset, read_known
+from tinynet.datasets.files import suffix_of
 from tinynet.datasets.targets import encode
 from tinynet.exchange.atomic import atomic_open, require_place
 from tinynet.losses.meaning import PROBABILITIES, Kind, Meaning, last_activation
@@ -67,7 +69,12 @@ def evaluate(args: argparse.Namespace) -> int:
 
 
 def _model_and_data(args: argparse.Namespace, with_targets: bool) -> tuple[Sequential, Notes, Dataset]:
-    net = load(args.model, backend=args.backend)
+    try:
+        net = load(args.model, backend=args.backend)
+    except ModelFileError as error:
+        if suffix_of(args.model) not in (".npz", ".safetensors"):
+            raise ModelFileError(f"{error} The model comes first: tinynet {args.command} MODEL DATA.") from error
+        raise
     notes = notes_of(net, args.model)
     options = {"target": args.target if with_targets else (), "named": notes.named, **how(args, notes)}
     options |= {"with_targets": with_targets, "table": notes.table, "progress": RowsRead(str(args.data))}
@@ -86,7 +93,7 @@ def _table(net: Sequential, x: NDArray[Any], notes: Notes, probabilities: bool) 
     if notes.classes is None:
         if probabilities:
             raise ValueError("--probabilities expects a model of classes; this one predicts numbers.")
-        return [list(notes.targets), *expected.astype(str).tolist()]
+        return [list(notes.targets), *_written(expected)]
     if probabilities and meaning.scale not in ("probabilities", "logits"):
         raise ValueError(
             "--probabilities expects a model that gives probabilities, or logits of a cross-entropy; this one gives "
@@ -99,7 +106,22 @@ def _table(net: Sequential, x: NDArray[Any], notes: Notes, probabilities: bool) 
     if expected.shape[1] == 1:
         expected = np.hstack([1 - expected, expected])
     head = [notes.targets[0], *(f"p({name})" for name in notes.classes)]
-    return [head, *([label, *row] for label, row in zip(labels, expected.astype(str).tolist(), strict=True))]
+    return [head, *([label, *row] for label, row in zip(labels, _written(expected), strict=True))]
+
+
+def _written(numbers: NDArray[Any]) -> list[list[str]]:
+    """Return all digits of numbers, without an exponent where people write none.
+
+    Examples
+    --------
+    >>> _written(np.array([[1501453.8, 2e6, 0.25, 1e-30]], "f4"))
+    [['1501453.8', '2000000.0', '0.25', '1e-30']]
+    """
+    texts = numbers.astype(str).astype(object)
+    large = (np.abs(numbers) >= 1e4) & (np.abs(numbers) < 1e16)
+    texts[large] = [np.format_float_positional(number, trim="0") for number in numbers[large]]
+    rows: list[list[str]] = texts.tolist()
+    return rows
 
 
 def _meaning(net: Sequential, notes: Notes) -> Meaning:

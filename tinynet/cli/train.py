@@ -9,6 +9,7 @@ import time
 
 import numpy as np
 
+from tinynet.backends import get_backend
 from tinynet.base.errors import DependencyError, DivergenceError
 from tinynet.cli.defaults import defaults_for, fill_in, lengths
 from tinynet.cli.judging import meaning, shown
@@ -26,7 +27,7 @@ from tinynet.optimizers import OPTIMIZERS, get_optimizer
 from tinynet.plotting.figures import check_plot
 from tinynet.plotting.history import plot_history
 from tinynet.training.callbacks import Callback
-from tinynet.training.logs import Logs
+from tinynet.training.logs import Logs, as_text
 from tinynet.training.monitors import EarlyStopping
 from tinynet.training.progress import CompilerNotice
 from tinynet.training.saving import Checkpoint
@@ -59,8 +60,7 @@ class Lines(CompilerNotice):
         is_tenth = epoch % max(1, n_epochs // 10) == 0
         if is_tenth or epoch + 1 == n_epochs or now - self._last >= self.seconds:
             self._last = now
-            figures = "  ".join(f"{name} {value:.6g}" for name, value in logs.items())
-            print(f"epoch {epoch + 1:{len(str(n_epochs))}d}/{n_epochs}  {figures}", flush=True)
+            print(f"epoch {epoch + 1:{len(str(n_epochs))}d}/{n_epochs}  {as_text(logs)}", flush=True)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -72,6 +72,7 @@ def run(args: argparse.Namespace) -> int:
     fill_in(args, suitable(defaults, [args.optimizer]))
     say = say_nothing if args.quiet else say_line
     _check_places(args)
+    get_backend(args.backend)  # One that cannot run is told before anything is read.
     problem = read_problem(args, say)
     fill_in(args, lengths(args.batch_size, problem))
     net, loss = _network(args, problem)

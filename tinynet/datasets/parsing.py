@@ -168,6 +168,7 @@ def reason(cell: str, writing: Writing, dialect: Dialect, name: str, wanted: Wan
     if wanted.kind_of(name) is not None:
         return f"features must be numbers, as in training; got {shown(cell)}. Correct it, or drop the line."
     return (
-        f"features must be numbers; got {shown(cell)}. If the column names kinds of things, say --categorical {name!r} "
-        f"(one column of 0 and 1 for each); or leave it out: --ignore {name!r}."
+        f"features must be numbers; got {shown(cell)}. If that is a gap, say --missing-words {shown(cell)}; if the "
+        f"column names kinds of things, say --categorical {name!r} (one column of 0 and 1 for each); or leave it out: "
+        f"--ignore {name!r}."
     )

@@ -134,6 +134,8 @@ class Header:
                 hint = "Give positions from 0, or the names in the first line."
                 if self.named:
                     hint = "".join(f"Did you mean {near!r}?" for near in difflib.get_close_matches(name, self.names, 1))
+                    if len(self) == 1 and "," in self.names[0]:
+                        hint = "It was read with ',' as decimal mark, so that it separates nothing: say --decimal ."
                 message = f"{who} expects a column {name!r} in {self.source}; it has {self.listing()}. {hint}"
                 raise ValueError(message.rstrip())
         return tuple(place for place in places if place is not None)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tinynet.base.checks import whole
 from tinynet.base.errors import requires
-from tinynet.base.text import plain, text_of
+from tinynet.base.text import figure, plain, text_of
 from tinynet.ensembles.ensemble import Ensemble
 from tinynet.exchange.atomic import Path_
 from tinynet.models.sequential import Sequential
@@ -286,17 +286,17 @@ class SweepResult:
         bad = f", {n_bad} diverged" if n_bad else ""
         head = f"SweepResult: {len(self.settings)} settings x {len(self.seeds)} seeds, {finished}{bad}"
         names = self.varied(table)
-        shown = min(n, len(table["setting"]))
+        n_shown = min(n, len(table["setting"]))
         spread = " (mean, standard deviation)" if len(self.seeds) > 1 else ""
         rows = [[*names, f"{self.by}{spread}"]]
-        for i in range(shown):
-            figure = f"{table[f'{self.by}_mean'][i]:.5g}"
-            figure += f"  {table[f'{self.by}_std'][i]:.2g}" if len(self.seeds) > 1 else ""
+        for i in range(n_shown):
+            shown = figure(table[f"{self.by}_mean"][i], 5)
+            shown += f"  {table[f'{self.by}_std'][i]:.2g}" if len(self.seeds) > 1 else ""
             lost = int(table["n_diverged"][i])
-            rows.append([*(text_of(table[name][i]) for name in names), figure + (f"  {lost} diverged" if lost else "")])
+            rows.append([*(text_of(table[name][i]) for name in names), shown + (f"  {lost} diverged" if lost else "")])
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-        rest = len(table["setting"]) - shown
+        rest = len(table["setting"]) - n_shown
         return "\n".join([head, *(f"  {line}" for line in lines), *([f"  and {rest} more settings"] if rest else [])])
 
     __repr__ = report

@@ -15,7 +15,7 @@ from tinynet.backends.compiling import watched
 from tinynet.backends.ranks.team import session_of
 from tinynet.base.checks import whole
 from tinynet.base.hints import hints_arguments
-from tinynet.base.text import plain
+from tinynet.base.text import figure, plain
 from tinynet.exchange.atomic import Path_
 from tinynet.losses import Loss
 from tinynet.models.sequential import Sequential
@@ -280,7 +280,7 @@ class _Progress:
         """Tell of a group."""
         name = self._count(group)
         lost = f"  {group.diverged.sum()} diverged" if group.diverged.any() else ""
-        text = f"best {name} {self._best:.6g}{lost}"
+        text = f"best {name} {figure(self._best)}{lost}"
         if self._bar is not None:
             self._bar.update(self._task, completed=self.n_done, description=text)
         elif self.verbose:

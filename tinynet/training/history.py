@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from tinynet.base.errors import requires
 from tinynet.base.hints import did_you_mean
+from tinynet.base.text import figure
 
 if TYPE_CHECKING:
     import pandas
@@ -153,7 +154,7 @@ class History:
     def __repr__(self) -> str:
         if not self.epoch:
             return "History(no epochs)"
-        last = ", ".join(f"{name} {values[-1]:.6g}" for name, values in self.history.items())
+        last = ", ".join(f"{name} {figure(values[-1])}" for name, values in self.history.items())
         return f"History({len(self)} epochs; last: {last})"
 
 

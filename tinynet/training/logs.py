@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinynet.base.statistics import spread
+from tinynet.base.text import figure
 
 Logs = dict[str, Any]
 """Figures by name: a float of one model; of an ensemble a (n_models,) array, NaN for models that have stopped."""
@@ -62,5 +63,5 @@ def as_text(logs: Logs) -> str:
     parts = [f"{np.isfinite(value).sum()} models" for name, value in logs.items() if name == "loss" and np.ndim(value)]
     for name, value in logs.items():
         shown = [value] if np.ndim(value) == 0 else dict.fromkeys(float(v) for v in spread(value))
-        parts.append(f"{name} " + " / ".join(f"{number:.6g}" for number in shown))
+        parts.append(f"{name} " + " / ".join(map(figure, shown)))
     return "  ".join(parts)

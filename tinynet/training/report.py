@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tinynet.base.text import figure
 from tinynet.losses import Meaning
 from tinynet.plotting.quality import plot_classes, plot_numbers
 from tinynet.training.metrics import METRICS
@@ -115,7 +116,10 @@ class Report:
         return Listing("confusion (rows are true, columns predicted)", ("", *self.names), rows)
 
     def __str__(self) -> str:
-        lines = [f"{'rows':<18}{self.n_samples}", *(f"{name:<18}{value:.6g}" for name, value in self.figures.items())]
+        lines = [
+            f"{'rows':<18}{self.n_samples}",
+            *(f"{name:<18}{figure(value)}" for name, value in self.figures.items()),
+        ]
         return "\n\n".join(["\n".join(lines), *(listing.text() for listing in self.listings)])
 
     __repr__ = __str__
@@ -211,4 +215,4 @@ def _confusion(comparison: Comparison) -> NDArray[np.float64]:
 
 
 def _shown(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return figure(value, 4) if isinstance(value, float) else str(value)

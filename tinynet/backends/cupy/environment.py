@@ -5,13 +5,28 @@ Nothing here imports CuPy before ``usable_cupy`` is called.
 
 from __future__ import annotations
 
+import ctypes
 import importlib
+import sys
 from importlib import metadata
 from types import ModuleType
 
 from tinynet.base.errors import BackendUnavailableError
 
 INSTALL = 'pip install "cupy-cuda13x[ctk]" (or "cupy-cuda12x[ctk]" for a driver of CUDA 12)'
+
+
+DRIVER = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
+NO_DRIVER = f". It computes on an NVIDIA GPU only, of which this machine has no driver ({DRIVER}): without, use 'cpu'."
+
+
+def has_driver() -> bool:
+    """Tell whether there is a driver for NVIDIA GPUs here."""
+    try:
+        ctypes.CDLL(DRIVER)
+    except OSError:
+        return False
+    return True
 
 
 def cupy_distributions() -> list[str]:
@@ -46,6 +61,7 @@ def usable_cupy(device: int) -> ModuleType:
     except ImportError as error:
         raise BackendUnavailableError(
             f"The backend 'cupy' needs CuPy, which does not import: {_one_line(error)}. Get it by: {INSTALL}"
+            f"{'' if has_driver() else NO_DRIVER}"
         ) from error
     try:
         n_devices = cupy.cuda.runtime.getDeviceCount()
