@@ -7,6 +7,7 @@ from typing import Any
 
 from tinynet_kernels import formulas, functions
 from tinynet_kernels.c_like import Language, statements
+from tinynet_kernels.calls import MEASURED
 from tinynet_kernels.cpu.generated.elementary import ERFC_CENTRE, FORMATS
 from tinynet_kernels.expressions import Expression, Term, symbol
 from tinynet_kernels.formulas import Activation
@@ -25,6 +26,7 @@ __all__ = [
     "functions",
     "is_elementwise",
     "is_text",
+    "measured",
     "shown",
     "statements",
     "text_of_activation",
@@ -65,6 +67,17 @@ def text_of_activation(given: Callable[[Any], Any] | str) -> str:
 def text_of_loss(given: Callable[[Any, Any], Any] | str) -> str:
     """Return an elementwise loss as text; see ``text_of_activation``."""
     return _text("ElementwiseLoss", given, formulas.LOSS_SYMBOLS)
+
+
+def measured(kind: str) -> str:
+    """Return the kind of a loss that is 0 where the target is NaN.
+
+    Examples
+    --------
+    >>> measured("mse")
+    'measured_mse'
+    """
+    return MEASURED + kind
 
 
 def shown(text: str, *names: str) -> str:

@@ -32,6 +32,7 @@ from tinynet.program import Program
 from tinynet.training.callbacks import Callback
 from tinynet.training.class_weights import ClassWeight, with_class_weights
 from tinynet.training.data import Data, check_some_weight, checked_data, standardise, with_validation
+from tinynet.training.gaps import weighed_by_measured
 from tinynet.training.history import EnsembleHistory
 from tinynet.training.identity import checked_changes
 from tinynet.training.metrics import Meter, Metric, direction, get_metrics
@@ -141,6 +142,7 @@ class Ensemble(Predictions):
         validation_split: float = 0.0,
         sample_weight: Any = None,
         class_weight: ClassWeight = None,
+        missing_targets: str = "error",
         bootstrap: bool = False,
         metrics: str | Metric | Iterable[str | Metric] = (),
         callbacks: Callback | Sequence[Callback] = (),
@@ -192,10 +194,11 @@ class Ensemble(Predictions):
         ModelInTrainingError
             If a callback of a training of these models calls it. Another thread waits until that is over.
         """
-        chosen, updater = get_loss(loss), get_optimizer(optimizer)
+        chosen, updater = get_loss(loss).with_missing(missing_targets), get_optimizer(optimizer)
         data = self._data(chosen, x, y, sample_weight)
         data, validation = with_validation(data, partial(self._data, chosen), validation_data, validation_split)
-        data = with_class_weights(data, class_weight, chosen, self.program)
+        data = with_class_weights(weighed_by_measured(data, chosen), class_weight, chosen, self.program)
+        validation = None if validation is None else weighed_by_measured(validation, chosen)
         warn_of_scales(data, chosen, self.program)
         if bootstrap:
             drawn = self.bootstrap_weights(len(data)).astype(self.dtype)
@@ -250,10 +253,11 @@ class Ensemble(Predictions):
         loss: str | Loss | None = None,
         metrics: str | Metric | Iterable[str | Metric] = (),
         sample_weight: Any = None,
+        missing_targets: str = "error",
     ) -> dict[str, NDArray[np.float64]]:
         """Return the loss and metrics of each model over data, (n_models,) arrays by name; see ``Sequential``."""
-        chosen = self._loss_for(loss)
-        data = self._data(chosen, x, y, sample_weight)
+        chosen = self._loss_for(loss).with_missing(missing_targets)
+        data = weighed_by_measured(self._data(chosen, x, y, sample_weight), chosen)
         meter = Meter(get_metrics(metrics), data, chosen, self.program)
         plan = self.plan(chosen, None, data.y, None)
 

@@ -12,6 +12,7 @@ from tinynet.backends.base import Array, Backend, State
 from tinynet.backends.ranks.team import Alone, session_of
 from tinynet.base.arrays import as_real_array_anywhere, as_samples, numpy_namespace
 from tinynet.base.checks import whole
+from tinynet.base.gaps import moments_of_known, with_gaps
 from tinynet.base.guard import Guard
 from tinynet.base.statistics import moments
 from tinynet.layers.initializers import Ones, Zeros
@@ -24,7 +25,11 @@ class Columns(Layer):
     stored: ClassVar[tuple[str, str]]
     """Names of the arrays: what is subtracted, and what is divided by."""
 
-    def __init__(self, n: int, blocks: int = 1) -> None:
+    def __init__(self, n: int) -> None:
+        self._begin(n, 1)
+
+    def _begin(self, n: int, blocks: int) -> None:
+        """Be a layer of ``n`` columns of data, in so many blocks."""
         super().__init__()
         self.n = whole("n", n)
         self.n_in = self.n_out = n = self.n * blocks
@@ -38,12 +43,15 @@ class Columns(Layer):
         """Whether the columns are those of data: from ``adapt``, or from a file."""
         return self._adapted
 
-    def _adapt(self, data: Any, name: str, comm: Any) -> None:
-        """Take the mean and the standard deviation of each column of data; see ``Normalize.adapt``."""
-        with session_of(comm) as team:
-            self._adapt_in(team, data, name)
+    def _adapt(self, data: Any, name: str, comm: Any, *, gaps: bool = False) -> None:
+        """Take the mean and the standard deviation of each column of data; see ``Normalize.adapt``.
 
-    def _adapt_in(self, team: Alone, data: Any, name: str) -> None:
+        With ``gaps``, of the numbers in it that are not NaN.
+        """
+        with session_of(comm) as team:
+            self._adapt_in(team, data, name, gaps)
+
+    def _adapt_in(self, team: Alone, data: Any, name: str, gaps: bool) -> None:
         if self._guard is not None:
             self._guard.check("adapt")
         backend = self._backend or get_backend()
@@ -51,8 +59,11 @@ class Columns(Layer):
             array = as_real_array_anywhere(backend.admit(data, name), name)
             if array.ndim == 1 and self.n == 1 and name == "y":
                 array = array.reshape(-1, 1)
-            samples = as_samples(array, name, self.n, "float64", expects=repr(self))
-            mean, scale = team.moments(*moments(samples), len(samples))
+            if gaps:
+                mean, scale = moments_of_known(with_gaps(array, name, self.n, "float64"))
+            else:
+                samples = as_samples(array, name, self.n, "float64", expects=repr(self))
+                mean, scale = team.moments(*moments(samples), len(samples))
             # A column that varies by no more than its own rounding is constant: dividing would only magnify noise.
             scale = numpy_namespace(scale).where(scale <= abs(mean) * 1e-12, 1.0, scale)
             with self.changing():

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from tinynet.backends.base import Array
 from tinynet.base.arrays import numpy_namespace
-from tinynet.base.checks import whole
+from tinynet.base.checks import member, whole
 from tinynet.layers.columns import Columns
 from tinynet.program import DenormalizeOp, Op
 
@@ -59,7 +59,7 @@ class Denormalize(Columns):
                 f"powers expects 1 for a block of outputs in the unit of the targets, 2 for its square, and 1 first; "
                 f"got {chosen!r}. A mean and a variance are (1, 2), three quantiles (1, 1, 1)."
             )
-        super().__init__(n, len(chosen))
+        self._begin(n, len(chosen))
         self.powers = chosen
 
     def op(self, n: int, index: int) -> Op:
@@ -73,7 +73,7 @@ class Denormalize(Columns):
     def __repr__(self) -> str:
         return super().__repr__() if self.powers == (1,) else f"Denormalize({self.n}, powers={self.powers!r})"
 
-    def adapt(self, y: Any, comm: Any = None) -> Denormalize:
+    def adapt(self, y: Any, comm: Any = None, *, missing_targets: str = "error") -> Denormalize:
         """Store the mean and the standard deviation of the columns of ``y``; return the layer.
 
         Parameters
@@ -81,13 +81,20 @@ class Denormalize(Columns):
         y : (n_samples, n) array-like, or (n_samples,) for one column
         comm : mpi4py.MPI.Intracomm, optional
             As for ``Normalize.adapt``.
+        missing_targets : {"error", "ignore"}
+            "ignore": of those targets that are not NaN.
 
         Raises
         ------
+        ValueError
+            If a column has no target that was measured, or ranks are to leave some out.
         ModelInTrainingError
             If a callback calls it, of a training of the model that the layer belongs to. Another thread waits.
         """
-        self._adapt(y, "y", comm)
+        gaps = member("missing_targets", missing_targets, ("error", "ignore")) == "ignore"
+        if gaps and comm is not None:
+            raise ValueError("adapt(comm=...) expects every target to be there. Leave missing_targets out.")
+        self._adapt(y, "y", comm, gaps=gaps)
         return self
 
     @property

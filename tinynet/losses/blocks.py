@@ -72,7 +72,7 @@ class _Blocks(Loss):
                 f"{type(self).__name__} expects {self.blocks} outputs for each target; got {n_out} in all. End the "
                 f"network in {self._layer}."
             )
-        return as_numbers(y, n_out // self.blocks, dtype, type(self).__name__)
+        return as_numbers(y, n_out // self.blocks, dtype, type(self).__name__, missing=self.ignores_missing)
 
 
 class Quantile(_Blocks):

@@ -6,6 +6,7 @@ from typing import Any
 
 from tinynet.backends.base import Array
 from tinynet.base.arrays import as_real_array_anywhere, as_samples, check_finite, read
+from tinynet.base.gaps import extremes
 from tinynet.losses.loss import Loss, Reduction
 from tinynet.losses.meaning import PROBABILITIES, last_activation, last_op
 from tinynet.losses.targets import class_numbers
@@ -83,7 +84,7 @@ class BinaryCrossEntropy(_CrossEntropyLike):
     def check_target(self, y: Any, n_out: int, dtype: str) -> Array:
         """Return targets in [0, 1]."""
         array = super().check_target(y, n_out, dtype)
-        low, high = read(array.min(), array.max())
+        low, high = extremes(array) if self.ignores_missing else read(array.min(), array.max())
         if low < 0 or high > 1:
             raise ValueError(
                 f"BinaryCrossEntropy expects targets in [0, 1]; got values from {low:g} to {high:g}. "

@@ -7,6 +7,8 @@ A loss is used by ``fit`` through its kernel, or by itself: ``MeanSquaredError()
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -60,6 +62,8 @@ class Loss(Hinting):
     takes_slopes = False
     targets: Kind | None = None
     from_logits: bool = False
+    ignores_missing: bool = False
+    """Whether targets that are NaN were not measured, and are left out; see ``with_missing``."""
     powers: tuple[int, ...] = (1,)
     """What ``Denormalize`` is to know of the outputs of each target."""
 
@@ -81,7 +85,36 @@ class Loss(Hinting):
         if self.is_custom:
             reduction: Reduction = getattr(self, "reduction", "mean")
             return LossSpec("custom", reduction=reduction, per_sample=True, custom=self)
-        return self._lower(ops, index_target)
+        return self._measured(self._lower(ops, index_target))
+
+    def _measured(self, spec: LossSpec) -> LossSpec:
+        """Return the loss without targets that are NaN, if these are left out."""
+        if not self.ignores_missing:
+            return spec
+        from tinynet.backends.formulas import measured  # Few programs have gaps.
+
+        return replace(spec, kind=measured(spec.kind))
+
+    def with_missing(self, missing_targets: str) -> Loss:
+        """Return the loss as it takes targets that are NaN: "error" refuses them, "ignore" leaves them out.
+
+        Raises
+        ------
+        ValueError
+            If it is neither, or the loss cannot leave anything out.
+        """
+        ignores = member("missing_targets", missing_targets, ("error", "ignore")) == "ignore"
+        if ignores == self.ignores_missing:
+            return self
+        if self.is_custom or self.takes_slopes or self.targets == "classes":
+            why = "is written in Python" if self.is_custom else "takes rows as a whole"
+            raise ValueError(
+                f"missing_targets='ignore' expects a loss of each target by itself; {type(self).__name__} {why}. Leave "
+                "such rows out: x[known], y[known] with known = ~np.isnan(y), or write it as tn.ElementwiseLoss."
+            )
+        other = copy(self)
+        other.ignores_missing = ignores
+        return other
 
     def _lower(self, ops: tuple[Op, ...], index_target: bool) -> LossSpec:
         return LossSpec(
@@ -109,7 +142,7 @@ class Loss(Hinting):
 
     def check_target(self, y: Any, n_out: int, dtype: str) -> Array:
         """Return targets as the kernel wants them, (n_samples, n_out) of ``dtype``, or say what is wrong with them."""
-        return as_numbers(y, n_out, dtype, type(self).__name__)
+        return as_numbers(y, n_out, dtype, type(self).__name__, missing=self.ignores_missing)
 
     def forward(self, prediction: Any, target: Any, sample_weight: Any = None) -> float:
         """Return the loss of a batch.
@@ -148,7 +181,7 @@ class Loss(Hinting):
             raise ValueError(
                 f"{type(self).__name__} expects as many targets as predictions; got {len(checked)} and {len(array)}."
             )
-        spec = self._lower((), checked.ndim == 1)
+        spec = self._measured(self._lower((), checked.ndim == 1))
         if spec.kind == "custom":
             raise NotImplementedError(f"{type(self).__name__} expects a forward(prediction, target) of its own.")
         gradient = backend.empty(array.shape, dtype)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from tinynet.backends.base import Array
 from tinynet.base.arrays import read
 from tinynet.base.checks import setting
+from tinynet.base.gaps import extremes
 from tinynet.losses.loss import Loss, Reduction
 from tinynet.losses.meaning import Meaning, last_activation
 from tinynet.program import ActivationOp, LossSpec, Op
@@ -81,7 +82,7 @@ class PoissonLoss(Loss):
     def check_target(self, y: Any, n_out: int, dtype: str) -> Array:
         """Return targets that are not negative."""
         array = super().check_target(y, n_out, dtype)
-        (low,) = read(array.min())
+        low = extremes(array)[0] if self.ignores_missing else read(array.min())[0]
         if low < 0:
             raise ValueError(
                 f"PoissonLoss expects targets that are counts or rates, not below 0; got {low:g}. "

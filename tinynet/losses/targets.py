@@ -9,10 +9,13 @@ import numpy as np
 
 from tinynet.backends.base import Array
 from tinynet.base.arrays import as_real_array_anywhere, as_samples, check_finite, convert, numpy_namespace, read
+from tinynet.base.gaps import with_gaps
 
 
-def as_numbers(y: Any, n_out: int, dtype: str, loss: str) -> Array:
+def as_numbers(y: Any, n_out: int, dtype: str, loss: str, *, missing: bool = False) -> Array:
     """Return targets as (n_samples, n_out) numbers; a column may come as (n_samples,).
+
+    With ``missing``, some of them may be NaN.
 
     Raises
     ------
@@ -28,7 +31,7 @@ def as_numbers(y: Any, n_out: int, dtype: str, loss: str) -> Array:
             f"numbers, use loss='cross_entropy', or one-hot rows: np.eye({n_out})[y]. If it has one number for each "
             "sample, end the network in one output."
         )
-    return as_samples(array, "y", n_out, dtype)
+    return with_gaps(array, "y", n_out, dtype) if missing else as_samples(array, "y", n_out, dtype)
 
 
 def class_numbers(array: Array, n_classes: int) -> Array:

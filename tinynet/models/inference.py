@@ -16,6 +16,7 @@ from tinynet.losses import Loss
 from tinynet.models.network import Network
 from tinynet.models.partitions import evaluated, is_partitioned, predicted
 from tinynet.training.data import Data, checked_data
+from tinynet.training.gaps import weighed_by_measured
 from tinynet.training.metrics import METRICS, Meter, Metric, get_metrics
 from tinynet.training.metrics.comparison import Comparison, Truth
 from tinynet.training.report import Report, report_of
@@ -38,12 +39,13 @@ class Inference(Network):
         loss: str | Loss | None = None,
         metrics: str | Metric | Iterable[str | Metric] = (),
         sample_weight: Any = None,
+        missing_targets: str = "error",
     ) -> dict[str, float]:
         """Return the loss and metrics over data, by name; dropout is off.
 
         Parameters
         ----------
-        x, y, sample_weight
+        x, y, sample_weight, missing_targets
             As for ``fit``. Of a Dask array or data frame ``x``, partitions are evaluated where they lie, and added up.
         loss : str or Loss, optional
             By default that of the last ``fit``.
@@ -55,10 +57,10 @@ class Inference(Network):
         ValueError
             If no loss is given and the model was never trained, or a metric is not for such targets.
         """
-        chosen = self._loss_for(loss)
+        chosen = self._loss_for(loss).with_missing(missing_targets)
         if is_partitioned(x):
             return evaluated(self, x, y, chosen, metrics, sample_weight)
-        data = self._data(chosen, x, y, sample_weight)
+        data = weighed_by_measured(self._data(chosen, x, y, sample_weight), chosen)
         program = self.program.taught(self._loss_spec(chosen, data.y))
         meter = Meter(get_metrics(metrics), data, chosen, self.program)
         plan = self._plan(program, "epoch", data.streamed)
@@ -81,6 +83,7 @@ class Inference(Network):
         task: str = "auto",
         names: Sequence[str] | None = None,
         sample_weight: Any = None,
+        missing_targets: str = "error",
         worst: int = 5,
         row_names: Iterable[Any] | None = None,
     ) -> Report:
@@ -88,7 +91,7 @@ class Inference(Network):
 
         Parameters
         ----------
-        x, y, loss, sample_weight
+        x, y, loss, sample_weight, missing_targets
             As for ``evaluate``.
         task : {"auto", "classification", "regression"}
             What targets are; by default the loss tells, and 0 and 1 throughout are classes.
@@ -117,8 +120,8 @@ class Inference(Network):
           0  0          2          2      0
         """
         member("task", task, ("auto", "classification", "regression"))
-        chosen = self._loss_for(loss)
-        data = self._data(chosen, x, y, sample_weight)
+        chosen = self._loss_for(loss).with_missing(missing_targets)
+        data = weighed_by_measured(self._data(chosen, x, y, sample_weight), chosen)
         program = self.program.taught(self._loss_spec(chosen, data.y))
         plan = self._plan(program, "epoch", data.streamed)
         value, outputs = self.at_one_moment(

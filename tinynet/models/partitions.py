@@ -70,6 +70,11 @@ def evaluated(
     """
     import dask
 
+    if loss.ignores_missing:
+        raise ValueError(
+            "evaluate of partitions expects every target to be there: each would divide by what it has measured alone. "
+            "Pass x.compute() and y.compute(), or leave missing_targets out."
+        )
     if loss.is_custom and not hasattr(loss, "scalar_functions"):
         raise ValueError(
             "evaluate adds up the losses of partitions, so it expects one that is a sum over samples; "

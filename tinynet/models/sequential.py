@@ -34,6 +34,7 @@ from tinynet.schedules import is_own
 from tinynet.training.callbacks import Callback
 from tinynet.training.class_weights import ClassWeight, with_class_weights
 from tinynet.training.data import standardise, with_validation
+from tinynet.training.gaps import weighed_by_measured
 from tinynet.training.history import History
 from tinynet.training.identity import checked_changes
 from tinynet.training.metrics import Metric, get_metrics
@@ -152,6 +153,7 @@ class Sequential(ManualLoop, Inference, Differentiable, Exports):
         validation_split: float = 0.0,
         sample_weight: Any = None,
         class_weight: ClassWeight = None,
+        missing_targets: str = "error",
         metrics: str | Metric | Iterable[str | Metric] = (),
         callbacks: Callback | Sequence[Callback] = (),
         verbose: int = 0,
@@ -196,6 +198,10 @@ class Sequential(ManualLoop, Inference, Differentiable, Exports):
         class_weight : dict of int to float, or "balanced", optional
             Factor for each class while training: neither ``val_loss`` nor metrics have it. "balanced":
             ``n_samples / (n_classes * count)``, as in scikit-learn, of the samples that are trained on.
+        missing_targets : {"error", "ignore"}
+            "ignore": targets that are NaN were not measured. Loss, gradient and metrics leave them out, of validation
+            data too; the mean of a loss divides by the number of targets that were measured, in all data, so that each
+            of them counts the same in whatever batch it is. For losses of each target by itself.
         metrics : str, callable or list of them
             Names of tinynet's ("accuracy", "f1", "auc", "log_loss", "mae", "r2", ...; see the how-to on metrics), or
             functions ``f(prediction, target) -> float`` on NumPy arrays, which get the weights if they have a third
@@ -260,18 +266,19 @@ class Sequential(ManualLoop, Inference, Differentiable, Exports):
         >>> len(history["loss"])
         3
         """
-        chosen, updater = get_loss(loss), get_optimizer(optimizer)
+        chosen, updater = get_loss(loss).with_missing(missing_targets), get_optimizer(optimizer)
         measures, changes = get_metrics(metrics), checked_changes(resume_changes)
         given: dict[str, Any] = {
             "metrics": list(measures),
             "validation_data": validation_data,
             "validation_split": validation_split,
         }
-        given |= {"sample_weight": sample_weight, "class_weight": class_weight}
+        given |= {"sample_weight": sample_weight, "class_weight": class_weight, "missing_targets": missing_targets}
         with together(comm, deterministic, self, given) as team:
             data = self._data(chosen, x, y, sample_weight)
             data, validation = with_validation(data, partial(self._data, chosen), validation_data, validation_split)
-            data = with_class_weights(data, class_weight, chosen, self.program)
+            data = with_class_weights(weighed_by_measured(data, chosen), class_weight, chosen, self.program)
+            validation = None if validation is None else weighed_by_measured(validation, chosen)
             warn_of_scales(data, chosen, self.program)
             standardise([data, validation], self.program, self.state)
             trainer = (WholeTrainer if updater.takes_all_samples else Trainer)(

@@ -45,6 +45,8 @@ def with_class_weights(data: Data, class_weight: ClassWeight, loss: Loss, progra
             f"{type(class_weight).__name__}. A list becomes one by dict(enumerate(weights))."
         )
     refuse_weights(loss)
+    if loss.ignores_missing and np.isnan(data.y_host).any():
+        raise ValueError("class_weight expects the class of each sample; got NaN in y. Leave such rows out.")
     labels, classes = _labels(data.y_host, loss, program)
     factors = _factors(labels, classes, class_weight, program.dtype)
     name = "class_weight"

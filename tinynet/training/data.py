@@ -127,7 +127,9 @@ def checked_data(
         refuse_standardised(loss)
         given = loss.check_target(y, n_out, "float64")
         targets = standardised(backend, given, columns, dtype)
-        check_finite(targets, "y, standardised by Denormalize,")
+        xp = numpy_namespace(targets)
+        known = xp.where(xp.isnan(targets), 0.0, targets) if loss.ignores_missing else targets
+        check_finite(known, "y, standardised by Denormalize,")
     if len(samples) != len(targets):
         raise ValueError(
             f"x and y must have as many samples as each other; got {len(samples)} and {len(targets)}. "

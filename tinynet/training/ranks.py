@@ -59,6 +59,11 @@ def _together(team: Team, model: Trainable, given: Mapping[str, Any]) -> Iterato
                 "fit(comm=...) expects class_weight as a dict: 'balanced' would count the samples of each rank alone. "
                 "Pass n_samples / (n_classes * count) of all samples."
             )
+        if given["missing_targets"] == "ignore":
+            raise ValueError(
+                "fit(comm=...) expects every target to be there: each rank would divide by what it has measured alone. "
+                "Leave missing_targets out, and drop rows with NaN."
+            )
         layers = {f"layer {i}": op_text(op) for i, op in enumerate(model.program.ops)}
         team.check_same({"dtype": model.dtype, **layers, **_plain(given)})
         _begin_alike(team, model)

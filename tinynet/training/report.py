@@ -187,10 +187,12 @@ def _worst(comparison: Comparison, names: tuple[str, ...], n: int, row_names: It
     """Return the samples with the largest errors, in deviations of their target where there are several."""
     truth, found = comparison.truth.numbers, comparison.expected
     errors = found - truth
-    scale = truth.std(axis=0)
+    scale = np.ma.masked_invalid(truth).std(axis=0).filled(0.0)  # Targets may have gaps.
     sizes = np.abs(errors) / np.where(scale > 0, scale, 1.0) if len(names) > 1 else np.abs(errors)
+    sizes = np.where(np.isnan(sizes), -1.0, sizes)
     which = sizes.argmax(axis=1)
     order = np.argsort(-sizes.max(axis=1), kind="stable")[:n]
+    order = order[sizes.max(axis=1)[order] >= 0]
     if not len(order):
         return None
     called = list(range(len(truth))) if row_names is None else list(row_names)

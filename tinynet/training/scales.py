@@ -46,7 +46,9 @@ def _told(array: Array, name: str, layer: str, place: str) -> list[str]:
     # Neither is beyond the largest number, which is found more quickly.
     if rows.max() <= LARGE and rows.min() >= -LARGE:
         return []
-    values = np.asarray(rows, np.float64)
+    values = np.ma.masked_invalid(np.asarray(rows, np.float64))  # Targets may have gaps.
+    if values.mask.all():
+        return []
     mean, deviation = float(np.abs(values.mean(axis=0)).max()), float(values.std(axis=0).max())
     if max(mean, deviation) <= LARGE:
         return []

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from tinynet_kernels.calls import MEASURED
 from tinynet_kernels.reference.curvature import CURVED
 
 from tinynet.backends import get_backend
@@ -59,6 +60,11 @@ class LevenbergMarquardtPlan(WholePlan):
             raise ValueError(
                 "LevenbergMarquardt expects a loss of the predictions alone; got one of their slopes, too, whose "
                 "curvature takes third derivatives. Use tn.LBFGS for this one."
+            )
+        if loss.kind.startswith(MEASURED):
+            raise ValueError(
+                "LevenbergMarquardt expects every target to be there: its equations are of all of them. Use tn.LBFGS, "
+                "or leave missing_targets='ignore' and rows with NaN out."
             )
         if loss.custom is not None or loss.kind not in CURVED:
             raise ValueError(

@@ -27,6 +27,11 @@ class Truth:
     def __init__(self, target: NDArray[Any], meaning: Meaning, n_out: int) -> None:
         self.target, self.meaning, self.n_out = target, meaning, n_out
 
+    @cached_property
+    def gaps(self) -> bool:
+        """Whether some targets are NaN: were not measured."""
+        return self.target.dtype.kind == "f" and bool(np.isnan(self.target).any())
+
     @property
     def n_classes(self) -> int:
         """Number of classes or labels; one column of labels tells two classes apart."""

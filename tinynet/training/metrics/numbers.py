@@ -5,11 +5,36 @@ All take a (n_samples, n_outputs) float64 ``prediction`` and ``target``, and (n_
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
 Float64 = NDArray[np.float64]
 Weight = NDArray[np.floating] | None
+
+
+def of_measured(
+    metric: Callable[[Float64, Float64, Weight], float], prediction: Float64, target: Float64, weight: Weight = None
+) -> float:
+    """Return the mean over outputs of a metric of each, over the targets that are not NaN.
+
+    An output of which no target counts is left out of it.
+
+    Examples
+    --------
+    >>> target = np.array([[1.0, np.nan], [2.0, 5.0]])
+    >>> of_measured(mean_absolute_error, np.zeros((2, 2)), target)
+    3.25
+    """
+    found = []
+    for p, t in zip(prediction.T, target.T, strict=True):
+        known = ~np.isnan(t)
+        own = None if weight is None else weight[known]
+        if known.any() and (own is None or own.any()):
+            found.append(metric(p[known, np.newaxis], t[known, np.newaxis], own))
+    return float(np.mean(found)) if found else math.nan
 
 
 def mean_squared_error(prediction: Float64, target: Float64, weight: Weight = None) -> float:

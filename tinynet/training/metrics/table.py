@@ -66,6 +66,10 @@ def _spread(name: str, truth: Truth, weights: NDArray[Any] | None) -> None:
 
 
 def _decisions(name: str, truth: Truth, weights: NDArray[Any] | None) -> None:
+    if truth.gaps:
+        raise ValueError(
+            f"{name} expects the class of each sample; got NaN in y. Leave such rows out, or take a metric of numbers."
+        )
     if truth.meaning.target == "numbers":
         raise ValueError(
             f"{name} is for classes; to this loss the targets are numbers, and they are neither one-hot rows nor a "
@@ -119,7 +123,13 @@ def _ranks(name: str, truth: Truth, weights: NDArray[Any] | None) -> None:
 
 def _of_numbers(function: Callable[[Float64, Float64, Weight], float], check: Check = _numbers) -> Measure:
     rises = function is numbers.r2_score
-    return Measure(lambda c: function(c.expected, c.truth.numbers, c.weight), rises, check)
+
+    def compute(c: Comparison) -> float:
+        if c.truth.gaps:
+            return numbers.of_measured(function, c.expected, c.truth.numbers, c.weight)
+        return function(c.expected, c.truth.numbers, c.weight)
+
+    return Measure(compute, rises, check)
 
 
 def _of_counts(function: Callable[..., float], check: Check = _decisions, **options: Average) -> Measure:
