@@ -9,7 +9,7 @@ import numpy as np
 import tinynet as tn
 from tinynet.layers import ACTIVATIONS, LAYERS
 
-NAMES = sorted(LAYERS)
+NAMES = sorted(set(LAYERS) - {"LayerNorm", "BatchNorm", "Residual", "Embedding"})
 KINDS = sorted(ACTIVATIONS)
 ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "Linear": (5, 5),

@@ -83,6 +83,10 @@ LAYERS: dict[str, Callable[[], tn.Layer]] = {
     "Increasing": lambda: tn.Increasing(4),
     "MeanVariance": lambda: tn.MeanVariance(2, floor=0.01),
     "Activation": lambda: tn.Activation(lambda x: x / (1 + abs(x))),
+    "LayerNorm": lambda: tn.LayerNorm(3, eps=0.1),
+    "BatchNorm": lambda: tn.BatchNorm(3, eps=0.1),
+    "Residual": lambda: tn.Residual(tn.Linear(3, 3, weight_init=lambda shape, rng: np.eye(3)), tn.Tanh()),
+    "Embedding": lambda: tn.Embedding(4, 1, columns=[2], n_in=3),
 }
 
 
@@ -90,6 +94,10 @@ LAYERS: dict[str, Callable[[], tn.Layer]] = {
 def test_the_code_beside_a_layers_formula_computes_it(name: str) -> None:
     layer = LAYERS.get(name, getattr(tn, name))().build("float64", seed=0, backend="numpy")
     x, dy = (RNG.normal(size=(40, layer.n_in or 3)) for _ in range(2))
+    if name == "Embedding":
+        x[:, 2] = RNG.integers(0, 4, 40)
+    if isinstance(layer, tn.LayerNorm | tn.BatchNorm):
+        layer.weight, layer.bias = RNG.normal(size=3), RNG.normal(size=3)
     if isinstance(layer, tn.Normalize | tn.Denormalize):
         layer.adapt(RNG.normal(2, 3, (50, 3)))
     y, dx = (np.array(array) for array in (layer.forward(x, training=True), layer.backward(dy)))
@@ -101,6 +109,10 @@ def test_the_code_beside_a_layers_formula_computes_it(name: str) -> None:
     }
     if name == "Linear":
         known |= {"w": layer.weight, "b": layer.bias}
+    if name == "Embedding":
+        known |= {"w": layer.weight}
+    if isinstance(layer, tn.LayerNorm | tn.BatchNorm):
+        known |= {"gamma": layer.weight, "beta": layer.bias, "eps": layer.eps}
     if isinstance(layer, tn.Normalize | tn.Denormalize):
         known |= {"mean": layer.mean, "scale": layer.scale}
     if name == "Dropout":

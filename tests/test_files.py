@@ -55,6 +55,8 @@ def test_every_layer_can_be_saved(name: str, tmp_path: Path) -> None:
         "MeanVariance": (2, 0.1),
     }
     arguments["Activation"] = (abs,)
+    arguments |= {"LayerNorm": (3, 1e-3), "BatchNorm": (3, 1e-3, 0.2, False), "Embedding": (4, 1, [2], 3)}
+    arguments["Residual"] = (tn.Linear(3, 5), tn.Dropout(0.1), tn.Residual(tn.Linear(5, 3)))
     layer = LAYERS[name](*arguments.get(name, ()))
     if isinstance(layer, tn.Normalize | tn.Denormalize):
         layer.adapt(X)

@@ -1,7 +1,7 @@
 """Program: the model, the loss and the optimizer as plain frozen data.
 
 It is all that crosses the seam between WHAT is computed (layers, losses, optimizers) and HOW (backends). It is
-hashable, so a backend can keep the plan that it made for it.
+hashable, so a backend can keep the plan that it made for it. Its ops, ``tinynet.ops``, are to be had from here, too.
 """
 
 from __future__ import annotations
@@ -12,153 +12,56 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
-Shape = tuple[int, ...]
+from tinynet.ops import (
+    ActivationOp,
+    BatchNormOp,
+    BlocksOp,
+    CustomOp,
+    DenormalizeOp,
+    DropoutOp,
+    EmbeddingOp,
+    LayerNormOp,
+    LinearOp,
+    NormalizeOp,
+    Op,
+    ResidualOp,
+    ScalarFunctions,
+    Setting,
+    Shape,
+    all_ops,
+)
+
+__all__ = [
+    "PRECISIONS",
+    "ActivationOp",
+    "BatchNormOp",
+    "BlocksOp",
+    "CustomOp",
+    "DenormalizeOp",
+    "DropoutOp",
+    "EmbeddingOp",
+    "LayerNormOp",
+    "LinearOp",
+    "LossSpec",
+    "NormalizeOp",
+    "Op",
+    "OptimizerSpec",
+    "Precision",
+    "Program",
+    "ResidualOp",
+    "ScalarFunctions",
+    "Setting",
+    "Shape",
+    "Specialize",
+    "all_ops",
+]
+
 Specialize = Literal["sizes", "kind", "nothing"]
 Precision = Literal["float32", "tf32", "bf16"]
 
 PRECISIONS: tuple[Precision, ...] = ("float32", "tf32", "bf16")
 """What the factors of matrix products may be rounded to: nothing less than the model's dtype, TF32 with 10 bits of
 mantissa, bfloat16 with 7. Sums, results, weights and updates keep the model's dtype."""
-
-Setting = float | tuple[float, ...]
-"""A number; in a program of many models one for all of them, or one for each."""
-
-
-class _Op:
-    """What all ops share: no parameters and no buffers unless they say so."""
-
-    @property
-    def shapes(self) -> tuple[Shape, ...]:
-        """Shapes of the trainable parameters, in the order in which they lie in the flat vector."""
-        return ()
-
-    @property
-    def buffer_shapes(self) -> tuple[Shape, ...]:
-        """Shapes of the vectors that are stored but not trained."""
-        return ()
-
-
-@dataclass(frozen=True)
-class _SameWidth(_Op):
-    """An op whose output is as wide as its input."""
-
-    n: int
-
-    @property
-    def n_in(self) -> int:
-        """Width of the input."""
-        return self.n
-
-    @property
-    def n_out(self) -> int:
-        """Width of the output."""
-        return self.n
-
-
-@dataclass(frozen=True)
-class LinearOp(_Op):
-    """``y = x @ w + b``."""
-
-    n_in: int
-    n_out: int
-    bias: bool = True
-
-    @property
-    def shapes(self) -> tuple[Shape, ...]:
-        """The weight, and the bias where there is one."""
-        weight = (self.n_in, self.n_out)
-        return (weight, (self.n_out,)) if self.bias else (weight,)
-
-
-@dataclass(frozen=True)
-class ActivationOp(_SameWidth):
-    """``y = f(x)``; ``alpha`` is the slope or scale of the kinds that have one."""
-
-    kind: str
-    alpha: float = 0.0
-
-
-@dataclass(frozen=True)
-class DropoutOp(_SameWidth):
-    """Zero elements with probability ``rate`` while training; ``index`` numbers the op in its program."""
-
-    rate: Setting
-    index: int
-
-
-@dataclass(frozen=True)
-class NormalizeOp(_SameWidth):
-    """``y = (x - mean) / scale`` with stored, untrained columns."""
-
-    @property
-    def buffer_shapes(self) -> tuple[Shape, ...]:
-        """The mean and the scale."""
-        return ((self.n,), (self.n,))
-
-
-@dataclass(frozen=True)
-class DenormalizeOp(NormalizeOp):
-    """``y = (x - zero) / unit``: the inverse of a ``NormalizeOp``, by its own formula.
-
-    As the last op of a program, it leads from what is learned to the units of the targets: see ``Program.learned``.
-    With several ``blocks`` of columns, the first one is in the units of the targets.
-    """
-
-    blocks: int = 1
-
-
-@dataclass(frozen=True)
-class BlocksOp(_SameWidth):
-    """Several outputs for each target, of as many numbers: a map of ``tinynet_kernels.blocks``, in ``blocks`` columns.
-
-    Attributes
-    ----------
-    kind : {"increasing", "mean_variance"}
-    blocks : int
-        Outputs of a target: column ``i * n_targets + j`` is output ``i`` of target ``j``.
-    parameter : float
-        Of the map.
-    """
-
-    kind: str
-    blocks: int
-    parameter: float = 0.0
-
-
-@dataclass(frozen=True)
-class ScalarFunctions:
-    """A function of numbers in Python, and its derivative by the first: what a backend may compile of a user's part.
-
-    A layer or a loss that is no more than this has them as ``scalar_functions``.
-    """
-
-    value: Callable[..., float]
-    slope: Callable[..., float]
-    n_arguments: int
-
-
-@dataclass(frozen=True)
-class CustomOp(_Op):
-    """A layer written in Python by the user; equal only to itself."""
-
-    layer: Any
-    n_in: int
-    n_out: int
-    parameter_shapes: tuple[Shape, ...] = ()
-    untrained_shapes: tuple[Shape, ...] = ()
-
-    @property
-    def shapes(self) -> tuple[Shape, ...]:
-        """What the layer declared by ``add_parameter``."""
-        return self.parameter_shapes
-
-    @property
-    def buffer_shapes(self) -> tuple[Shape, ...]:
-        """What the layer declared as stored and not trained."""
-        return self.untrained_shapes
-
-
-Op = LinearOp | ActivationOp | DropoutOp | NormalizeOp | DenormalizeOp | BlocksOp | CustomOp
 
 
 @dataclass(frozen=True)
@@ -390,16 +293,24 @@ class Program:
         ((slice(0, 13, None),), (slice(0, 4, None), slice(10, 13, None)))
         """
         ranges: list[slice] = []
-        stop = 0
-        for i, op in enumerate(self.ops):
-            start, stop = stop, stop + sum(math.prod(shape) for shape in op.shapes)
-            if start == stop or i in self.frozen:
+        for part, trained in self._parts:
+            if not trained or part.start == part.stop:
                 continue
-            if ranges and ranges[-1].stop == start:
-                ranges[-1] = slice(ranges[-1].start, stop)
+            if ranges and ranges[-1].stop == part.start:
+                ranges[-1] = slice(ranges[-1].start, part.stop)
             else:
-                ranges.append(slice(start, stop))
+                ranges.append(part)
         return tuple(ranges)
+
+    @cached_property
+    def _parts(self) -> tuple[tuple[slice, bool], ...]:
+        """Where each parameter lies in the flat vector, and whether it is trained."""
+        pairs = zip(self.ops, self.parameter_layout, strict=True)
+        return tuple(
+            (slice(start, start + math.prod(shape)), trained and i not in self.frozen)
+            for i, (op, row) in enumerate(pairs)
+            for (start, shape), trained in zip(row, op.trains, strict=True)
+        )
 
     @cached_property
     def n_trained(self) -> int:
@@ -417,13 +328,12 @@ class Program:
         ((slice(0, 2, None), 0.1), (slice(2, 3, None), 0.2))
         """
         found, stop = [], 0
-        numbers = iter(() if self.optimizer is None else self.optimizer.decays)
-        for i, op in enumerate(self.ops):
-            for shape, decay in zip(op.shapes, numbers, strict=False):
-                if i not in self.frozen:
-                    start, stop = stop, stop + math.prod(shape)
-                    if decay:
-                        found.append((slice(start, stop), decay))
+        decays = () if self.optimizer is None else self.optimizer.decays
+        for (part, trained), decay in zip(self._parts, decays, strict=False):
+            if trained:
+                start, stop = stop, stop + part.stop - part.start
+                if decay:
+                    found.append((slice(start, stop), decay))
         return tuple(found)
 
     @cached_property
@@ -434,7 +344,7 @@ class Program:
     @property
     def user_code(self) -> tuple[Any, ...]:
         """Layers and losses that users have written in Python: what one thread at a time may work with."""
-        layers = tuple(op.layer for op in self.ops if isinstance(op, CustomOp))
+        layers = tuple(op.layer for op in all_ops(self.ops) if isinstance(op, CustomOp))
         return layers if self.loss is None or self.loss.custom is None else (*layers, self.loss.custom)
 
     @property

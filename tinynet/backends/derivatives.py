@@ -19,7 +19,17 @@ from tinynet_kernels.reference.second_derivatives import activation_second_deriv
 from tinynet.backends.base import Backend, State, views
 from tinynet.backends.blocks import columns, evaluated, map_at, write_mapped, write_mapped_back
 from tinynet.backends.hostproducts import for_products
-from tinynet.program import ActivationOp, BlocksOp, DenormalizeOp, DropoutOp, LinearOp, NormalizeOp, Op, Program
+from tinynet.program import (
+    ActivationOp,
+    BlocksOp,
+    CustomOp,
+    DenormalizeOp,
+    DropoutOp,
+    LinearOp,
+    NormalizeOp,
+    Op,
+    Program,
+)
 
 Array = NDArray[Any]
 
@@ -72,8 +82,11 @@ class ForwardAndBack:
         layouts = zip(program.ops, program.parameter_layout, program.buffer_layout, strict=True)
         for position, (op, layout, held) in enumerate(layouts):
             if type(op) not in FORWARD and not isinstance(op, DropoutOp):
+                python = (
+                    "written in Python" if isinstance(op, CustomOp) else f"a {type(op).__name__.removesuffix('Op')}"
+                )
                 raise NotImplementedError(
-                    f"derivatives expect layers of tinynet; layer {position} is written in Python. "
+                    f"derivatives expect layers whose derivatives tinynet knows; layer {position} is {python}. "
                     "For its gradients there are net.forward and net.backward."
                 )
             if not isinstance(op, DropoutOp):

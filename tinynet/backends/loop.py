@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 
 from tinynet.backends.base import Array, Backend, FloatArray, Members, Plan, State, on_backend
 from tinynet.backends.chain import Bound, backward, forward, zero_frozen
+from tinynet.backends.norms import one_sample
 from tinynet.backends.stages import LinearStage, Own
 from tinynet.backends.work import Pool, Work
 from tinynet.base.arrays import is_plain
 from tinynet.base.turns import Turns
-from tinynet.program import LinearOp, LossSpec, OptimizerSpec, Program
+from tinynet.program import BatchNormOp, LinearOp, LossSpec, OptimizerSpec, Program, ResidualOp, all_ops
 
 PREDICT_ROWS = 4096
 """Rows taken at a time where no batch size is given: enough to fill the machine, little enough to stay in the cache."""
@@ -69,6 +70,8 @@ class LoopPlan(Plan):
         loss, _ = required(self.program)
         n_visits = len(x) if order is None else order.shape[1]
         cuts = _cut(n_visits, self.program.batch_size or n_visits)
+        if min(stop - start for start, stop in cuts) == 1:
+            self._require_more_than_one_sample()
         order = self._placed(order, x)
         losses = np.zeros((len(learning_rates), 1))
         with self._works.one() as work, self._products(min(self.program.batch_size or n_visits, n_visits)):
@@ -199,6 +202,12 @@ class LoopPlan(Plan):
 
     # -- parts -------------------------------------------------------------------------------------------------------
 
+    def _require_more_than_one_sample(self) -> None:
+        """Refuse batches of one sample where something is standardised over a batch, before anything is changed."""
+        for op in all_ops(tuple(op for i, op in enumerate(self.program.ops) if i not in self.program.frozen)):
+            if isinstance(op, BatchNormOp):
+                raise ValueError(one_sample(op.n))
+
     def _products(self, rows: int) -> AbstractContextManager[None]:
         """Return a context for the products with so many rows; what users have written may need more threads."""
         size = rows * self._blocks * self._largest
@@ -212,7 +221,8 @@ class LoopPlan(Plan):
     @cached_property
     def _largest(self) -> int:
         """Weights of the largest layer."""
-        return max((op.n_in * op.n_out for op in self.program.ops if isinstance(op, LinearOp)), default=0)
+        weights = [op for op in all_ops(self.program.ops) if isinstance(op, LinearOp | ResidualOp)]
+        return max((op.n_in * op.n_out for op in weights), default=0)
 
     def _placed(self, order: Array | None, x: Array) -> Array | None:
         """Return the sample order of a call where ``_batches`` reads it: one copy for all epochs."""

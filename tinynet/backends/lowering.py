@@ -23,6 +23,15 @@ def lower(program: Program, *, weighted: bool, ordered: bool) -> Network:
     )
 
 
+FUSED = (LinearOp, ActivationOp, DropoutOp, NormalizeOp)
+"""The ops that fused functions are written from."""
+
+
+def can_lower(*ops: Op) -> bool:
+    """Tell whether fused functions can be written for all of some ops."""
+    return all(isinstance(op, FUSED) for op in ops)
+
+
 def layers_of(ops: tuple[Op, ...], frozen: tuple[int, ...] = ()) -> tuple[Layer, ...]:
     """Return ops as layers; a linear one takes the activation after it along. ``frozen`` are places among the ops."""
     layers: list[Layer] = []

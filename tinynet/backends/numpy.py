@@ -14,11 +14,12 @@ from tinynet.backends import hostproducts
 from tinynet.backends.base import Array, Backend, Derivatives, Granularity, Plan, State
 from tinynet.backends.derivatives import derivatives_of
 from tinynet.backends.loop import LoopPlan
+from tinynet.backends.lowering import can_lower
 from tinynet.backends.mapped import MappedPlan
 from tinynet.backends.members import MembersPlan
 from tinynet.backends.second_order import takes_all_samples, whole_plan
 from tinynet.base.arrays import refuse_cupy
-from tinynet.program import BlocksOp, CustomOp, Program, Shape
+from tinynet.program import BlocksOp, CustomOp, Program, Shape, all_ops
 
 
 class HostBackend(Backend):
@@ -81,11 +82,14 @@ class HostBackend(Backend):
 
 def slow_reason(program: Program, granularity: Granularity) -> str | None:
     """Tell why a program can only run kernel by kernel, if it is so."""
-    for op in program.ops:
+    for op in all_ops(program.ops):
         if isinstance(op, CustomOp):
             return f"custom layer {type(op.layer).__name__}"
         if isinstance(op, BlocksOp):
             return f"several outputs for each target ({op.kind}), under another loss than theirs or within the network"
+    for op in program.ops:
+        if not can_lower(op):
+            return f"{type(op).__name__.removesuffix('Op')} goes kernel by kernel"
     if program.loss is not None and program.loss.custom is not None:
         return f"custom loss {type(program.loss.custom).__name__}"
     if program.reads_slopes:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tinynet.backends.stages import ActivationStage, DropoutStage, LinearStage, NormalizeStage, Own, Stage, stages_of
-from tinynet.program import ActivationOp, NormalizeOp, Program
+from tinynet.backends.stages import ActivationStage, DropoutStage, LinearStage, NormalizeStage, Own, Stage
+from tinynet.program import ActivationOp
 
 if TYPE_CHECKING:
     from tinynet.backends.base import Array, Backend, State
@@ -44,7 +44,7 @@ class Directions(Stage):
         return False
 
 
-class _Blocks(Stage):
+class BlocksOfRows(Stage):
     """A stage that takes blocks of rows: of the samples, and of each direction."""
 
     n_directions: int
@@ -67,7 +67,7 @@ class _Blocks(Stage):
         self.bend(op, z, y, of_s, of_t)
 
 
-class LinearSlopes(_Blocks, LinearStage):
+class LinearSlopes(BlocksOfRows, LinearStage):
     """``y = f(x @ w + b)``, and ``f'(z) (t @ w)`` of directions."""
 
     def forward(self, x: Array, own: Own, state: State | None) -> Array:
@@ -103,7 +103,7 @@ class LinearSlopes(_Blocks, LinearStage):
         return dx
 
 
-class ActivationSlopes(_Blocks, ActivationStage):
+class ActivationSlopes(BlocksOfRows, ActivationStage):
     """``y = f(x)``, and ``f'(x) t`` of directions."""
 
     def forward(self, x: Array, own: Own, state: State | None) -> Array:
@@ -125,7 +125,7 @@ class ActivationSlopes(_Blocks, ActivationStage):
         return dz
 
 
-class DropoutSlopes(_Blocks, DropoutStage):
+class DropoutSlopes(BlocksOfRows, DropoutStage):
     """``y = x * mask`` in training, with the mask of a sample for its directions, too."""
 
     def forward(self, x: Array, own: Own, state: State | None) -> Array:
@@ -150,7 +150,7 @@ class DropoutSlopes(_Blocks, DropoutStage):
         return out
 
 
-class NormalizeSlopes(_Blocks, NormalizeStage):
+class NormalizeSlopes(BlocksOfRows, NormalizeStage):
     """``y = (x - mean) / scale``, and ``t / scale`` of directions."""
 
     def forward(self, x: Array, own: Own, state: State | None) -> Array:
@@ -161,24 +161,10 @@ class NormalizeSlopes(_Blocks, NormalizeStage):
         return rows
 
 
-_MADE: dict[type[Stage], type[_Blocks]] = {
+SLOPES: dict[type[Stage], type[BlocksOfRows]] = {
     LinearStage: LinearSlopes,
     ActivationStage: ActivationSlopes,
     DropoutStage: DropoutSlopes,
     NormalizeStage: NormalizeSlopes,
 }
 """The stage that takes blocks of rows, in the place of each that takes samples."""
-
-
-def stages_with_slopes(program: Program, n_ops: int, backend: Backend) -> list[Stage]:
-    """Chain the stages for the first ops of a program: from samples to blocks of outputs and their derivatives.
-
-    Derivatives are by what a first ``Normalize`` makes of the inputs, as outputs are what a last ``Denormalize`` reads.
-    """
-    stages = stages_of(program, n_ops, backend, _MADE)
-    for stage in stages:
-        assert isinstance(stage, _Blocks)
-        stage.n_directions = program.n_in
-    begins = program.first == 0 and isinstance(program.ops[0], NormalizeOp)
-    before = stages_of(program, 1, backend) if begins else []
-    return [*before, Directions(program.n_in, backend, program.dtype), *stages[len(before) :]]

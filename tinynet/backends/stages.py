@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tinynet.base.arrays import numpy_namespace
@@ -17,7 +17,6 @@ from tinynet.program import (
     ActivationOp,
     BlocksOp,
     CustomOp,
-    DenormalizeOp,
     DropoutOp,
     LinearOp,
     NormalizeOp,
@@ -288,37 +287,3 @@ class CustomStage(Stage):
         out = self.scratch(method, *shape)
         out[...] = result
         return out
-
-
-_STAGES: dict[type, Callable[[Any, Backend, str], Stage]] = {
-    ActivationOp: ActivationStage,
-    DropoutOp: DropoutStage,
-    NormalizeOp: NormalizeStage,
-    DenormalizeOp: NormalizeStage,
-    BlocksOp: BlocksStage,
-    CustomOp: CustomStage,
-}
-
-
-def stages_of(
-    program: Program, n_ops: int, backend: Backend, others: Mapping[type[Stage], type[Stage]] | None = None
-) -> list[Stage]:
-    """Chain the stages for the first ops of a program; a linear op takes the activation after it along.
-
-    ``others`` are subclasses that are to be used instead.
-    """
-    chosen: Any = others or {}
-    ops = program.ops[:n_ops]
-    stages: list[Stage] = []
-    position = program.first
-    while position < len(ops):
-        op = ops[position]
-        if isinstance(op, LinearOp):
-            following = ops[position + 1] if position + 1 < len(ops) else None
-            activation = following if isinstance(following, ActivationOp) else None
-            stages.append(chosen.get(LinearStage, LinearStage)(op, activation, backend, program))
-        else:
-            kind = _STAGES[type(op)]
-            stages.append(chosen.get(kind, kind)(op, backend, program.dtype))
-        position += stages[-1].n_ops
-    return stages

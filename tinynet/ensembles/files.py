@@ -16,12 +16,12 @@ from tinynet.base.checks import whole
 from tinynet.base.errors import ModelFileError
 from tinynet.exchange.archive import check_finite_arrays, listing, read_archive, write_archive
 from tinynet.exchange.atomic import Path_
-from tinynet.exchange.modelfile import layer_entry, with_trainable
+from tinynet.exchange.modelfile import layer_entry, layer_of
 from tinynet.exchange.parts import refuse_infinite
 from tinynet.layers import LAYERS
 from tinynet.layers.layer import Layer
+from tinynet.layers.row import checked_layers, widths
 from tinynet.losses import LOSS_CLASSES, Loss
-from tinynet.models.assembly import checked_layers, widths
 from tinynet.program import Program
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def _described(header: dict[str, Any], listed: Any, name: str) -> Description:
             f"{name!r} is a {header.get('kind')!r} file; Ensemble.load expects an ensemble. tinynet.load reads models."
         )
     try:
-        layers = checked_layers(tuple(_layer(entry) for entry in header["layers"]))
+        layers = checked_layers(tuple(layer_of(entry, LAYERS) for entry in header["layers"]))
         dtype, n_models = header["dtype"], whole("n_models", header["n_models"])
         if dtype not in ("float32", "float64"):
             raise ValueError(f"it has the dtype {dtype!r}")
@@ -136,13 +136,6 @@ def _described(header: dict[str, Any], listed: Any, name: str) -> Description:
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise ModelFileError(f"{name!r} does not describe an ensemble: {error}.") from error
     return Description(list(layers), replace(program, loss=None), loss, seeds, metadata)
-
-
-def _layer(entry: Any) -> Layer:
-    kind = entry["kind"]
-    if not isinstance(kind, str) or kind not in LAYERS:
-        raise ValueError(f"it has a layer {kind!r}, which this version does not know")
-    return with_trainable(LAYERS[kind](**entry["config"]), entry)
 
 
 def _check_listed(program: Program, listed: Any) -> None:

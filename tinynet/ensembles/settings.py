@@ -12,7 +12,7 @@ from tinynet.base.checks import whole
 from tinynet.layers import Dropout
 from tinynet.layers.layer import Layer
 from tinynet.losses import Loss
-from tinynet.program import CustomOp, Program
+from tinynet.program import CustomOp, Program, all_ops
 
 if TYPE_CHECKING:
     from tinynet.ensembles.ensemble import Ensemble
@@ -44,7 +44,7 @@ def with_frozen(values: NDArray[Any], net: Sequential) -> NDArray[Any]:
 
 def check_program(program: Program) -> None:
     """Refuse what cannot be trained many at once, and settings for another number of models."""
-    for op in program.ops:
+    for op in all_ops(program.ops):
         if isinstance(op, CustomOp):
             raise TypeError(
                 f"an Ensemble expects built-in layers; got {type(op.layer).__name__}, which holds arrays of one model. "

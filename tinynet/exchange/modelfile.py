@@ -14,8 +14,7 @@ from tinynet.base.errors import ModelFileError
 from tinynet.exchange.archive import check_finite_arrays, read_archive, write_archive
 from tinynet.exchange.atomic import Path_
 from tinynet.exchange.parts import Parts, flat_values, refuse_infinite
-from tinynet.layers import LAYERS
-from tinynet.layers.layer import Layer
+from tinynet.layers import LAYERS, Layer, Residual
 from tinynet.losses import LOSS_CLASSES, Loss
 
 
@@ -130,7 +129,7 @@ def read_model(path: Path_, custom: Mapping[str, type[Layer]] | None = None) -> 
     def check(header: dict[str, Any]) -> None:
         """Build the layers, which hold no arrays yet, and hold the arrays that are listed against them."""
         try:
-            layers.extend(_layer(entry, known, path) for entry in header["layers"])
+            layers.extend(layer_of(entry, known) for entry in header["layers"])
             if header["dtype"] not in ("float32", "float64"):
                 raise ValueError(f"dtype {header['dtype']!r}")
             listed = {name: entry for name, entry in header["arrays"].items() if name.startswith("layer")}
@@ -167,13 +166,22 @@ def stored_values(layers: Sequence[Layer], arrays: dict[str, NDArray[Any]]) -> N
     return np.concatenate(named or [np.empty(0)])
 
 
-def _layer(entry: Any, known: Mapping[str, type[Layer]], path: Path_) -> Layer:
+def layer_of(entry: Any, known: Mapping[str, type[Layer]]) -> Layer:
+    """Return the layer that a header tells of, with those within it; it holds no arrays.
+
+    Raises
+    ------
+    ValueError
+        If its class is not among those that are known.
+    """
     kind, config = entry["kind"], entry["config"]
     if not isinstance(kind, str) or kind not in known:
-        raise ModelFileError(
-            f"{os.fspath(path)!r} has a layer {kind!r}, which this version does not know. "
-            "For a layer of your own, pass its class: tinynet.load(path, custom={'" + str(kind) + "': ...})."
+        raise ValueError(
+            f"it has a layer {kind!r}, which this version does not know. For a layer of your own, pass its class: "
+            "tinynet.load(path, custom={'" + str(kind) + "': ...})"
         )
+    if issubclass(known[kind], Residual):
+        return with_trainable(known[kind](*(layer_of(own, known) for own in config["layers"])), entry)
     return with_trainable(known[kind](**config), entry)
 
 

@@ -9,7 +9,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinynet.exchange.parts import Parts
-from tinynet.program import ActivationOp, BlocksOp, CustomOp, DenormalizeOp, DropoutOp, LinearOp, NormalizeOp, Program
+from tinynet.program import (
+    ActivationOp,
+    BatchNormOp,
+    BlocksOp,
+    CustomOp,
+    DenormalizeOp,
+    DropoutOp,
+    EmbeddingOp,
+    LayerNormOp,
+    LinearOp,
+    NormalizeOp,
+    Program,
+    ResidualOp,
+)
 
 
 @dataclass(frozen=True)
@@ -64,6 +77,10 @@ def prediction_steps(program: Program, parts: Parts, target: str) -> list[Step]:
             raise NotImplementedError(
                 f"layer {position}, {layer!r}, is written in Python; {target} can hold only the layers of tinynet. "
                 "Build it from those, or export the layers before it."
+            )
+        if isinstance(op, LayerNormOp | BatchNormOp | EmbeddingOp | ResidualOp):
+            raise NotImplementedError(
+                f"layer {position}, {layer!r}, cannot be written in {target} yet. Export the layers before it."
             )
         if isinstance(op, DropoutOp) or (isinstance(op, ActivationOp) and op.kind == "identity"):
             continue

@@ -25,9 +25,12 @@ from tinynet.layers.activations import (
 from tinynet.layers.blocks import Increasing, MeanVariance
 from tinynet.layers.denormalize import Denormalize
 from tinynet.layers.dropout import Dropout
+from tinynet.layers.embedding import Embedding
 from tinynet.layers.layer import Layer
 from tinynet.layers.linear import Linear
 from tinynet.layers.normalize import Normalize
+from tinynet.layers.norms import BatchNorm, LayerNorm
+from tinynet.layers.residual import Residual
 
 __all__ = [
     "ACTIVATIONS",
@@ -35,17 +38,21 @@ __all__ = [
     "GELU",
     "LAYERS",
     "Activation",
+    "BatchNorm",
     "Denormalize",
     "Dropout",
+    "Embedding",
     "Exp",
     "Identity",
     "Increasing",
     "Layer",
+    "LayerNorm",
     "LeakyReLU",
     "Linear",
     "MeanVariance",
     "Normalize",
     "ReLU",
+    "Residual",
     "SiLU",
     "Sigmoid",
     "Softmax",
@@ -75,6 +82,10 @@ LAYERS: dict[str, type[Layer]] = {
         Denormalize,
         Increasing,
         MeanVariance,
+        LayerNorm,
+        BatchNorm,
+        Residual,
+        Embedding,
     )
 }
 """Every layer of the library by name: what a model file may contain."""

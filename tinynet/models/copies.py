@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinynet.backends import get_backend
-from tinynet.models.assembly import checked_precision, widths
+from tinynet.layers.row import widths
+from tinynet.models.assembly import checked_precision
 from tinynet.program import Program
 
 if TYPE_CHECKING:

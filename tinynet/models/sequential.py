@@ -19,9 +19,11 @@ from tinynet.backends.ranks.team import ALONE, Alone, Team
 from tinynet.base.checks import whole
 from tinynet.base.config import chosen_threads, use_threads
 from tinynet.base.hints import hints_arguments
+from tinynet.layers import LAYERS
 from tinynet.layers.layer import Layer
+from tinynet.layers.row import checked_layers, widths
 from tinynet.losses import Loss, get_loss
-from tinynet.models.assembly import checked_dtype, checked_layers, checked_precision, values_of, widths
+from tinynet.models.assembly import checked_dtype, checked_precision, values_of
 from tinynet.models.derivatives import Differentiable
 from tinynet.models.exports import Exports
 from tinynet.models.inference import Inference
@@ -96,7 +98,7 @@ class Sequential(ManualLoop, Inference, Differentiable, Exports):
         device: int | None = None,
         precision: str = "float32",
     ) -> None:
-        self.layers = checked_layers(layers)
+        self.layers = checked_layers(layers, names=LAYERS)
         self.dtype = checked_dtype(dtype)
         widths_in = widths(self.layers)
         ops = tuple(layer.lower(n, i) for i, (layer, n) in enumerate(zip(self.layers, widths_in, strict=True)))

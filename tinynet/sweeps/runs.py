@@ -17,7 +17,7 @@ from tinynet.layers.columns import Columns
 from tinynet.losses import Loss, get_loss
 from tinynet.models.sequential import Sequential
 from tinynet.optimizers import OPTIMIZERS, Optimizer
-from tinynet.program import CustomOp, DropoutOp, Program
+from tinynet.program import CustomOp, DropoutOp, Program, all_ops
 from tinynet.schedules import Schedule, is_own
 from tinynet.sweeps.space import Settings
 from tinynet.training.arguments import USUAL_BATCH, checked_shuffle
@@ -162,7 +162,7 @@ def _listed(names: Any) -> str:
 
 def _check(case: Case) -> None:
     """Refuse what an ensemble cannot train, before anything is."""
-    for op in case.net.program.ops:
+    for op in all_ops(case.net.program.ops):
         if isinstance(op, CustomOp):
             raise TypeError(
                 f"sweep expects built-in layers; got {type(op.layer).__name__}, which cannot be trained many at once. "

@@ -33,7 +33,8 @@ class GradientCheck:
     names : list of str
         One for each element: ``"layer0.weight[0, 1]"``, ``"x[0, 2]"``.
     analytic, numeric, relative_error : (n_elements,) float64
-        The error is relative to the larger of the two, but at least to the root mean square of its array.
+        The error is relative to the larger of the two, but at least to the root mean square of its array, and to a
+        millionth of the loss: below that, differences of losses show their rounding.
     """
 
     names: list[str]
@@ -117,7 +118,7 @@ def _checked(copy: Trainable, x: Any, y: Any, chosen: Loss, sample_weight: Any) 
     numeric = [_differences(parameters, value), _differences(samples.reshape(-1), value)]
     names, groups = _names(copy, samples.shape)
     a, n = np.concatenate(analytic), np.concatenate(numeric)
-    return GradientCheck(names, a, n, _relative_error(a, n, groups))
+    return GradientCheck(names, a, n, _relative_error(a, n, groups, 1e-6 * abs(value())))
 
 
 def _differences(flat: Any, value: Any) -> NDArray[np.float64]:
@@ -147,9 +148,15 @@ def _names(model: Trainable, shape: tuple[int, ...]) -> tuple[list[str], list[in
     return names, [int(np.prod(s)) for _, s in named]
 
 
-def _relative_error(a: NDArray[np.float64], n: NDArray[np.float64], groups: list[int]) -> NDArray[np.float64]:
-    """Return ``|a - n| / max(|a|, |n|, rms)``; an element far below its array's size carries that size's rounding."""
-    scale = np.maximum(np.abs(a), np.abs(n))
+def _relative_error(
+    a: NDArray[np.float64], n: NDArray[np.float64], groups: list[int], least: float
+) -> NDArray[np.float64]:
+    """Return ``|a - n| / max(|a|, |n|, rms, least)``.
+
+    An element far below its array's size carries that size's rounding, and all carry that of the loss, times
+    1 / ``STEP``: the derivative by a bias before a batch norm is 0.
+    """
+    scale = np.maximum(np.maximum(np.abs(a), np.abs(n)), least)
     ends = np.cumsum(groups)
     for start, end in zip(ends - groups, ends, strict=True):
         if end > start:

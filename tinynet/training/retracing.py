@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tinynet.backends.base import Array, Plan
 from tinynet.base.guard import as_one_change
-from tinynet.program import CustomOp
+from tinynet.program import CustomOp, all_ops
 from tinynet.training.data import Data
 from tinynet.training.history import History
 from tinynet.training.savepoint import Savepoint
@@ -57,7 +57,7 @@ class Retracing:
         """Whether epochs that are run again give the same: what users wrote in Python may remember the first time."""
         program = self.plan.program
         custom = program.loss is not None and program.loss.custom is not None
-        return not (custom or any(isinstance(op, CustomOp) for op in program.ops))
+        return not (custom or any(isinstance(op, CustomOp) for op in all_ops(program.ops)))
 
     def _save_point(self, n_epochs: int, rates: NDArray[np.float64]) -> Savepoint:
         """Note where the training stands before a call of some epochs."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from tinynet.backends.base import Array
+from tinynet.backends.lowering import can_lower
 from tinynet.backends.second_order.equations import Data, Equations, Float64, Models
 from tinynet.program import ActivationOp, CustomOp, LinearOp, NormalizeOp, Op, Program
 
@@ -42,10 +43,12 @@ class CuPyEquations(Equations):
 
     def __init__(self, program: Program, backend: CuPyBackend) -> None:
         super().__init__(program)
-        if any(isinstance(op, CustomOp) for op in program.ops):
+        other = next((op for op in program.ops if not can_lower(op)), None)
+        if other is not None:
+            got = "one that is written in Python" if isinstance(other, CustomOp) else type(other).__name__[:-2]
             raise ValueError(
-                "LevenbergMarquardt on a GPU expects layers of tinynet; got one that is written in Python. Move the "
-                "model: net.to('cpu')."
+                "LevenbergMarquardt on a GPU expects layers of tinynet, without those that standardise samples, skip "
+                f"others or embed; got {got}. Move the model: net.to('cpu')."
             )
         self.backend, self._xp, self._kernels = backend, backend.namespace, backend.kernels
         self._ops = program.ops[:-1] if self.loss.on_logits else program.ops

@@ -13,7 +13,7 @@ from tinynet_kernels.cpu.generated.levenberg import NUMBERS
 
 from tinynet.backends import get_backend
 from tinynet.backends.base import Array
-from tinynet.backends.lowering import layers_of, loss_of
+from tinynet.backends.lowering import can_lower, layers_of, loss_of
 from tinynet.backends.second_order.equations import (
     Data,
     Equations,
@@ -24,12 +24,12 @@ from tinynet.backends.second_order.equations import (
     solved,
 )
 from tinynet.base import config
-from tinynet.program import CustomOp, LinearOp, NormalizeOp, Program
+from tinynet.program import LinearOp, NormalizeOp, Program
 
 
 def fits(program: Program) -> bool:
     """Whether a program is made of what generated code has."""
-    return sys.maxsize > 1 << 32 and not any(isinstance(op, CustomOp) for op in program.ops)
+    return sys.maxsize > 1 << 32 and can_lower(*program.ops)
 
 
 class GeneratedEquations(Equations):

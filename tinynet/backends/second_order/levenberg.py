@@ -77,10 +77,12 @@ class LevenbergMarquardtPlan(WholePlan):
                 "Use LevenbergMarquardt(weight_decay=...) with other losses."
             )
         for op in self.program.ops:
-            if isinstance(op, CustomOp) and op.shapes:
+            if op.shapes and not isinstance(op, LinearOp):
+                name = type(op.layer if isinstance(op, CustomOp) else op).__name__.removesuffix("Op")
+                python = ", which is written in Python and has parameters" * isinstance(op, CustomOp)
                 raise ValueError(
-                    f"LevenbergMarquardt expects layers whose derivatives it knows for each sample; got "
-                    f"{type(op.layer).__name__}, which is written in Python and has parameters. Use tn.LBFGS."
+                    f"LevenbergMarquardt expects layers whose derivatives it knows for each sample, Linear among those "
+                    f"with parameters; got {name}{python}. Use tn.LBFGS."
                 )
         if n > MOST_PARAMETERS:
             raise ValueError(

@@ -14,7 +14,7 @@ from tinynet.backends import get_backend
 from tinynet.backends.base import Array, Backend, FloatArray, Members, Plan, State, on_backend
 from tinynet.backends.loop import LoopPlan
 from tinynet.base.turns import Turns
-from tinynet.program import DropoutOp, Program
+from tinynet.program import BatchNormOp, DropoutOp, Program, all_ops
 
 REASONS = ("", "gradient", "damping", "line search", "goal")
 """Why an optimizer stops by itself; ``state.moments`` hold the place in this list."""
@@ -39,10 +39,15 @@ class WholePlan(Plan):
     def __init__(self, program: Program, backend: Backend, what: str) -> None:
         assert program.optimizer is not None
         assert program.loss is not None
-        if any(isinstance(op, DropoutOp) for op in program.ops):
+        if any(isinstance(op, DropoutOp) for op in all_ops(program.ops)):
             raise ValueError(
                 f"{what} compares the loss before and after a step, so it expects a network without Dropout; got one "
                 "with it. Leave Dropout out (weight_decay and BayesianRegularization keep weights small), or use Adam."
+            )
+        if any(isinstance(op, BatchNormOp) for op in all_ops(program.ops)):
+            raise ValueError(
+                f"{what} compares the loss before and after a step, in which running statistics would move; got a "
+                "network with BatchNorm. Take LayerNorm in its place, or use Adam."
             )
         self.program, self.backend, self.optimizer = program, backend, program.optimizer
         if not program.n_trained:
