@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from tinynet.backends.base import Array
-from tinynet.base.arrays import as_real_array_anywhere, as_samples, check_finite, read
+from tinynet.base.arrays import as_real_array_anywhere, as_samples, check_finite, numpy_namespace, read
+from tinynet.base.checks import number
 from tinynet.base.gaps import extremes
 from tinynet.losses.loss import Loss, Reduction
 from tinynet.losses.meaning import PROBABILITIES, last_activation, last_op
@@ -21,9 +22,10 @@ class _CrossEntropyLike(Loss):
     kind_logits: str
     kind_probabilities: str
 
-    def __init__(self, from_logits: bool, reduction: Reduction) -> None:
+    def __init__(self, from_logits: bool, reduction: Reduction, label_smoothing: float) -> None:
         super().__init__(reduction)
         self.from_logits = bool(from_logits)
+        self.label_smoothing = number("label_smoothing", label_smoothing, at_least=0.0, below=1.0)
 
     def _lower(self, ops: tuple[Op, ...], index_target: bool) -> LossSpec:
         """Return the loss as plain data; on a network that ends in its activation, on that activation's input."""
@@ -59,7 +61,12 @@ class _CrossEntropyLike(Loss):
 
     def config(self) -> dict[str, Any]:
         """Return the constructor's arguments as JSON can hold them."""
-        return {"from_logits": self.from_logits, "reduction": self.reduction}
+        smoothing = {"label_smoothing": self.label_smoothing} if self.label_smoothing else {}
+        return {"from_logits": self.from_logits, "reduction": self.reduction, **smoothing}
+
+    def _smoothed(self, target: Array, n_classes: int) -> Array:
+        """Return ``(1 - s) t + s / n_classes`` with ``s = label_smoothing`` (Szegedy et al. 2016, section 7)."""
+        return target * (1.0 - self.label_smoothing) + self.label_smoothing / n_classes
 
 
 class BinaryCrossEntropy(_CrossEntropyLike):
@@ -71,6 +78,8 @@ class BinaryCrossEntropy(_CrossEntropyLike):
         Whether the network ends in logits. A network that ends in ``Sigmoid`` is trained on its logits all the same:
         the two logarithms never see a rounded 0 or 1. Elsewhere each logarithm is held at or above -100, as PyTorch's.
     reduction : {"mean", "sum"}
+    label_smoothing : float
+        In [0, 1): targets are drawn so far towards 1/2, as by Keras; metrics see them as they are.
 
     Targets are labels or probabilities in [0, 1].
     """
@@ -78,8 +87,12 @@ class BinaryCrossEntropy(_CrossEntropyLike):
     targets = "labels"
     activation, kind_logits, kind_probabilities = "sigmoid", "bce_logits", "bce"
 
-    def __init__(self, from_logits: bool = False, reduction: Reduction = "mean") -> None:
-        super().__init__(from_logits, reduction)
+    def __init__(self, from_logits: bool = False, reduction: Reduction = "mean", label_smoothing: float = 0.0) -> None:
+        super().__init__(from_logits, reduction, label_smoothing)
+
+    def taught_target(self, target: Array, n_out: int, dtype: str) -> Array:
+        """Return smoothed labels; see ``Loss.taught_target``."""
+        return self._smoothed(target, 2) if self.label_smoothing else target
 
     def check_target(self, y: Any, n_out: int, dtype: str) -> Array:
         """Return targets in [0, 1]."""
@@ -101,6 +114,9 @@ class CrossEntropy(_CrossEntropyLike):
     from_logits : bool
         Whether the network ends in logits (PyTorch's convention, and the default) or in ``Softmax``.
     reduction : {"mean", "sum"}
+    label_smoothing : float
+        In [0, 1): the share of a target that is spread evenly over all classes, as by PyTorch; metrics see targets as
+        they are.
 
     Targets are class numbers from 0, (n_samples,) int, or probabilities or one-hot rows, (n_samples, n_classes).
     """
@@ -108,8 +124,16 @@ class CrossEntropy(_CrossEntropyLike):
     activation, kind_logits, kind_probabilities = "softmax", "cross_entropy", "cross_entropy_probabilities"
     per_sample, targets = True, "classes"
 
-    def __init__(self, from_logits: bool = True, reduction: Reduction = "mean") -> None:
-        super().__init__(from_logits, reduction)
+    def __init__(self, from_logits: bool = True, reduction: Reduction = "mean", label_smoothing: float = 0.0) -> None:
+        super().__init__(from_logits, reduction, label_smoothing)
+
+    def taught_target(self, target: Array, n_out: int, dtype: str) -> Array:
+        """Return smoothed rows, of class numbers too; see ``Loss.taught_target``."""
+        if not self.label_smoothing:
+            return target
+        if target.ndim == 1:
+            target = (target[:, None] == numpy_namespace(target).arange(n_out)).astype(dtype)
+        return self._smoothed(target, n_out)
 
     def check_target(self, y: Any, n_out: int, dtype: str) -> Array:
         """Return class numbers as (n_samples,) int64, or rows of probabilities."""

@@ -144,6 +144,13 @@ class Loss(Hinting):
         """Return targets as the kernel wants them, (n_samples, n_out) of ``dtype``, or say what is wrong with them."""
         return as_numbers(y, n_out, dtype, type(self).__name__, missing=self.ignores_missing)
 
+    def taught_target(self, target: Array, n_out: int, dtype: str) -> Array:
+        """Return what the kernel is given of targets that ``check_target`` has returned: by default themselves.
+
+        Metrics and class weights see the targets as they were.
+        """
+        return target
+
     def forward(self, prediction: Any, target: Any, sample_weight: Any = None) -> float:
         """Return the loss of a batch.
 
@@ -181,6 +188,7 @@ class Loss(Hinting):
             raise ValueError(
                 f"{type(self).__name__} expects as many targets as predictions; got {len(checked)} and {len(array)}."
             )
+        checked = self.taught_target(checked, array.shape[1], dtype)
         spec = self._measured(self._lower((), checked.ndim == 1))
         if spec.kind == "custom":
             raise NotImplementedError(f"{type(self).__name__} expects a forward(prediction, target) of its own.")

@@ -32,7 +32,7 @@ class Data:
     given : array or None
         The samples as they were, where ``x`` is what the first layer makes of them.
     y_given : array or None
-        The targets as they were, float64, where ``y`` is standardised.
+        The targets as they were, where ``y`` is standardised, then float64, or smoothed.
     n_values : int or None
         How many columns of ``y`` are values of the outputs, where derivatives by the inputs follow; None: all are.
     """
@@ -81,7 +81,8 @@ class Data:
             if self.n_values is not None:
                 host = host[:, : self.n_values]
             own = on_disk(host) or self.y_given is not None
-            self._y_host = np.ascontiguousarray(host, self.dtype) if own else host
+            dtype = self.dtype if host.dtype.kind == "f" else None  # Class numbers stay whole.
+            self._y_host = np.ascontiguousarray(host, dtype) if own else host
         return self._y_host
 
     def standardise_targets(self, columns: tuple[Array, Array]) -> None:
@@ -123,6 +124,8 @@ def checked_data(
         y = backend.admit(y, "y")
     if columns is None:
         targets = loss.check_target(y, n_out, dtype)
+        taught = loss.taught_target(targets, n_out, dtype)
+        given, targets = None if taught is targets else targets, taught
     else:
         refuse_standardised(loss)
         given = loss.check_target(y, n_out, "float64")
