@@ -9,7 +9,11 @@ from typing import NamedTuple
 from tinynet_kernels.cpu.generated.frame import Frame, Kernel
 from tinynet_kernels.cpu.generated.ir import Code, Value
 from tinynet_kernels.cpu.generated.ir_types import BYTES, DOUBLE, I64, POINTER, vector, with_element
+from tinynet_kernels.cpu.generated.layout import LINE
 from tinynet_kernels.cpu.generated.target import VECTORS
+
+AHEAD = 16
+"""So many rows before a row is gathered, it is asked for: rows in random order come from memory one after the other."""
 
 
 class Source(NamedTuple):
@@ -121,10 +125,14 @@ def gather(dtype: str, real: str | None = None) -> Callable[[Frame], None]:
         left = code.select(dense, n - panels * frame.width, 0)
         scattered_panels = code.select(dense, 0, frame.panels(n))
         pieces = [frame.width >> power for power in range(1, frame.width.bit_length())]
+        lines = code.select(dense, n * size / LINE, 0)
+        last = frame.whole("n_visits") - frame.whole("start") - frame.whole("first") - 1
 
         def row(r: Value, place: Value, zeros: Value) -> tuple[Value, Value]:
             index = code.load(code.at(order, r, I64), I64)
             start = code.at(origin, index * data_row)
+            ahead = code.at(origin, code.load(code.at(order, code.smaller(r + AHEAD, last), I64), I64) * data_row)
+            code.loop(0, lines, 1, lambda i: code.prefetch(code.at(ahead, i * LINE)))
 
             def whole_panel(place: Value, start: Value, zeros: Value) -> Value:
                 for v in range(VECTORS):

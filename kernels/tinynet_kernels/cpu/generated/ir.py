@@ -282,6 +282,11 @@ class Code:
         """Write to memory, aligned to an element."""
         self.emit(f"store {value}, {pointer}, align {BYTES[element_of(value.kind)]}")
 
+    def prefetch(self, pointer: Value) -> None:
+        """Ask for a cache line that will be read, in the second-level cache: in the first it would be in the way."""
+        self.module.declared.add("declare void @llvm.prefetch.p0(ptr, i32, i32, i32)")
+        self.emit(f"call void @llvm.prefetch.p0({pointer}, i32 0, i32 2, i32 1)")
+
     # -- control -----------------------------------------------------------------------------------------------------
 
     def label(self, name: str) -> None:
