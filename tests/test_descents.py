@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from test_second_order import SMOOTH, problem
 
 import tinynet as tn
 from tinynet.base.config import use_threads
@@ -25,6 +26,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "a goal": {"goal": 0.265},
     "a gradient": {"min_gradient": 0.05},
     "little damping": {"max_damping": 1e-5},
+    "acceleration": {"acceleration": True},
+    "acceleration and scaling": {"acceleration": True, "scaling": "marquardt", "weight_decay": 1e-3},
 }
 
 
@@ -50,15 +53,16 @@ class Asking(GeneratedEquations):
 
 
 def run(
-    make: type[GeneratedEquations], net: tn.Sequential, optimizer: tn.Optimizer, epochs: int, l2: float, data: Any
-) -> tuple[Any, Any, Any]:
+    make: type[GeneratedEquations], net: tn.Sequential, optimizer: tn.Optimizer, epochs: int, l2: float, data: Any,
+    loss: tn.Loss | None = None,
+) -> tuple[Any, Any, Any]:  # fmt: skip
     x, y, weight = data
-    loss = replace(tn.MeanSquaredError().lower(net.program.ops), l2=l2)
-    program = replace(net.program, loss=loss, optimizer=optimizer.lower(), frozen=net.frozen)
+    spec = (loss or tn.MeanSquaredError()).lower(net.program.ops, index_target=y.ndim == 1)
+    program = replace(net.program, loss=replace(spec, l2=l2), optimizer=optimizer.lower(), frozen=net.frozen)
     plan = LevenbergMarquardtPlan(program, net.backend, make(program))
     net.prepare_optimizer(optimizer, net.frozen)
-    kept = (np.asarray(array, net.dtype) for array in (x, y))
-    losses = plan.run(net.state, *kept, None, np.ones((epochs, 1)), weight)
+    target = y if y.ndim == 1 else y.astype(net.dtype)
+    losses = plan.run(net.state, x.astype(net.dtype), target, None, np.ones((epochs, 1)), weight)
     return losses, net.flat_parameters(), net.state.moments[:, 0].copy()
 
 
@@ -75,6 +79,18 @@ def test_the_decisions_are_those_of_the_loop_in_python(name: str, dtype: str, l2
     reasons = {"a goal": 4, "a gradient": 1, "little damping": 2}
     assert found[1][2][0] == reasons.get(name, 0)
     assert (len(found[1][0]) < 8) == (name in reasons)
+
+
+@pytest.mark.parametrize("name", SMOOTH)
+def test_steps_bend_as_the_loss_says(name: str) -> None:
+    """The second-order part of a step, for losses of single outputs and of rows."""
+    found = []
+    for make in (Asking, GeneratedEquations):
+        net, loss, own = problem(name, weighted=True)
+        optimizer = tn.LevenbergMarquardt(acceleration=True, damping=0.1)
+        found.append(run(make, net, optimizer, 4, 0.0, own, loss))
+    for asked, went in zip(*found, strict=True):
+        np.testing.assert_allclose(went, asked, rtol=1e-6, atol=1e-8)
 
 
 def test_models_have_settings_and_ends_of_their_own() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from tinynet_kernels.calls import MEASURED
+from tinynet_kernels.descent import LEAST_DAMPING, LEAST_SCALE, MOST_CORRECTION, REASONS
 from tinynet_kernels.reference.curvature import CURVED
 
 from tinynet.backends import get_backend
@@ -19,14 +20,11 @@ from tinynet.backends.second_order.equations import (
     ReferenceEquations,
     Standing,
 )
-from tinynet.backends.second_order.whole import REASONS, WholePlan
+from tinynet.backends.second_order.whole import WholePlan
 from tinynet.program import CustomOp, LinearOp, Program
 
 MOST_PARAMETERS = 5000
 """The normal matrix of so many takes 200 MB, and a step some seconds."""
-
-ACCELERATION_RATIO = 0.75
-"""Most that the second-order part of a step may be of it (Transtrum and Sethna 2012, equation 15)."""
 
 NOTHING: Float64 = np.zeros((1, 1))
 """What the squares of the parameters are weighed by where nothing is: it is recognised, and then left out."""
@@ -110,7 +108,7 @@ class LevenbergMarquardtPlan(WholePlan):
             n_models = len(standing.stop)
             losses = np.full((n_epochs, n_models), np.nan)
             counts = None
-            if not self._bayesian and not standing.settings["acceleration"].any():
+            if not self._bayesian:
                 counts = self.equations.descend(standing, self._l2(data, standing.models), data, losses)
             if counts is None:
                 counts = self._descend(standing, data, losses)
@@ -204,7 +202,7 @@ class LevenbergMarquardtPlan(WholePlan):
         worth = loss + _penalty(decay, held)
         scale = np.ones_like(held)
         if settings["marquardt"].any():
-            own = np.maximum(equations.diagonals(matrices) + decay, 1e-12)
+            own = np.maximum(equations.diagonals(matrices) + decay, LEAST_SCALE)
             scale = np.where(settings["marquardt"][:, np.newaxis] != 0, own, scale)
         pending = np.flatnonzero(finite & ~ended)
         damping = now.damping[going]
@@ -230,7 +228,7 @@ class LevenbergMarquardtPlan(WholePlan):
             now.models.parameters[going[taken]] = trial.parameters[better]
             losses[going[taken]] = (value + _penalty(self._l2(data, trial), moved))[better]
             # Never so small that it could not grow again.
-            now.damping[going[taken]] = np.maximum(damping[taken] * settings["decrease"][taken], 1e-20)
+            now.damping[going[taken]] = np.maximum(damping[taken] * settings["decrease"][taken], LEAST_DAMPING)
             counts[going[taken]] += 1
             pending = pending[~better]
             damping[pending] *= settings["increase"][pending]
@@ -258,7 +256,7 @@ class LevenbergMarquardtPlan(WholePlan):
         for row in np.flatnonzero(wanted):
             curved[row] = equations.second_derivative(models, int(pending[row]), -steps[row], data)
         correction = 0.5 * equations.solve(matrices, chosen, curved, diagonals)
-        large = 2 * np.linalg.norm(correction, axis=1) > ACCELERATION_RATIO * np.linalg.norm(steps, axis=1)
+        large = 2 * np.linalg.norm(correction, axis=1) > MOST_CORRECTION * np.linalg.norm(steps, axis=1)
         accelerated = np.where(wanted[:, np.newaxis], steps + correction, steps)
         accelerated[wanted & large] = np.nan
         return accelerated

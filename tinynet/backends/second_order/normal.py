@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from tinynet_kernels.descent import STEP
 from tinynet_kernels.reference.curvature import loss_curvature
 
 from tinynet.backends.base import Array, Backend, State
@@ -157,10 +158,6 @@ class NormalEquations:
             self.loss.kind, prediction, y, weight, slope, scale, self.loss.parameter
         )
         return float(value)
-
-
-STEP = 0.1
-"""Share of a direction that a difference along it goes to both sides."""
 
 
 def _write_rows(stage: LinearStage, x: Array, dz: Array, out: Float64, stop: int) -> int:

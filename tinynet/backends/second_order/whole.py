@@ -9,15 +9,13 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from tinynet_kernels.descent import REASONS
 
 from tinynet.backends import get_backend
 from tinynet.backends.base import Array, Backend, FloatArray, Members, Plan, State, on_backend
 from tinynet.backends.loop import LoopPlan
 from tinynet.base.turns import Turns
 from tinynet.program import BatchNormOp, DropoutOp, Program, all_ops
-
-REASONS = ("", "gradient", "damping", "line search", "goal")
-"""Why an optimizer stops by itself; ``state.moments`` hold the place in this list."""
 
 
 class Gradients(Protocol):

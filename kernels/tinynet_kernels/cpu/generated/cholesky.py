@@ -113,6 +113,32 @@ class _Solver:
             for c, column in enumerate(columns)
         ]
 
+    # -- another right side ------------------------------------------------------------------------------------------
+
+    def reduce(self, right: Value) -> None:
+        """Solve with the factor, and put the result where the way back finds it: below the last parameter."""
+        code = self.code
+
+        def copy(i: Value) -> None:
+            code.store(code.load(code.at(right, i, self.real), self.real), code.at(self.x, i, self.real))
+
+        code.loop(0, self.n, 1, copy)
+
+        def column(j: Value) -> None:
+            pivot = code.load(code.at(self.pivots, j, self.real), self.real)
+            value = code.load(code.at(self.x, j, self.real), self.real) * pivot
+            spread = code.spread(value)
+
+            def subtract(i: Value) -> None:
+                place = code.at(self.x, i, self.real)
+                taken = spread * code.load(self.at(self.factor, j, i), self.frame.row)
+                code.store(code.load(place, self.frame.row) - taken, place)
+
+            code.loop(j + 1, self.n, self.lanes, subtract)
+            code.store(value, self.at(self.factor, j, self.n))
+
+        code.loop(0, self.n, 1, column)
+
     # -- the way back ------------------------------------------------------------------------------------------------
 
     def substitute(self, out: Value) -> None:
@@ -181,4 +207,11 @@ def solve(frame: Frame) -> None:
     code.loop(frame.whole("first_item"), frame.whole("last_item"), 1, item)
 
 
-KERNELS = [Kernel("solve", solve, spills=True)]
+def solve_again(frame: Frame) -> None:
+    """Solve for another right side, which lies where a diagonal would, with the factor that ``solve`` has left."""
+    solver = _Solver(frame)
+    solver.reduce(frame.pointer("moments"))
+    solver.substitute(frame.pointer("out"))
+
+
+KERNELS = [Kernel("solve", solve, spills=True), Kernel("solve_again", solve_again)]

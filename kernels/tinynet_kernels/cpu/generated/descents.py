@@ -10,7 +10,9 @@ from tinynet_kernels.cpu.generated.equations import Array, Equations, Samples, T
 from tinynet_kernels.cpu.generated.frame import PLACES
 from tinynet_kernels.cpu.generated.layout import LINE
 from tinynet_kernels.cpu.generated.levenberg import NUMBERS, Words
-from tinynet_kernels.cpu.generated.passes import address, n_parameters, starts
+from tinynet_kernels.cpu.generated.passes import Passes, Steps, address, n_parameters, starts
+from tinynet_kernels.cpu.generated.small import float_of
+from tinynet_kernels.descent import STEP
 from tinynet_kernels.network import Layer, Loss
 
 
@@ -27,8 +29,9 @@ class Descents(Equations):
         super().__init__(layers, trained, loss, n_samples)
         begins = starts([n_parameters(layer) for layer in layers])
         self._where = np.concatenate([np.arange(begins[i], begins[i + 1]) for i in self.rows])
-        self._tables["descend"], self._size = self._write_descent()
-        self._add("descend", "descend")
+        self._size = self._write_descent(-(-max(self._sums.size, self._values.size) // LINE) * LINE)
+        for name, kernel in (("solution", "solve"), ("descend", "descend")):
+            self._add(name, kernel)
 
     def descend(
         self, parameters: Array, buffers: Array, samples: Samples, numbers: Array, told: Array, threads: Threads
@@ -81,25 +84,43 @@ class Descents(Equations):
         words |= {_NUMBERS: address(numbers), _TOLD: address(told), _MODELS: len(parameters), _EPOCHS: len(told)}
         self._run("descend", words, len(parameters), told.size * self.work, threads)
 
-    def _write_descent(self) -> tuple[Array, int]:
-        """Return the table, and the size of an arena with what a model has in hand."""
-        end, places = -(-self._size // LINE) * LINE, {}
-        sizes = dict.fromkeys(("decay", "scale", "diagonal", "step"), self.n)
-        sizes |= {
-            "matrix": self.columns * self.line // 8 * min(self.parts, 2),
-            "losses": self.parts,
-            "trial": self.n_parameters,
-        }
+    def _write_descent(self, end: int) -> int:
+        """Write the tables of what a model has in hand from ``end`` on; return the size of the arena."""
+        vectors = ("decay", "scale", "diagonal", "step", "correction", "bent")
+        points = ("trial", "before", "behind", "middle")
+        sizes = dict.fromkeys(vectors, self.n) | dict.fromkeys(points, self.n_parameters)
+        sizes |= {"matrix": self.columns * self.line // 8 * min(self.parts, 2), "losses": self.parts}
+        places = {}
         for name, size in sizes.items():
             places[name], end = end, end + -(-size * 8 // LINE) * LINE
+        steps = Steps(self._block)
+        steps.size = end
+        self._write_bend(steps, [places[name] for name in points[1:]])
+        self._tables["bend"] = steps.words((self._block, self.padded, 1, -(-self.n * 8 // LINE) * LINE))
+        self._tables["solution"] = self._write_solution(-(-steps.size // LINE) * LINE)
         words = Words(
-            **{name: self._kernels[name] for name in ("drive_items", "solve")},
-            **{name: address(self._tables[name]) for name in ("sums", "values", "solution")},
+            **{name: self._kernels[name] for name in ("drive_items", "solve", "solve_again")},
+            **{name: address(self._tables[name]) for name in ("sums", "values", "bend", "solution")},
             where=address(self._where),
             **{name: getattr(self, name) for name in ("n", "n_parameters", "columns", "line", "parts")},
             **places,
         )
-        return np.array(words, np.int64), end
+        self._tables["descend"] = np.array(words, np.int64)
+        return self._solution.size
+
+    def _write_bend(self, steps: Steps, points: Sequence[int]) -> None:
+        """Write ``J' H K``, ``K`` the second derivative of the predictions along a line, from three points of it."""
+        kind, n_out, passes = self.loss.kind, self.layers[-1].n_out, []
+        for place in points:
+            steps.add("abreast", "bind", place)
+            passes.append(Passes(self.layers, steps, slopes=place == points[-1]))
+        before, behind, here = (one.output for one in passes)
+        steps.add("abreast", "difference", before, here, behind, n_out, STEP**-2)
+        heights, ratios = steps.take(n_out), steps.take(n_out)
+        parameter = float_of(self.loss.parameter)
+        steps.add(f"curvature:{kind}", f"curvature_{kind}", here, heights, ratios, n_out, parameter)
+        steps.add("abreast", "curvatures_times", heights, before, n_out, here, int(self.rowwise))
+        passes[-1].back(before, {i: 8 * row for i, row in self.rows.items()}, last=min(self.rows), summed=True)
 
 
 _STOP, _MADE, _GIVEN = (NUMBERS.index(name) for name in ("stop", "made", "given"))

@@ -105,7 +105,8 @@ class Equations:
         self.parts = PARTS if self.work >= PARTS * PART_WORK and self.padded >= PARTS * least else 1
         self.part = -(-self.padded // (self.parts * unit)) * unit
         self.parts = -(-self.padded // self.part)
-        block = min(block, self.part)
+        self.rowwise = loss.kind.startswith("cross_entropy")
+        self._block = block = min(block, self.part)
         self._sums, self._values, self._solution = Steps(block), Steps(block), Steps(block)
         self._write(self._sums, slopes=True)
         self._write(self._values, slopes=False)
@@ -113,7 +114,7 @@ class Equations:
         self._tables = {
             "sums": self._sums.words((block, self.part, self.parts, size)),
             "values": self._values.words((block, self.padded, 1, 0)),
-            "solution": self._write_solution(),
+            "solution": self._write_solution(0),
         }
         self._size = max(self._sums.size, self._values.size, self._solution.size)
         self._kernels = {name: place for (_, name), place in library.addresses("float64", ["abreast"]).items()}
@@ -252,7 +253,7 @@ class Equations:
         steps.add(f"curvature:{kind}", f"curvature_{kind}", passes.output, heights, ratios, n_out, parameter)
         if not slopes:
             return
-        rowwise = int(kind.startswith("cross_entropy"))
+        rowwise = int(self.rowwise)
         seed, rows = steps.take(n_out), {i: jacobian + row * steps.stride for i, row in self.rows.items()}
         for r in range(n_out):
             steps.add("abreast", "seed", heights, seed, n_out, r, passes.output, rowwise)
@@ -260,10 +261,11 @@ class Equations:
             steps.add("abreast", "copy", ratios + r * steps.stride, jacobian + self.n * steps.stride, 1)
             steps.add("abreast", "triangle", jacobian, self.columns, self.line)
 
-    def _write_solution(self) -> Array:
+    def _write_solution(self, place: int) -> Array:
+        """Return the table of what solves, whose scratch begins at a place in the arena."""
         factor, vector = self.columns * self.line, self.line + host().vector_bytes
-        self._solution.size = factor + 3 * vector if self.n <= LARGEST_SOLVED else 0
-        return np.array([0, *(factor + i * vector for i in range(3)), self.n, self.line], np.int64)
+        self._solution.size = place + (factor + 3 * vector if self.n <= LARGEST_SOLVED else 0)
+        return np.array([place, *(place + factor + i * vector for i in range(3)), self.n, self.line], np.int64)
 
 
 _FIRST, _LAST, _MATRICES, _LOSSES, _DIAGONALS, _OUT = (

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from tinynet_kernels.cpu.generated.frame import Frame, Kernel
 from tinynet_kernels.cpu.generated.ir import Code, Value
 from tinynet_kernels.cpu.generated.ir_types import DOUBLE, I64, POINTER
+from tinynet_kernels.descent import LEAST_DAMPING, LEAST_SCALE, MOST_CORRECTION, REASONS, STEP
 
 NUMBERS = (
     "damping",
@@ -21,6 +22,7 @@ NUMBERS = (
     "weight_decay",
     "goal",
     "marquardt",
+    "acceleration",
     "report",
     "single",
     "given",
@@ -34,20 +36,16 @@ float32; 1 if the sums of the first step are there already; the place of the rea
 made. Damping, reason and count are those after the call.
 """
 
-GRADIENT, DAMPING, GOAL = 1.0, 2.0, 4.0
-"""Reasons to stop."""
-
-LEAST_DAMPING, LEAST_SCALE = 1e-20, 1e-12
-"""Never so small that it could not grow again; never so small that nothing is damped."""
-
 
 class Words(NamedTuple):
     """The table: addresses of kernels and of their tables, sizes, and places in the arena."""
 
     drive_items: int
     solve: int
+    solve_again: int
     sums: int
     values: int
+    bend: int
     solution: int
     where: int
     """Where each trained parameter is among all: an address."""
@@ -64,8 +62,13 @@ class Words(NamedTuple):
     scale: int
     diagonal: int
     step: int
+    correction: int
+    bent: int
     trial: int
-    """``n_parameters`` numbers."""
+    """Places of ``n_parameters`` numbers each: the points at which losses and predictions are asked for."""
+    before: int
+    behind: int
+    middle: int
 
 
 class _Cell:
@@ -90,17 +93,18 @@ class _Descent:
         code = frame.code
         words = {name: frame.size(i) for i, name in enumerate(Words._fields)}
         self.words = words
-        self.kernels = {name: code.op(POINTER, f"inttoptr {words[name]} to ptr") for name in Words._fields[:6]}
+        self.kernels = {
+            name: code.op(POINTER, f"inttoptr {words[name]} to ptr")
+            for name in Words._fields[: Words._fields.index("n")]
+        }
         self.n, self.n_parameters = words["n"], words["n_parameters"]
         self.line, self.size = words["line"], words["line"] * words["columns"]
         self.places = self.kernels["where"]
         arena = frame.pointer("arena")
-        self.held = {
-            name: code.at(arena, words[name])
-            for name in ("matrix", "losses", "decay", "scale", "diagonal", "step", "trial")
-        }
+        self.held = {name: code.at(arena, words[name]) for name in Words._fields[Words._fields.index("matrix") :]}
         self.damping, self.stop, self.made = (_Cell(code, DOUBLE) for _ in range(3))
-        self.loss, self.worth, self.done = _Cell(code, DOUBLE), _Cell(code, DOUBLE), _Cell(code, I64)
+        self.loss, self.worth = _Cell(code, DOUBLE), _Cell(code, DOUBLE)
+        self.done, self.straight = _Cell(code, I64), _Cell(code, I64)
 
     # -- small things ------------------------------------------------------------------------------------------------
 
@@ -126,6 +130,9 @@ class _Descent:
 
     def larger(self, a: Value, b: Value | float) -> Value:
         return self.code.select(self.code.compare(">", a, b), a, b)
+
+    def end(self, reason: str) -> None:
+        self.stop.set(float(REASONS.index(reason)))
 
     def run(self, kernel: str, table: str) -> None:
         self.code.call(self.kernels[kernel], self.frame.context, self.kernels[table])
@@ -159,15 +166,20 @@ class _Descent:
             for cell, name in ((self.damping, "damping"), (self.stop, "stop")):
                 cell.set(self.setting(name))
             self.made.set(0.0)
-            code.loop(
-                0, self.n_parameters, 1, lambda j: self.put(self.held["trial"], j, self.number(self.parameters, j))
-            )
+
+            def begin(j: Value) -> None:
+                value = self.number(self.parameters, j)
+                for name in ("trial", "before", "behind", "middle"):
+                    self.put(self.held[name], j, value)
+
+            code.loop(0, self.n_parameters, 1, begin)
 
             def epoch(e: Value) -> Value:
                 frame.put("gradients", matrix)
                 frame.put("losses", losses)
                 code.when(code.op("i1", f"xor {given}, true"), lambda: self.sum(matrix, losses))
                 self.loss.set(self.number(losses, 0) * self.report)
+                self.matrix = matrix
                 self.step(matrix, code.at(told, models * e + i, DOUBLE), n_epochs)
                 ended = code.compare("!=", self.stop.get(), 0.0)
                 enough = code.compare(">=", self.made.get(), code.convert("sitofp", n_epochs, DOUBLE))
@@ -243,7 +255,7 @@ class _Descent:
             code.until(lambda _: self.attempt(l2, told))
 
         def known() -> None:
-            code.when(flat, lambda: self.stop.set(GRADIENT), steep)
+            code.when(flat, lambda: self.end("gradient"), steep)
 
         # Steps to nowhere: whoever reads the losses, which are NaN, ends this.
         code.when(finite, known, lambda: self.made.set(code.convert("sitofp", n_epochs, DOUBLE)))
@@ -253,20 +265,65 @@ class _Descent:
         code = self.code
         self.done.set(1)
         over = code.compare(">", self.damping.get(), self.setting("max_damping"))
-        code.when(over, lambda: self.stop.set(DAMPING), lambda: self.damped(l2, told))
+        code.when(over, lambda: self.end("damping"), lambda: self.damped(l2, told))
         # As the model keeps it between two calls: how steps are grouped into calls must not matter.
         last = code.compare("!=", self.done.get(), 0)
         self.damping.set(code.select(last, self.kept(self.damping.get()), self.damping.get()))
         return last
 
     def damped(self, l2: Value, told: Value) -> None:
-        """Solve for a step, and look whether it helps."""
-        frame, code, held = self.frame, self.code, self.held
-        damping, zero = self.damping.get(), code.constant(DOUBLE, 0.0)
+        """Solve for a step, and try it unless it bends too much."""
+        code, held, damping = self.code, self.held, self.damping.get()
 
         def shift(j: Value) -> None:
             decay, scale = self.number(held["decay"], j), self.number(held["scale"], j)
             self.put(held["diagonal"], j, code.fma(damping, scale, decay))
+
+        code.loop(0, self.n, 1, shift)
+        self.run("solve", "solution")
+        self.straight.set(1)
+        code.when(self.has("acceleration"), self.accelerate)
+        code.when(code.compare("!=", self.straight.get(), 0), lambda: self.tried(l2, told), self.reject)
+
+    def reject(self) -> None:
+        """Go on with more damping."""
+        self.damping.set(self.damping.get() * self.setting("increase"))
+        self.done.set(0)
+
+    def accelerate(self) -> None:
+        """Add the second-order part of a step to it; note where that is too large to be trusted."""
+        frame, code, held = self.frame, self.code, self.held
+        zero = code.constant(DOUBLE, 0.0)
+
+        def points(j: Value) -> None:
+            place = self.place(j)
+            now, part = self.number(self.parameters, place), self.number(held["step"], j) * STEP
+            for name, value in (("before", now + part), ("middle", now), ("behind", now - part)):
+                self.put(held[name], place, value)
+
+        def add(j: Value, whole: Value, second: Value) -> list[Value]:
+            step, correction = self.number(held["step"], j), self.number(held["correction"], j)
+            self.put(held["step"], j, code.fma(0.5, correction, step))
+            return [code.fma(step, step, whole), code.fma(correction, correction, second)]
+
+        code.loop(0, self.n, 1, points)
+        frame.put("losses", held["losses"])
+        frame.put("gradients", held["bent"])
+        self.run("drive_items", "bend")
+        frame.put("gradients", self.matrix)
+        frame.put("moments", held["bent"])
+        frame.put("out", held["correction"])
+        self.run("solve_again", "solution")
+        frame.put("moments", held["diagonal"])
+        frame.put("out", held["step"])
+        whole, second = code.loop(0, self.n, 1, add, zero, zero)
+        small = code.compare("<=", second, whole * MOST_CORRECTION**2)
+        self.straight.set(code.convert("zext", small, I64))
+
+    def tried(self, l2: Value, told: Value) -> None:
+        """Look whether a step helps, and take it if it does."""
+        frame, code, held = self.frame, self.code, self.held
+        damping, zero = self.damping.get(), code.constant(DOUBLE, 0.0)
 
         def move(j: Value, whole: Value, penalty: Value) -> list[Value]:
             place = self.place(j)
@@ -276,8 +333,6 @@ class _Descent:
             weights = [self.number(base, j) for base in (held["decay"], l2)]
             return [code.fma(one, square, total) for one, total in zip(weights, (whole, penalty), strict=True)]
 
-        code.loop(0, self.n, 1, shift)
-        self.run("solve", "solution")
         whole, penalty = code.loop(0, self.n, 1, move, zero, zero)
         frame.put("parameters", held["trial"])
         frame.put("losses", held["losses"])
@@ -296,13 +351,9 @@ class _Descent:
             self.damping.set(self.larger(damping * self.setting("decrease"), LEAST_DAMPING))
             self.made.set(self.made.get() + 1.0)
             reached = code.compare("<=", loss, self.setting("goal"))
-            self.stop.set(code.select(reached, GOAL, code.constant(DOUBLE, 0.0)))
+            code.when(reached, lambda: self.end("goal"))
 
-        def reject() -> None:
-            self.damping.set(damping * self.setting("increase"))
-            self.done.set(0)
-
-        code.when(code.compare("<", code.fma(0.5, whole, value), self.worth.get()), accept, reject)
+        code.when(code.compare("<", code.fma(0.5, whole, value), self.worth.get()), accept, self.reject)
 
 
 def descend(frame: Frame) -> None:

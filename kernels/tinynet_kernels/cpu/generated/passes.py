@@ -181,7 +181,7 @@ class Passes:
         n, mean = self.layers[i].n_in, self._held[i] * 8
         self.steps.add("abreast", "normalize", x, y, n, mean, mean + n * 8, 0)
 
-    def back(self, d: int, rows: dict[int, int], *, last: int = 0) -> int:
+    def back(self, d: int, rows: dict[int, int], *, last: int = 0, summed: bool = False) -> int:
         """Write the way back of a gradient to the input of layer ``last``; return where it then is.
 
         Parameters
@@ -191,6 +191,8 @@ class Passes:
         rows : dict of int to int
             Where the derivatives by the parameters of a layer go, by its number; those of others go nowhere.
         last : int
+        summed : bool
+            Whether only their sums over the samples are wanted, which are added to what is there.
         """
         steps = self.steps
         for i in range(len(self.layers) - 1, last - 1, -1):
@@ -199,7 +201,9 @@ class Passes:
                 steps.add("abreast", "softmax_back", self.outputs[i], d, layer.n_out)
             elif layer.activation != "identity":
                 steps.add("abreast", "multiply", d, self.slopes[i], d, layer.n_out)
-            if i in rows:
+            if i in rows and summed:
+                steps.add("abreast", "fold", self._inputs[i], d, rows[i], layer.n_in, layer.n_out, int(layer.bias))
+            elif i in rows:
                 steps.add("abreast", "outer", self._inputs[i], d, rows[i], layer.n_in, layer.n_out)
                 if layer.bias:
                     bias = rows[i] + layer.n_in * layer.n_out * steps.stride

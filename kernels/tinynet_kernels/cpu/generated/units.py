@@ -16,6 +16,7 @@ from tinynet_kernels.cpu.generated import (
     driver,
     elementwise,
     few,
+    fold,
     levenberg,
     losses,
     normal,
@@ -41,7 +42,7 @@ _FIXED: dict[str, list[Kernel]] = {
     "normalize": elementwise.NORMALIZE,
     "activation:softmax": losses.SOFTMAX,
     "updates": updates.KERNELS,
-    "abreast": [*abreast.KERNELS, *curvature.KERNELS, *normal.KERNELS, *cholesky.KERNELS, *levenberg.KERNELS],
+    "abreast": [kernel for part in (abreast, curvature, fold, normal, cholesky, levenberg) for kernel in part.KERNELS],
     "tangents": tangents.KERNELS,
     **many.FIXED,
 }
