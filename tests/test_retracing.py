@@ -100,6 +100,23 @@ def test_weights_that_become_infinite_are_found_in_the_epoch_in_which_they_do(gr
     assert len(net.history) == 5
 
 
+def test_each_epoch_has_the_figures_of_its_own_weights(backend: str, group: Callable[[int], None]) -> None:
+    measured: dict[str, Any] = {"validation_data": (X[:5], Y[:5]), "metrics": "mae"}
+    found, broken = [], []
+    for size in GROUPS:
+        group(size)
+        net = network(backend)
+        found.append(everything(net, net.fit(X, Y, epochs=12, batch_size=8, **measured)))
+        broken.append(diverged(network(backend), optimizer=tn.SGD(Grow(), momentum=0.5), **measured))
+    assert all(other == found[0] for other in found)
+    assert all(other == broken[0] for other in broken)
+    shorter = network(backend)
+    shorter.fit(X, Y, epochs=5, batch_size=8)
+    figures = shorter.evaluate(X[:5], Y[:5], metrics="mae")
+    assert net.history is not None
+    assert [net.history[f"val_{name}"][4] for name in ("loss", "mae")] == list(figures.values())
+
+
 def test_an_optimizer_that_made_a_model_diverge_can_train_it_again(backend: str) -> None:
     net, optimizer = network(backend), tn.SGD(Grow(), momentum=0.5)
     diverged(net, optimizer=optimizer)

@@ -211,7 +211,7 @@ class StochasticTrainer(Trainer):
     def _chunk_epochs(self) -> int:
         """Return how many epochs to run in one call: no more than until training can stop at the earliest."""
         varies = self.solver.schedule == "invscaling" and self.solver.optimizer.n_moments > 0
-        if self.task is not None or varies or isinstance(self.data, SparseData):
+        if self.task is not None or varies or self.validation is not None or isinstance(self.data, SparseData):
             return 1
         patience = self.estimator.n_iter_no_change + 1 - self.estimator._no_improvement_count
         return int(min(super()._chunk_epochs(), max(1, patience)))
@@ -261,7 +261,7 @@ class StochasticTrainer(Trainer):
                 loss = self.plan.run(self.model.state, x, self.data.y[place], None, rates, weight)
             total += float(loss[0, 0]) * len(index)
         self.updates += self.n_updates
-        self._finish_epoch(total / len(order), float(rates[0, -1]), last=True)
+        self._finish_epoch(total / len(order), float(rates[0, -1]), self._measured())
 
     def _segmented(self) -> bool:
         if isinstance(self.data, SparseData) and super()._segmented():
@@ -285,12 +285,12 @@ class StochasticTrainer(Trainer):
         state, self._visits = kept
         self.estimator._random_state.set_state(state)
 
-    def _finish_epoch(self, loss: float, rate: float, *, last: bool, begun: bool = False) -> None:
+    def _finish_epoch(self, loss: float, rate: float, figures: dict[str, float], *, begun: bool = False) -> None:
         estimator, epoch = self.estimator, self.epoch
         estimator.record_epoch(loss, len(self.data))
-        logs = {"loss": loss}
+        logs = {"loss": loss, **figures}
         if self.validation is not None:
-            logs |= self._validated(self.validation)
+            estimator.record_validation(figures["val_loss"], figures[f"val_{estimator.score_name}"])
         improved = estimator.record_improvement()
         self.solver.learning_rate = self.solver.rate_after(int(estimator.t_))
         if improved and estimator.early_stopping:
@@ -310,10 +310,12 @@ class StochasticTrainer(Trainer):
         if self.task is not None and self.task.end_iteration():
             self.converged = self.model.stop_training = True
 
-    def _validated(self, data: Data) -> dict[str, float]:
-        """Return the loss and the score of the validation set, and record them."""
+    def _measured(self) -> dict[str, float]:
+        """Return the loss and the score of the validation set."""
+        data = self.validation
+        if data is None:
+            return {}
         loss = self.plan.evaluate(self.model.state, data.x, data.y, data.weight)
         weight = None if data.weight is None else self.model.backend.to_numpy(data.weight)
         score = self.estimator.score_output(data.y_host, self.model.predict_on_host(data.x), weight)
-        self.estimator.record_validation(loss, score)
         return {"val_loss": loss, f"val_{self.estimator.score_name}": score}

@@ -47,7 +47,7 @@ class WholeTrainer(Trainer):
 
     def _chunk_epochs(self) -> int:
         """Return how many epochs to run in one call: one, where somebody looks at each step or at its figures."""
-        looks = self._stepwise or self._update_intervals() or self.plan.figure_names
+        looks = self._looks or self._stepwise or self._update_intervals() or self.plan.figure_names
         return 1 if looks else super()._chunk_epochs()
 
     def _run_chunk(self, n: int) -> None:
@@ -72,7 +72,7 @@ class WholeTrainer(Trainer):
             self.updates += 1
             if self._stepwise:
                 self._hook("on_train_batch_end", 0, {"loss": loss})
-            self._finish_epoch(loss, 1.0, last=i == len(losses) - 1)
+            self._finish_epoch(loss, 1.0, self._measured() if i == len(losses) - 1 else {})
             if self.model.stop_training and i < len(losses) - 1:
                 self._go_back()
                 return
