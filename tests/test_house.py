@@ -203,7 +203,7 @@ def test_the_way_of_a_batch_is_the_one_that_the_page_tells() -> None:
     x, y = np.ones((8, 3), "float32"), np.ones((8, 2), "float32")
     sys.setprofile(note)
     try:
-        net.fit(x, y, loss="mse", optimizer="adam", batch_size=4, callbacks=tn.Callback())
+        net.fit(x, y, loss="mse", optimizer="adam", validation_data=(x, y), batch_size=4, callbacks=tn.Callback())
     finally:
         sys.setprofile(None)
     calls = iter(called)

@@ -198,8 +198,7 @@ def rates(learning_rate: Setting | Schedule, epochs: Float64) -> Float64:
     """
     if isinstance(learning_rate, Schedule):
         return np.asarray(learning_rate(epochs), dtype=np.float64)
-    values = np.asarray(learning_rate, dtype=np.float64)
-    return np.array(np.broadcast_to(values, np.broadcast_shapes(epochs.shape, values.shape)))
+    return np.asarray(learning_rate, dtype=np.float64) + np.zeros(epochs.shape)
 
 
 def usable_rates(found: NDArray[np.float64], rate: Any) -> NDArray[np.float64]:

@@ -51,7 +51,7 @@ class Retracing:
         self.best_parameters: Array = self.model.state.parameters.copy()
         self._point = Savepoint()
         self._running = 0
-        self._drawn = np.zeros(n, np.int64)  # Epochs whose order was drawn for each model in a call.
+        self._drawn = [0] * n  # Epochs whose order was drawn for each model in a call.
         # Where a model's best epoch lies in the middle of a call: where that call began for it, how many epochs before,
         # and with which rates and from which generator.
         self._base = Savepoint()
@@ -76,7 +76,7 @@ class Retracing:
         self._point.take(self.model.state, self.epoch, kept)
         self._point.rates = rates
         self._running = n_epochs
-        self._drawn[:] = 0
+        self._drawn = [0] * len(self._drawn)
 
     @as_one_change
     def _go_back(self) -> None:

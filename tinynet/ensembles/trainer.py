@@ -305,10 +305,11 @@ class EnsembleTrainer(Retracing):
             return None
         n, n_visits = len(self.data), self.n_visits
         order = np.empty((n_epochs, len(members), n_visits), np.int64)
-        for position, i in enumerate(members):
+        for position, i in enumerate(members.tolist()):
             rng = self.model.generators[0 if self.shared_order else i]
-            for row in order[:, position]:
-                row[:] = rng.permutation(n)[:n_visits] if self.shuffle is True else rng.integers(0, n, n_visits)
+            for epoch in range(n_epochs):
+                drawn = rng.permutation(n)[:n_visits] if self.shuffle is True else rng.integers(0, n, n_visits)
+                order[epoch, position] = drawn
             self._drawn[i] += n_epochs
         return order
 

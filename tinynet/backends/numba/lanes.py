@@ -253,7 +253,7 @@ class LanesPlan(MembersPlan):
         repaid = n_groups
         if config.chosen_threads() is None:
             repaid = min(n_groups, max(1, rows * self.program.n_parameters // THREAD_WORK))
-        return min(config.threads(), repaid)
+        return 1 if repaid <= 1 else min(config.threads(), repaid)
 
     def _training(self, sources: Sources, sharing: Sharing, batch: int) -> _Many:
         def make() -> programs.Made:
