@@ -168,6 +168,19 @@ def test_of_logits_binary_cross_entropy_has_the_gradient_beside_its_formula() ->
     np.testing.assert_allclose(loss.backward(z, t), p - t, rtol=1e-11, atol=1e-14)
 
 
+def test_the_code_beside_the_formulas_of_uncertainty_computes_it() -> None:
+    net = tn.Sequential(tn.Linear(3, 4), tn.Tanh(), tn.Linear(4, 2), dtype="float64", seed=0)
+    x, y, labels = RNG.normal(size=(20, 3)), RNG.normal(size=(20, 2)), RNG.integers(0, 2, 20)
+    known = {"jacobian": net.parameter_jacobian(x), "noise": 0.5, "prior_precision": 2.0, "z": net.predict(x)}
+    result = computed(TABLE["uncertainty"]["Laplace"]["numpy"], **known)
+    found = tn.laplace(net, x, y, noise=0.5, prior_precision=2.0)
+    np.testing.assert_allclose(found.std(x), result["std"], rtol=1e-9)
+    result = computed(TABLE["uncertainty"]["ClassLaplace"]["numpy"], **known)
+    of_classes = tn.laplace(net, x, labels, loss="cross_entropy", prior_precision=2.0)
+    np.testing.assert_allclose(of_classes.mean(x), result["mean"], rtol=1e-9)
+    assert {*entries("uncertainty")} == {"Laplace", "ClassLaplace"}
+
+
 def test_the_code_beside_the_formula_of_a_loss_of_slopes_computes_it() -> None:
     net = tn.Sequential(tn.Linear(3, 4), tn.Tanh(), tn.Linear(4, 2), dtype="float64", seed=0)
     x, t, d = (RNG.normal(size=size) for size in [(20, 3), (20, 2), (20, 2, 3)])

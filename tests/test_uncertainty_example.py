@@ -17,6 +17,7 @@ pytest.importorskip("sklearn", reason="the example's data come with scikit-learn
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLE = ROOT / "examples" / "uncertainty.ipynb"
+CERTAINTY = re.compile(r"^\w+ \w+ +([\d.]+) % +([\d.]+) % +([\d.]+)$", flags=re.MULTILINE)
 ROW = re.compile(r"^ +(\d+) % +([\d.]+) % +([\d.]+) %$", flags=re.MULTILINE)
 
 
@@ -41,9 +42,14 @@ def printed(notebook: Any) -> str:
     return "".join(output.get("text", "") for output in outputs(notebook))
 
 
-def table(notebook: Any) -> np.ndarray:
-    """Promised, of the networks alone, with noise: in percent, a row for each level."""
-    return np.array(ROW.findall(printed(notebook)), dtype=float)
+def tables(notebook: Any) -> np.ndarray:
+    """Of a thousand networks, and of one: promised, alone, with noise; in percent, a row for each level."""
+    return np.array(ROW.findall(printed(notebook)), dtype=float).reshape(2, -1, 3)
+
+
+def certainty(notebook: Any) -> np.ndarray:
+    """Of a network of classes alone, and with Laplace: certainty and what is right, in percent, and the log loss."""
+    return np.array(CERTAINTY.findall(printed(notebook)), dtype=float)
 
 
 @pytest.mark.usefixtures("isolated")
@@ -53,15 +59,23 @@ def test_the_example_runs_and_measures_the_coverage_that_is_stored(stored: Any) 
     assert {output.output_type for output in outputs(fresh)} == {"stream", "display_data"}
     assert {output.name for output in outputs(fresh) if output.output_type == "stream"} == {"stdout"}
     # Ten splits have 1,110 patients in all: other processors round differently, and move a few of them over an end.
-    np.testing.assert_allclose(table(fresh), table(stored), atol=2.0)
+    np.testing.assert_allclose(tables(fresh), tables(stored), atol=2.0)
+    np.testing.assert_allclose(certainty(fresh), certainty(stored), atol=2.0)
 
 
-def test_intervals_with_noise_cover_what_they_promise(stored: Any) -> None:
-    promised, alone, with_noise = table(stored).T
+@pytest.mark.parametrize(("which", "missed"), [(0, 3.0), (1, 4.0)], ids=["thousand", "Laplace"])
+def test_intervals_with_noise_cover_what_they_promise(stored: Any, which: int, missed: float) -> None:
+    promised, alone, with_noise = tables(stored)[which].T
     assert promised.tolist() == [50, 60, 70, 80, 90, 95]
     # The standard deviation of a share of 1,110 is at most 1.5 %.
-    np.testing.assert_allclose(with_noise, promised, atol=3.0)
+    np.testing.assert_allclose(with_noise, promised, atol=missed)
     assert (alone < promised / 2).all()
+
+
+def test_probabilities_come_nearer_to_what_is_right(stored: Any) -> None:
+    (sure, right, loss), (less_sure, as_right, lower) = certainty(stored)
+    assert as_right == right < less_sure < sure
+    assert lower < 0.85 * loss
 
 
 def test_the_stored_example_is_portable(stored: Any) -> None:

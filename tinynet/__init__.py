@@ -100,7 +100,8 @@ if TYPE_CHECKING:
     from tinynet import math as math
     from tinynet import notebook as notebook
     from tinynet.datasets.table import Table
-    from tinynet.models.laplace import Laplace, laplace
+    from tinynet.models.laplace import laplace
+    from tinynet.models.posterior import ClassLaplace, Laplace
     from tinynet.models.rate_range import LearningRateRange, learning_rate_range
     from tinynet.models.taken_over import from_sklearn, from_torch
     from tinynet.plotting.weights import plot_weights
@@ -133,7 +134,8 @@ _ON_FIRST_USE = {
     "math": "tinynet.math",
     "notebook": "tinynet.notebook",
     "plot_weights": "tinynet.plotting.weights",
-    "Laplace": "tinynet.models.laplace",
+    "ClassLaplace": "tinynet.models.posterior",
+    "Laplace": "tinynet.models.posterior",
     "laplace": "tinynet.models.laplace",
     "sweep": "tinynet.sweeps.sweep",
 }
@@ -158,6 +160,7 @@ __all__ = [
     "Callback",
     "Checkpoint",
     "Choice",
+    "ClassLaplace",
     "Constant",
     "CosineDecay",
     "CrossEntropy",

@@ -1,4 +1,4 @@
-"""The maths of layers, losses, optimizers, schedules and initializers: one table, ``docs/formulas.toml``.
+"""The maths of layers, losses, optimizers, schedules, initializers and uncertainty: one table, ``docs/formulas.toml``.
 
 ``formulas`` makes pages of it; ``tests/test_docs.py`` computes the NumPy form of every entry beside the library.
 """
@@ -13,6 +13,7 @@ from typing import Any
 
 from tinynet import layers, losses, optimizers, schedules
 from tinynet.layers import initializers
+from tinynet.models import posterior
 
 TABLE = Path(__file__).resolve().parent.parent / "formulas.toml"
 
@@ -32,6 +33,7 @@ def classes() -> dict[str, set[str]]:
         "optimizers": _public(optimizers, optimizers.Optimizer),
         "schedules": _public(schedules, schedules.Schedule),
         "initializers": _public(initializers, initializers.Initializer),
+        "uncertainty": {posterior.Laplace.__name__, *_public(posterior, posterior.Laplace)},
     }
 
 
