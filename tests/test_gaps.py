@@ -187,3 +187,41 @@ def test_what_takes_whole_rows_says_so() -> None:
         bits.fit(X, targets("bits"), loss=LOSSES["bits"], metrics="accuracy", epochs=1, missing_targets="ignore")
     with pytest.raises(ValueError, match=r"expects targets in \[0, 1\]; got values from -?\d"):
         bits.fit(X, GAPS, loss=LOSSES["bits"], epochs=1, missing_targets="ignore")
+
+
+def test_a_sweep_trains_on_what_was_measured() -> None:
+    def build() -> tn.Sequential:
+        return tn.Sequential(tn.Linear(3, 2), dtype="float64", backend="numba")
+
+    options: Any = {"metrics": "mae", "missing_targets": "ignore", "epochs": 3, "batch_size": 7}
+    result = tn.sweep(build, {"learning_rate": [0.1, 0.01]}, X, GAPS / 5, validation_data=(X, GAPS / 5), **options)
+    run = result.best_run()
+    figures = result.model(run).evaluate(X, GAPS / 5, metrics="mae", missing_targets="ignore")
+    assert [result.table[name][run] for name in ("val_loss", "val_mae")] == pytest.approx(list(figures.values()))
+
+
+@pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
+def test_a_regressor_fits_what_was_measured() -> None:
+    pytest.importorskip("sklearn")
+    from sklearn.metrics import r2_score
+
+    from tinynet.estimators import MLPRegressor
+
+    def made(**options: Any) -> MLPRegressor:
+        return MLPRegressor(hidden_layer_sizes=(4,), random_state=0, max_iter=20, tol=0.0, **options)
+
+    y = GAPS[:, 0]
+    known = ~np.isnan(y)
+    ignoring = made(alpha=0.0, batch_size=40, missing_targets="ignore").fit(X, y)
+    assert ignoring.score(X, y) == pytest.approx(r2_score(y[known], ignoring.predict(X)[known]))
+    # Of one target, rows with a gap count for nothing, as rows of weight 0 do; Adam does not see the factor of all.
+    weighted = made(alpha=0.0, batch_size=40).fit(X, np.nan_to_num(y), known.astype(float))
+    np.testing.assert_allclose(ignoring.predict(X), weighted.predict(X), rtol=1e-5)
+    stopping = made(missing_targets="ignore", early_stopping=True, validation_fraction=0.3).fit(X, GAPS)
+    assert np.isfinite([*stopping.validation_scores_, stopping.score(X, GAPS, np.ones(40))]).all()
+    with pytest.raises(ValueError, match="contains NaN"):
+        made().fit(X, y)
+    with pytest.raises(ValueError, match="expects every target to be there"):
+        made(solver="lm", missing_targets="ignore").fit(X, y)
+    with pytest.raises(ValueError, match="one output for each target; got GaussianNLL"):
+        made(loss=tn.GaussianNLL()).fit(X, Y)

@@ -53,8 +53,18 @@ class Objective(Loss):
                 f"estimators expect a loss of values, as scikit-learn has no place for slopes; got {loss!r}. Use "
                 "tn.Sequential(...).fit(x, (y, dy), loss=...)."
             )
+        if len(loss.powers) > 1:
+            raise ValueError(
+                f"estimators expect a loss of one output for each target; got {loss!r}. Use tn.Sequential, with the "
+                "layer that it needs at its end."
+            )
         super().__init__("mean")
         self.loss, self.alpha, self.factor, self.report = loss, float(alpha), factor, report
+        self.ignores_missing = loss.ignores_missing
+
+    def with_missing(self, missing_targets: str) -> Objective:
+        """Return the objective as it takes targets that are NaN; see ``Loss.with_missing``."""
+        return Objective(self.loss.with_missing(missing_targets), self.alpha, self.factor, self.report)
 
     def lower(self, ops: tuple[Op, ...] = (), *, index_target: bool = False) -> LossSpec:
         """Return the loss as plain data."""

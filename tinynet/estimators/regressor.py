@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import RegressorMixin, _fit_context
-from sklearn.utils import check_array, column_or_1d
+from sklearn.utils import check_array, check_consistent_length, column_or_1d
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import validate_data
@@ -19,9 +19,10 @@ from tinynet.base.hints import hints_names
 from tinynet.estimators import networks, objective, scores
 from tinynet.estimators.base import BaseMultilayerPerceptron
 from tinynet.estimators.fit_callbacks import with_callbacks
-from tinynet.estimators.inputs import beside
+from tinynet.estimators.inputs import beside, on_host
 from tinynet.estimators.samples import given_set
 from tinynet.training.callbacks import Callback
+from tinynet.training.metrics.numbers import of_measured
 
 
 @hints_names
@@ -77,6 +78,9 @@ class MLPRegressor(RegressorMixin, BaseMultilayerPerceptron):  # type: ignore[mi
         Activation of the output layer: any that ``activation`` may be. "auto": "identity", or "exp" for "poisson".
     dropout : float, or one for each hidden layer, default=0.0
         Share of the outputs of hidden layers that is zeroed while training.
+    missing_targets : {"error", "ignore"}, default="error"
+        "ignore": targets that are NaN were not measured. The loss of a sample is the sum over those that were; scores
+        are of those, too. Not for solver "lm".
     backend : str or None, default=None
         "numba" (or "cpu"), "numpy", "cupy" (or "gpu"); None: the one in force.
     callbacks : list of tinynet.Callback or None, default=None
@@ -116,6 +120,7 @@ class MLPRegressor(RegressorMixin, BaseMultilayerPerceptron):  # type: ignore[mi
         **BaseMultilayerPerceptron._parameter_constraints,
         "loss": [StrOptions(set(objective.REGRESSION)), callable],
         "out_activation": [StrOptions({"auto", *networks.ACTIVATIONS})],
+        "missing_targets": [StrOptions({"error", "ignore"})],
     }
 
     def __init__(
@@ -147,6 +152,7 @@ class MLPRegressor(RegressorMixin, BaseMultilayerPerceptron):  # type: ignore[mi
         max_fun: int = 15000,
         out_activation: str = "auto",
         dropout: Any = 0.0,
+        missing_targets: str = "error",
         backend: str | Backend | None = None,
         callbacks: Sequence[Callback] | None = None,
     ) -> None:
@@ -176,6 +182,7 @@ class MLPRegressor(RegressorMixin, BaseMultilayerPerceptron):  # type: ignore[mi
         self.max_fun = max_fun
         self.out_activation = out_activation
         self.dropout = dropout
+        self.missing_targets = missing_targets
         self.backend = backend
         self.callbacks = callbacks
 
@@ -244,28 +251,31 @@ class MLPRegressor(RegressorMixin, BaseMultilayerPerceptron):  # type: ignore[mi
     # -- for the course of a fit -------------------------------------------------------------------------------------
 
     def _validate_input(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Any, NDArray[Any]]:
-        X, y = validate_data(
-            self,
-            X,
-            y,
-            accept_sparse=["csr", "csc"],
-            multi_output=True,
-            y_numeric=True,
-            dtype=(np.float64, np.float32),
-            reset=reset,
-        )
+        samples: dict[str, Any] = {"accept_sparse": ["csr", "csc"], "dtype": (np.float64, np.float32)}
+        if self.missing_targets == "ignore":
+            targets = {"ensure_2d": False, "dtype": "numeric", "ensure_all_finite": "allow-nan"}
+            X, y = validate_data(self, X, y, validate_separately=(samples, targets), reset=reset)
+            check_consistent_length(X, y)
+        else:
+            X, y = validate_data(self, X, y, multi_output=True, y_numeric=True, reset=reset, **samples)
         return X, self._as_columns(y, "y")
 
     def _as_columns(self, y: Any, name: str) -> NDArray[Any]:
         # scikit-learn looks for NaN before it makes numbers of objects, and lets dates pass.
-        check_finite(as_real_array(y, name), name)
+        values = as_real_array(y, name)
+        check_finite(values[~np.isnan(values)] if self._takes_gaps(values) else values, name)
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         columns: NDArray[Any] = y.reshape(len(y), -1)
         return columns
 
     def _validate_targets(self, y: Any) -> NDArray[Any]:
-        return self._as_columns(check_array(y, ensure_2d=False, dtype="numeric", input_name="y_val"), "y_val")
+        finite = "allow-nan" if self.missing_targets == "ignore" else True
+        checked = check_array(y, ensure_2d=False, dtype="numeric", input_name="y_val", ensure_all_finite=finite)
+        return self._as_columns(checked, "y_val")
+
+    def _takes_gaps(self, y: NDArray[Any]) -> bool:
+        return self.missing_targets == "ignore" and y.dtype.kind == "f"
 
     def _output_activation(self) -> str:
         if self.out_activation != "auto":
@@ -273,7 +283,7 @@ class MLPRegressor(RegressorMixin, BaseMultilayerPerceptron):  # type: ignore[mi
         return "exp" if self.loss == "poisson" else "identity"
 
     def _objective(self) -> objective.Objective:
-        return objective.of_regressor(self.loss, self.n_outputs_, self.alpha)
+        return objective.of_regressor(self.loss, self.n_outputs_, self.alpha).with_missing(self.missing_targets)
 
     def _encode(self, y: NDArray[Any], dtype: Any) -> NDArray[Any]:
         targets: NDArray[Any] = self._objective().check_target(y, y.shape[1], str(np.dtype(dtype)))
@@ -281,4 +291,21 @@ class MLPRegressor(RegressorMixin, BaseMultilayerPerceptron):  # type: ignore[mi
 
     def score_output(self, targets: NDArray[Any], output: NDArray[Any], weight: NDArray[Any] | None) -> float:
         """Return the coefficient of determination of the network's output."""
-        return scores.r2(targets, output, weight)
+        if self.missing_targets == "error":
+            return scores.r2(targets, output, weight)
+        return of_measured(lambda p, t, w: scores.r2(t, p, w), output, targets, weight)
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return the coefficient of determination, as scikit-learn's; of the targets that are there, if some may miss.
+
+        Parameters
+        ----------
+        X : (n_samples, n_features) array-like or sparse matrix
+        y : (n_samples,) or (n_samples, n_outputs) array-like
+        sample_weight : (n_samples,) array-like, optional
+        """
+        if self.missing_targets == "error":
+            return float(super().score(X, y, sample_weight))
+        targets, weight = self._validate_targets(on_host(y, "y")), on_host(sample_weight, "sample_weight")
+        output = np.asarray(on_host(self.predict(X), "X")).reshape(targets.shape)
+        return self.score_output(targets, output, None if weight is None else np.asarray(weight))

@@ -57,6 +57,7 @@ def sweep(
     drop_last: bool = False,
     sample_weight: Any = None,
     class_weight: ClassWeight = None,
+    missing_targets: str = "error",
     bootstrap: bool = False,
     metrics: str | Metric | Iterable[str | Metric] = (),
     callbacks: Callback | Sequence[Callback] = (),
@@ -95,7 +96,7 @@ def sweep(
     mode : {"auto", "min", "max"}
         Whether the lowest or the highest is best. "auto": the lowest loss, and what is best of a metric of tinynet's.
         For a metric of yours say which.
-    sample_weight, class_weight, bootstrap
+    sample_weight, class_weight, missing_targets, bootstrap
         As for ``Ensemble.fit``.
     optimizer : str, Optimizer or callable
         A callable is called with the settings that it has parameters for, and returns an optimizer, as in
@@ -150,7 +151,8 @@ def sweep(
     get_metrics(metrics)  # Whatever is none is told before it is taken apart.
     specs = (metrics,) if isinstance(metrics, str) or callable(metrics) else tuple(metrics)
     threads = None if threads is None else whole("threads", threads)
-    options = Options(specs, _watches(callbacks), bool(bootstrap), threads, max(0, verbose - 1), class_weight)
+    about = class_weight, missing_targets
+    options = Options(specs, _watches(callbacks), bool(bootstrap), threads, max(0, verbose - 1), *about)
     size = whole("group_size", group_size)
     keys, backends, descriptions = _cases(recipe, settings, data, options, described=folder is not None)
     groups = grouped(keys, len(chosen), size)

@@ -20,6 +20,7 @@ from tinynet.base.errors import requires
 from tinynet.base.text import plain
 from tinynet.ensembles.ensemble import Ensemble
 from tinynet.ensembles.files import describe_ensemble
+from tinynet.losses import Loss
 from tinynet.sweeps.files import Contents
 from tinynet.sweeps.runs import Case, Recipe, joined
 from tinynet.sweeps.space import Settings
@@ -27,6 +28,7 @@ from tinynet.training.callbacks import Callback
 from tinynet.training.class_weights import ClassWeight, with_class_weights
 from tinynet.training.data import Data as Checked
 from tinynet.training.data import checked_data, checked_validation
+from tinynet.training.gaps import weighed_by_measured
 from tinynet.training.metrics import Meter, Metric, get_metrics
 
 CACHE = "TINYNET_CACHE_DIR"
@@ -67,21 +69,21 @@ class Data:
 
     def check(self, case: Case, options: Options) -> None:
         """Raise now what ``fit`` would raise of the data, for a network and its loss."""
-        program, measured = case.net.program, options.metrics
+        program, measured, loss = case.net.program, options.metrics, case.loss.with_missing(options.missing_targets)
         if self.validation is not None:
-            self._check_set(case, self.validation, measured)
+            self._check_set(case, loss, self.validation, measured)
             measured = tuple(options.watched)
-        data = self._check_set(case, (self.x, self.y, self.weight), measured)
-        with_class_weights(data, options.class_weight, case.loss, program)
+        data = self._check_set(case, loss, (self.x, self.y, self.weight), measured)
+        with_class_weights(data, options.class_weight, loss, program)
 
-    def _check_set(self, case: Case, given: tuple[Any, ...], metrics: tuple[str | Metric, ...]) -> Checked:
+    def _check_set(self, case: Case, loss: Loss, given: tuple[Any, ...], metrics: tuple[str | Metric, ...]) -> Checked:
         """Check samples, targets, and weights if there are any, with what is to be measured of them."""
         x, y, weight = (*given, None)[:3]
         program, host = case.net.program, get_backend("numpy")  # Nothing needs to go to a device to be checked.
         samples = as_samples(x, "x", program.n_in, program.reads, expects=repr(case.net.layers[0]))
-        parts = (samples, y, case.loss, program.n_out, program.dtype, host, weight)
-        data = checked_data(*parts, columns=case.net._columns(case.loss))
-        Meter(get_metrics(metrics), data, case.loss, program)
+        parts = (samples, y, loss, program.n_out, program.dtype, host, weight)
+        data = weighed_by_measured(checked_data(*parts, columns=case.net._columns(loss)), loss)
+        Meter(get_metrics(metrics), data, loss, program)
         return data
 
     @property
@@ -105,6 +107,7 @@ class Options:
     threads: int | None
     verbose: int
     class_weight: ClassWeight
+    missing_targets: str
     cache: str | None = field(default_factory=lambda: os.environ.get(CACHE))
     """Where compiled code is kept, if that was said here: workers elsewhere were not told."""
 
@@ -119,7 +122,8 @@ class Options:
         """What tells one sweep from another."""
         watches = [{"kind": type(callback).__name__, **callback.settings()} for callback in self.callbacks]
         found = {"metrics": list(get_metrics(self.metrics)), "callbacks": watches, "bootstrap": self.bootstrap}
-        return found | {"class_weight": plain(self.class_weight)}
+        ignored = {} if self.missing_targets == "error" else {"missing_targets": self.missing_targets}
+        return found | {"class_weight": plain(self.class_weight), **ignored}
 
 
 @dataclass(frozen=True)
@@ -156,6 +160,7 @@ def train(
         validation_data=data.validation,
         sample_weight=data.weight,
         class_weight=options.class_weight,
+        missing_targets=options.missing_targets,
         bootstrap=options.bootstrap,
         metrics=options.watched,
         callbacks=options.callbacks,
@@ -166,7 +171,7 @@ def train(
     diverged = np.zeros(len(models), bool)
     diverged[history.diverged] = True
     losses = {name: values for name, values in models.scores.items() if name in ("loss", "val_loss")}
-    figures = losses | _measured(models, data, options.metrics)
+    figures = losses | _measured(models, data, options)
     header, arrays = describe_ensemble(models)
     arrays |= {f"figure.{name}": np.asarray(values, np.float64) for name, values in figures.items()}
     arrays |= {f"history.{name}": history[name] for name in history if name != "learning_rate"}
@@ -178,14 +183,15 @@ def train(
     return task, (header | {"plan": history.plan}, arrays)
 
 
-def _measured(models: Ensemble, data: Data, metrics: tuple[str | Metric, ...]) -> Figures:
+def _measured(models: Ensemble, data: Data, options: Options) -> Figures:
     """Return the metrics of models over the validation data, or else over what they were trained on."""
+    metrics, missing = options.metrics, options.missing_targets
     if not metrics:
         return {}
     measured = (data.x, data.y, data.weight) if data.validation is None else data.validation
     x, y, weight = (*measured, None)[:3]
     with np.errstate(over="ignore", invalid="ignore"):  # Runs on their way to infinity are reported, not warned of.
-        found = models.evaluate(x, y, metrics=metrics, sample_weight=weight)
+        found = models.evaluate(x, y, metrics=metrics, sample_weight=weight, missing_targets=missing)
     prefix = "" if data.validation is None else "val_"
     return {prefix + name: found[name] for name in get_metrics(metrics)}
 
