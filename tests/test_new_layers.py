@@ -44,12 +44,7 @@ def fitted(net: Any, epochs: int = 3, optimizer: tn.Optimizer | None = None, **m
 @pytest.mark.parametrize("name", NETWORKS)
 def test_gradients_are_central_differences(name: str, backend: str) -> None:
     net = network(name, backend)
-    if "embedding" not in name:
-        assert tn.gradient_check(net, X[:6], Y[:6]).passed
-        return
-    # The derivative by a level is 0, and a difference steps over no boundary.
-    report = tn.gradient_check(net, X[:6] + np.array([0, 0, 0, 0.5]), Y[:6])
-    assert report.passed
+    assert tn.gradient_check(net, X[:6], Y[:6]).passed
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -288,3 +283,44 @@ def test_lbfgs_trains_what_is_the_same_in_each_step() -> None:
         network("batch norm").fit(X, Y, optimizer=tn.LBFGS())
     with pytest.raises(ValueError, match=r"got LayerNorm\. Use tn\.LBFGS"):
         network("layer norm").fit(X, Y, optimizer=tn.LevenbergMarquardt())
+
+
+# -- levels in data --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", [4.0, -1.0, 1.5, 1e30])
+@pytest.mark.parametrize("scaled", [False, True])
+def test_what_is_no_level_is_refused_by_name_and_row(scaled: bool, value: float, backend: str) -> None:
+    first = [tn.Normalize(4, columns=[0, 1, 2]).adapt(X)] if scaled else []
+    net = tn.Sequential(*first, tn.Embedding(4, 2, columns=[3], n_in=4), tn.Linear(5, 1), seed=0, backend=backend)
+    x = X.astype(np.float32)
+    assert net.predict(x).shape == (24, 1)
+    x[5, 3] = value
+    before = net.flat_parameters()
+    for call in (lambda: net.fit(x, Y), lambda: net.predict(x), lambda: net.evaluate(x, Y, loss="mse")):
+        with pytest.raises(ValueError, match=r"whole levels from 0 to 3 in column 3; got .* in row 5"):
+            call()
+    assert (net.flat_parameters() == before).all()
+
+
+def test_levels_that_are_standardised_are_refused() -> None:
+    net = tn.Sequential(tn.Normalize(4).adapt(X), tn.Embedding(4, 2, columns=[3], n_in=4), tn.Linear(5, 1))
+    with pytest.raises(ValueError, match="leave such columns out of Normalize"):
+        net.predict(X)
+    with pytest.raises(ValueError, match="as layer 1"):
+        tn.Sequential(tn.Linear(4, 4), tn.Embedding(4, 2, columns=[3], n_in=4))
+
+
+def test_normalize_leaves_other_columns_alone(tmp_path: Path) -> None:
+    net = tn.Sequential(tn.Normalize(4, columns=[1, 2]).adapt(X), tn.Linear(4, 1))
+    net.save(tmp_path / "net.npz")
+    layer = tn.load(tmp_path / "net.npz").layers[0]
+    assert repr(layer) == "Normalize(4, columns=[1, 2])"
+    np.testing.assert_allclose(layer.mean, X.mean(axis=0) * [0, 1, 1, 0])
+    np.testing.assert_allclose(layer.scale, np.where([0, 1, 1, 0], X.std(axis=0), 1.0))
+
+
+def test_an_ensemble_refuses_what_is_no_level() -> None:
+    models = tn.Ensemble(network("embedding"), 2)
+    with pytest.raises(ValueError, match="whole levels"):
+        models.fit(X + 0.5, Y)

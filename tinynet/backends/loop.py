@@ -18,7 +18,7 @@ from tinynet.backends.stages import LinearStage, Own
 from tinynet.backends.work import Pool, Work
 from tinynet.base.arrays import is_plain
 from tinynet.base.turns import Turns
-from tinynet.program import BatchNormOp, LinearOp, LossSpec, OptimizerSpec, Program, ResidualOp, all_ops
+from tinynet.program import BatchNormOp, EmbeddingOp, LinearOp, LossSpec, OptimizerSpec, Program, ResidualOp, all_ops
 
 PREDICT_ROWS = 4096
 """Rows taken at a time where no batch size is given: enough to fill the machine, little enough to stay in the cache."""
@@ -110,6 +110,8 @@ class LoopPlan(Plan):
 
     def predictor(self, state: State) -> Callable[[Any], Array | None]:
         """Return the shortest way to predict; see ``Plan.predictor``."""
+        if any(isinstance(op, EmbeddingOp) for op in self.program.ops):
+            return lambda x: None  # Somebody has to look whether there are levels where they should be.
         n_in, n_out, dtype = self.program.n_in, self.program.n_out, np.dtype(self.program.dtype)
         empty, ndarray = self.backend.namespace.empty, self.backend.namespace.ndarray
         run = self._predict_with(state)

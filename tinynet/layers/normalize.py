@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from tinynet.backends.base import Array
+from tinynet.base.checks import whole
 from tinynet.layers.columns import Columns
 from tinynet.program import NormalizeOp, Op
 
@@ -21,6 +23,9 @@ class Normalize(Columns):
     ----------
     n : int
         Number of columns.
+    columns : sequence of int, optional
+        Places of those that are standardised; the others pass as they are: levels that an ``Embedding`` reads. By
+        default all.
 
     Examples
     --------
@@ -33,6 +38,12 @@ class Normalize(Columns):
     """
 
     stored = ("mean", "scale")
+
+    def __init__(self, n: int, columns: Sequence[int] | None = None) -> None:
+        super().__init__(n)
+        self.columns = None if columns is None else tuple(whole("columns", c, at_least=0) for c in columns)
+        if self.columns and max(self.columns) >= self.n:
+            raise ValueError(f"columns expects places below n={n}; got {self.columns}.")
 
     def op(self, n: int, index: int) -> Op:
         """Return the layer as plain data."""
@@ -56,4 +67,14 @@ class Normalize(Columns):
         return self
 
     def _keep(self, mean: Array, scale: Array) -> None:
+        if self.columns is not None:
+            others = [column for column in range(self.n) if column not in self.columns]
+            mean[others], scale[others] = 0.0, 1.0
         self.mean, self.scale = mean, scale
+
+    def config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        return super().config() | ({} if self.columns is None else {"columns": list(self.columns)})
+
+    def __repr__(self) -> str:
+        return f"Normalize({self.n}{'' if self.columns is None else f', columns={list(self.columns)}'})"

@@ -12,18 +12,18 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from tinynet.backends.base import Array, Backend, Granularity, Plan, State
+from tinynet.backends.base import Array, Backend, Granularity, Plan, State, views
 from tinynet.backends.standardising import target_columns
 from tinynet.base.arrays import as_samples
 from tinynet.base.guard import Guard
 from tinynet.base.hints import Hinting
 from tinynet.base.kept import Kept
 from tinynet.base.turns import Turns
-from tinynet.layers import Denormalize
+from tinynet.layers import Denormalize, Normalize
 from tinynet.layers.columns import Columns
 from tinynet.layers.layer import Layer
 from tinynet.losses import Loss, get_loss
-from tinynet.models.assembly import refuse_scaling_within
+from tinynet.models.assembly import check_levels, levels_read, refuse_scaling_within
 from tinynet.models.copies import put_together, taken_apart
 from tinynet.optimizers import Optimizer
 from tinynet.program import LossSpec, Program
@@ -239,7 +239,18 @@ class Network(Hinting):
         # Rows that go through double on their way are converted as they are gathered.
         samples = as_samples(admitted, "x", self.program.n_in, reads, expects=expects, kept=reads != self.dtype)
         self._require_adapted()
+        reader = levels_read(self.layers)
+        if reader is not None:
+            with self.backend.active():
+                check_levels(reader, samples, self._first_columns(samples))
         return samples
+
+    def _first_columns(self, samples: Array) -> tuple[Array, Array] | None:
+        """Return the means and scales of a first ``Normalize``, where some samples live; None if there is none."""
+        if not isinstance(self.layers[0], Normalize):
+            return None
+        mean, scale = views(self.state.buffers.reshape(-1, self.program.n_buffers)[0], self.program.buffer_layout[0])
+        return self.backend.beside(mean, samples), self.backend.beside(scale, samples)
 
     def _columns(self, loss: Loss) -> tuple[Array, Array] | None:
         """Return the means and scales by which the targets of a loss are standardised; None if they are not."""

@@ -23,7 +23,7 @@ from tinynet.layers import LAYERS
 from tinynet.layers.layer import Layer
 from tinynet.layers.row import checked_layers, widths
 from tinynet.losses import Loss, get_loss
-from tinynet.models.assembly import checked_dtype, checked_precision, values_of
+from tinynet.models.assembly import checked_dtype, checked_precision, refuse_late_embedding, values_of
 from tinynet.models.derivatives import Differentiable
 from tinynet.models.exports import Exports
 from tinynet.models.inference import Inference
@@ -99,6 +99,7 @@ class Sequential(ManualLoop, Inference, Differentiable, Exports):
         precision: str = "float32",
     ) -> None:
         self.layers = checked_layers(layers, names=LAYERS)
+        refuse_late_embedding(self.layers)
         self.dtype = checked_dtype(dtype)
         widths_in = widths(self.layers)
         ops = tuple(layer.lower(n, i) for i, (layer, n) in enumerate(zip(self.layers, widths_in, strict=True)))

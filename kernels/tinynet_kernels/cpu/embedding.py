@@ -18,7 +18,7 @@ def embedding_backward(column: FloatArray, dy: FloatArray, dtable: FloatArray) -
 @inlined
 def _level(value: float, n: int) -> int:
     # Before it becomes a whole number, which 1e30 does not; and NaN is not above 0.
-    return int(min(value, n - 1.0)) if value > 0 else 0
+    return int(min(value + 0.5, n - 1.0)) if value > 0 else 0
 
 
 @compiled

@@ -16,8 +16,8 @@ def embedding_forward(column: FloatArray, table: FloatArray, y: FloatArray) -> N
     Parameters
     ----------
     column : (n_samples,) array
-        Levels, as whole numbers in [0, n_levels) of a float dtype; what is below or above counts as the first or the
-        last, and nothing outside of the table is ever read.
+        Levels, as whole numbers in [0, n_levels) of a float dtype; what lies between counts as the nearest, what is
+        below or above as the first or the last, and nothing outside of the table is ever read.
     table : (n_levels, size) array
     y : (n_samples, size) array
         Overwritten.
@@ -44,4 +44,4 @@ def embedding_backward(column: FloatArray, dy: FloatArray, dtable: FloatArray) -
 def levels_of(column: Any, n: int) -> Any:
     """Return levels as row numbers of a table; of CuPy's arrays, too."""
     # Once more for NaN, which becomes some whole number.
-    return column.clip(0, n - 1).astype(np.int64).clip(0, n - 1)
+    return (column + 0.5).clip(0, n - 1).astype(np.int64).clip(0, n - 1)
