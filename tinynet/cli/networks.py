@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinynet.base.checks import member
+from tinynet.datasets.table import Table
 from tinynet.datasets.targets import Label
-from tinynet.layers import Dropout, Exp, Linear, Normalize, Sigmoid, Softmax, get_activation
+from tinynet.layers import Dropout, Embedding, Exp, Linear, Normalize, Sigmoid, Softmax, get_activation
 from tinynet.layers.layer import Layer
 from tinynet.losses import BinaryCrossEntropy, CrossEntropy, Loss, get_loss
 from tinynet.models.sequential import Sequential
@@ -64,6 +65,13 @@ def head_for(loss: str, classes: tuple[Label, ...] | None, n_targets: int) -> He
     return Head(len(classes) if name == "cross_entropy" else 1, activation(), chosen())
 
 
+def first_layers(x: NDArray[Any], table: Table | None) -> list[Layer]:
+    """Return what standardises ``x``, and turns levels in it into vectors where a table has such columns."""
+    if table is None or table.embedding is None:
+        return [normalizer(x)]
+    return [Normalize(x.shape[1], columns=table.scaled).adapt(x), Embedding(**table.embedding)]
+
+
 def normalizer(x: NDArray[Any]) -> Normalize:
     """Return a layer that standardises ``x``.
 
@@ -92,7 +100,7 @@ def build(
 
     With ``dropout``, a layer of that rate follows each hidden layer.
     """
-    layers, n = list(first), n_in
+    layers, n = list(first), first[-1].n_out or n_in if first else n_in
     for width in widths:
         layers += [Linear(n, width), get_activation(activation)]
         layers += [] if dropout is None else [Dropout(dropout)]

@@ -15,6 +15,7 @@ from tinynet.cli.notes import Notes
 from tinynet.cli.reading import RowsRead, how
 from tinynet.cli.scaling import Scaling, scaling_of
 from tinynet.datasets import Dataset, read, read_known, sine
+from tinynet.datasets.encoding import Encoding, size_for
 from tinynet.datasets.files import STDIN
 from tinynet.datasets.table import Table
 from tinynet.datasets.targets import Task, encode, find_task
@@ -69,7 +70,8 @@ def read_problem(args: argparse.Namespace, say: Say) -> Problem:
     table = None
     if data.table is not None and not data.table.plain:
         # Levels and means are those of the rows to train on: the others stand for what is not known yet.
-        table = Table.of_data(train, data.table.missing, dialect=data.table.dialect)
+        dialect = data.table.dialect
+        table = Table.of_data(train, data.table.missing, dialect=dialect, embedding=args.embedding)
         _tell(table, train, held, say)
         train, held = table.applied(train), {name: table.applied(part) for name, part in held.items()}
     words = tuple(args.missing_words)
@@ -85,7 +87,7 @@ def read_problem(args: argparse.Namespace, say: Say) -> Problem:
 
 def _require_data(args: argparse.Namespace) -> None:
     """Raise ValueError for an option that says how data are to be read, where there are none."""
-    for name in ("target", "ignore", "decimal", "missing", "missing_words", "categorical"):
+    for name in ("target", "ignore", "decimal", "missing", "missing_words", "categorical", "embedding"):
         if getattr(args, name):
             option = f"--{name.replace('_', '-')}"
             raise ValueError(
@@ -96,13 +98,20 @@ def _require_data(args: argparse.Namespace) -> None:
 def _tell(table: Table, train: Dataset, held: dict[str, Dataset], say: Say) -> None:
     """Say what the columns become, what is missing, and which words are held out with all of their rows."""
     others = [encoding for encoding in table.encodings if encoding.kind != "number"]
-    told = [f"{encoding.name!r}: {WHAT[encoding.kind]} in {len(encoding.columns)} columns" for encoding in others]
+    told = [f"{encoding.name!r}: {_become(encoding)}" for encoding in others]
     if told:
         say("columns", f"{'; '.join(told)}; {len(table.columns):,} inputs in all")
     for name, part in {"training": train, **held}.items():
         for what, text in (("missing", table.gaps(part)), ("note", table.unknown(part))):
             if text:
                 say(what, f"{name} rows: {text}")
+
+
+def _become(encoding: Encoding) -> str:
+    """Say what becomes of a column that holds no numbers."""
+    if encoding.coded:
+        return f"{len(encoding.levels)} words as vectors of {size_for(len(encoding.levels) + 1)} numbers"
+    return f"{WHAT[encoding.kind]} in {len(encoding.columns)} columns"
 
 
 def _describe(task: Task, scaling: Scaling | None) -> str:

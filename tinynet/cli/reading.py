@@ -9,6 +9,7 @@ import time
 from typing import Any
 
 from tinynet.cli.notes import Notes
+from tinynet.cli.values import whole_number
 from tinynet.datasets.cells import DECIMALS
 from tinynet.datasets.encoding import POLICIES
 
@@ -55,6 +56,12 @@ def add_columns(add: Any) -> None:
         default=[],
         metavar="NAMES",
         help="columns that name kinds of things, as words do, though they look like numbers",
+    )
+    add(
+        "--embedding",
+        type=whole_number("--embedding"),
+        metavar="N",
+        help="columns of more than N words become vectors that are learned, and not a column for each word (none do)",
     )
     add(
         "--missing",

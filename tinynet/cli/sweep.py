@@ -20,13 +20,13 @@ from tinynet.base.text import text_of
 from tinynet.cli.config import quoted
 from tinynet.cli.defaults import defaults_for, fill_in, lengths
 from tinynet.cli.judging import shown
-from tinynet.cli.networks import Head, build, head_for, normalizer
+from tinynet.cli.networks import Head, build, first_layers, head_for
 from tinynet.cli.optimizing import OPTIMIZER_SETTINGS, check_settings, optimizer_of, suitable
 from tinynet.cli.places import SWEEP
 from tinynet.cli.problem import Problem, Say, read_problem
 from tinynet.cli.train import say_line, say_nothing
 from tinynet.exchange.atomic import atomic_open
-from tinynet.layers import Normalize
+from tinynet.layers import Embedding, Layer, Normalize
 from tinynet.models.sequential import Sequential
 from tinynet.optimizers import OPTIMIZERS
 from tinynet.sweeps.head import HEAD
@@ -137,12 +137,15 @@ class Network:
     ----------
     columns : dict of str to array, or None
         The mean and the scale of the features, measured once.
+    embedding : dict or None
+        The arguments of the layer that reads levels, if some features are such.
     """
 
     n_in: int
     head: Head
     dtype: str
     columns: dict[str, NDArray[Any]] | None
+    embedding: dict[str, Any] | None = None
 
     @classmethod
     def of(cls, args: argparse.Namespace, problem: Problem) -> Network:
@@ -151,19 +154,21 @@ class Network:
         head = head_for(args.loss, problem.notes.classes, 1 if y.ndim == 1 else y.shape[1])
         if args.notebook:
             return cls(x.shape[1], head, args.dtype, None)
-        layer = normalizer(x)
+        table = problem.notes.table
+        layer = first_layers(x, table)[0]
         columns = {name: np.array(getattr(layer, name)) for name in layer.buffer_names}
-        return cls(x.shape[1], head, args.dtype, columns)
+        return cls(x.shape[1], head, args.dtype, columns, None if table is None else table.embedding)
 
     def __call__(self, layers: tuple[int, ...], activation: str, dropout: float | None = None) -> Sequential:
         """Return a network of such hidden layers."""
-        head, first = self.head, []
+        head, first = self.head, list[Layer]()
         if self.columns is None:
             # The notebook's inputs are not scaled, and its last layer has an activation as the others.
             head = head.with_activation(activation)
         else:
             first.append(Normalize(self.n_in))
             first[0].load_buffers(self.columns)
+            first += [] if self.embedding is None else [Embedding(**self.embedding)]
             head = replace(head, activation=None if head.activation is None else head.activation.fresh_copy())
         return build(first, self.n_in, layers, activation, head, dropout, dtype=self.dtype)
 
@@ -198,8 +203,19 @@ def _write(args: argparse.Namespace, result: SweepResult, problem: Problem, out:
 
 
 SAME = (
-    *("notebook", "target", "ignore", "decimal", "header", "missing_words", "categorical", "missing", "task"),
-    *("validation", "loss", "dtype", "schedule", "epochs", "early_stopping", "seed", "backend"),
+    *(
+        "notebook",
+        "target",
+        "ignore",
+        "decimal",
+        "header",
+        "missing_words",
+        "categorical",
+        "embedding",
+        "missing",
+        "task",
+    ),
+    *("task", "validation", "loss", "dtype", "schedule", "epochs", "early_stopping", "seed", "backend"),
 )
 """Options of a sweep that ``train`` has, too."""
 

@@ -13,7 +13,7 @@ from tinynet.backends import get_backend
 from tinynet.base.errors import DependencyError, DivergenceError
 from tinynet.cli.defaults import defaults_for, fill_in, lengths
 from tinynet.cli.judging import meaning, shown
-from tinynet.cli.networks import build, head_for, normalizer
+from tinynet.cli.networks import build, first_layers, head_for
 from tinynet.cli.notes import Notes
 from tinynet.cli.optimizing import OPTIMIZER_SETTINGS, check_settings, optimizer_of, suitable
 from tinynet.cli.places import LOSSES, MODEL, beside, require_different
@@ -134,7 +134,7 @@ def _network(args: argparse.Namespace, problem: Problem) -> tuple[Sequential, Lo
         # The notebook's inputs are not scaled, and its last layer has an activation as the others.
         first, head = [], head.with_activation(args.activation)
     else:
-        first = [normalizer(x)]
+        first = first_layers(x, problem.notes.table)
     net = build(first, x.shape[1], args.layers, args.activation, head, args.dropout, **options)
     net.metadata = problem.notes.metadata()
     return net, head.loss

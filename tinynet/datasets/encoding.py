@@ -23,7 +23,8 @@ class Encoding:
 
     A number is itself. A word is a column for each level, 1 in that of its own, and one for all other words, if some
     were left over when the levels were chosen; a word that was not seen then is 0 in all levels. A date is its parts.
-    Where a value is missing, each column has its mean.
+    Where a value is missing, each column has its mean. With ``coded``, a word is its number among the levels, which an
+    ``Embedding`` reads, and the number after the last is that of words that were not seen and of missing ones.
 
     Attributes
     ----------
@@ -39,6 +40,8 @@ class Encoding:
         Of each column, over the values that were there.
     indicator : bool
         Whether one more column is 1 where a value is missing.
+    coded : bool
+        Whether a word is a number.
     """
 
     name: str
@@ -48,10 +51,13 @@ class Encoding:
     parts: tuple[str, ...] = ()
     mean: tuple[float, ...] = ()
     indicator: bool = False
+    coded: bool = False
 
     @classmethod
-    def of(cls, name: str, column: Column, missing: Missing, most_levels: int) -> Encoding:
-        """Choose the encoding of a column by its values.
+    def of(
+        cls, name: str, column: Column, missing: Missing, most_levels: int, embedding: int | None = None
+    ) -> Encoding:
+        """Choose the encoding of a column by its values; words of more than ``embedding`` levels are numbers.
 
         Raises
         ------
@@ -69,6 +75,9 @@ class Encoding:
             made = replace(made, parts=parts_that_vary(column.values))
         if column.kind == "word":
             counts = np.bincount(column.values[~gaps], minlength=len(column.levels))
+            if embedding is not None and np.count_nonzero(counts) > embedding:
+                levels = tuple(sorted(column.levels[i] for i in np.flatnonzero(counts)))
+                return replace(made, levels=levels, mean=(float(len(levels)),), coded=True)
             # The most frequent; of those that are alike, the first in the alphabet.
             order = sorted(np.flatnonzero(counts).tolist(), key=lambda i: (-counts[i], column.levels[i]))
             made = replace(
@@ -86,6 +95,8 @@ class Encoding:
     @property
     def columns(self) -> tuple[str, ...]:
         """The names of the columns that it becomes."""
+        if self.coded:
+            return (self.name,)
         names = {"number": ("",), "date": self.parts, "word": (*self.levels, *(["other"] * self.other))}[self.kind]
         mark = {"number": "", "date": ".", "word": "="}[self.kind]
         return (*(f"{self.name}{mark}{name}" for name in names), *([f"{self.name}=missing"] * self.indicator))
@@ -121,6 +132,10 @@ class Encoding:
             return np.array(column.values[:, None], dtype=np.float64)
         if self.kind == "date":
             return parts_of(column.values)[:, [PARTS.index(part) for part in self.parts]]
+        if self.coded:
+            numbers = {level: float(place) for place, level in enumerate(self.levels)}
+            found = [*(numbers.get(level, float(len(self.levels))) for level in column.levels), float(len(self.levels))]
+            return np.asarray(np.array(found)[column.values][:, None])
         width = len(self.levels) + self.other
         known = {level: place for place, level in enumerate(self.levels)}
         # The last row of the table is that of gaps, and of words that have no column.
@@ -156,6 +171,8 @@ class Encoding:
             and set(made.parts) <= set(PARTS)
             and isinstance(made.other, bool)
             and isinstance(made.indicator, bool)
+            and isinstance(made.coded, bool)
+            and (made.kind == "word" or not made.coded)
             and isinstance(made.mean, tuple)
             and all(isinstance(value, int | float) and np.isfinite(value) for value in made.mean)
             and len(made.mean) == len(made.columns) - made.indicator
@@ -165,3 +182,21 @@ class Encoding:
                 f"a column must have a name, a kind, and a mean for each column of numbers; got {config!r:.80}."
             )
         return made
+
+
+def size_for(n_levels: int) -> int:
+    """Return how long vectors for so many levels should be: fastai's rule of thumb, at most 50.
+
+    Examples
+    --------
+    >>> [size_for(n) for n in (2, 12, 100, 10_000)]
+    [2, 6, 21, 50]
+    """
+    return int(min(50, max(2, round(1.6 * n_levels**0.56))))
+
+
+def vectors_of_levels(shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.float64]:
+    """Draw vectors for the levels of a coded column: normal ones, and 0 for the last, which nobody may ever see."""
+    drawn = rng.standard_normal(shape)
+    drawn[-1] = 0.0
+    return drawn

@@ -16,7 +16,7 @@ from tinynet.base.checks import member, whole
 from tinynet.base.hints import hints_names
 from tinynet.datasets.cells import DECIMALS
 from tinynet.datasets.dialect import Dialect
-from tinynet.datasets.encoding import POLICIES, Encoding, Missing
+from tinynet.datasets.encoding import POLICIES, Encoding, Missing, size_for, vectors_of_levels
 from tinynet.datasets.frame import Frame
 from tinynet.datasets.parsing import Wanted
 from tinynet.datasets.sources import Names, names_of, read_table
@@ -79,6 +79,7 @@ class Table:
         categorical: Names = (),
         missing: Missing = "error",
         most_levels: int = MOST_LEVELS,
+        embedding: int | None = None,
         task: str = "auto",
         decimal: str = ".",
         header: bool | None = None,
@@ -104,6 +105,9 @@ class Table:
             column gets that has gaps here.
         most_levels : int
             So many words of a column, the most frequent, get a column each; the others share one.
+        embedding : int, optional
+            Words of a column that has more of them than this become numbers in one column, for vectors that are
+            learned; see the attribute ``embedding``. By default none do.
         task : {"auto", "classification", "regression"}
             What a target is.
         decimal, header, missing_words
@@ -120,7 +124,7 @@ class Table:
         choose = partial(_chosen, target=target, ignore=names_of(ignore))
         data = read_table(source, choose, dialect, None, Wanted({}, missing != "error"), words)
         classes = find_task(data, task).classes if target else None
-        return cls.of_data(data, missing, most_levels, dialect, classes)
+        return cls.of_data(data, missing, most_levels, dialect, classes, embedding)
 
     @classmethod
     def of_data(
@@ -130,14 +134,17 @@ class Table:
         most_levels: int = MOST_LEVELS,
         dialect: Dialect | None = None,
         classes: tuple[Label, ...] | None = None,
+        embedding: int | None = None,
     ) -> Table:
         """Describe a table that was read already; see ``fit``."""
         assert data.frame is not None
         most_levels = whole("most_levels", most_levels)
+        if embedding is not None:
+            embedding = whole("embedding", embedding)
         encodings = []
         for name, column in data.frame.columns.items():
-            encoding = Encoding.of(name, column, missing, most_levels)
-            if encoding.other and not column.said and 2 * len(column.levels) > len(column.values):
+            encoding = Encoding.of(name, column, missing, most_levels, embedding)
+            if (encoding.other or encoding.coded) and not column.said and 2 * len(column.levels) > len(column.values):
                 raise ValueError(
                     f"column {name!r} of {data.source} has {len(column.levels):,} different words in "
                     f"{len(column.values):,} rows; expected words that repeat. Leave it out: --ignore {name!r}; or say "
@@ -158,6 +165,34 @@ class Table:
     def columns(self) -> tuple[str, ...]:
         """The names of the columns of the array."""
         return tuple(name for encoding in self.encodings for name in encoding.columns)
+
+    @property
+    def embedding(self) -> dict[str, Any] | None:
+        """The arguments of the ``Embedding`` that reads the columns of numbered words; None if there are none.
+
+        Examples
+        --------
+        >>> import tinynet as tn
+        >>> table = Table.fit({"tree": ["oak", "elm", "fir"] * 4, "age": range(12)}, embedding=2)
+        >>> tn.Embedding(**table.embedding)
+        Embedding(4, 3, columns=[0], n_in=2)
+        """
+        levels = {place: len(e.levels) + 1 for place, e in self._placed() if e.coded}
+        if not levels:
+            return None
+        sizes = [size_for(n) for n in levels.values()]
+        given = {"levels": list(levels.values()), "size": sizes, "columns": list(levels), "n_in": len(self.columns)}
+        return {**given, "init": vectors_of_levels}
+
+    @property
+    def scaled(self) -> list[int]:
+        """The places of the columns that are to be standardised: ``tn.Normalize(n, columns=table.scaled)``."""
+        return [place + i for place, e in self._placed() if not e.coded for i in range(len(e.columns))]
+
+    def _placed(self) -> list[tuple[int, Encoding]]:
+        """Return each encoding with the place of its first column."""
+        ends = np.cumsum([len(encoding.columns) for encoding in self.encodings]).tolist()
+        return list(zip([0, *ends], self.encodings, strict=False))
 
     @property
     def plain(self) -> bool:
@@ -247,7 +282,8 @@ class Table:
         counts = {name: int(column.missing.sum()) for name, column in data.frame.columns.items()}
         found = [f"{count:,} of {name!r}" for name, count in counts.items() if count]
         what = {"mean": "the mean of the column", "indicator": "its mean, and 1 in a column of gaps"}
-        return f"{', '.join(found)}; each is {what[self.missing]}" if found else ""
+        coded = " (or a level of its own)" * any(encoding.coded for encoding in self.encodings)
+        return f"{', '.join(found)}; each is {what[self.missing]}{coded}" if found else ""
 
     # -- as data -----------------------------------------------------------------------------------------------------
 
