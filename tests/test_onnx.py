@@ -132,3 +132,14 @@ def test_the_jacobian_is_a_second_output(name: str, dtype: str) -> None:
     np.testing.assert_allclose(y, net.predict(x), atol=10 * TOLERANCE[dtype] * max(1.0, np.abs(y).max()))
     expected = net.jacobian(x)
     np.testing.assert_allclose(jacobian, expected, atol=20 * TOLERANCE[dtype] * max(1.0, np.abs(expected).max()))
+
+
+def test_the_jacobian_divides_by_columns_that_are_not_rounded() -> None:
+    """Of a float32 network: as its predictions do, and as the C export does."""
+    scale = np.exp(np.random.default_rng(0).normal(size=40))
+    net = tn.Sequential(tn.Normalize(40), tn.Linear(40, 40, bias=False), seed=0, backend="numpy")
+    net.layers[0].adapt(np.stack([-scale, scale]))
+    net.set_weights([np.eye(40)])
+    session = onnxruntime.InferenceSession(net.to_onnx(jacobian=True).SerializeToString())
+    (jacobian,) = session.run(["jacobian"], {"input": np.zeros((1, 40), np.float32)})
+    np.testing.assert_array_equal(np.diag(jacobian[0]), (1.0 / scale).astype(np.float32))

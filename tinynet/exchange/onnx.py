@@ -195,11 +195,20 @@ def add_step(graph: Graph, step: Step, x: str) -> str:
         return graph.add("Concat", *outputs, axis=1)
     if isinstance(step.op, LinearOp):
         return graph.add("Gemm", x, *(graph.constant(name, array) for name, array in step.arrays.items()))
-    mean, scale = (graph.constant(name, array, "float64") for name, array in step.arrays.items())
-    if graph.dtype == "float64":
-        return graph.add("Div", graph.add("Sub", x, mean), scale)
-    wide = graph.add("Div", graph.add("Sub", graph.add("Cast", x, to=_DOUBLE), mean), scale)
-    return graph.add("Cast", wide, to=_FLOAT)
+    mean = graph.constant("mean", step.arrays["mean"], "float64")
+    return add_division(graph, x, step.arrays["scale"], lambda wide: graph.add("Sub", wide, mean))
+
+
+def add_division(
+    graph: Graph, x: str, scale: NDArray[np.float64], before: Callable[[str], str] = lambda wide: wide
+) -> str:
+    """Add a division by columns in float64, of what ``before`` makes of it there; return the name of its result.
+
+    Columns that are rounded to float32 would be others, or none.
+    """
+    wide = x if graph.dtype == "float64" else graph.add("Cast", x, to=_DOUBLE)
+    divided = graph.add("Div", before(wide), graph.constant("scale", scale, "float64"))
+    return divided if graph.dtype == "float64" else graph.add("Cast", divided, to=_FLOAT)
 
 
 def blocks_of(graph: Graph, op: BlocksOp, x: str, axis: int) -> list[str]:

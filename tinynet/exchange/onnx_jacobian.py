@@ -12,7 +12,7 @@ import numpy as np
 
 from tinynet.backends.blocks import map_at, names_of
 from tinynet.backends.formulas import activation, is_elementwise
-from tinynet.exchange.onnx import Graph, Output, add_formula, add_step, blocks_of, finished, new_graph
+from tinynet.exchange.onnx import Graph, Output, add_division, add_formula, add_step, blocks_of, finished, new_graph
 from tinynet.exchange.steps import Step, prediction_steps
 from tinynet.program import ActivationOp, BlocksOp, LinearOp, Program
 
@@ -59,7 +59,7 @@ def _add_slopes(graph: Graph, step: Step, x: str, y: str, slopes: str) -> str:
     if isinstance(op, BlocksOp):
         return _add_slopes_of_blocks(graph, op, x, slopes)
     if not isinstance(op, ActivationOp):
-        return graph.add("Div", slopes, graph.constant("scale", step.arrays["scale"]))
+        return add_division(graph, slopes, step.arrays["scale"])
     middle = graph.constant("middle", [1], "int64")
     if not is_elementwise(op.kind):
         p = graph.add("Unsqueeze", y, middle)
