@@ -12,6 +12,8 @@ from contextvars import ContextVar
 
 COMPILING = "compiling for this processor ..."
 LOADING = "loading the compiler ..."
+FOR_GPU = "compiling for this GPU, if CuPy has not kept it ..."
+"""Whether it has, is CuPy's secret; to load what it has kept takes some tenths of a second, too."""
 
 
 class Watch:

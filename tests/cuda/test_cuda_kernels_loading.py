@@ -14,7 +14,7 @@ from cuda_on_cpu import builder, nvrtc
 from cuda_on_cpu.fake_cupy import Machine
 from kernels_on_device import cuda_kernels
 from kernels_oracle import DTYPES
-from tinynet_kernels import ACTIVATIONS, LOSSES
+from tinynet_kernels import ACTIVATIONS, LOSSES, waiting
 
 # Registers that a thread may take so that a multiprocessor (65,536 registers) holds four blocks of 256 threads.
 MAX_REGISTERS = {False: 64, True: 80}
@@ -171,6 +171,34 @@ def test_importing_compiles_nothing_and_a_call_what_it_needs(cp: ModuleType) -> 
     assert [i.expression for i in loading.compiled()] == [
         "tinynet::activation_forward<float, tinynet::activation::relu, 4>"
     ]
+
+
+def test_who_waits_for_the_compiler_is_told_before_it_begins(cp: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tinynet_kernels.cuda import loading
+    from tinynet_kernels.cuda.fused import build
+    from tinynet_kernels.cuda.fused.prelude import Prelude
+
+    events: list[str] = []
+
+    class Module:
+        def __init__(self, **arguments: Any) -> None:
+            pass
+
+        def get_function(self, expression: str) -> str:
+            events.append(expression)
+            return expression
+
+    monkeypatch.setattr(cp, "RawModule", Module)
+    for module in (loading, build):
+        monkeypatch.setattr(module, "_KERNELS", {})
+    made = Prelude("", 0, 0, 0, 0, 0, 0, 1.0, ())
+    for _ in range(2):
+        with waiting.watched(events.append) as watch:
+            loading.kernel("reductions.cu", "total")
+            build.kernel("predict.cu", "predict", made)
+        events.append(f"waited: {watch.seconds > 0}")
+    compiled = [waiting.FOR_GPU, "tinynet::total", "tinynet::predict", "waited: True"]
+    assert events == [*compiled, "waited: False"]
 
 
 def test_threads_that_need_a_kernel_at_once_compile_it_once(cp: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ import time
 import numpy as np
 
 from tinynet.backends import get_backend
+from tinynet.backends.compiling import watched
 from tinynet.base.errors import DependencyError, DivergenceError
 from tinynet.cli.defaults import defaults_for, fill_in, lengths
 from tinynet.cli.judging import meaning, shown
@@ -72,7 +73,8 @@ def run(args: argparse.Namespace) -> int:
     fill_in(args, suitable(defaults, [args.optimizer]))
     say = say_nothing if args.quiet else say_line
     _check_places(args)
-    get_backend(args.backend)  # One that cannot run is told before anything is read.
+    with watched((lambda what: None) if args.quiet else CompilerNotice().on_compile):
+        get_backend(args.backend)  # One that cannot run is told before anything is read.
     problem = read_problem(args, say)
     fill_in(args, lengths(args.batch_size, problem))
     net, loss = _network(args, problem)

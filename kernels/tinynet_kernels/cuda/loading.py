@@ -8,6 +8,7 @@ import cupy
 import numpy as np
 
 from tinynet_kernels.cuda.sources import source
+from tinynet_kernels.waiting import FOR_GPU, compiling
 
 # CuPy adds -ftz=true: in float32 a number below 1.2e-38 counts as 0. Not --use_fast_math: it would take exp, division
 # and square root apart, and assume that there is no NaN.
@@ -86,10 +87,16 @@ def compiled() -> frozenset[Instance]:
     return frozenset(instance for _, instance in _KERNELS)
 
 
-def _compiled(file: str, expressions: list[str]) -> list[Any]:
-    module = cupy.RawModule(code=source(file, " ".join(expressions)), options=OPTIONS, name_expressions=expressions)
-    try:
+def functions(code: str, expressions: list[str]) -> list[Any]:
+    """Return functions of a source for the current device, by what C++ calls them; who waits for NVRTC is told."""
+    module = cupy.RawModule(code=code, options=OPTIONS, name_expressions=expressions)
+    with compiling(long=True, what=FOR_GPU):
         return [module.get_function(expression) for expression in expressions]
+
+
+def _compiled(file: str, expressions: list[str]) -> list[Any]:
+    try:
+        return functions(source(file, " ".join(expressions)), expressions)
     except cupy.cuda.compiler.CompileException as error:
         raise RuntimeError(
             f"tinynet's CUDA source {file} should compile on every GPU that CuPy {cupy.__version__} supports; on this "

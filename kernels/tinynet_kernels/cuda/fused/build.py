@@ -8,7 +8,7 @@ from typing import Any
 import cupy
 
 from tinynet_kernels.cuda.fused.prelude import Prelude
-from tinynet_kernels.cuda.loading import OPTIONS
+from tinynet_kernels.cuda.loading import functions
 from tinynet_kernels.cuda.sources import source
 
 SHARED_DEFAULT = 48 * 1024
@@ -79,10 +79,8 @@ def _allow(function: Any, name: str, dynamic: int) -> None:
 
 
 def _compiled(file: str, names: tuple[str, ...], made: Prelude) -> list[Any]:
-    expressions = [f"tinynet::{name}" for name in names]
-    module = cupy.RawModule(code=code_of(file, made), options=OPTIONS, name_expressions=expressions)
     try:
-        return [module.get_function(expression) for expression in expressions]
+        return functions(code_of(file, made), [f"tinynet::{name}" for name in names])
     except cupy.cuda.compiler.CompileException as error:
         raise RuntimeError(
             f"tinynet's CUDA source fused/{file} should compile for every network that it is chosen for; for this one "
