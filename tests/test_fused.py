@@ -286,7 +286,7 @@ def test_every_program_of_built_in_parts_has_a_fused_plan() -> None:
 def test_a_network_that_is_too_large_for_a_tier_takes_the_next_one() -> None:
     backend = get_backend("numba")
     ways = ((8, 1, "weights in registers"), (8, 4, "SIMD lanes"), (50, 4, "tiles"), (400, 1, "tiles"))
-    for n_in, batch_size, tier in (*ways, (1 << 17, 4, "BLAS")):
+    for n_in, batch_size, tier in (*ways, (1 << 17, 4, "blocks")):
         net = tn.Sequential(tn.Linear(n_in, 4), backend=backend)
         plan = net.plan(tn.MeanSquaredError(), tn.SGD(0.1), np.zeros((4, 4), "float32"), batch_size, "epoch")
         assert tier in plan.description

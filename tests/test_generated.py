@@ -37,6 +37,9 @@ net.fit(x, y, epochs=2, optimizer=tn.Adam(clip_norm=1.0), validation_data=(x, y)
 net.predict(x), net.predict(x[:1]), net.evaluate(x, y)
 other = tn.Sequential(tn.Linear(3, 2), tn.Softmax())
 other.fit(x, labels, loss=tn.CrossEntropy(from_logits=False), epochs=1)
+large = tn.Sequential(tn.Linear(3, 800), tn.Tanh(), tn.Linear(800, 700), tn.Dropout(0.1), tn.Linear(700, 2))
+large.fit(x, y, epochs=1, optimizer=tn.Adam(clip_norm=1.0), validation_data=(x, y), threads=2)
+large.predict(x), large.predict(x[:1]), large.evaluate(x, y)
 for width in (4, 30):
     layers = (tn.Linear(3, width), tn.Tanh(), tn.Dropout(0.1) if width > 4 else tn.Tanh(), tn.Linear(width, 2))
     models = tn.Ensemble(tn.Sequential(*layers), 5)
@@ -97,9 +100,9 @@ def test_runs_that_make_the_tables_of_their_threads_at_once_make_the_same(monkey
     made = programs.prediction(chain, "float32", Sources("<f4"), host(), 96)
     task, words, meeting = Task(made), Table.words, threading.Barrier(2)
 
-    def together(table: Table, addresses: Any, thread: int = 0) -> Any:
+    def together(table: Table, addresses: Any, thread: int = 0, *, sharing: int = 1) -> Any:
         meeting.wait(60)
-        return words(table, addresses, thread)
+        return words(table, addresses, thread, sharing=sharing)
 
     x, vectors, order = np.ones((400, 3), "f4"), np.ones(40, "f4"), np.arange(400)
     addresses = {"order": order.ctypes.data, "parameters": vectors.ctypes.data, "buffers": vectors.ctypes.data}
@@ -115,7 +118,7 @@ def test_runs_that_make_the_tables_of_their_threads_at_once_make_the_same(monkey
     with ThreadPoolExecutor(2) as pool:
         assert set(pool.map(run, range(2))) == {np.full((400, 2), 15, "f4").tobytes()}
     for thread in range(4):
-        np.testing.assert_array_equal(task._tables[thread], words(made, task._addresses, thread))
+        np.testing.assert_array_equal(task._tables[thread, 1], words(made, task._addresses, thread))
 
 
 @pytest.mark.parametrize("rows", [1, 3, 32, 63, 64, 65, 256, 257, 5000])

@@ -56,7 +56,7 @@ __all__ = [
     "all_ops",
 ]
 
-Specialize = Literal["sizes", "kind", "nothing"]
+Specialize = Literal["sizes", "kind"]
 Precision = Literal["float32", "tf32", "bf16"]
 
 PRECISIONS: tuple[Precision, ...] = ("float32", "tf32", "bf16")
@@ -146,9 +146,9 @@ class Program:
     n_models : int or None
         None: one model. A number, which may be 1: an ensemble of so many models that are trained together; all arrays
         of its state have the models as an axis of their own, see ``State``.
-    specialize : {"sizes", "kind", "nothing"}
-        What is worth compiling for it, where a backend compiles: a function with all sizes in it, one for all networks
-        of this kind, or nothing, because the training is over before that.
+    specialize : {"sizes", "kind"}
+        What is worth compiling for it, where a backend compiles: a function with all sizes in it, or one for all
+        networks of this kind.
     precision : {"float32", "tf32", "bf16"}
         What the factors of matrix products may be rounded to; "float32" is the full precision of ``dtype``.
     frozen : tuple of int

@@ -1,4 +1,4 @@
-"""Network: what a fused function is made for, as plain data."""
+"""Network: what whole epochs are made for, as plain data."""
 
 from typing import NamedTuple
 

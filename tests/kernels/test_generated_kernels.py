@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from tinynet_kernels import formulas, reference
-from tinynet_kernels.cpu.generated import compiler, elementary
+from tinynet_kernels.cpu.generated import compiler, elementary, large, layout
 from tinynet_kernels.cpu.generated.frame import PLACES
 from tinynet_kernels.cpu.generated.ir import Code, Module, Value
 from tinynet_kernels.cpu.generated.ir_types import I64, POINTER
@@ -18,6 +18,7 @@ from tinynet_kernels.cpu.generated.table import Table
 from tinynet_kernels.cpu.generated.task import Data, Space, Task
 from tinynet_kernels.expressions import Expression, symbol
 from tinynet_kernels.kinds import LOSSES
+from tinynet_kernels.network import Layer
 
 SIZES = (1, 2, 7, 9, 17, 65)
 GUARD = 192
@@ -161,6 +162,40 @@ def test_products_of_any_size(dtype: str) -> None:
         found, bias = bench.read_weights(own["new"], n_in, n_out)
         close(found, w - 0.25 * x.T @ d, dtype, scale)
         close(bias, b - 0.25 * d.sum(axis=0), dtype, scale)
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+def test_products_in_blocks_and_pieces_of_one_panel(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many blocks as there can be, which take no other numbers than those of the matrices."""
+    for name in ("DEEPEST", "SHALLOWEST", "WIDEST"):
+        monkeypatch.setattr(layout, name, 1)
+    rng = np.random.default_rng(7)
+    for rows, n_in, n_out in ((1, 65, 70), (9, 100, 33), (17, 64, 65)):
+        bench, own = Bench(dtype, rows), {}
+        x, w, b = normal(rng, dtype, rows, n_in), normal(rng, dtype, n_in, n_out), normal(rng, dtype, n_out)
+        d = normal(rng, dtype, rows, n_out)
+        for name, values in (("x", x), ("d", d), ("y", 0 * d), ("flat", 0 * d), ("dx", 0 * x)):
+            own[name] = bench.activation(values)
+        for name, values in (("w", w), ("dw", 0 * w)):
+            own[name] = bench.weights(values, b * (name == "w"))
+        bench.guard()
+        scratch = bench.arena.take_scratch(large.scratch_bytes(bench.arena))
+        bench.guard()
+        table, first = bench.table, Panels(own["w"].place + bench.arena.row_bytes, own["w"].step)
+        large.product(table, own["x"], n_in, first, own["w"], own["y"], n_out)
+        flat = layout.Weights(0, 0, 0, w.nbytes, 0)
+        large.product_flat(table, own["x"], Layer("linear", n_in, n_out, True), flat, own["flat"], scratch)
+        large.product_transposed(table, own["d"], n_out, first, own["dx"], n_in, scratch)
+        large.gradient(table, own["x"], n_in, own["d"], n_out, own["dw"], bias=True, fold=False)
+        parameters = np.concatenate([w.ravel(), b])
+        bench.run(parameters=parameters.ctypes.data)
+        x, w, b, d = (array.astype(np.float64) for array in (x, w, b, d))
+        for name in ("y", "flat"):
+            close(bench.read(own[name], n_out), x @ w + b, dtype, n_in)
+        close(bench.read(own["dx"], n_in), d @ w.T, dtype, n_out)
+        found, bias = bench.read_weights(own["dw"], n_in, n_out)
+        close(found, x.T @ d, dtype, rows)
+        close(bias, d.sum(axis=0), dtype, rows)
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE)

@@ -33,7 +33,9 @@ EVERYTHING = Options(own_order=True, own_weight=True, mean=True, descent=False, 
 DESCENT = Options(own_order=False, own_weight=False, mean=False, descent=True, clip_value=False, clip_norm=False)
 UNITS = [
     "core",
+    "team",
     "products",
+    "products:added",
     "few",
     "dropout",
     "normalize",
@@ -114,7 +116,8 @@ PRODUCT = r"v?fmadd\w*p[sd]|fmla|\bmulp[sd]"
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("processor", PROCESSORS)
 def test_the_sums_of_a_tile_stay_in_registers(processor: str, dtype: str) -> None:
-    for unit, names in {"products": ("product_rows", "gradient"), "few": ("few_rows",)}.items():
+    written = {"products": ("product_rows", "gradient"), "products:added": ("product_added",), "few": ("few_rows",)}
+    for unit, names in written.items():
         text = assembly(unit, dtype, processor)
         for name in names:
             symbol = re.escape(units.symbol(unit, name, dtype))

@@ -20,15 +20,6 @@ y = np.zeros((1, 1))
 cpu.activation_forward("relu", np.ones((1, 1)), y)
 print(y[0, 0])
 """
-FUSED = """
-import numpy as np
-from tinynet_kernels.cpu import fused
-layer = fused.Layer("linear", 1, 1)
-made = fused.prediction((layer,), 4)
-out = np.zeros((1, 1))
-made.run(np.ones(1), np.zeros(0), made.places, made.numbers, np.ones((1, 1)), out)
-print(out[0, 0])
-"""
 
 
 @pytest.fixture
@@ -58,30 +49,19 @@ def test_an_edit_of_what_a_kernel_calls_is_seen(copy: Path) -> None:
     assert run(copy, CODE).stdout == "0.0\n"
 
 
-def test_a_fused_function_is_compiled_once(copy: Path) -> None:
-    assert run(copy, FUSED).stdout == "1.0\n"
+def test_a_kernel_is_compiled_once(copy: Path) -> None:
+    assert run(copy, CODE).stdout == "1.0\n"
     before = machine_code(copy.parent)
     assert before
-    assert run(copy, FUSED).stdout == "1.0\n"
+    assert run(copy, CODE).stdout == "1.0\n"
     assert machine_code(copy.parent) == before
 
 
 def test_two_processes_may_compile_at_once(copy: Path) -> None:
     settings = {**os.environ, "PYTHONPATH": str(copy.parent), "TINYNET_CACHE_DIR": str(copy.parent / "cache")}
-    command = [sys.executable, "-c", FUSED]
+    command = [sys.executable, "-c", CODE]
     both = [subprocess.Popen(command, env=settings, cwd=copy.parent, stdout=subprocess.PIPE) for _ in range(2)]
     assert [process.communicate()[0] for process in both] == [b"1.0\n", b"1.0\n"]
-
-
-def test_a_folder_that_cannot_be_written_is_a_warning_and_works(copy: Path) -> None:
-    blocked = copy.parent / "file"
-    blocked.write_text("")
-    temporary = copy.parent / "temporary"
-    temporary.mkdir()
-    result = run(copy, FUSED, TINYNET_CACHE_DIR=str(blocked), TMPDIR=str(temporary))
-    assert result.stdout == "1.0\n"
-    assert not list(temporary.iterdir())
-    assert result.stderr.count("Set TINYNET_CACHE_DIR to a folder that can be written") == 1
 
 
 def test_processes_that_compile_at_once_do_not_take_each_others_code(copy: Path) -> None:
@@ -119,24 +99,13 @@ def test_the_files_of_machine_code_have_names_of_their_own() -> None:
 UPDATES = """
 import sys
 import numpy as np
-from tinynet_kernels.cpu.fused import Layer, Loss, Network, Optimizer, epochs
+from tinynet_kernels import cpu
 
 def train(momentum):
-    network = Network(
-        (Layer("linear", 1, 40), Layer("linear", 40, 1)),
-        Loss("mse", 0.0, False, 1.0),
-        Optimizer("sgd", (momentum, 0.0, 0.5)),
-        "float64",
-        weighted=False,
-        ordered=False,
-    )
-    made = epochs(network, 2)
-    n = 80
-    vectors = (np.full(n, 0.1), np.zeros(n), np.zeros((1, n)), np.zeros(0))
-    data = (np.ones((2, 1)), np.ones((2, 1)), np.zeros(0), None, np.full((2, 1), 0.01), np.zeros((2, 1)))
-    scratch = (np.zeros(made.n_scratch), np.zeros((2, 1)), np.zeros((2, 1)), np.zeros(2))
-    made.run(*vectors, *data, *scratch, made.places, made.numbers, 0, 0, 0)
-    return round(float(vectors[0][0]), 9)
+    parameters, moments = np.full(3, 0.1), np.ones((1, 3))
+    for step in range(1, 3):
+        cpu.sgd_step(parameters, np.ones(3), moments, step, 0.01, momentum, False, 0.5)
+    return round(float(parameters[0]), 9)
 
 print([train(float(momentum)) for momentum in sys.argv[1:]])
 """

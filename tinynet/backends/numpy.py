@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
-from tinynet_kernels.blocks import is_blocks
 
 from tinynet.backends import hostproducts
 from tinynet.backends.base import Array, Backend, Derivatives, Granularity, Plan, State
@@ -109,13 +108,6 @@ def frozen_reason(program: Program) -> str | None:
 def decay_reason(program: Program) -> str | None:
     """Tell that parameters have weight decays of their own, where a plan has one for all."""
     return "weight decay by parameter" if program.decays else None
-
-
-def blocks_reason(program: Program) -> str | None:
-    """Tell of a loss of several outputs for each target, where a plan knows none."""
-    if program.loss is None or not is_blocks(program.loss.kind):
-        return None
-    return "a loss of several outputs for each target, with layers as large as these"
 
 
 class NumPyBackend(HostBackend):

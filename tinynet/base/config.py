@@ -1,4 +1,4 @@
-"""Settings of the process: how many threads to use, and whether to wait for the compiler."""
+"""Settings of the process: how many threads to use."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-from tinynet.base.checks import member, whole
+from tinynet.base.checks import whole
 
 MODEST = 4
 """Most threads that are taken without being asked: other processes want to compute, too."""
@@ -53,18 +53,3 @@ def usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def compiles_in_background() -> bool:
-    """Return whether ``TINYNET_COMPILE`` is "background": training starts at once, while another process compiles.
-
-    Until that is done, kernels compute that agree with the compiled ones to rounding only; so the default is "wait".
-
-    Examples
-    --------
-    >>> compiles_in_background()
-    False
-    """
-    return bool(
-        member("TINYNET_COMPILE", os.environ.get("TINYNET_COMPILE") or "wait", ("wait", "background")) != "wait"
-    )

@@ -23,10 +23,6 @@ if TYPE_CHECKING:
 PIECE_BYTES = 1 << 26
 """Most memory for the rows of a sparse matrix that are made dense at a time."""
 
-WORTH_A_FUNCTION = 2_000
-"""Fewest updates that a function is compiled for. Kernel by kernel so many take 0.1 s; compiling takes a few seconds,
-and serves all networks of the same depth, activations, loss and solver."""
-
 WORTH_A_FUNCTION_OF_ITS_OWN = 100_000
 """Fewest updates that a function with all sizes in it is compiled for; it serves one architecture, if that is small."""
 
@@ -186,10 +182,7 @@ class StochasticTrainer(Trainer):
 
         It depends on the arguments only, so that the same arguments give the same bits.
         """
-        n_updates = self.epochs * self.n_updates
-        if n_updates < WORTH_A_FUNCTION:
-            return "nothing"
-        return "kind" if n_updates < WORTH_A_FUNCTION_OF_ITS_OWN else "sizes"
+        return "kind" if self.epochs * self.n_updates < WORTH_A_FUNCTION_OF_ITS_OWN else "sizes"
 
     def _draw_order(self, n_epochs: int) -> NDArray[np.int64] | None:
         """Draw as ``sklearn.utils.shuffle`` does: each epoch permutes the order of the one before."""

@@ -151,13 +151,6 @@ def _data_name(index_name: str, number: int) -> str:
     return f"{index_name.removesuffix('.nbi')}.{os.getpid():x}-{_TOKEN}.{number}.nbc"
 
 
-def on_disk(kernel: Kernel) -> bool:
-    """Whether some machine code of a compiled function is on disk, from this process or an earlier one."""
-    cache_of_kernel: Any = getattr(kernel, "_cache", None)
-    file = getattr(cache_of_kernel, "_cache_file", None)
-    return file is not None and Path(file._index_path).exists()
-
-
 @cache
 def fingerprint() -> str:
     """Return a digest of the sources of this package, and of the formulas."""

@@ -50,24 +50,6 @@ def _gather_rows(source: RealArray, index: IndexArray, out: FloatArray) -> None:
 
 
 @compiled
-def _mass(weights: FloatArray, start: int, n_rows: int) -> float:
-    """Return what a weighted mean divides by, the sum of the weights; where that is 0, infinity: nothing counts."""
-    total = 0.0
-    for i in range(start, start + n_rows):
-        total += weights[i]
-    return total if total != 0 else np.inf
-
-
-@compiled
-def _mass_of(weights: FloatArray, order: IndexArray, epoch: int, start: int, n_rows: int) -> float:
-    """``_mass`` of the rows that an epoch visits."""
-    total = 0.0
-    for i in range(start, start + n_rows):
-        total += weights[order[epoch, i]]
-    return total if total != 0 else np.inf
-
-
-@compiled
 def _multiply(a: FloatArray, b: FloatArray, out: FloatArray) -> None:
     a_flat, b_flat, out_flat = a.ravel(), b.ravel(), out.ravel()
     for i in range(out_flat.size):
@@ -86,23 +68,3 @@ def _divide(dy: FloatArray, scale: Doubles, dx: FloatArray) -> None:
     for i in range(dy.shape[0]):
         for j in range(dy.shape[1]):
             dx[i, j] = dy[i, j] / scale[j]
-
-
-@compiled
-def _take_finite(x: RealArray, first: int, out: FloatArray) -> bool:
-    """Copy rows of ``x`` to ``out``, and tell whether all of them are finite."""
-    # The product with 0 is 0 for every finite number and NaN for all others.
-    sum_of_zeros = out.dtype.type(0)
-    for i in range(out.shape[0]):
-        for j in range(out.shape[1]):
-            value = out.dtype.type(x[first + i, j])
-            out[i, j] = value
-            sum_of_zeros += value * out.dtype.type(0)
-    return bool(sum_of_zeros == 0)
-
-
-@compiled
-def _put_rows(rows: FloatArray, out: FloatArray, first: int) -> None:
-    for i in range(rows.shape[0]):
-        for j in range(rows.shape[1]):
-            out[first + i, j] = rows[i, j]

@@ -95,17 +95,11 @@ def l2_penalty(
 
 def clip_by_norm(gradients: FloatArray, max_norm: float, norm: ValueArray | None = None) -> float | None:
     """Scale so that the 2-norm is at most ``max_norm``. See ``tinynet_kernels.reference.clip_by_norm``."""
-    return given(shrink_to_norm(gradients, max_norm), norm)
-
-
-@inlined
-def shrink_to_norm(gradients: FloatArray, max_norm: float) -> float:
-    """``clip_by_norm`` for compiled code: always returns the norm."""
-    norm: float = _norm(gradients)
-    coefficient = max_norm / (norm + 1e-6)
+    found = _norm(gradients)
+    coefficient = max_norm / (found + 1e-6)
     if not coefficient >= 1:
         _scale(gradients, coefficient)
-    return norm
+    return given(found, norm)
 
 
 def clip_by_value(gradients: FloatArray, limit: float) -> None:
@@ -113,12 +107,10 @@ def clip_by_value(gradients: FloatArray, limit: float) -> None:
     _clip(gradients, limit)
 
 
-@inlined
 def _bias_correction(step: int, learning_rate: float, beta1: float, beta2: float) -> tuple[float, float]:
     return learning_rate / (1.0 - beta1**step), math.sqrt(1.0 - beta2**step)
 
 
-@inlined
 def _bias_correction_hat(step: int, learning_rate: float, beta1: float, beta2: float) -> tuple[float, float]:
     """With the correction of the second moment in the rate, so that epsilon meets the uncorrected one."""
     return learning_rate * math.sqrt(1.0 - beta2**step) / (1.0 - beta1**step), 1.0
@@ -188,7 +180,6 @@ def _of_rmsprop(real: Any, rate: float, alpha: float, epsilon: float, decay: flo
     return real(rate), real(alpha), real(1.0 - alpha), real(epsilon), real(decay), real(momentum)
 
 
-@inlined
 def _norm(gradients: FloatArray) -> float:
     """2-norm in float64; a second pass, scaled, only where squares overflow or vanish."""
     total = float(_sum_of_squares(gradients, 1.0))

@@ -32,7 +32,6 @@ def philox(c0: Any, c1: Any, c2: Any, c3: Any, k0: int, k1: int) -> tuple[Any, A
     return w0, w1, w2, w3
 
 
-@inlined
 def dropout_mask(seed: int, step: int, layer: int, rate: float, out: FloatArray) -> None:
     """Draw a dropout mask. See ``tinynet_kernels.reference.dropout_mask``."""
     _mask(

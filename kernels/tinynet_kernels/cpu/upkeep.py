@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,9 +13,6 @@ from tinynet_kernels.cpu.place import place
 
 OBJECTS = re.compile(r"[0-9a-f]{40}\.o|\w+\.tmp")
 """Files in ``objects``: code that this package generates, and what a process that was killed had begun to write."""
-
-FOLDERS = re.compile(r"[0-9a-f]{16}-numba[\w.+]+-py\d+")
-"""Folders of what Numba compiles."""
 
 
 class Holding(NamedTuple):
@@ -60,23 +56,13 @@ def clear() -> Holding:
     if found.folder is not None:
         for path in _files(found.folder):
             path.unlink(missing_ok=True)
-        for path in _folders(found.folder):
-            shutil.rmtree(path)
     return found
 
 
-def _folders(folder: Path) -> list[Path]:
-    return [path for path in _entries(folder) if FOLDERS.fullmatch(path.name) and path.is_dir()]
-
-
 def _files(folder: Path) -> Iterator[Path]:
-    yield from (path for path in _entries(folder / "objects") if OBJECTS.fullmatch(path.name) and path.is_file())
-    for inside in _folders(folder):
-        yield from (path for path in inside.rglob("*") if path.is_file())
-
-
-def _entries(folder: Path) -> list[Path]:
-    return sorted(folder.iterdir()) if folder.is_dir() else []
+    objects = folder / "objects"
+    entries = sorted(objects.iterdir()) if objects.is_dir() else []
+    yield from (path for path in entries if OBJECTS.fullmatch(path.name) and path.is_file())
 
 
 def _problem(folder: Path) -> str:

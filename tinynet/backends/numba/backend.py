@@ -11,19 +11,17 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from tinynet_kernels.cpu.generated.compiler import host
-from tinynet_kernels.waiting import LOADING, compiling
 
-from tinynet.backends import get_backend
 from tinynet.backends.base import Array, Backend, Derivatives, Granularity, Plan, State
 from tinynet.backends.compiling import described_cache
 from tinynet.backends.loop import LoopPlan
 from tinynet.backends.mapped import MappedPlan
 from tinynet.backends.members import MembersPlan
-from tinynet.backends.numba import generated, lanes
-from tinynet.backends.numpy import HostBackend, blocks_reason, decay_reason, frozen_reason, slow_reason
+from tinynet.backends.numba import lanes
+from tinynet.backends.numba.generated import GeneratedPlan
+from tinynet.backends.numpy import HostBackend, frozen_reason, slow_reason
 from tinynet.backends.second_order import takes_all_samples, whole_plan
 from tinynet.backends.standardising import StandardisedPlan, begins_standardising
-from tinynet.base import config
 from tinynet.base.errors import BackendUnavailableError
 from tinynet.base.kept import Kept
 from tinynet.program import Program
@@ -99,31 +97,15 @@ class NumbaBackend(HostBackend):
             reason = f"{reason}: {lacking}"
         if takes_all_samples(program):
             return whole_plan(program, self, granularity, self._equations)
-        one = program.n_models is None
-        if one and reason is None and generated.fits(program):
-            return generated.GeneratedPlan(program, self)
+        if sys.maxsize <= 1 << 32:
+            reason = reason or "generated code needs a processor of 64 bits"
+        if program.n_models is None:
+            return GeneratedPlan(program, self) if reason is None else LoopPlan(program, self, reason)
         reason = reason or frozen_reason(program)
-        reason = reason or (decay_reason(program) or blocks_reason(program) if one else None)
-        if one and reason is not None:
-            return LoopPlan(program, self, reason)
         if begins_standardising(program):
-            gathering = LoopPlan(program, self, "") if one else MembersPlan(program, self, granularity)
             rest = self.plan(replace(program, standardised=True), granularity=granularity)
-            return StandardisedPlan(program, self, rest, gathering)
-        if not one:
-            return self._plan_of_many(program, granularity, reason)
-        trains = program.loss is not None and program.optimizer is not None
-        if trains and program.specialize == "nothing":
-            return LoopPlan(program, self, "too few updates to compile a function for")
-        with compiling(long="numba" not in sys.modules, what=LOADING):
-            from tinynet.backends.numba.fused import FusedForward, FusedPlan
-
-        plan = FusedPlan(program, self) if trains else FusedForward(program, self)
-        if config.compiles_in_background():
-            from tinynet.backends.numba.warming import WarmingPlan
-
-            return WarmingPlan(plan, LoopPlan(program, get_backend("numpy"), "not compiled yet"))
-        return plan
+            return StandardisedPlan(program, self, rest, MembersPlan(program, self, granularity))
+        return self._plan_of_many(program, granularity, reason)
 
     def _equations(self, program: Program) -> Equations | None:
         """Return normal equations in generated code, where a program has nothing that it lacks."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Callable, Hashable
 from functools import cache
 from typing import Any
@@ -15,7 +14,7 @@ from tinynet_kernels.cpu.generated.address import address
 from tinynet_kernels.cpu.generated.compiler import host
 from tinynet_kernels.cpu.generated.few import most_rows
 from tinynet_kernels.cpu.generated.frame import PLACES
-from tinynet_kernels.cpu.generated.layout import WHOLE_BATCH, block_rows, ranges_of, suited
+from tinynet_kernels.cpu.generated.layout import WHOLE_BATCH, block_rows, is_large, ranges_of, suited
 from tinynet_kernels.cpu.generated.table import Sources, Table
 from tinynet_kernels.cpu.generated.task import Data, Task, dtype_code, reads
 from tinynet_kernels.network import Layer
@@ -35,12 +34,10 @@ FEW_ROWS = 64
 """Predictions of up to so many rows are made from copies in a place whose address is known."""
 SHORT_WAY = 1 << 12
 """Most rows that are predicted the shortest way, if they do not repay a second thread."""
-LARGE_LAYER = 1 << 19
-"""From so many weights in one layer on the products of BLAS are as quick, and have threads (measured)."""
-
 REGISTERS = "one sample after the other, weights in registers"
 SAMPLES = "samples side by side in SIMD lanes"
 TILES = "products from tiles of registers"
+BLOCKS = f"{TILES}, in blocks that threads share"
 
 THREAD_WORK = 1 << 24
 """Multiplications of a call that repay another thread, which is started for it."""
@@ -48,14 +45,6 @@ MEETING_WORK = 1 << 19
 """Multiplications of a batch that repay another thread, for which all wait at its end."""
 THREAD_COLUMNS = 64
 """What the functions of a layer cost beside its product, in numbers of it."""
-
-
-def fits(program: Program) -> bool:
-    """Whether generated code is the quickest way for a program of built-in parts."""
-    layers = layers_of(program.ops[program.first :])
-    return sys.maxsize > 1 << 32 and all(
-        layer.kind != "linear" or layer.n_in * layer.n_out < LARGE_LAYER for layer in layers
-    )
 
 
 class GeneratedPlan(LoopPlan):
@@ -68,9 +57,10 @@ class GeneratedPlan(LoopPlan):
 
     def __init__(self, program: Program, backend: Backend) -> None:
         super().__init__(program, backend, "")
+        layers = layers_of(self._ops)
+        self._target = suited(layers, program.dtype, host())
+        self._few, self._large = most_rows(self._target), any(map(is_large, layers))
         self.description = f"fused: whole epochs in generated code, {self._way(program.batch_size or 1 << 30)}"
-        self._target = suited(layers_of(program.ops[program.first :]), program.dtype, host())
-        self._few = most_rows(self._target)
         self._tasks: Kept[Task] = Kept(most=KEPT_TASKS)
         self._calls = Calls(most=KEPT_TASKS)
         self._ways: dict[int, str] = {}
@@ -151,7 +141,9 @@ class GeneratedPlan(LoopPlan):
         program, dtype = self.program, np.dtype(self.program.dtype)
         n_in, n_out, ndarray, empty = program.n_in, program.n_out, np.ndarray, np.empty
         vectors, most_few = vectors_of(state), self._few
-        most = min(SHORT_WAY, max(WHOLE_BATCH, (2 * THREAD_WORK - 1) // self._work))
+        # Threads share the steps of large layers, unless there are few rows.
+        least = most_few if self._large else WHOLE_BATCH
+        most = min(SHORT_WAY, max(least, (2 * THREAD_WORK - 1) // self._work))
         places, order = self._places(vectors), _in_order(most)
         at_x, at_out, at_visits = PLACES["x"], PLACES["out"], PLACES["n_visits"]
         # Of many rows, and of few.
@@ -238,7 +230,7 @@ class GeneratedPlan(LoopPlan):
     ) -> tuple[Hashable, Call | None]:
         """Return what a call is kept by, and one that is ready for a state and data; None if no code reads them."""
         arrays = (x, y) if weight is None else (x, y, weight)
-        n_threads = self._threads(n_visits * n_epochs, batch) if ranges_of(batch) > 1 else 1
+        n_threads = self._threads(n_visits * n_epochs, batch) if self._large or ranges_of(batch) > 1 else 1
         key = kind, n_visits, n_threads
         call = self._calls.take(key, state, arrays)
         if call is None and reads(*arrays):
@@ -280,6 +272,8 @@ class GeneratedPlan(LoopPlan):
         Code for one architecture takes a tenth of a second to compile, which few updates do not repay.
         """
         program = self.program
+        if self._large:
+            return BLOCKS
         if program.loss is None or program.optimizer is None or program.specialize != "sizes":
             return TILES
         network = lower(self.program, weighted=True, ordered=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Hashable, Iterable, Iterator
 
 import numpy as np
@@ -43,7 +42,7 @@ THREAD_WORK = 1 << 20
 
 def fits(program: Program) -> bool:
     """Whether models are small enough to be quicker side by side."""
-    return sys.maxsize > 1 << 32 and 0 < program.n_parameters * host().vector_bytes <= GROUP_BYTES
+    return 0 < program.n_parameters * host().vector_bytes <= GROUP_BYTES
 
 
 class _Many:

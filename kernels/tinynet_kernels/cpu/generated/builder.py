@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from tinynet_kernels.cpu.generated import large
 from tinynet_kernels.cpu.generated.data import is_exact
 from tinynet_kernels.cpu.generated.few import HIGH
 from tinynet_kernels.cpu.generated.frame import PLACES
 from tinynet_kernels.cpu.generated.ir_types import BYTES, DOUBLE
-from tinynet_kernels.cpu.generated.layout import Panels, check, keeps_z, weights_of
+from tinynet_kernels.cpu.generated.layout import Panels, check, is_large, keeps_z, weights_of
 from tinynet_kernels.cpu.generated.random import SLACK
 from tinynet_kernels.cpu.generated.small import float_of
 from tinynet_kernels.cpu.generated.table import Sources, Table
@@ -27,19 +28,32 @@ class Builder:
         Most that go through at a time.
     few : bool
         Whether so few that the weights are read as they lie; the passes are then those of a prediction.
+    reads : bool
+        Whether the passes are those of a prediction; weights of large layers then stay as they lie, too.
     """
 
-    def __init__(self, layers: tuple[Layer, ...], dtype: str, target: Target, rows: int, *, few: bool = False) -> None:
+    def __init__(
+        self,
+        layers: tuple[Layer, ...],
+        dtype: str,
+        target: Target,
+        rows: int,
+        *,
+        few: bool = False,
+        reads: bool = False,
+    ) -> None:
         check(layers, dtype, rows)
         self.layers = layers
         self.table = Table(dtype, target, -(-rows // HIGH) * HIGH if few else rows)
         self.arena = self.table.arena
         self.weights, self.sizes = weights_of(self.arena, layers)
-        self.few = few
+        self.few, self.reads = few, reads
         if few:
             self.room = self.arena.take_own((1 + self.arena.width // VECTORS) * self.arena.vector_bytes)
         else:
             self.parameters = self.arena.take(self.sizes.panels)
+        is_any = not few and any(map(is_large, layers))
+        self.scratch = self.arena.take_scratch(large.scratch_bytes(self.arena) if is_any else 0)
         self.trained = [i for i in self.weights if not layers[i].frozen]
         self.outputs: list[Panels] = []
         self.pre: list[Panels] = []
@@ -69,9 +83,15 @@ class Builder:
         for i in self.weights if reads_all else self.trained:
             layer, own = self.layers[i], self.weights[i]
             first = flat - own.frozen_before * (vector == "moments")
-            places = (place + own.place, own.step, first + own.flat_weight, first + own.flat_bias)
-            sizes = (layer.n_in, layer.n_out, int(layer.bias))
-            self.table.add(part, "core", kernel, *places, *sizes, PLACES[vector])
+            weight, bias, word = first + own.flat_weight, first + own.flat_bias, PLACES[vector]
+            if is_large(layer):
+                if self.reads:
+                    continue
+                panels = Panels(place + own.place, own.step)
+                large.transfer(self.table, part, kernel, panels, layer, weight, bias, word)
+                continue
+            sizes = (layer.n_in, layer.n_out, layer.n_out, int(layer.bias))
+            self.table.add(part, "core", kernel, place + own.place, own.step, weight, bias, *sizes, word)
 
     # -- forward -----------------------------------------------------------------------------------------------------
 
@@ -112,17 +132,33 @@ class Builder:
         if self.few:
             flat = (own.flat_weight, own.flat_bias, layer.n_in, layer.n_out, int(layer.bias))
             self.table.add("rows", "few", "few_rows", x.place, z.place, self.room, x.step, z.step, *flat)
+        elif is_large(layer) and self.reads:
+            large.product_flat(self.table, x, layer, own, z, self.scratch)
         else:
-            bias = self.parameters + own.place
-            places = (x.place, bias + arena.row_bytes, bias, z.place, x.step, own.step, own.step, z.step)
-            self.table.add("rows", "products", "product_rows", *places, layer.n_in, layer.n_out)
+            start = Panels(self.parameters + own.place, own.step)
+            weights = Panels(start.place + arena.row_bytes, own.step)
+            self._product(layer, x, weights, start, z)
         if layer.activation != "identity":
             self._forward_activation(i, layer, z, z, y)
 
+    def _product(self, layer: Layer, x: Panels, weights: Panels, start: Panels, z: Panels) -> None:
+        if is_large(layer):
+            large.product(self.table, x, layer.n_in, weights, start, z, layer.n_out)
+        else:
+            places = (x.place, weights.place, start.place, z.place, x.step, weights.step, start.step, z.step)
+            self.table.add("rows", "products", "product_rows", *places, layer.n_in, layer.n_out)
+
     def _forward_activation(self, i: int, layer: Layer, x: Panels, z: Panels, y: Panels) -> None:
-        kind, alpha = layer.activation, float_of(layer.alpha)
-        unit = f"activation:{kind}"
-        self.table.add("rows", unit, f"{kind}_forward", x.place, y.place, y.step, layer.n_out, alpha)
+        kind = layer.activation
+        self._each(layer, f"activation:{kind}", f"{kind}_forward", (x, y), float_of(layer.alpha))
+
+    def _each(self, layer: Layer, unit: str, kernel: str, arrays: tuple[Panels, ...], alpha: float) -> None:
+        """Write a step over all outputs of a layer."""
+        if is_large(layer) and ACTIVATIONS[layer.activation].elementwise:
+            large.elementwise(self.table, unit, kernel, arrays, layer.n_out, alpha)
+        else:
+            places = (array.place for array in arrays)
+            self.table.add("rows", unit, kernel, *places, arrays[-1].step, layer.n_out, alpha)
 
     def _forward_dropout(self, i: int, layer: Layer, x: Panels, z: Panels, y: Panels) -> None:
         arena, n, rate = self.arena, layer.n_out, float_of(layer.alpha)
@@ -186,34 +222,36 @@ class Builder:
 
     def _transposed_bytes(self, i: int) -> int:
         arena, layer = self.arena, self.layers[i]
-        return arena.panels(layer.n_in) * arena.panels(layer.n_out) * arena.width * arena.row_bytes
+        whole = arena.panels(layer.n_in) * arena.panels(layer.n_out) * arena.width * arena.row_bytes
+        return 0 if is_large(layer) else whole
 
     def _backward_activation(self, i: int, layer: Layer, d: Panels) -> None:
         kind, y = layer.activation, self.outputs[i]
         z = self.pre[i] if ACTIVATIONS[kind].reads_z else y
-        places = (z.place, y.place, d.place, d.place, d.step, layer.n_out, float_of(layer.alpha))
-        self.table.add("rows", f"activation:{kind}", f"{kind}_backward", *places)
+        self._each(layer, f"activation:{kind}", f"{kind}_backward", (z, y, d, d), float_of(layer.alpha))
 
     def _backward_linear(
         self, i: int, layer: Layer, d: Panels, below: Panels | None, transposed: int, gradients: int, fold: bool
     ) -> None:
         own, arena = self.weights[i], self.arena
         x = self.outputs[i - 1] if i else self.x
-        if below is not None:
-            panels_in, panels_out = arena.panels(layer.n_in), arena.panels(layer.n_out)
-            step = panels_out * arena.width * arena.row_bytes
-            source = self.parameters + own.place + arena.row_bytes
-            self.table.add(
-                "rows", "products", "transposition", source, transposed, own.step, step, panels_in, panels_out
-            )
+        weights = Panels(self.parameters + own.place + arena.row_bytes, own.step)
+        if below is not None and is_large(layer):
+            large.product_transposed(self.table, d, layer.n_out, weights, below, layer.n_in, self.scratch)
+        elif below is not None:
+            sizes = arena.panels(layer.n_in), arena.panels(layer.n_out)
+            step = sizes[1] * arena.width * arena.row_bytes
+            self.table.add("rows", "products", "transposition", weights.place, transposed, weights.step, step, *sizes)
             factors = (d.place, transposed, arena.zeros, below.place, d.step, step, 0, below.step)
             self.table.add("rows", "products", "product_rows", *factors, layer.n_out, layer.n_in)
         if layer.frozen:
             return
-        out = (self.parameters if fold else gradients) + own.place
-        places = (x.place, d.place, out, arena.zeros, x.step, d.step, own.step)
-        sizes = (layer.n_in, layer.n_out, int(layer.bias), int(fold))
-        self.table.add("rows", "products", "gradient", *places, *sizes)
+        out = Panels((self.parameters if fold else gradients) + own.place, own.step)
+        if is_large(layer):
+            large.gradient(self.table, x, layer.n_in, d, layer.n_out, out, bias=layer.bias, fold=fold)
+            return
+        places = (x.place, d.place, out.place, arena.zeros, x.step, d.step, out.step)
+        self.table.add("rows", "products", "gradient", *places, layer.n_in, layer.n_out, int(layer.bias), int(fold))
 
     # -- update ------------------------------------------------------------------------------------------------------
 

@@ -266,14 +266,17 @@ def _layer(*, pack: bool) -> Callable[[Frame], None]:
     """Copy the weight and the bias of a layer between a flat vector and panels, or what belongs to them.
 
     Arguments: panels (the bias of the first); bytes between them; offsets of weight and bias in the vector; inputs,
-    outputs; whether there is a bias; the word of the context that is the vector's address.
+    outputs; columns of the whole weight; whether there is a bias; the word of the context that is the vector's address.
     """
 
     def body(frame: Frame) -> None:
         code = frame.code
-        packed, step, weight, bias, n_in, n_out, has_bias = frame.place(0), *(frame.size(i) for i in range(1, 7))
-        flat = code.load(code.at(frame.context, frame.size(7), I64), POINTER)
-        flat_row = n_out * frame.bytes
+        packed, step, weight, bias, n_in, n_out, columns, has_bias = (
+            frame.place(0),
+            *(frame.size(i) for i in range(1, 8)),
+        )
+        flat = code.load(code.at(frame.context, frame.size(8), I64), POINTER)
+        flat_row = columns * frame.bytes
         rows_of_bias = code.select(code.compare("!=", has_bias, 0), code.constant(I64, 1), 0)
 
         def panel(p: Value, packed: Value) -> list[Value]:

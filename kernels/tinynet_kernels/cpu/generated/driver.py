@@ -30,7 +30,8 @@ def drive(frame: Frame) -> None:
 
     Several threads may do so together, each with a context and a table of its own, on one arena. A batch is cut into
     the same ranges of rows however many they are, each with its own sum of losses and its own gradient; the first
-    thread adds them up, in order, and makes the update. So the result is the same to the last bit.
+    thread adds them up, in order, and makes the update. So the result is the same to the last bit. Where there is but
+    one range all threads have it, and share the steps: see ``team``.
     """
     code, context, table = frame.code, frame.context, frame.arguments
     counts = [frame.size(i) for i in range(len(PARTS))]
@@ -48,9 +49,8 @@ def drive(frame: Frame) -> None:
         code.loop(0, counts[i], 1, step, code.at(table, starts[i] * ROW, I64))
 
     n_visits, batch, block, n_rates = (frame.whole(name) for name in ("n_visits", "batch", "block", "n_rates"))
-    thread, n_threads, ranges = (frame.whole(name) for name in ("thread", "n_threads", "ranges"))
-    shift = frame.whole("range_shift")
-    first_one, team = code.compare("==", thread, 0), Team(frame)
+    n_threads, ranges, shift = (frame.whole(name) for name in ("n_threads", "ranges", "range_shift"))
+    team = Team(frame)
     losses, rates = frame.pointer("losses"), frame.pointer("rates")
     divisor = frame.state("divisor")
 
@@ -88,15 +88,14 @@ def drive(frame: Frame) -> None:
         place = e * n_rates + code.smaller(update, n_rates - 1)
         frame.put("rate", code.load(code.at(rates, place, DOUBLE), DOUBLE))
         execute("begin")
-        code.loop(thread, ranges, n_threads, lambda number: run_range(number, rows))
+        code.loop(frame.whole("first_range"), ranges, n_threads, lambda number: run_range(number, rows))
         frame.put("range_gradient", 0)
         frame.put("step", frame.whole("step") + 1)
 
-        def finish() -> None:
-            team.add_up()
-            execute("update")
-
-        team.together(first_one, finish)
+        team.come()
+        code.when(team.leads, team.add_up)
+        execute("update")
+        team.go()
         frame.put("draws", frame.whole("draws") + 1)
         return [update + 1]
 
@@ -104,12 +103,12 @@ def drive(frame: Frame) -> None:
         frame.put("epoch", e)
         frame.put("total", code.constant(DOUBLE, 0.0))
         code.loop(0, n_visits, batch, lambda start, update: run_batch(e, start, update), code.constant(I64, 0))
-        code.when(first_one, lambda: code.store(frame.state("total") / divisor, code.at(losses, e, DOUBLE)))
+        code.when(team.leads, lambda: code.store(frame.state("total") / divisor, code.at(losses, e, DOUBLE)))
 
     execute("prologue")
-    team.wait_for_all()
+    team.meet()
     code.loop(0, frame.whole("n_epochs"), 1, run_epoch)
-    code.when(first_one, lambda: execute("epilogue"))
+    execute("epilogue")
 
 
 def weigh(frame: Frame) -> None:

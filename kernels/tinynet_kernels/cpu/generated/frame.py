@@ -55,6 +55,8 @@ WHOLES = (
     "finite",  # 1 until something that was gathered is not
     "thread",
     "n_threads",
+    "first_range",  # that a thread takes: its own number, or 0 where all go through the network together
+    "meetings",  # to which it has come
     "ranges",  # that a batch is cut into, however many threads there are: a power of two
     "range_shift",  # which one
     "range_step",  # bytes from the gradient of a range to that of the next

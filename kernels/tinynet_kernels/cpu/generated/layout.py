@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from tinynet_kernels.cpu.generated.products import rows_covered
 from tinynet_kernels.cpu.generated.target import VECTORS, Target
@@ -20,15 +20,40 @@ BLOCK_BYTES = 1 << 18
 WHOLE_BATCH = 256
 """A batch of up to so many rows goes through in one piece: its gradient is then not the sum of pieces."""
 
+LARGE_LAYER = 1 << 19
+"""Weights from which on a layer is large: its products are cut into blocks, and threads share them. They also share
+the one gradient that there is, of which each range of a batch would need a copy."""
+
+LARGE_BLOCK = 512
+"""Most rows that go through large layers at a time: each time all weights are read, and a gradient is added to."""
+
+DEEPEST = 512
+"""Most rows of a factor's panel that a block of a product takes."""
+
+SHALLOWEST = 128
+"""Fewest: with fewer, tiles would be stored and read again too often."""
+
+PIECES = 32
+"""Into how many pieces a large step is cut, and more if they would be wider than ``WIDEST``: so many threads can share
+it, and few share it evenly."""
+
+WIDEST = 8
+"""Most panels of a piece."""
+
 
 MUCH_NARROWER = 2 / 3
 """Part of the multiplications that narrower registers must leave at most: some processors do twice as many at once in
 the wide ones, and code for both kinds must be compiled."""
 
 
-def ranges_of(batch: int) -> int:
-    """Return how many ranges a batch is cut into, each with a gradient of its own."""
-    return 1 if batch <= WHOLE_BATCH else RANGES
+def is_large(layer: Layer) -> bool:
+    """Whether a layer is so large that its products are cut into blocks."""
+    return layer.kind == "linear" and layer.n_in * layer.n_out >= LARGE_LAYER
+
+
+def ranges_of(batch: int, layers: tuple[Layer, ...] = ()) -> int:
+    """Return how many ranges a batch is cut into; for training with these layers, each with a gradient of its own."""
+    return 1 if batch <= WHOLE_BATCH or any(map(is_large, layers)) else RANGES
 
 
 def suited(layers: tuple[Layer, ...], dtype: str, target: Target) -> Target:
@@ -67,13 +92,16 @@ def block_rows(layers: tuple[Layer, ...], dtype: str, target: Target, batch: int
         Rows of a batch: never more than that. A part of it is a multiple of four rows (four elements of a dropout mask
         are drawn together), and of a tile's.
     """
+    unit = math.lcm(4, target.high)
+    if any(map(is_large, layers)):
+        rows = LARGE_BLOCK // unit * unit
+        return rows if batch is None else min(batch, rows)
     if batch is not None and batch <= WHOLE_BATCH:
         return batch
     if batch is not None:
         batch = -(-batch // ranges_of(batch)) + 4
     arena = Arena(dtype, target, 1)
     width = sum(arena.panels(layer.n_in) + 2 * arena.panels(layer.n_out) for layer in layers) * arena.row_bytes
-    unit = math.lcm(4, target.high)
     rows = max(BLOCK_BYTES // width, 96) // unit * unit
     return rows if batch is None else min(batch, rows)
 
@@ -107,9 +135,24 @@ class Panels(NamedTuple):
     place: int
     step: int
 
+    def at(self, panel: int) -> int:
+        """Return the place of a panel."""
+        return self.place + panel * self.step
+
 
 class Own(int):
-    """A place in what each thread of a team has for itself: everything but weights, gradients and moments."""
+    """A place in what a thread that leads rows through a network has for itself: all but weights, gradients, moments.
+
+    Threads that go through together have it from the first one.
+    """
+
+    def __add__(self, offset: int) -> Self:
+        """Return a place so many bytes behind."""
+        return type(self)(int(self) + offset)
+
+
+class Scratch(Own):
+    """A place in what every thread has for itself, also if they go through together."""
 
 
 class Arena:
@@ -149,9 +192,27 @@ class Arena:
         self.own += -(-size // LINE) * LINE
         return place
 
+    def take_scratch(self, size: int) -> Scratch:
+        """Return the place of so many bytes of each thread's own, whatever else threads share."""
+        return Scratch(self.take_own(size))
+
     def panels(self, n: int) -> int:
         """Return how many panels ``n`` columns take."""
         return -(-n // self.width)
+
+    def blocks(self, n: int, panels: int) -> list[tuple[int, int]]:
+        """Cut ``n`` columns into blocks of so many panels; return the first panel and the columns of each."""
+        return [(p, min(n - p * self.width, panels * self.width)) for p in range(0, self.panels(n), panels)]
+
+    def pieces(self, n: int) -> list[tuple[int, int]]:
+        """Cut ``n`` columns into the pieces of a large step, as ``blocks``."""
+        return self.blocks(n, min(WIDEST, -(-self.panels(n) // PIECES)))
+
+    @property
+    def depth(self) -> int:
+        """Panels of a factor in a block of a large product: the other one, of all rows in hand, stays in the cache."""
+        rows = BLOCK_BYTES // (self.rows * self.bytes)
+        return max(1, min(DEEPEST, max(SHALLOWEST, rows)) // self.width)
 
     def activation(self, n: int) -> Panels:
         """Return the place of ``n`` columns for the rows in hand.

@@ -82,11 +82,11 @@ def _each_panel(frame: Frame, n: Value, body: Callable[..., Sequence[Value]], *c
         cursor = frame.code.loop(0, panels, 1, panel, *cursor)
 
 
-def product_rows(frame: Frame) -> None:
+def product_rows(frame: Frame, *, adds: bool = False) -> None:
     """``C = start + A B`` for rows of a batch: the forward product, and that of a gradient with transposed weights.
 
     Arguments: A, B, start (a row for each panel, such as the bias), C; bytes from a panel to the next of A, B, start,
-    C; columns of A, columns of C.
+    C; columns of A, columns of C. One that ``adds`` starts from C itself.
     """
     code, row_bytes, high = frame.code, frame.row_bytes, frame.module.target.high
     a, b, start, c = (frame.place(i) for i in range(4))
@@ -101,6 +101,11 @@ def product_rows(frame: Frame) -> None:
     back = a_step - frame.width * frame.bytes
 
     def tile(height: int, first: Sequence[Value], a: Value, b: Value, c: Value) -> None:
+        if adds:
+            begin = [one for r in range(height) for one in vectors(frame, code.at(c, r * row_bytes), len(first))]
+        else:
+            begin = list(first) * height
+
         def panel(p: Value, a: Value, b: Value, *sums: Value) -> tuple[Value, ...]:
             def step(_: Value, a: Value, b: Value, *sums: Value) -> tuple[Value, ...]:
                 numbers = [code.load(code.at(a, r * row_bytes), frame.real) for r in range(height)]
@@ -111,7 +116,7 @@ def product_rows(frame: Frame) -> None:
             a, b, *sums_after = code.loop(0, steps, 1, step, a, b, *sums)
             return (code.at(a, back), b, *sums_after)
 
-        _, _, *sums = code.loop(0, panels_in, 1, panel, a, b, *(list(first) * height))
+        _, _, *sums = code.loop(0, panels_in, 1, panel, a, b, *begin)
         for i, value in enumerate(sums):
             row, v = divmod(i, len(first))
             code.store(value, code.at(c, row * row_bytes + v * frame.vector_bytes))
@@ -261,6 +266,14 @@ def transposed(frame: Frame, rows: Sequence[Value]) -> list[Value]:
         size //= 2
     return found
 
+
+def product_added(frame: Frame) -> None:
+    """``C = C + A B``; else as ``product_rows``."""
+    product_rows(frame, adds=True)
+
+
+ADDED = [Kernel("product_added", product_added)]
+"""What only layers of several blocks need."""
 
 KERNELS = [
     Kernel("product_rows", product_rows),

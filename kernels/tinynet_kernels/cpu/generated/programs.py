@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tinynet_kernels.cpu.generated import large
 from tinynet_kernels.cpu.generated.builder import Builder
 from tinynet_kernels.cpu.generated.frame import PLACES
 from tinynet_kernels.cpu.generated.layout import check, ranges_of
@@ -22,11 +23,13 @@ def _add_clips(made: Table, optimizer: Optimizer, gradients: int, size: int) -> 
 
 def _add_step(made: Table, optimizer: Optimizer, parameters: int, gradients: int, moments: int, size: int) -> None:
     """Write the step of an optimizer."""
-    step = _step_of(optimizer)
+    step = "step", *_step_of(optimizer)
+    names, vectors = (":".join(step), "_".join(step)), (parameters, gradients, moments)
     settings = map(float_of, optimizer.settings)
-    made.add(
-        "update", ":".join(["step", *step]), "_".join(["step", *step]), parameters, gradients, moments, size, *settings
-    )
+    if made.stages:
+        large.update(made, *names, vectors, size, *settings)
+    else:
+        made.add("update", *names, *vectors, size, size, *settings)
 
 
 def _step_of(optimizer: Optimizer) -> tuple[str, ...]:
@@ -53,15 +56,16 @@ def training(network: Network, sources: Sources, target: Target, batch: int, blo
         Rows of a batch, and of those that go through the network at a time; a multiple of four unless it is the batch.
     """
     loss, optimizer = network.loss, network.optimizer
-    if block * ranges_of(batch) < batch and block % 4:
+    ranges = ranges_of(batch, network.layers)
+    if block * ranges < batch and block % 4:
         raise ValueError(f"a part of a range is a multiple of four rows; got {block} of a batch of {batch}.")
     on = _step_of(optimizer)[1:]
     clips = optimizer.clip_norm is not None or optimizer.clip_value is not None
     plain = not on and not clips and not loss.l2 and not network.decays
-    fold = optimizer.kind == "sgd" and plain and ranges_of(batch) == 1
+    fold = optimizer.kind == "sgd" and plain and block >= batch
     build = Builder(network.layers, network.dtype, target, block)
     size, count = build.sizes.trained, n_moments(optimizer.kind, on)
-    gradients = build.parameters if fold else build.table.take_gradients(size, batch)
+    gradients = build.parameters if fold else build.table.take_gradients(size, ranges)
     moments = build.arena.take(size * count)
     begin, end = build.parameters, moments + size * count
     build.table.add("prologue", "core", "clear", begin, -(-(end - begin) // 64) * 64)
@@ -92,7 +96,7 @@ def training_samples(network: Network, sources: Sources, target: Target, batch: 
     arena, n = made.arena, n_parameters(network.layers)
     step = _step_of(optimizer)
     count, size = n_moments(step[0], step[1:]), arena.panels(n) * arena.row_bytes
-    parameters, gradients = arena.take(size), made.take_gradients(size, batch)
+    parameters, gradients = arena.take(size), made.take_gradients(size, ranges_of(batch))
     moments = arena.take(size * count)
     sums = arena.take_own(n * arena.row_bytes)
     made.add("prologue", "core", "clear", gradients, size * made.ranges)
@@ -100,7 +104,7 @@ def training_samples(network: Network, sources: Sources, target: Target, batch: 
     flats += [("moments", moments + row * size, row * n * arena.bytes) for row in range(count)]
     for name, place, flat in flats:
         # As the bias of a layer without inputs: in one piece, with zeros behind it.
-        made.add("prologue", "core", "pack", place, arena.row_bytes, 0, flat, 0, n, 1, PLACES[name])
+        made.add("prologue", "core", "pack", place, arena.row_bytes, 0, flat, 0, n, n, 1, PLACES[name])
     clips = optimizer.clip_norm is not None or optimizer.clip_value is not None
     fold = step == ("sgd",) and not clips and made.ranges == 1
     small = _small(network, sources, min(batch, arena.width + 1))._replace(step=step if fold else ())
@@ -115,7 +119,7 @@ def training_samples(network: Network, sources: Sources, target: Target, batch: 
         _add_clips(made, optimizer, gradients, size)
         _add_step(made, optimizer, parameters, gradients, moments, size)
     for name, place, flat in flats:
-        made.add("epilogue", "core", "unpack", place, arena.row_bytes, 0, flat, 0, n, 1, PLACES[name])
+        made.add("epilogue", "core", "unpack", place, arena.row_bytes, 0, flat, 0, n, n, 1, PLACES[name])
     return made
 
 
@@ -125,7 +129,7 @@ def training_registers(network: Network, sources: Sources, target: Target) -> Ta
     made = Table(network.dtype, target, 1)
     small = _small(network, sources, 1)._replace(step=_step_of(network.optimizer))
     size = n_parameters(network.layers) * made.arena.bytes
-    numbers = (network.loss.scale, network.loss.report, 0, *map(float_of, network.optimizer.settings))
+    numbers = (network.loss.scale, network.loss.report, *map(float_of, network.optimizer.settings))
     made.add("prologue", f"registers:{small.text()}", "registers", size, *numbers)
     return made
 
@@ -140,7 +144,7 @@ def gradient(
 ) -> Table:
     """Return the table of one batch that leaves its gradient."""
     build = Builder(layers, dtype, target, block)
-    gradients = build.table.take_gradients(build.sizes.trained, batch)
+    gradients = build.table.take_gradients(build.sizes.trained, ranges_of(batch, layers))
     end = gradients + build.sizes.trained
     build.table.add("prologue", "core", "clear", build.parameters, end - build.parameters)
     build.pack("parameters", build.parameters)
@@ -199,7 +203,7 @@ def prediction(
 
 def _reading(layers: tuple[Layer, ...], dtype: str, target: Target, block: int, *, few: bool) -> Builder:
     assert all(layer.kind != "dropout" for layer in layers), "dropout is for training"
-    build = Builder(layers, dtype, target, block, few=few)
+    build = Builder(layers, dtype, target, block, few=few, reads=True)
     if not few:
         # Nothing is to be cleared: an arena begins as zeros, and nothing here writes between columns, as updates may.
         build.pack("parameters", build.parameters)

@@ -307,7 +307,7 @@ class _Epochs:
         if self.plain:
             pairs = zip(values, gradients, strict=True)
             return [p + a if b is None else code.fma(a, b, p) for p, (a, b) in pairs]
-        settings = settings_of(self.frame, self.optimizer)
+        settings = settings_of(self.frame, self.optimizer, 3)
         numbers = numbers_of(code, self.optimizer, self.on, settings, rate, step)
         found: list[list[Value]] = [[] for _ in range(1 + self.moments)]
         for i, (a, b) in enumerate(gradients):

@@ -16,6 +16,7 @@ from tinynet_kernels.cpu.generated import library
 from tinynet_kernels.cpu.generated.address import address
 from tinynet_kernels.cpu.generated.data import source_of
 from tinynet_kernels.cpu.generated.frame import CONTEXT, PLACES
+from tinynet_kernels.cpu.generated.layout import PIECES
 from tinynet_kernels.cpu.generated.table import Table
 from tinynet_kernels.cpu.generated.team import shared_words
 from tinynet_kernels.helpers import Helpers
@@ -91,6 +92,8 @@ class Space:
         The context of the first thread.
     first, n_threads : int
         Its address, and how many threads there are.
+    sharing : int
+        How many of them go through the network together.
     """
 
     def __init__(self, table: Table, n_threads: int = 1) -> None:
@@ -108,6 +111,7 @@ class Space:
         nothing = self._nothing.ctypes.data
         self.put({"arena": self.arena.ctypes.data, "block": table.block, "rates": nothing, "losses": nothing})
         self.put({"n_rates": 1, "n_epochs": 1, "n_threads": 1, "ranges": 1})
+        self.sharing = 1
         self.put({"gradient": table.gradient, "range_step": table.range_step})
         self.put({"team": self._shared.ctypes.data, "yield": _offers_core()})
         self.divide(1.0)
@@ -124,9 +128,11 @@ class Space:
     def share(self) -> None:
         """Give every thread the context of the first one."""
         self._shared[:] = 0
-        self._contexts[0, PLACES["n_threads"]] = len(self._contexts)
+        threads = np.arange(self.n_threads)
+        self.put({"n_threads": self.n_threads, "meetings": 0})
         self._contexts[1:] = self._contexts[0]
-        self._contexts[:, PLACES["thread"]] = np.arange(len(self._contexts))
+        self._contexts[:, PLACES["thread"]] = threads
+        self._contexts[:, PLACES["first_range"]] = threads if self.sharing == 1 else 0
 
     def all_finite(self) -> bool:
         """Whether no thread has gathered anything that is not finite."""
@@ -158,16 +164,17 @@ class Task:
         self.driver = self._addresses[table.entry[0], "drive"]
         self._table = table
         self.block, self.ranges, self.counts = table.block, table.ranges, not table.parts["rows"]
-        self._tables: dict[int, NDArray[np.int64]] = {}
+        self._tables: dict[tuple[int, int], NDArray[np.int64]] = {}
         self._free: dict[int, list[Space]] = {}
-        self._first = self._place(0)
+        self._first = self._place(0, 1)
 
-    def _place(self, thread: int) -> int:
+    def _place(self, thread: int, sharing: int) -> int:
         """Return the address of a thread's table."""
-        found = self._tables.get(thread)
+        key = thread, sharing
+        found = self._tables.get(key)
         if found is None:
             # Several runs may make it at once. It is the same table, and one of them stays for all.
-            found = self._tables.setdefault(thread, self._table.words(self._addresses, thread))
+            found = self._tables.setdefault(key, self._table.words(self._addresses, thread, sharing=sharing))
         return found.ctypes.data
 
     def run(self, space: Space) -> bool:
@@ -195,16 +202,18 @@ class Task:
         """Return memory with these words in the context, which nobody else uses until it is released.
 
         The number of threads changes nothing in the result; what it depends on is whether the words cut batches into
-        ``ranges``.
+        ``ranges``. If not, threads share the steps that have pieces.
         """
         ranges = words.get("ranges", 1)
         words["range_shift"] = ranges.bit_length() - 1
-        n_threads = max(1, min(n_threads, ranges))
+        most = PIECES if ranges == 1 and self._table.stages else ranges
+        n_threads = max(1, min(n_threads, most))
         try:
             space = self._free.setdefault(n_threads, []).pop()
         except IndexError:
             space = Space(self._table, n_threads)
         space.put(words)
+        space.sharing = n_threads if ranges == 1 else 1
         space.divide(divisor)
         return space
 
@@ -224,7 +233,7 @@ class Task:
     def _run_together(self, space: Space) -> bool:
         """Run the table in several threads, which live as long as the call: nothing is left that a fork could break."""
         n_threads = space.n_threads
-        places = [self._place(thread) for thread in range(n_threads)]
+        places = [self._place(thread, space.sharing) for thread in range(n_threads)]
         space.words[_FINITE] = 1
         space.share()
         # In the generated code threads wait for one another, so none may enter before it is sure that all can.
@@ -242,7 +251,7 @@ class Task:
                 ready.set()
             if not complete:
                 space.put({"n_threads": 1})
-            self._drive(space.addresses[0], places[0])
+            self._drive(space.addresses[0], places[0] if complete else self._first)
         return space.all_finite()
 
 

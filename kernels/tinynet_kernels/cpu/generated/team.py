@@ -3,13 +3,15 @@
 Handing a batch to another Python thread and back costs 30 to 60 us, as much as the batch itself may take; waiting for a
 number in memory to change costs less than one. What they share is one array of 64-bit words: ``RANGES`` sums of losses,
 then for each thread how often it has come to a meeting, a cache line apart.
+
+There are two ways to share work. A large batch is cut into ranges of rows, and each thread leads its own through the
+network. Else all go through the network together: large steps are cut into pieces, which the threads take in turn. The
+table of a thread then has its own pieces only, and meetings where one stage follows another.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from tinynet_kernels.cpu.generated.frame import Frame
+from tinynet_kernels.cpu.generated.frame import Frame, Kernel
 from tinynet_kernels.cpu.generated.ir import Value
 from tinynet_kernels.cpu.generated.ir_types import DOUBLE, I64
 
@@ -38,8 +40,7 @@ class Team:
         self.ranges, self.shared = frame.whole("ranges"), frame.pointer("team")
         self.several = code.compare(">", self.ranges, 1)
         self.counters = code.at(self.shared, RANGES * 8)
-        self.meetings = code.op("ptr", "alloca i64, align 8")
-        code.store(code.constant(I64, 0), self.meetings)
+        self.leads = code.compare("==", self.thread, 0)
 
     def keep(self, number: Value, total: Value, before: Value) -> Value:
         """Keep the total of a range for ``add_up``, and return that of the epoch before it; alone, keep nothing."""
@@ -57,44 +58,34 @@ class Team:
         count = code.select(self.several, self.ranges, 0)
         frame.put("total", code.loop(0, count, 1, add, frame.state("total"))[0])
 
-    def together(self, first_one: Value, body: Callable[[], None]) -> None:
-        """Let the first thread do something when all have come, and the others wait until it is done."""
-        code = self.frame.code
-
-        def lead() -> None:
-            self._wait_for_others()
-            body()
-            self._report()
-
-        code.when(first_one, lead, self._follow)
-
-    def wait_for_all(self) -> None:
+    def meet(self) -> None:
         """Wait until all threads have come."""
-        self.together(self.frame.code.compare("==", self.thread, 0), lambda: None)
+        self.come()
+        self.go()
+
+    def come(self) -> None:
+        """Let the first thread wait until all others have come, which wait for it where they ``go``."""
+        count = self._next_meeting()
+        everyone = self.frame.code.select(self.leads, self.n_threads, 0)
+        self.frame.code.when(self.leads, lambda: None, lambda: self._report(count))
+        self.frame.code.loop(1, everyone, 1, lambda other: self._wait(other, count))
+
+    def go(self) -> None:
+        """Let all go on where the first thread does."""
+        count = self._next_meeting()
+        self.frame.code.when(self.leads, lambda: self._report(count), lambda: self._wait(0, count))
 
     def _counter(self, thread: Value | int) -> Value:
         return self.frame.code.at(self.counters, thread * LINE, I64)
 
     def _next_meeting(self) -> Value:
-        code = self.frame.code
-        following = code.load(self.meetings, I64) + 1
-        code.store(following, self.meetings)
+        following = self.frame.whole("meetings") + 1
+        self.frame.put("meetings", following)
         return following
 
-    def _report(self) -> None:
+    def _report(self, count: Value) -> None:
         """Tell the others how often this thread has come."""
-        code = self.frame.code
-        count = code.load(self.meetings, I64)
-        code.emit(f"store atomic {count}, {self._counter(self.thread)} release, align 8")
-
-    def _follow(self) -> None:
-        count = self._next_meeting()
-        self._report()
-        self._wait(0, count)
-
-    def _wait_for_others(self) -> None:
-        count = self._next_meeting()
-        self.frame.code.loop(1, self.n_threads, 1, lambda other: self._wait(other, count))
+        self.frame.code.emit(f"store atomic {count}, {self._counter(self.thread)} release, align 8")
 
     def _wait(self, thread: Value | int, count: Value) -> None:
         """Wait until a thread has come so often."""
@@ -109,3 +100,11 @@ class Team:
             return there
 
         code.until(look)
+
+
+def meet(frame: Frame) -> None:
+    """Wait for all threads of a team that go through a network together."""
+    Team(frame).meet()
+
+
+KERNELS = [Kernel("meet", meet)]

@@ -25,6 +25,7 @@ from tinynet_kernels.cpu.generated import (
     registers,
     samples,
     tangents,
+    team,
     updates,
 )
 from tinynet_kernels.cpu.generated.frame import Kernel, write
@@ -36,8 +37,10 @@ from tinynet_kernels.cpu.generated.target import Target
 
 _FIXED: dict[str, list[Kernel]] = {
     "core": [*driver.KERNELS, *data.KERNELS],
+    "team": team.KERNELS,
     "products": products.KERNELS,
     "few": few.KERNELS,
+    "products:added": products.ADDED,
     "dropout": random.KERNELS,
     "normalize": elementwise.NORMALIZE,
     "activation:softmax": losses.SOFTMAX,

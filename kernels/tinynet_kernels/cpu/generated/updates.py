@@ -16,9 +16,6 @@ from tinynet_kernels.cpu.generated.ir_types import DOUBLE, I64, with_element
 from tinynet_kernels.cpu.generated.target import VECTORS
 from tinynet_kernels.updates import SETTINGS, flags, formula_of, n_moments, terms_of
 
-FIRST_SETTING = 4
-"""The settings of a step are its arguments from here on."""
-
 
 def _power(code: Code, base: Value, exponent: Value) -> Value:
     """Return a whole power, by squaring; base and exponent may be vectors."""
@@ -66,9 +63,9 @@ def numbers_of(
     return numbers
 
 
-def settings_of(frame: Frame, kind: str) -> list[Value]:
-    """Return the settings of an optimizer, which a step has as arguments."""
-    return [frame.double(FIRST_SETTING + i) for i in range(len(SETTINGS[kind]))]
+def settings_of(frame: Frame, kind: str, first: int) -> list[Value]:
+    """Return the settings of an optimizer, which are arguments from a first one on."""
+    return [frame.double(first + i) for i in range(len(SETTINGS[kind]))]
 
 
 def updated(
@@ -80,12 +77,15 @@ def updated(
 
 
 def step(kind: str, on: tuple[str, ...]) -> Callable[[Frame], None]:
-    """Return what writes a step. Arguments: parameters, gradients, moments, bytes of each; then the settings."""
+    """Return what writes a step.
+
+    Arguments: parameters, gradients, moments; bytes of each; bytes from one moment to the next; then the settings.
+    """
 
     def body(frame: Frame) -> None:
         code, count = frame.code, n_moments(kind, on)
-        p, g, moments, size = *(frame.place(i) for i in range(3)), frame.size(3)
-        numbers = numbers_of(code, kind, on, settings_of(frame, kind), frame.state("rate"), frame.whole("step"))
+        p, g, moments, size, between = *(frame.place(i) for i in range(3)), frame.size(3), frame.size(4)
+        numbers = numbers_of(code, kind, on, settings_of(frame, kind, 5), frame.state("rate"), frame.whole("step"))
         spread = {name: code.spread(code.resize(value, frame.real)) for name, value in numbers.items()}
 
         def vector(_: Value, p: Value, g: Value, *moments: Value) -> list[Value]:
@@ -94,7 +94,7 @@ def step(kind: str, on: tuple[str, ...]) -> Callable[[Frame], None]:
                 code.store(value, place)
             return [code.at(pointer, frame.vector_bytes) for pointer in (p, g, *moments)]
 
-        rows = [code.at(moments, size * i) for i in range(count)]
+        rows = [code.at(moments, between * i) for i in range(count)]
         code.loop(0, size, frame.vector_bytes, vector, p, g, *rows)
 
     return body
@@ -272,7 +272,6 @@ KERNELS = [
 ]
 
 __all__ = [
-    "FIRST_SETTING",
     "KERNELS",
     "SETTINGS",
     "flags",
