@@ -254,6 +254,8 @@ def test_grid_search_over_a_pipeline_finds_what_scikit_learn_finds(n_jobs: int) 
 def test_cross_validation_takes_routed_weights() -> None:
     import sklearn
 
+    if not hasattr(theirs.MLPClassifier, "set_fit_request"):
+        pytest.skip("scikit-learn's own has no sample weights before 1.7")
     weights = np.random.default_rng(0).uniform(0.5, 2.0, len(Y))
     with sklearn.config_context(enable_metadata_routing=True):
         scores = []

@@ -143,3 +143,15 @@ def test_extras_install_what_messages_name() -> None:
     extras = PROJECT["optional-dependencies"]
     assert extras["cuda13"][0].startswith("cupy-cuda13x[ctk]")
     assert extras["cuda12"][0].startswith("cupy-cuda12x[ctk]")
+
+
+def test_the_conda_recipe_requires_what_the_package_requires() -> None:
+    recipe = (ROOT / "conda" / "recipe.yaml").read_text()
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    run = recipe.partition("\n  run:\n")[2].partition("\n\n")[0]
+    found = {line.strip(" -").replace(" ", "") for line in run.splitlines()}
+    # Without their markers; conda has the compilers on every platform that it knows, in one version for all.
+    required = {re.split(r"[,;]", text)[0].strip() for text in project["dependencies"]}
+    assert found == required | {f"python{project['requires-python']}"}
+    assert f'version: "{tn.__version__}"' in recipe
+    assert f"summary: {project['description']}\n" in recipe
