@@ -1,8 +1,4 @@
-"""Program: the model, the loss and the optimizer as plain frozen data.
-
-It is all that crosses the seam between WHAT is computed (layers, losses, optimizers) and HOW (backends). It is
-hashable, so a backend can keep the plan that it made for it. Its ops, ``tinynet.ops``, are to be had from here, too.
-"""
+"""The program itself: ops, a loss and an optimizer, and where in flat vectors their numbers lie."""
 
 from __future__ import annotations
 
@@ -12,49 +8,18 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
-from tinynet.ops import (
-    ActivationOp,
-    BatchNormOp,
+from tinynet.program.ops import (
     BlocksOp,
     CustomOp,
     DenormalizeOp,
     DropoutOp,
-    EmbeddingOp,
-    LayerNormOp,
-    LinearOp,
     NormalizeOp,
     Op,
-    ResidualOp,
-    ScalarFunctions,
     Setting,
     Shape,
     all_ops,
 )
-
-__all__ = [
-    "PRECISIONS",
-    "ActivationOp",
-    "BatchNormOp",
-    "BlocksOp",
-    "CustomOp",
-    "DenormalizeOp",
-    "DropoutOp",
-    "EmbeddingOp",
-    "LayerNormOp",
-    "LinearOp",
-    "LossSpec",
-    "NormalizeOp",
-    "Op",
-    "OptimizerSpec",
-    "Precision",
-    "Program",
-    "ResidualOp",
-    "ScalarFunctions",
-    "Setting",
-    "Shape",
-    "Specialize",
-    "all_ops",
-]
+from tinynet.program.specs import LossSpec, OptimizerSpec
 
 Specialize = Literal["sizes", "kind"]
 Precision = Literal["float32", "tf32", "bf16"]
@@ -62,79 +27,6 @@ Precision = Literal["float32", "tf32", "bf16"]
 PRECISIONS: tuple[Precision, ...] = ("float32", "tf32", "bf16")
 """What the factors of matrix products may be rounded to: nothing less than the model's dtype, TF32 with 10 bits of
 mantissa, bfloat16 with 7. Sums, results, weights and updates keep the model's dtype."""
-
-
-@dataclass(frozen=True)
-class LossSpec:
-    """A loss, lowered.
-
-    ``kind`` names the kernel, or is ``"custom"`` and ``custom`` holds the user's object. ``on_logits`` says that the
-    kernel reads the input of the network's last activation, which training therefore leaves out: sigmoid or softmax
-    and the logarithm after it are computed as one stable formula.
-
-    Attributes
-    ----------
-    factor : float
-        Multiplies the loss.
-    report : float
-        Multiplies the value that is reported, and not its gradient.
-    l2 : float
-        ``l2 / 2`` times the sum of the squares of all weights of linear layers, biases left out, is added to the sum
-        over a batch while training; with reduction "mean" it is divided like the rest.
-    by_weight : bool
-        Whether a mean divides by the sum of the sample weights of a batch, not by their number.
-    slopes : LossSpec or None
-        The loss of the derivatives of the outputs by the inputs, which is added to that of the outputs. A target then
-        has ``n_out`` values and, for each input, ``n_out`` derivatives.
-    """
-
-    kind: str
-    parameter: Setting = 0.0
-    reduction: Literal["mean", "sum"] = "mean"
-    per_sample: bool = False
-    index_target: bool = False
-    on_logits: bool = False
-    custom: Any = None
-    factor: float = 1.0
-    report: float = 1.0
-    l2: float = 0.0
-    by_weight: bool = False
-    slopes: LossSpec | None = None
-
-    def scale(self, mass: float, n_out: int) -> float:
-        """Return the factor between the sum over the elements of a batch and its loss.
-
-        ``mass`` is what a mean divides by: the number of samples, or the sum of their weights.
-        """
-        if self.reduction == "sum":
-            return self.factor
-        return self.factor / (mass if self.per_sample else mass * n_out)
-
-
-@dataclass(frozen=True)
-class OptimizerSpec:
-    """An optimizer, lowered: its kernel, and its numeric settings in the kernel's order.
-
-    For many models, ``n_moments`` is what any of them needs; a model that needs less leaves the rest alone.
-
-    Attributes
-    ----------
-    decays : tuple of float
-        Weight decay of each parameter of the program, in the order of the flat vector, where not all have the same; the
-        setting of that name is then 0. It acts where the setting would: after clipping, and before the step.
-    """
-
-    kind: str
-    settings: tuple[tuple[str, Setting], ...] = ()
-    n_moments: int = 0
-    clip_norm: Setting | None = None
-    clip_value: Setting | None = None
-    decays: tuple[float, ...] = ()
-
-    @property
-    def decoupled(self) -> bool:
-        """Whether weight decay shrinks the parameters, and is not added to the gradient."""
-        return self.kind == "adamw"
 
 
 @dataclass(frozen=True)
@@ -161,6 +53,7 @@ class Program:
 
     Examples
     --------
+    >>> from tinynet.program import ActivationOp, LinearOp
     >>> program = Program((LinearOp(4, 5), ActivationOp(5, "sigmoid"), LinearOp(5, 3)), dtype="float64")
     >>> program.n_in, program.n_out, program.n_parameters
     (4, 3, 43)
@@ -184,6 +77,7 @@ class Program:
 
         Examples
         --------
+        >>> from tinynet.program import LinearOp
         >>> program = Program((NormalizeOp(4), LinearOp(4, 3)), dtype="float32")
         >>> program.reads, replace(program, standardised=True).reads
         ('float64', 'float32')
@@ -206,6 +100,7 @@ class Program:
 
         Examples
         --------
+        >>> from tinynet.program import LinearOp
         >>> Program((LinearOp(4, 3), DenormalizeOp(3))).learned.ops
         (LinearOp(n_in=4, n_out=3, bias=True),)
         """
@@ -216,6 +111,7 @@ class Program:
 
         Examples
         --------
+        >>> from tinynet.program import LinearOp
         >>> program = Program((LinearOp(4, 2), BlocksOp(2, "mean_variance", 2)))
         >>> program.taught(LossSpec("blocks2_formula__...", on_logits=True)).ops
         (LinearOp(n_in=4, n_out=2, bias=True),)
@@ -288,6 +184,7 @@ class Program:
 
         Examples
         --------
+        >>> from tinynet.program import LinearOp
         >>> ops = (LinearOp(1, 2), LinearOp(2, 2), LinearOp(2, 1))
         >>> Program(ops).trained, Program(ops, frozen=(1,)).trained
         ((slice(0, 13, None),), (slice(0, 4, None), slice(10, 13, None)))
@@ -323,6 +220,7 @@ class Program:
 
         Examples
         --------
+        >>> from tinynet.program import LinearOp
         >>> update = OptimizerSpec("sgd", decays=(0.1, 0.0, 0.1, 0.2))
         >>> Program((LinearOp(1, 2), LinearOp(2, 1)), optimizer=update, frozen=(0,)).decays
         ((slice(0, 2, None), 0.1), (slice(2, 3, None), 0.2))
