@@ -32,7 +32,7 @@ from tinynet.training.history import EnsembleHistory
 from tinynet.training.identity import identity_of
 from tinynet.training.metrics import Measure, Meter, figures_of
 from tinynet.training.monitors import EarlyStopping, ReduceLROnPlateau
-from tinynet.training.progress import ProgressBar, notices
+from tinynet.training.progress import notices
 from tinynet.training.remembered import with_state
 from tinynet.training.saving import Checkpoint
 from tinynet.training.trainer import CHUNK_BYTES, CHUNK_SECONDS
@@ -81,11 +81,7 @@ class EnsembleTrainer(Retracing):
         self.shuffle, self.shared_order, self.drop_last = checked_shuffle(shuffle), shared_order, bool(drop_last)
         self.n_visits = len(data) - len(data) % self.batch_size if self.drop_last else len(data)
         self.n_updates = math.ceil(self.n_visits / self.batch_size)
-        if verbose not in (0, 1, 2):
-            raise ValueError(f"verbose must be 0, 1 or 2; got {verbose!r}.")
-        given = checked_callbacks(callbacks)
-        if verbose:
-            given.append(ProgressBar(every_epoch=verbose == 2))
+        given = checked_callbacks(callbacks, verbose)
         self.callbacks, self.watches, self.checkpoints = _sorted(given, len(models))
         for watch in self.watches:
             watch.check(self.figures)

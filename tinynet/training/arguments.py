@@ -11,6 +11,7 @@ from tinynet.base.hints import instance_meant
 from tinynet.optimizers import Optimizer
 from tinynet.program import Program
 from tinynet.training.callbacks import Callback
+from tinynet.training.progress import ProgressBar
 
 USUAL_BATCH = 32
 """Samples of an update, where nobody says how many."""
@@ -42,8 +43,10 @@ def checked_shuffle(shuffle: Any) -> bool | str:
     raise ValueError(f"shuffle must be True, False or 'replacement'; got {shuffle!r}.")
 
 
-def checked_callbacks(callbacks: Any) -> list[Callback]:
-    """Return a list of callbacks from one or several, or say what they should be."""
+def checked_callbacks(callbacks: Any, verbose: int = 0) -> list[Callback]:
+    """Return a list of callbacks from one or several, and of what shows progress, or say what they should be."""
+    if verbose not in (0, 1, 2):
+        raise ValueError(f"verbose must be 0, 1 or 2; got {verbose!r}.")
     if isinstance(callbacks, Callback):
         callbacks = [callbacks]
     if isinstance(callbacks, type):
@@ -56,7 +59,7 @@ def checked_callbacks(callbacks: Any) -> list[Callback]:
                 f"callbacks must be Callback objects; got {callback!r}."
                 + (instance_meant(callback, Callback) or " Subclass tinynet.Callback.")
             )
-    return list(callbacks)
+    return [*callbacks, *([ProgressBar(every_epoch=verbose == 2)] if verbose else [])]
 
 
 def warn_if_nothing_is_trained(program: Program) -> None:

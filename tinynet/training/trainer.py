@@ -15,7 +15,6 @@ from tinynet.backends.base import Granularity
 from tinynet.backends.ranks.team import ALONE, Alone
 from tinynet.base.checks import whole
 from tinynet.base.errors import DivergenceError
-from tinynet.layers import Normalize
 from tinynet.losses import Loss
 from tinynet.optimizers import Optimizer
 from tinynet.program import Specialize
@@ -29,10 +28,11 @@ from tinynet.training.arguments import (
 )
 from tinynet.training.callbacks import Callback, acting, told
 from tinynet.training.data import Data
+from tinynet.training.diverging import divergence
 from tinynet.training.history import History
 from tinynet.training.metrics import Measure, Meter, figures_of
 from tinynet.training.monitors import StopAfter
-from tinynet.training.progress import ProgressBar, notices
+from tinynet.training.progress import notices
 from tinynet.training.ranks import check_alike, identity_among, meter_of, share_optimizer
 from tinynet.training.remembered import with_state
 from tinynet.training.retracing import Retracing
@@ -93,11 +93,7 @@ class Trainer(Retracing):
         self.shuffle, self.drop_last = checked_shuffle(shuffle), bool(drop_last)
         self.n_visits = self.n_samples - (self.n_samples % self.batch_size if self.drop_last else 0)
         self.n_updates = math.ceil(self.n_visits / self.batch_size)
-        self.callbacks = checked_callbacks(callbacks)
-        if verbose not in (0, 1, 2):
-            raise ValueError(f"verbose must be 0, 1 or 2; got {verbose!r}.")
-        if verbose:
-            self.callbacks.append(ProgressBar(every_epoch=verbose == 2))
+        self.callbacks = checked_callbacks(callbacks, verbose)
         # Checkpoints come last, so that they keep what the other callbacks made of an epoch; and before them the clock,
         # which stops only what nobody else has stopped for good.
         self.callbacks.sort(key=lambda callback: isinstance(callback, StopAfter) + 2 * isinstance(callback, Checkpoint))
@@ -400,16 +396,4 @@ class Trainer(Retracing):
         self.model.set_flat_parameters(self.best_parameters)
         self.model.forget_optimizer()  # What it remembers is infinite, too.
         self.history.stop_reason = "diverged"
-        what = "the parameters became infinite" if math.isfinite(loss) else f"the loss became {loss}"
-        reason = f"Training diverged in epoch {self.epoch}: {what}."
-        clip = "clip gradients (clip_norm=1.0)" if self.optimizer.clip_norm is None else "lower clip_norm"
-        scaled = isinstance(self.model.layers[0], Normalize)
-        remedy = "the targets (tn.Denormalize)" if scaled else "the data (tn.Normalize)"
-        raise DivergenceError(
-            f"{reason} Lower the learning rate (it is {self.optimizer.learning_rate!r}), {clip}, or scale {remedy}. "
-            f"The model holds the best weights seen before.",
-            self.epoch,
-            self.history,
-            self.model.get_weights(),
-            reason,
-        )
+        raise divergence(loss, self.epoch, self.model, self.optimizer, self.history)
