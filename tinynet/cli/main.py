@@ -16,7 +16,7 @@ from tinynet.base.hints import did_you_mean
 from tinynet.base.version import __version__
 from tinynet.cli.places import LOSSES as LOSSES_PLOT
 from tinynet.cli.places import MODEL, SWEEP
-from tinynet.cli.reading import add_columns, add_options, names
+from tinynet.cli.reading import add_columns, add_gaps, add_options, names
 from tinynet.cli.values import (
     backend_name,
     changes_of,
@@ -25,6 +25,7 @@ from tinynet.cli.values import (
     layers_of,
     members_of,
     number_of,
+    quantiles_of,
     searched,
     share_of,
     sizes_of,
@@ -186,6 +187,7 @@ def _data(parser: argparse.ArgumentParser, validation: str) -> None:
     data("--ignore", **columns, help="columns to leave out")
     add_options(data, ".")
     add_columns(data)
+    add_gaps(data)
     data("--notebook", action="store_true", help="the notebook's own network, without data: sigmoids cannot meet sines")
     data("--task", choices=TASKS, default="auto", help="what the targets are (auto)")
     data("--validation", type=share_of, metavar="SHARE|FILE", help=validation)
@@ -202,6 +204,13 @@ def _train(parser: argparse.ArgumentParser) -> None:
     network("--dtype", choices=("float32", "float64"), help="what is computed in (float32)")
     fit = parser.add_argument_group("training").add_argument
     fit("--loss", choices=["auto", *LOSSES], default="auto", metavar="NAME", help=choices_of(LOSSES, "auto"))
+    fit("--quantiles", type=quantiles_of, metavar="Q,Q", help="of --loss quantile: one, or several (0.5)")
+    fit(
+        "--label-smoothing",
+        type=number_of("--label-smoothing", at_least=0.0, below=1.0),
+        metavar="SHARE",
+        help="of the targets of a cross-entropy that goes to all classes",
+    )
     fit("--optimizer", choices=sorted(OPTIMIZERS), metavar="NAME", help=choices_of(OPTIMIZERS, "adam"))
     for option, (bounds, text) in OPTIMIZER_OPTIONS.items():
         fit(option, type=number_of(option, **bounds), metavar="NUMBER", help=text)
@@ -313,6 +322,7 @@ def _predict(parser: argparse.ArgumentParser) -> None:
 def _evaluate(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_later("predict", "evaluate"))
     _model_and_data(parser)
+    add_gaps(parser.add_argument)
     parser.add_argument(
         "--target",
         type=names,

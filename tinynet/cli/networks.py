@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,20 +13,37 @@ from numpy.typing import NDArray
 from tinynet.base.checks import member
 from tinynet.datasets.table import Table
 from tinynet.datasets.targets import Label
-from tinynet.layers import Dropout, Embedding, Exp, Linear, Normalize, Sigmoid, Softmax, get_activation
+from tinynet.layers import (
+    Dropout,
+    Embedding,
+    Exp,
+    Increasing,
+    Linear,
+    MeanVariance,
+    Normalize,
+    Sigmoid,
+    Softmax,
+    get_activation,
+)
 from tinynet.layers.layer import Layer
-from tinynet.losses import BinaryCrossEntropy, CrossEntropy, Loss, get_loss
+from tinynet.losses import BinaryCrossEntropy, BinaryFocal, CrossEntropy, Loss, get_loss
 from tinynet.models.sequential import Sequential
 
-LOSSES_OF_CLASSES: dict[str, tuple[Callable[[], Layer], Callable[[], Loss]]] = {
-    "cross_entropy": (Softmax, lambda: CrossEntropy(from_logits=False)),
+LOSSES_OF_CLASSES: dict[str, tuple[type[Layer] | None, Callable[..., Loss]]] = {
+    "cross_entropy": (Softmax, partial(CrossEntropy, from_logits=False)),
     "bce": (Sigmoid, BinaryCrossEntropy),
     "binary_cross_entropy": (Sigmoid, BinaryCrossEntropy),
+    "focal": (None, BinaryFocal),
 }
-"""For each loss on classes: how the network ends, so that it predicts probabilities, and the loss."""
+"""For each loss on classes: how the network ends, so that it predicts probabilities or their logits, and the loss."""
 
-LOSSES_OF_NUMBERS: dict[str, type[Layer] | None] = {"mse": None, "mae": None, "huber": None, "poisson": Exp}
-"""The losses on numbers, and what a network ends in after its last linear layer."""
+LOSSES_OF_NUMBERS: dict[str, Callable[[int, Loss], Layer | None]] = {
+    **dict.fromkeys(("mse", "mae", "huber", "log_cosh"), lambda n, loss: None),
+    "poisson": lambda n, loss: Exp(),
+    "quantile": lambda n, loss: Increasing(len(loss.powers), n) if len(loss.powers) > 1 else None,
+    "gaussian_nll": lambda n, loss: MeanVariance(n),
+}
+"""The losses on numbers, and what a network of so many targets ends in after its last linear layer."""
 
 
 @dataclass(frozen=True)
@@ -36,13 +54,34 @@ class Head:
     activation: Layer | None
     loss: Loss
 
+    @property
+    def scales(self) -> bool:
+        """Whether it has outputs in several units, so that the network itself takes care of them."""
+        return len(self.loss.powers) > 1
+
     def with_activation(self, name: str) -> Head:
         """Return the same head, ending in an activation."""
         return replace(self, activation=get_activation(name))
 
 
-def head_for(loss: str, classes: tuple[Label, ...] | None, n_targets: int) -> Head:
+def head_for(
+    loss: str,
+    classes: tuple[Label, ...] | None,
+    n_targets: int,
+    quantiles: Sequence[float] | None = None,
+    label_smoothing: float | None = None,
+) -> Head:
     """Return the end of a network for classes, or for numbers where ``classes`` is None.
+
+    Parameters
+    ----------
+    loss : str
+    classes : tuple or None
+    n_targets : int
+    quantiles : sequence of float, optional
+        Those of the loss "quantile": one, or several at once.
+    label_smoothing : float, optional
+        Of the cross-entropies.
 
     Raises
     ------
@@ -56,13 +95,25 @@ def head_for(loss: str, classes: tuple[Label, ...] | None, n_targets: int) -> He
     """
     if classes is None:
         name = member("--loss for targets that are numbers", "mse" if loss == "auto" else loss, LOSSES_OF_NUMBERS)
-        end = LOSSES_OF_NUMBERS[name]
-        return Head(n_targets, None if end is None else end(), get_loss(name))
+        _require("--label-smoothing", label_smoothing, "classes", False)
+        _require("--quantiles", quantiles, "--loss quantile", name == "quantile")
+        several = quantiles is not None and len(quantiles) > 1
+        chosen = get_loss(name, **({"q": quantiles if several else quantiles[0]} if quantiles else {}))
+        return Head(n_targets * len(chosen.powers), LOSSES_OF_NUMBERS[name](n_targets, chosen), chosen)
     name = "cross_entropy" if loss == "auto" else loss
-    activation, chosen = LOSSES_OF_CLASSES[member("--loss for classes", name, LOSSES_OF_CLASSES)]
+    activation, made = LOSSES_OF_CLASSES[member("--loss for classes", name, LOSSES_OF_CLASSES)]
+    _require("--quantiles", quantiles, "--loss quantile, of numbers", False)
+    _require("--label-smoothing", label_smoothing, "a cross-entropy", name != "focal")
     if name != "cross_entropy" and len(classes) != 2:
         raise ValueError(f"--loss {name} expects two classes; got {len(classes)}. Use cross_entropy.")
-    return Head(len(classes) if name == "cross_entropy" else 1, activation(), chosen())
+    smoothing = {"label_smoothing": label_smoothing} if label_smoothing else {}
+    ending = None if activation is None else activation()
+    return Head(len(classes) if name == "cross_entropy" else 1, ending, made(**smoothing))
+
+
+def _require(option: str, value: Any, what: str, fits: bool) -> None:
+    if value is not None and not fits:
+        raise ValueError(f"{option} is for {what}; got another. Leave it out.")
 
 
 def first_layers(x: NDArray[Any], table: Table | None) -> list[Layer]:
@@ -94,9 +145,10 @@ def build(
     activation: str,
     head: Head,
     dropout: float | None = None,
+    last: Layer | None = None,
     **options: Any,
 ) -> Sequential:
-    """Return a network: what comes first, a hidden layer for each of ``widths``, and the head.
+    """Return a network: what comes first, a hidden layer for each of ``widths``, the head, and what comes last.
 
     With ``dropout``, a layer of that rate follows each hidden layer.
     """
@@ -106,4 +158,4 @@ def build(
         layers += [] if dropout is None else [Dropout(dropout)]
         n = width
     layers.append(Linear(n, head.n_out))
-    return Sequential(*layers, *([head.activation] if head.activation is not None else []), **options)
+    return Sequential(*layers, *(layer for layer in (head.activation, last) if layer is not None), **options)

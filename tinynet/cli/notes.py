@@ -76,9 +76,10 @@ def notes_of(net: Sequential, source: str) -> Notes:
     table = _table(net, source)
     features = _names(net, "features", n_in, str, source) if table is None else table.features
     classes = _names(net, "classes", max(n_out, 2), (str, int), source)
-    targets = _names(net, "targets", n_out if classes is None else 1, str, source)
+    n_targets = n_out // (1 if net.loss is None else max(1, len(net.loss.output_names)))
+    targets = _names(net, "targets", n_targets if classes is None else 1, str, source)
     if targets is None:
-        targets = ("class",) if classes is not None else tuple(f"y{i}" for i in range(n_out))
+        targets = ("class",) if classes is not None else tuple(f"y{i}" for i in range(n_targets))
     named, decimal, words = features is None or not are_positions(features), ".", list[str]()
     if table is not None:
         named, decimal, words = table.named, table.dialect.decimal, list(table.dialect.missing_words)

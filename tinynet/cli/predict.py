@@ -58,6 +58,7 @@ def evaluate(args: argparse.Namespace) -> int:
         encode(data, notes.classes),
         task="regression" if notes.classes is None else "classification",
         names=[str(name) for name in (notes.targets if notes.classes is None else notes.classes)],
+        missing_targets=args.missing_targets,
         worst=args.worst,
         row_names=None if data.lines is None else data.lines.tolist(),
     )
@@ -93,7 +94,7 @@ def _table(net: Sequential, x: NDArray[Any], notes: Notes, probabilities: bool) 
     if notes.classes is None:
         if probabilities:
             raise ValueError("--probabilities expects a model of classes; this one predicts numbers.")
-        return [list(notes.targets), *_written(expected)]
+        return [_columns(net, notes), *_written(expected)]
     if probabilities and meaning.scale not in ("probabilities", "logits"):
         raise ValueError(
             "--probabilities expects a model that gives probabilities, or logits of a cross-entropy; this one gives "
@@ -107,6 +108,12 @@ def _table(net: Sequential, x: NDArray[Any], notes: Notes, probabilities: bool) 
         expected = np.hstack([1 - expected, expected])
     head = [notes.targets[0], *(f"p({name})" for name in notes.classes)]
     return [head, *([label, *row] for label, row in zip(labels, _written(expected), strict=True))]
+
+
+def _columns(net: Sequential, notes: Notes) -> list[str]:
+    """Return what the columns of predictions are called: by their targets, and by what they say of these."""
+    names = () if net.loss is None else net.loss.output_names
+    return [f"{target} {name}" for name in names for target in notes.targets] if names else list(notes.targets)
 
 
 def _written(numbers: NDArray[Any]) -> list[list[str]]:

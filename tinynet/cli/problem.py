@@ -77,7 +77,8 @@ def read_problem(args: argparse.Namespace, say: Say) -> Problem:
     words = tuple(args.missing_words)
     notes = Notes(data.features, data.targets, task.classes, data.named, data.decimal, words, table)
     y = encode(train, task.classes)
-    scaling = scaling_of(y, args.loss) if task.classes is None and not args.notebook else None
+    plain = task.classes is None and not args.notebook and len(getattr(args, "quantiles", None) or ()) < 2
+    scaling = scaling_of(y, args.loss) if plain and args.loss != "gaussian_nll" else None
     say("target", f"{', '.join(data.targets)}: {_describe(task, scaling)}")
     for name, part in held.items():
         say("held out", f"{len(part):,} {name} rows; trained on {len(train):,}")

@@ -47,6 +47,16 @@ def add_options(add: Any, otherwise: str) -> None:
     )
 
 
+def add_gaps(add: Any) -> None:
+    """Add the option that tells whether targets may be missing."""
+    add(
+        "--missing-targets",
+        choices=("error", "ignore"),
+        default="error",
+        help="of targets that are numbers and were not all measured: leave out what is missing (error)",
+    )
+
+
 def add_columns(add: Any) -> None:
     """Add the options that tell how columns become numbers: those of training, which a model keeps."""
     add(
@@ -104,5 +114,6 @@ def how(args: argparse.Namespace, notes: Notes | None = None) -> dict[str, Any]:
         "decimal": args.decimal or notes.decimal,
         "header": HEADER[args.header],
         "missing_words": tuple(args.missing_words) or notes.missing_words,
+        "missing_targets": None if getattr(args, "missing_targets", "error") == "error" else args.missing_targets,
     }
     return {name: value for name, value in said.items() if value not in (".", None, ())}

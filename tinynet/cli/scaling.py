@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tinynet.base.gaps import extremes, moments_of_known
 from tinynet.models.sequential import Sequential
 
 
@@ -49,9 +50,10 @@ class Standardised(Scaling):
     @classmethod
     def of(cls, y: NDArray[Any]) -> Standardised:
         """Measure targets."""
-        scale = y.std(axis=0)
-        scale[scale <= np.abs(y.mean(axis=0)) * 1e-12] = 1.0
-        return cls(y.mean(axis=0), scale)
+        gaps = np.isnan(y).any()
+        mean, scale = moments_of_known(y) if gaps else (y.mean(axis=0), y.std(axis=0))
+        scale[scale <= np.abs(mean) * 1e-12] = 1.0
+        return cls(mean, scale)
 
     def standard(self, y: NDArray[Any]) -> NDArray[np.float64]:
         """Return targets with mean 0 and deviation 1."""
@@ -80,12 +82,13 @@ class OfMean(Scaling):
     @classmethod
     def of(cls, y: NDArray[Any]) -> OfMean:
         """Measure targets."""
-        if y.min() < 0:
+        low, _ = extremes(y)
+        if low < 0:
             raise ValueError(
-                f"--loss poisson expects targets that are counts or rates, not below 0; got {y.min():g}. Take mse, mae "
+                f"--loss poisson expects targets that are counts or rates, not below 0; got {low:g}. Take mse, mae "
                 "or huber."
             )
-        mean = y.mean(axis=0)
+        mean = moments_of_known(y)[0] if np.isnan(y).any() else y.mean(axis=0)
         mean[mean == 0] = 1.0
         return cls(mean)
 

@@ -112,6 +112,7 @@ def _sweep(args: argparse.Namespace, space: dict[str, Any], problem: Problem, ou
             seed=args.seed,
             by=args.by,
             loss=network.head.loss,
+            missing_targets=args.missing_targets,
             epochs=args.epochs,
             metrics=problem.notes.metrics(len((watched or problem.train)[0]))[
                 -1
@@ -152,6 +153,8 @@ class Network:
         """Return what builds networks for the data."""
         x, y = problem.train
         head = head_for(args.loss, problem.notes.classes, 1 if y.ndim == 1 else y.shape[1])
+        if head.scales:
+            raise ValueError(f"--loss {args.loss} has several outputs for each target: tinynet train takes it, alone.")
         if args.notebook:
             return cls(x.shape[1], head, args.dtype, None)
         table = problem.notes.table
@@ -195,7 +198,7 @@ def _write(args: argparse.Namespace, result: SweepResult, problem: Problem, out:
         except DependencyError as error:
             say("no plot", str(error))
     for name, (x, y) in problem.held.items():
-        figures = net.evaluate(x, y, metrics=problem.notes.metrics(len(x)))
+        figures = net.evaluate(x, y, metrics=problem.notes.metrics(len(x)), missing_targets=args.missing_targets)
         say("best", f"{shown(figures)} on {len(x):,} {name} rows{', by which it was chosen' * (name == 'validation')}")
     say("train", f"{train_command(args, result.best_settings)} (the best setting alone)")
     if args.data is not None:
@@ -213,9 +216,10 @@ SAME = (
         "categorical",
         "embedding",
         "missing",
+        "missing_targets",
         "task",
     ),
-    *("task", "validation", "loss", "dtype", "schedule", "epochs", "early_stopping", "seed", "backend"),
+    *("validation", "loss", "dtype", "schedule", "epochs", "early_stopping", "seed", "backend"),
 )
 """Options of a sweep that ``train`` has, too."""
 
@@ -230,6 +234,7 @@ def train_command(args: argparse.Namespace, settings: dict[str, Any]) -> str:
     tinynet train 'a b.csv' --target '"x,y"' --epochs 7 --early-stopping 0 --layers 8,4 --learning-rate 0.01
     """
     usual = {"header": "auto", "task": "auto", "loss": "auto", "schedule": "cosine", "seed": 0, "dtype": "float32"}
+    usual["missing_targets"] = "error"
     said = {name: getattr(args, name, None) for name in SAME}
     tokens = [] if args.data is None else [args.data]
     for name, value in (said | settings).items():

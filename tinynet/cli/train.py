@@ -21,7 +21,7 @@ from tinynet.cli.places import LOSSES, MODEL, beside, require_different
 from tinynet.cli.problem import Problem, Say, read_problem
 from tinynet.exchange.atomic import require_place
 from tinynet.exchange.modelfile import check_name
-from tinynet.layers import Normalize
+from tinynet.layers import Denormalize, Normalize
 from tinynet.losses import Loss
 from tinynet.models.sequential import Sequential
 from tinynet.optimizers import OPTIMIZERS, get_optimizer
@@ -90,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
         raise
     _write(net, problem, out, plot, say)
     for name, (x, y) in problem.held.items():
-        figures = net.evaluate(x, y, metrics=problem.notes.metrics(len(x)))
+        figures = net.evaluate(x, y, metrics=problem.notes.metrics(len(x)), missing_targets=args.missing_targets)
         say("result", f"{shown(figures)} on {len(x):,} {name} rows")
         say("meaning", meaning(figures, y))
     say("next", _next(args))
@@ -130,14 +130,18 @@ def _check_places(args: argparse.Namespace) -> None:
 
 def _network(args: argparse.Namespace, problem: Problem) -> tuple[Sequential, Loss]:
     x, y = problem.train
-    head = head_for(args.loss, problem.notes.classes, 1 if y.ndim == 1 else y.shape[1])
+    n_targets = 1 if y.ndim == 1 else y.shape[1]
+    head = head_for(args.loss, problem.notes.classes, n_targets, args.quantiles, args.label_smoothing)
     options = {"dtype": args.dtype, "seed": args.seed, "backend": args.backend}
     if args.notebook:
         # The notebook's inputs are not scaled, and its last layer has an activation as the others.
         first, head = [], head.with_activation(args.activation)
     else:
         first = first_layers(x, problem.notes.table)
-    net = build(first, x.shape[1], args.layers, args.activation, head, args.dropout, **options)
+    last = None
+    if head.scales:
+        last = Denormalize(n_targets, head.loss.powers).adapt(y, missing_targets=args.missing_targets)
+    net = build(first, x.shape[1], args.layers, args.activation, head, args.dropout, last, **options)
     net.metadata = problem.notes.metadata()
     return net, head.loss
 
@@ -172,6 +176,7 @@ def _fit(args: argparse.Namespace, net: Sequential, loss: Loss, problem: Problem
             epochs=args.epochs,
             batch_size=args.batch_size,
             validation_data=watched,
+            missing_targets=args.missing_targets,
             metrics=problem.notes.metrics(min(len(watched[0]), len(problem.train[0]))) if watched else [],
             callbacks=callbacks,
             resume_from=args.checkpoint if args.resume else None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 from tinynet.backends import parsed
@@ -99,6 +100,15 @@ def share_of(text: str) -> float | str:
     """Return a share in [0, 1), or the name of a file."""
     value = _as_number(text, float)
     return value if isinstance(value, str) else number("--validation", value, at_least=0.0, below=1.0)
+
+
+@checked
+def quantiles_of(text: str) -> tuple[float, ...]:
+    """Return quantiles, which increase."""
+    found = tuple(number("--quantiles", _as_number(part, float), above=0.0, below=1.0) for part in text.split(","))
+    if any(b <= a for a, b in pairwise(found)):
+        raise ValueError(f"--quantiles expects numbers that increase; got {text!r}. Sort them, each once.")
+    return found
 
 
 def choices_of(table: Any, default: str) -> str:

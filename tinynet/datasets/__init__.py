@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,7 @@ def read(
     header: bool | None = None,
     missing_words: str | Sequence[str] = (),
     missing: Missing = "error",
+    missing_targets: str = "error",
     categorical: Names = (),
     most_levels: int = MOST_LEVELS,
     progress: Progress | None = None,
@@ -69,6 +71,8 @@ def read(
         expected; among words they are words.
     missing, categorical, most_levels
         As for ``Table.fit``.
+    missing_targets : {"error", "ignore"}
+        "ignore": targets that are numbers may be missing.
     progress : callable, optional
         Is told now and then how many rows of a CSV file are read.
 
@@ -97,7 +101,8 @@ def read(
     (('length', 'width'), ['setosa', 'versicolor'])
     """
     target, ignore, words = names_of(target), names_of(ignore), names_of(categorical)
-    dialect = Dialect(decimal, header, names_of(missing_words))
+    gaps = member("missing_targets", missing_targets, ("error", "ignore")) == "ignore"
+    dialect = Dialect(decimal, header, names_of(missing_words), gaps)
     member("missing", missing, POLICIES)
     said = {**_said(dialect), "categorical": words, "missing": None if missing == "error" else missing}
     if Path(path).is_dir():
@@ -105,12 +110,14 @@ def read(
         return read_idx_folder(path)
     if suffix_of(path) == ".npz":
         _require_none("an NPZ file", {"ignore": ignore, **said})
-        return read_npz(path, target)
+        found, test = read_npz(path, target)
+        return replace(found, target_gaps=gaps), None if test is None else replace(test, target_gaps=gaps)
     choose = partial(split_columns, target=target, ignore=ignore)
     if suffix_of(path) == ".npy":
         _require_none("an NPY file", said)
-        return read_npy(path, choose), None
+        return replace(read_npy(path, choose), target_gaps=gaps), None
     data = read_table(path, choose, dialect, None, Wanted({}, missing != "error"), words, progress)
+    data = replace(data, target_gaps=gaps)
     return Table.of_data(data, missing, most_levels, dialect).applied(data), None
 
 
@@ -125,6 +132,7 @@ def read_known(
     decimal: str = ".",
     header: bool | None = None,
     missing_words: str | Sequence[str] = (),
+    missing_targets: str = "error",
     table: Table | None = None,
     progress: Progress | None = None,
 ) -> Dataset:
@@ -144,12 +152,13 @@ def read_known(
         Where the targets stand in this file, if not in ``targets``.
     named : bool, optional
         Whether ``features`` and ``targets`` are names, and not positions; by default they are unless all are numbers.
-    decimal, header, missing_words, progress
+    decimal, header, missing_words, missing_targets, progress
         As for ``read``. A first line that has all ``features`` holds names.
     table : Table, optional
         What makes ``x`` of the features; by default they are numbers.
     """
-    target, dialect = names_of(target), Dialect(decimal, header, names_of(missing_words))
+    gaps = member("missing_targets", missing_targets, ("error", "ignore")) == "ignore"
+    target, dialect = names_of(target), Dialect(decimal, header, names_of(missing_words), gaps)
     if Path(path).is_dir():
         data, test = read_idx_folder(path)
         return test or data
@@ -157,7 +166,7 @@ def read_known(
         return read_idx_file(path)
     if suffix_of(path) == ".npz":
         data, test = read_npz(path, target, with_targets=with_targets)
-        return test or data
+        return replace(test or data, target_gaps=gaps)
     known: Sequence[str] = ()
     if features is None:
         choose = partial(split_columns, target=target) if with_targets else all_columns
@@ -168,15 +177,16 @@ def read_known(
         known = features if named else ()
         choose = partial(known_columns, features=tuple(features), targets=wanted, named=named, at=at)
     if suffix_of(path) == ".npy" and table is None:
-        return read_npy(path, choose)
+        return replace(read_npy(path, choose), target_gaps=gaps)
     wanted_kinds = Wanted(otherwise="number") if table is None else table.wanted
-    data = read_table(path, choose, dialect, known, wanted_kinds, progress=progress)
+    data = replace(read_table(path, choose, dialect, known, wanted_kinds, progress=progress), target_gaps=gaps)
     return data if table is None else table.applied(data)
 
 
 def _said(dialect: Dialect) -> dict[str, Any]:
     """Return what is said of a text table, by the names of the arguments."""
-    return {name: value for name, value in vars(dialect).items() if value != getattr(Dialect(), name)}
+    said = {name: value for name, value in vars(dialect).items() if value != getattr(Dialect(), name)}
+    return {name: value for name, value in said.items() if name != "target_gaps"}  # Arrays have gaps, too.
 
 
 def _require_none(what: str, arguments: dict[str, Any]) -> None:

@@ -85,12 +85,15 @@ class Converter:
             If one is missing.
         """
         for line, place, cell in self._cells(block, self.columns.targets):
-            if is_gap(cell, "word", self.dialect):
+            if is_gap(cell, "word", self.dialect) and not self.dialect.target_gaps:
                 where = self._where(line, place)
                 raise ValueError(
                     f"{where}: the target is missing (got {shown(cell.strip())}). Fill it in, or drop the line."
                 )
-        return [[cells[place].strip() for place in self.columns.targets] for _, cells in block]
+        texts = [[cells[place].strip() for place in self.columns.targets] for _, cells in block]
+        # A word of the user's for what is missing is one that all know.
+        words = self.dialect.missing_words
+        return [["" if cell in words else cell for cell in row] for row in texts] if words else texts
 
     def _matrix_of(self, block: Sequence[Row]) -> NDArray[np.float64]:
         """Return the columns of numbers, (n_rows, n_columns): all cells at once, where there are no gaps."""

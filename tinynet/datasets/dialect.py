@@ -34,6 +34,8 @@ class Dialect:
         Whether its first line holds names; None: that is found out, or asked for where it cannot be.
     missing_words : tuple of str
         Words that stand for a missing value in any column.
+    target_gaps : bool
+        Whether targets that are numbers may be missing.
 
     Raises
     ------
@@ -44,6 +46,7 @@ class Dialect:
     decimal: str = "."
     header: bool | None = None
     missing_words: tuple[str, ...] = ()
+    target_gaps: bool = False
 
     def __post_init__(self) -> None:
         member("decimal", self.decimal, DECIMALS)

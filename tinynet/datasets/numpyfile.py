@@ -44,8 +44,11 @@ def read_npy(path: str | os.PathLike[str], choose: Choose) -> Dataset:
     source = repr(os.fspath(path))
     if not isinstance(loaded, np.ndarray):
         raise ValueError(f"{source} holds several arrays. Give it a name that ends in .npz.")
-    table = _samples(loaded, source)
+    table = _rows(loaded, source)
     columns = choose(Header(tuple(str(i) for i in range(table.shape[1])), False, source))
+    features = table.copy() if columns.targets else table
+    features[:, columns.targets] = 0  # Whether targets may be missing, their readers know.
+    check_finite(features, source)
     y = table[:, columns.targets] if columns.targets else None
     return Dataset(
         table[:, columns.features],
@@ -153,8 +156,13 @@ def _targets(array: NDArray[Any], name: str) -> NDArray[Any]:
 
 def _samples(array: NDArray[Any], name: str) -> NDArray[Any]:
     """Return real, finite numbers, a row for each sample: images become rows."""
-    if array.ndim == 0 or array.size == 0:
-        raise ValueError(f"{name} must hold at least one sample; its shape is {array.shape}.")
-    table = as_real_array(array, name).reshape(len(array), -1)
+    table = _rows(array, name)
     check_finite(table, name)
     return table
+
+
+def _rows(array: NDArray[Any], name: str) -> NDArray[Any]:
+    """Return real numbers, a row for each sample."""
+    if array.ndim == 0 or array.size == 0:
+        raise ValueError(f"{name} must hold at least one sample; its shape is {array.shape}.")
+    return as_real_array(array, name).reshape(len(array), -1)

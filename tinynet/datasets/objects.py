@@ -137,14 +137,14 @@ class _Reader:
         """Return a column of targets, as numbers or texts."""
         values = self._array(given, name)
         gaps = _gaps(values)
-        if gaps.any():
+        if gaps.any() and not self.dialect.target_gaps:
             where = int(np.argmax(gaps))
             raise self._error(where, name, "the target is missing. Fill it in, or drop the row.")
         if values.dtype.kind in "biuf":
             return values
         if values.dtype == object and not any(isinstance(value, str) for value in values):
             return np.asarray(self._values(values, gaps, "number", name).values)
-        return np.array([as_word(value) for value in values], dtype=np.str_)
+        return np.array(["" if gap else as_word(value) for value, gap in zip(values, gaps, strict=True)], dtype=np.str_)
 
     def _array(self, given: Any, name: str) -> NDArray[Any]:
         """Return values as an array, of objects where NumPy has no kind for them."""

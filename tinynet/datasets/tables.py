@@ -46,6 +46,8 @@ class Dataset:
         The features as they were read, where they may be more than numbers: with words, dates and gaps.
     table : Table or None
         What made ``x`` of ``frame``.
+    target_gaps : bool
+        Whether targets that are numbers may be missing: NaN, or as texts what stands for a missing number.
     """
 
     x: NDArray[Any]
@@ -59,6 +61,7 @@ class Dataset:
     named: bool = True
     frame: Frame | None = None
     table: Table | None = None
+    target_gaps: bool = False
 
     @classmethod
     def of_frame(cls, frame: Frame, y: NDArray[Any] | None, **about: Any) -> Dataset:

@@ -59,6 +59,9 @@ def find_task(data: Dataset, wanted: str = "auto") -> Task:
     member("--task", wanted, TASKS)
     assert data.y is not None
     single = data.y.ndim == 1
+    if data.target_gaps and wanted != "classification" and _has_gaps(data):
+        numbers(data)
+        return Task(None)
     if wanted == "classification" and not single:
         raise ValueError(f"--task classification expects one target; got {len(data.targets)}.")
     if wanted == "regression" or not single:
@@ -110,7 +113,7 @@ def encode(data: Dataset, classes: tuple[Label, ...] | None) -> NDArray[np.float
 
 
 def numbers(data: Dataset) -> NDArray[np.float64]:
-    """Return the targets as finite numbers, (n_samples, n_targets); true and false are 1 and 0.
+    """Return the targets as finite numbers, (n_samples, n_targets); true and false are 1 and 0; NaN is one that misses.
 
     Raises
     ------
@@ -122,14 +125,34 @@ def numbers(data: Dataset) -> NDArray[np.float64]:
     if not _is_text(data):
         values = table.astype(np.float64)
     else:
-        columns = [as_values(column.tolist(), data.decimal) for column in table.T]
+        columns = [_values_of(column.tolist(), data) for column in table.T]
         found = [column for column in columns if column is not None]
         if len(found) < len(columns):
             raise _no_number(data, table[:, [column is None for column in columns]])
         values = np.column_stack(found)
-    bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
+    known = np.isfinite(values) | (np.isnan(values) & data.target_gaps)
+    bad = np.flatnonzero(~known.all(axis=1))
     if len(bad):
         raise ValueError(f"{data.place(int(bad[0]))}: the target must be finite; got {values[bad[0]]}. Drop the row.")
+    return values
+
+
+def _has_gaps(data: Dataset) -> bool:
+    """Tell whether a target is missing."""
+    assert data.y is not None
+    if _is_text(data):
+        return any(map(is_missing, data.y.ravel().tolist()))
+    return data.y.dtype.kind == "f" and bool(np.isnan(data.y).any())
+
+
+def _values_of(cells: list[str], data: Dataset) -> NDArray[np.float64] | None:
+    """Return a column of targets as numbers, NaN where one is missing and may be; None if a cell is no number."""
+    gaps = np.array([data.target_gaps and is_missing(cell) for cell in cells])
+    values = np.full(len(cells), np.nan)
+    found = as_values([cell for cell, gap in zip(cells, gaps, strict=True) if not gap], data.decimal)
+    if found is None:
+        return None
+    values[~gaps] = found
     return values
 
 
@@ -141,7 +164,11 @@ def _is_text(data: Dataset) -> bool:
 def _no_number(data: Dataset, table: NDArray[np.str_]) -> ValueError:
     """Word the error for the first target that is no number, in columns that have some."""
     assert data.y is not None
-    row, cell = next((row, cell) for (row, _), cell in np.ndenumerate(table) if not is_number(cell, data.decimal))
+    row, cell = next(
+        (row, cell)
+        for (row, _), cell in np.ndenumerate(table)
+        if not is_number(cell, data.decimal) and not (data.target_gaps and is_missing(cell))
+    )
     if is_missing(cell):
         return ValueError(f"{data.place(row)}: the target is missing (got {cell!r}). Fill it in, or drop the line.")
     remedy = _decimal_remedy(data, [cell]) or "Correct it, or choose another --target or --task classification."

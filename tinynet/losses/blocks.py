@@ -108,6 +108,7 @@ class Quantile(_Blocks):
             )
         self.q: float | tuple[float, ...] = chosen if self.several else chosen[0]
         self._each, self.blocks, self.powers = chosen, len(chosen), (1,) * len(chosen)
+        self.output_names = tuple(f"q{one:g}" for one in chosen) if self.several else ()
         self.estimate = min(range(len(chosen)), key=lambda i: abs(chosen[i] - 0.5))
         if not self.several:
             from tinynet.backends.formulas import text_of_loss  # Few programs have formulas.
@@ -153,6 +154,7 @@ class GaussianNLL(_Blocks):
     """
 
     map, blocks, counted, powers = "mean_variance", 2, 2, (1, 2)
+    output_names = ("mean", "variance")
 
     def _formula(self, outputs: Sequence[Any], target: Any) -> Any:
         from tinynet.backends.formulas import functions

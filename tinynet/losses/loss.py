@@ -66,6 +66,8 @@ class Loss(Hinting):
     """Whether targets that are NaN were not measured, and are left out; see ``with_missing``."""
     powers: tuple[int, ...] = (1,)
     """What ``Denormalize`` is to know of the outputs of each target."""
+    output_names: tuple[str, ...] = ()
+    """What these outputs are called, where there are several."""
 
     def __init__(self, reduction: Reduction = "mean") -> None:
         self.reduction: Reduction = member("reduction", reduction, ("mean", "sum"))
