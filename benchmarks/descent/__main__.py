@@ -20,6 +20,8 @@ from typing import Any
 from benchmarks.descent.plot import plot
 from benchmarks.descent.problems import PROBLEMS, problem
 from benchmarks.descent.runners import RUNNERS
+from benchmarks.descent.steps import steps_measured
+from benchmarks.descent.summary import summary
 from tinynet.cli.info import installed
 from tinynet.exchange.atomic import atomic_open
 
@@ -34,38 +36,48 @@ PATIENCE = {"optimistix LM": 240.0}
 def descend(name: str, runner: str, seconds: float) -> None:
     """Print a line for each run: steps, seconds and the loss; until a run takes longer than ``seconds``."""
     case = problem(name)
-    run = RUNNERS[runner](case)
-    run(1), run(2)
-    steps, took, losses = 1, 0.0, [float("inf"), float("inf"), 1e300]
-    # Until it takes long; or, when it is under way, twice as many steps have twice gained nothing.
-    while took < seconds and (steps <= 64 or not losses[-3] <= losses[-1]):
-        if runner == "optimistix LM":  # Compiles for each number of steps, and settles in the run after that.
-            run(steps), run(steps)
-        before = time.process_time()
-        parameters = run(steps)
-        took = time.process_time() - before
-        losses.append(case.loss(parameters))
-        print(json.dumps([steps, took, losses[-1]]), flush=True)
+    made = RUNNERS[runner](case)
+    runs = made if isinstance(made, list) else [made]
+    for run in runs:
+        run(1), run(2)
+    steps, times = 1, [0.0]
+    # Until it takes long; or, where four times as many steps take no longer, because it ends by itself.
+    while times[-1] < seconds and (steps <= 64 or times[-1] > 1.5 * times[-3]):
+        times.append(0.0)
+        for run in runs:
+            if runner == "optimistix LM":  # Compiles for each number of steps, and settles in the run after that.
+                run(steps), run(steps)
+            before = time.process_time()
+            parameters = run(steps)
+            took = time.process_time() - before
+            times[-1] = max(times[-1], took)
+            print(json.dumps([steps, took, case.loss(parameters)]), flush=True)
         steps *= 2
 
 
-def measured(name: str, runner: str, seconds: float) -> dict[str, Any]:
-    """Return the points of a runner at a problem, from a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.descent", "--worker", name, runner, "--seconds", str(seconds)]
+def measured(*arguments: str, patience: float) -> tuple[list[Any], str]:
+    """Return what a process of its own has printed in lists, on one thread, and the last line of its errors."""
     environment = os.environ | dict.fromkeys(THREADS, "1")
     environment["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
+    command = [sys.executable, "-m", "benchmarks.descent", *arguments]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
     ) as process:
         # Some never end once no step helps any more: what they have reached by then counts.
-        timer = threading.Timer(PATIENCE.get(runner, 60.0), process.kill)
+        timer = threading.Timer(patience, process.kill)
         timer.start()
         out, error = process.communicate()
         timer.cancel()
-    points = [json.loads(line) for line in out.splitlines() if line.startswith("[")]
-    if points:
-        return {"points": points}
-    return {"points": [], "why": (error.strip().splitlines() or ["it did not end in time"])[-1]}
+    # The last line may be half a line.
+    lines = [line for line in out.splitlines() if line.startswith("[") and line.endswith("]")]
+    return [json.loads(line) for line in lines], (error.strip().splitlines() or ["it did not end in time"])[-1]
+
+
+def curve_of(name: str, runner: str, seconds: float) -> dict[str, Any]:
+    """Return the points of a runner at a problem."""
+    arguments = "--worker", name, runner, "--seconds", str(seconds)
+    points, why = measured(*arguments, patience=PATIENCE.get(runner, 60.0))
+    return {"points": points} if points else {"points": [], "why": why}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -76,8 +88,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", nargs="+", choices=list(PROBLEMS), default=list(PROBLEMS), help="problems (all)")
     parser.add_argument("--runners", nargs="+", choices=list(RUNNERS), default=list(RUNNERS), help="who (all)")
     parser.add_argument("--plot", action="store_true", help="draw what is in --out, and measure nothing")
-    parser.add_argument("--worker", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--no-steps", action="store_true", help="leave out restarts, and the rate of a large step")
+    parser.add_argument("--worker", nargs="+", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
+    if options.worker == ["steps"]:
+        print(json.dumps([steps_measured()]))
+        return 0
     if options.worker:
         descend(*options.worker, options.seconds)
         return 0
@@ -90,16 +106,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for name in options.only:
             case, curves = problem(name), {}
             for runner in options.runners:
-                curves[runner] = measured(name, runner, options.seconds)
+                curves[runner] = curve_of(name, runner, options.seconds)
                 last = curves[runner]["points"][-1:] or curves[runner].get("why")
                 print(f"{name}: {runner}: {last}", flush=True)
             n_in, hidden = case.sizes
             found["problems"][name] = {"network": f"{n_in}-{hidden}-1", "samples": len(case.x), "curves": curves}
-        with atomic_open(path) as file:
-            file.write(json.dumps(found, indent=1).encode())
-    for drawn in plot(json.loads(path.read_text()), path.with_suffix("")):
+            _write(path, found)  # What is there stays, whatever happens later.
+        if not options.no_steps:
+            found["steps"] = next(iter(measured("--worker", "steps", patience=120.0)[0]), None)
+            _write(path, found)
+    found = json.loads(path.read_text())
+    for line in summary(found):
+        print(line)
+    for drawn in plot(found, path.with_suffix("")):
         print(f"wrote {drawn}")
     return 0
+
+
+def _write(path: Path, found: dict[str, Any]) -> None:
+    with atomic_open(path) as file:
+        file.write(json.dumps(found, indent=1).encode())
 
 
 if __name__ == "__main__":

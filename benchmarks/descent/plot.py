@@ -10,7 +10,8 @@ import numpy as np
 from tinynet.exchange.atomic import atomic_open
 
 COLORS = {
-    "tinynet LM": "#1f77b4", "tinynet LM, 2 and 1/3": "#0b2e59", "tinynet LBFGS": "#17becf",
+    "tinynet LM": "#1f77b4", "tinynet LM, 2 and 1/3": "#0b2e59", "tinynet LM, accelerated": "#3b5bff",
+    "tinynet LBFGS": "#17becf",
     "tinynet Adam": "#2ca02c", "scikit-learn lbfgs": "#ff7f0e", "PyTorch LBFGS": "#d62728",
     "torch-levenberg-marquardt": "#e99696", "pyrenn": "#8c564b", "optimistix LM": "#9467bd",
     "SciPy MINPACK": "#111111",

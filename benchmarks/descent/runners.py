@@ -12,6 +12,9 @@ from benchmarks.descent.problems import Array, Problem
 Run = Callable[[int], list[Array]]
 """Makes so many steps from the beginning, and returns the parameters that they end with."""
 
+Runner = Callable[[Problem], Run | list[Run]]
+"""Makes what runs a problem; several ways to, where the best of them counts."""
+
 
 def _tinynet(problem: Problem, optimizer: Callable[[int], Any], **fit: Any) -> Run:
     import tinynet as tn
@@ -41,6 +44,13 @@ def tinynet_gentle_lm(problem: Problem) -> Run:
     return _tinynet(problem, lambda steps: tn.LevenbergMarquardt(increase=2.0, decrease=1 / 3, min_gradient=0.0))
 
 
+def tinynet_accelerated_lm(problem: Problem) -> Run:
+    """tinynet, Levenberg-Marquardt with MATLAB's factors and geodesic acceleration."""
+    import tinynet as tn
+
+    return _tinynet(problem, lambda steps: tn.LevenbergMarquardt(acceleration=True, min_gradient=0.0))
+
+
 def tinynet_lbfgs(problem: Problem) -> Run:
     """tinynet, L-BFGS."""
     import tinynet as tn
@@ -48,11 +58,16 @@ def tinynet_lbfgs(problem: Problem) -> Run:
     return _tinynet(problem, lambda steps: tn.LBFGS(min_gradient=0.0))
 
 
-def tinynet_adam(problem: Problem) -> Run:
-    """tinynet, Adam in batches of 32; for every number of epochs a cosine schedule of its own."""
+def tinynet_adam(problem: Problem) -> list[Run]:
+    """tinynet, Adam in batches of 32, by three schedules: constant, in steps, and as a cosine over all epochs."""
     import tinynet as tn
 
-    return _tinynet(problem, lambda steps: tn.Adam(tn.CosineDecay(0.02, steps)), batch_size=32)
+    rates: list[Callable[[int], Any]] = [
+        lambda steps: 0.003,
+        lambda steps: tn.StepDecay(0.02, max(1, steps // 5), 0.3),
+        lambda steps: tn.CosineDecay(0.02, steps),
+    ]
+    return [_tinynet(problem, lambda steps, rate=rate: tn.Adam(rate(steps)), batch_size=32) for rate in rates]
 
 
 def sklearn_lbfgs(problem: Problem) -> Run:
@@ -227,9 +242,10 @@ def scipy_lm(problem: Problem) -> Run:
     return run
 
 
-RUNNERS: dict[str, Callable[[Problem], Run]] = {
+RUNNERS: dict[str, Runner] = {
     "tinynet LM": tinynet_lm,
     "tinynet LM, 2 and 1/3": tinynet_gentle_lm,
+    "tinynet LM, accelerated": tinynet_accelerated_lm,
     "tinynet LBFGS": tinynet_lbfgs,
     "tinynet Adam": tinynet_adam,
     "scikit-learn lbfgs": sklearn_lbfgs,
