@@ -16,6 +16,10 @@ from tinynet_kernels.descent import STEP
 from tinynet_kernels.network import Layer, Loss
 
 
+WHOLE_BYTES = 1 << 18
+"""Of the rows of a Jacobian that are held as a whole: where a step has led is then where the next one begins."""
+
+
 class Descents(Equations):
     """Equations of which the steps are made, too, of up to ``LARGEST_SOLVED`` parameters.
 
@@ -29,6 +33,7 @@ class Descents(Equations):
         super().__init__(layers, trained, loss, n_samples)
         begins = starts([n_parameters(layer) for layer in layers])
         self._where = np.concatenate([np.arange(begins[i], begins[i + 1]) for i in self.rows])
+        self._whole = self.parts == 1 and self.padded * self.columns * 8 <= WHOLE_BYTES
         self._size = self._write_descent(-(-max(self._sums.size, self._values.size) // LINE) * LINE)
         for name, kernel in (("solution", "solve"), ("descend", "descend")):
             self._add(name, kernel)
@@ -89,10 +94,13 @@ class Descents(Equations):
         vectors = ("decay", "scale", "diagonal", "step", "correction", "bent")
         points = ("trial", "before", "behind", "middle")
         sizes = dict.fromkeys(vectors, self.n) | dict.fromkeys(points, self.n_parameters)
-        sizes |= {"matrix": self.columns * self.line // 8 * min(self.parts, 2), "losses": self.parts}
+        sizes |= {"matrix": self.columns * self.line // 8 * min(self.parts, 2), "losses": self.parts + 1}
         places = {}
         for name, size in sizes.items():
             places[name], end = end, end + -(-size * 8 // LINE) * LINE
+        ahead, back = ("values", "sums") if not self._whole else ("ahead", "back")
+        if self._whole:
+            end = self._write_whole(end)
         steps = Steps(self._block)
         steps.size = end
         self._write_bend(steps, [places[name] for name in points[1:]])
@@ -100,27 +108,42 @@ class Descents(Equations):
         self._tables["solution"] = self._write_solution(-(-steps.size // LINE) * LINE)
         words = Words(
             **{name: self._kernels[name] for name in ("drive_items", "solve", "solve_again")},
-            **{name: address(self._tables[name]) for name in ("sums", "values", "bend", "solution")},
+            sums=address(self._tables[back]),
+            values=address(self._tables[ahead]),
+            **{name: address(self._tables[name]) for name in ("bend", "solution")},
             where=address(self._where),
+            whole=int(self._whole),
             **{name: getattr(self, name) for name in ("n", "n_parameters", "columns", "line", "parts")},
             **places,
         )
         self._tables["descend"] = np.array(words, np.int64)
         return self._solution.size
 
+    def _write_whole(self, end: int) -> int:
+        """Write the way forward of all samples, and the ways back from where it has led; return where this ends."""
+        ahead, back = Steps(self.padded), Steps(self.padded)
+        ahead.size = end
+        jacobian = ahead.take(self.columns)
+        passes = Passes(self.layers, ahead, slopes=True)
+        loss = self._write_loss(ahead, passes)
+        back.size = ahead.size
+        self._write_back(back, jacobian, passes, *loss)
+        self._tables["ahead"] = ahead.words((self.padded, self.padded, 1, 0))
+        self._tables["back"] = back.words((self.padded, self.padded, 1, self.columns * self.line))
+        return back.size
+
     def _write_bend(self, steps: Steps, points: Sequence[int]) -> None:
         """Write ``J' H K``, ``K`` the second derivative of the predictions along a line, from three points of it."""
-        kind, n_out, passes = self.loss.kind, self.layers[-1].n_out, []
-        for place in points:
+        n_out, sides = self.layers[-1].n_out, []
+        for place in points[:2]:
             steps.add("abreast", "bind", place)
-            passes.append(Passes(self.layers, steps, slopes=place == points[-1]))
-        before, behind, here = (one.output for one in passes)
-        steps.add("abreast", "difference", before, here, behind, n_out, STEP**-2)
-        heights, ratios = steps.take(n_out), steps.take(n_out)
-        parameter = float_of(self.loss.parameter)
-        steps.add(f"curvature:{kind}", f"curvature_{kind}", here, heights, ratios, n_out, parameter)
-        steps.add("abreast", "curvatures_times", heights, before, n_out, here, int(self.rowwise))
-        passes[-1].back(before, {i: 8 * row for i, row in self.rows.items()}, last=min(self.rows), summed=True)
+            sides.append(Passes(self.layers, steps, slopes=False).output)
+        steps.add("abreast", "bind", points[2])
+        passes = Passes(self.layers, steps, slopes=True)
+        steps.add("abreast", "difference", sides[0], passes.output, sides[1], n_out, STEP**-2)
+        heights, _ = self._write_loss(steps, passes)  # It may write to the output.
+        steps.add("abreast", "curvatures_times", heights, sides[0], n_out, passes.output, int(self.rowwise))
+        passes.back(sides[0], {i: 8 * row for i, row in self.rows.items()}, last=min(self.rows), summed=True)
 
 
 _STOP, _MADE, _GIVEN = (NUMBERS.index(name) for name in ("stop", "made", "given"))

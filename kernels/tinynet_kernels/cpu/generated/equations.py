@@ -247,13 +247,21 @@ class Equations:
         # The Jacobian comes first, where nothing else ever writes to its padding.
         jacobian = steps.take(self.columns if slopes else 0)
         passes = Passes(self.layers, steps, slopes=slopes)
+        loss = self._write_loss(steps, passes)
+        if slopes:
+            self._write_back(steps, jacobian, passes, *loss)
+
+    def _write_loss(self, steps: Steps, passes: Passes) -> tuple[int, int]:
+        """Write the loss of what has gone forward; return where heights and ratios are."""
         kind, n_out = self.loss.kind, self.layers[-1].n_out
         heights, ratios = steps.take(n_out), steps.take(n_out)
         parameter = float_of(self.loss.parameter)
         steps.add(f"curvature:{kind}", f"curvature_{kind}", passes.output, heights, ratios, n_out, parameter)
-        if not slopes:
-            return
-        rowwise = int(self.rowwise)
+        return heights, ratios
+
+    def _write_back(self, steps: Steps, jacobian: int, passes: Passes, heights: int, ratios: int) -> None:
+        """Write the ways back of all outputs, and the products of the Jacobian's rows."""
+        n_out, rowwise, passes.steps = self.layers[-1].n_out, int(self.rowwise), steps
         seed, rows = steps.take(n_out), {i: jacobian + row * steps.stride for i, row in self.rows.items()}
         for r in range(n_out):
             steps.add("abreast", "seed", heights, seed, n_out, r, passes.output, rowwise)

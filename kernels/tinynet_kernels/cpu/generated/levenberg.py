@@ -55,6 +55,8 @@ class Words(NamedTuple):
     line: int
     """Bytes from a row of a matrix to the next."""
     parts: int
+    whole: int
+    """1 if ``values`` leaves behind what ``sums`` begins with; else both go all the way."""
     matrix: int
     """Places: of two matrices, if there are parts, of the losses of the parts, and of vectors of ``n`` numbers."""
     losses: int
@@ -177,7 +179,7 @@ class _Descent:
             def epoch(e: Value) -> Value:
                 frame.put("gradients", matrix)
                 frame.put("losses", losses)
-                code.when(code.op("i1", f"xor {given}, true"), lambda: self.sum(matrix, losses))
+                code.when(code.op("i1", f"xor {given}, true"), lambda: self.sum(e, matrix, losses))
                 self.loss.set(self.number(losses, 0) * self.report)
                 self.matrix = matrix
                 self.step(matrix, code.at(told, models * e + i, DOUBLE), n_epochs)
@@ -196,10 +198,19 @@ class _Descent:
         for name, step in steps.items():
             frame.put(f"{name}_step", step)
 
-    def sum(self, matrix: Value, losses: Value) -> None:
+    def sum(self, e: Value, matrix: Value, losses: Value) -> None:
         """Sum the equations, part after part, in the order in which those of threads are added up."""
         frame, code = self.frame, self.code
         size, other = self.size, code.at(matrix, self.size)
+        whole = code.compare("!=", self.words["whole"], 0)
+
+        def go_back() -> None:
+            # The samples are where the last step has led them; its loss is not asked for again.
+            code.when(code.compare("==", e, 0), lambda: self.run("drive_items", "values"))
+            frame.put("losses", code.at(losses, 1, DOUBLE))
+
+        self.one_item()
+        code.when(whole, go_back)
 
         def part(p: Value) -> None:
             # What belongs to an item lies where its number says.
