@@ -16,6 +16,7 @@ pytest.importorskip("llvmlite")
 
 from tinynet.backends.second_order.generated import GeneratedEquations
 from tinynet.backends.second_order.levenberg import LevenbergMarquardtPlan
+from tinynet.ensembles.whole import WholeEnsembleTrainer
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "defaults": {},
@@ -124,3 +125,41 @@ def test_a_loss_that_is_no_number_ends_a_descent() -> None:
     losses, *_ = run(GeneratedEquations, net, tn.LevenbergMarquardt(), 5, 0.0, data())
     assert np.isnan(losses).all()
     assert len(losses) == 5
+
+
+def test_models_stop_in_the_middle_of_a_call_of_many_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where somebody ends the training at an epoch that lies within the call: then all go back to it."""
+
+    class Ends(tn.Callback):
+        looks_every = None
+
+        def on_epoch_end(self, epoch: int, logs: Any) -> None:
+            self.model.stop_training = epoch == 20
+
+    x, y, _ = data(40)
+    optimizer, found, chunks = tn.LevenbergMarquardt(goal=[0.0, 0.25, 0.1, 0.2], min_gradient=0.0), [], []
+    run = WholeEnsembleTrainer._run_chunk
+    monkeypatch.setattr("tinynet.ensembles.trainer.CHUNK_SECONDS", 10.0)  # However slow the machine is.
+    monkeypatch.setattr(WholeEnsembleTrainer, "_run_chunk", lambda self, n: (chunks.append(n), run(self, n)))
+    for epochs, callbacks in ((21, []), (400, [Ends()])):
+        models = tn.Ensemble(network(backend="numba"), 4)
+        history = models.fit(x, y, optimizer=optimizer, epochs=epochs, callbacks=callbacks)
+        found.append((models.state.parameters, history["loss"], history.stopped, models.scores["loss"]))
+    stopped = found[0][2]
+    assert stopped[0] == -1
+    assert ((stopped > 1) & (stopped < 20)).any()
+    assert max(chunks) > 21
+    for straight, back in zip(*found, strict=True):
+        np.testing.assert_array_equal(back, straight)
+
+
+def test_a_model_that_diverges_leaves_the_others_alone() -> None:
+    x, y, _ = data(40)
+    models = tn.Ensemble(network(backend="numba"), 3)
+    models.state.parameters[1] = 1e300
+    alone = [models[i] for i in (0, 2)]
+    with np.errstate(all="ignore"):
+        history = models.fit(x, y, optimizer="lm", epochs=30)
+    assert history.diverged == [1]
+    for i, net in zip((0, 2), alone, strict=True):
+        assert history["loss"][:, i].tolist() == net.fit(x, y, optimizer="lm", epochs=30)["loss"]

@@ -102,8 +102,13 @@ class Retracing:
                 if history.stopped[i] >= point.epoch:
                     self._order(np.array([i]), int(history.stopped[i]) + 1 - point.epoch)
         self._running = done
-        if done and len(self.live):
-            self._run(self.live, point.rates[:done])
+        members = self._to_repeat(point.epoch)
+        if done and len(members):
+            self._run(members, point.rates[:done])
+
+    def _to_repeat(self, epoch: int) -> Members:
+        """Return the models that run again where training goes back to an epoch."""
+        return self.live
 
     # -- the best epochs ---------------------------------------------------------------------------------------------
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tinynet.ensembles.trainer import EnsembleTrainer, Values
 from tinynet.training.monitors import ReduceLROnPlateau
@@ -38,29 +40,46 @@ class WholeEnsembleTrainer(EnsembleTrainer):
         if not self.resumed:
             self.plan.resume(self.model.state)
 
-    def _chunk_epochs(self) -> int:
-        """Return how many epochs to run in one call: one, since models stop one by one."""
-        return 1
-
     def _run_chunk(self, n: int) -> None:
-        """Run an epoch of the models whose optimizers make a step."""
-        rates, live = np.ones((1, 1, 1)), self.live
-        self._save_point(1, rates)
+        """Run some epochs of the models whose optimizers make steps; no more than nobody has to look between."""
+        rates, live = np.ones((n, 1, 1)), self.live
+        self._save_point(n, rates)
+        started = time.perf_counter()
         with self.model.guard.changing():
             losses = self._run(live, rates)
-        done = live[self.plan.stopped(self.model.state, live)]
-        idle = done[np.isnan(losses[0, done])]
-        if len(idle):  # They ended with the epoch before.
-            self.history.stopped[idle] = self.epoch - 1
-            self.live = np.setdiff1d(live, idle)
-        if not len(self.live):
-            return
-        infinite = self._infinite(losses, self.live)
-        self._note_best(losses, np.setdiff1d(self.live, infinite), self.epoch)
-        self._record(losses[0], 1.0, infinite, last=True)
-        last = np.intersect1d(done, self.live)
-        self.history.stopped[last] = self.epoch - 1
-        self.live = np.setdiff1d(self.live, last)
+            self._seconds_per_epoch = (time.perf_counter() - started) / n
+            done = live[self.plan.stopped(self.model.state, live)]
+            going = np.setdiff1d(live, done)
+            infinite = self._infinite(losses, going)
+            diverged = [infinite] if n == 1 else [live[:0]] * n
+            if n > 1 and len(infinite):
+                diverged = self._look_at_each_epoch(losses, infinite)
+            # Where a model made no step there is no loss.
+            known = np.where(np.isnan(losses), np.inf, losses)
+            self._note_best(known, np.setdiff1d(live, infinite), self.epoch)
+        made = np.zeros(len(self.model), np.int64)
+        made[done] = np.isfinite(losses[:, done]).sum(axis=0)
+        for i in range(n):
+            self._end(done[made[done] == i])
+            if not len(self.live):
+                return
+            self._record(losses[i], 1.0, diverged[i], last=i == n - 1)
+            if self.model.stop_training and i < n - 1:
+                self._go_back()
+                return
+        self._end(done[made[done] == n])
+
+    def _end(self, members: NDArray[np.int64]) -> None:
+        """Leave models alone whose optimizers have stopped with the epoch before."""
+        ended = np.intersect1d(members, self.live)
+        self.history.stopped[ended] = self.epoch - 1
+        self.live = np.setdiff1d(self.live, ended)
+
+    def _to_repeat(self, epoch: int) -> NDArray[np.int64]:
+        """Return the models that run again from an epoch on: those, too, that have stopped by themselves since."""
+        again = (self.history.stopped < 0) | (self.history.stopped >= epoch)
+        again[np.array(self.history.diverged, np.int64)] = False
+        return np.flatnonzero(again)
 
     def _progress(self, rate: Any) -> dict[str, Values]:
         """Return what the history shows of an epoch beside losses and metrics: nothing."""

@@ -11,10 +11,8 @@ from tinynet_kernels.cpu.generated.frame import PLACES
 from tinynet_kernels.cpu.generated.layout import LINE
 from tinynet_kernels.cpu.generated.levenberg import NUMBERS, Words
 from tinynet_kernels.cpu.generated.passes import Passes, Steps, address, n_parameters, starts
-from tinynet_kernels.cpu.generated.small import float_of
 from tinynet_kernels.descent import STEP
 from tinynet_kernels.network import Layer, Loss
-
 
 WHOLE_BYTES = 1 << 18
 """Of the rows of a Jacobian that are held as a whole: where a step has led is then where the next one begins."""
