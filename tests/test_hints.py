@@ -16,6 +16,10 @@ def net() -> tn.Sequential:
     return tn.Sequential(tn.Linear(1, 1), backend="numpy", seed=0)
 
 
+def difference(prediction: Any, target: Any) -> Any:
+    return prediction - target
+
+
 ARGUMENTS: dict[str, tuple[Callable[[], Any], str]] = {
     "fit(epoch)": (lambda: net().fit([[0.0]], [0.0], epoch=3), r"fit\(\) has no argument 'epoch'.*mean 'epochs'\?"),
     "fit(lr)": (lambda: net().fit([[0.0]], [0.0], lr=3), r"fit\(\) has no argument 'lr'\. It has x, y, loss, opti"),
@@ -45,7 +49,16 @@ ARGUMENTS: dict[str, tuple[Callable[[], Any], str]] = {
     "fit by place": (lambda: net().fit([[0.0]], [0.0], "mse"), r"fit\(\) takes x and y by place; got 3 .* loss=\.\.\."),
     "Linear(4)": (lambda: tn.Linear(4), r"Linear\(\) needs the argument 'n_out', as in Linear\(n_in, n_out\)\."),
     "Normalize()": (lambda: tn.Normalize(), r"Normalize\(\) needs the argument 'n', as in Normalize\(n\)\."),
-    "Normalize(1, 2)": (lambda: tn.Normalize(1, 2), r"Normalize\(\) takes n by place; got 2 arguments\. Leave"),
+    "LeakyReLU(1, 2)": (
+        lambda: tn.LeakyReLU(1, 2),
+        r"takes negative_slope by place; got 2 arguments\. Leave",
+    ),
+    "Normalize(1, 2)": (lambda: tn.Normalize(1, 2), r"columns expects places of columns, such as \[0, 2\]; got 2"),
+    "a loss of the user's": (lambda: net().fit([[0.0]], [0.0], loss=lambda p, t: p - t), r"by tn\.ElementwiseLoss\("),
+    "metric": (
+        lambda: net().fit([[0.0], [1.0]], [0.0, 1.0], metrics=difference),
+        r"returned .* shape \(2, 1\)",
+    ),
     "CosineDecay(0.1)": (lambda: tn.CosineDecay(0.1), "needs the argument 'epochs'"),
     "LogUniform()": (lambda: tn.LogUniform(), r"needs the arguments 'low' and 'high', as in LogUniform\(low, high\)"),
     "a layer's class": (lambda: tn.Sequential(tn.Linear(1, 1), tn.ReLU), r"mean an instance, ReLU\(\)\?"),
@@ -165,6 +178,26 @@ def test_a_figure_that_was_not_recorded() -> None:
         KeyError, match=r"'los' was not recorded; there is 'loss', 'learning_rate'\. Did you mean 'loss'"
     ):
         _ = history["los"]
+
+
+ATTRIBUTES = {"score": "evaluate", "state_dict": "get_weights", "count_params": "n_parameters", "evalute": "evaluate"}
+
+
+@pytest.mark.parametrize(("name", "meant"), ATTRIBUTES.items())
+def test_an_attribute_that_models_have_not(name: str, meant: str) -> None:
+    for model in (net(), tn.Ensemble(net(), 2)):
+        with pytest.raises(AttributeError, match=f"'{type(model).__name__}' object .*'{name}'. Did you mean '{meant}'"):
+            getattr(model, name)
+
+
+def test_a_property_that_fails_says_why() -> None:
+    class Broken(tn.Sequential):
+        @property
+        def area(self) -> int:
+            return self.width  # type: ignore[attr-defined, no-any-return]
+
+    with pytest.raises(AttributeError, match="no attribute 'width'"):
+        _ = Broken(tn.Linear(1, 1)).area
 
 
 class Scaled(tn.Layer):

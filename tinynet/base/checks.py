@@ -8,6 +8,9 @@ from typing import Any
 
 from tinynet.base.hints import did_you_mean
 
+LONG = 200
+"""Characters of a value that a message shows; a longer one is called by its type."""
+
 
 def number(
     name: str, value: Any, *, above: float = -math.inf, at_least: float = -math.inf, below: float = math.inf
@@ -107,4 +110,7 @@ def member(what: str, value: object, valid: Any) -> Any:
         return value
     names = ", ".join(sorted(repr(name) for name in valid))
     hint = did_you_mean(value, valid) if isinstance(value, str) else ""
-    raise ValueError(f"{what} must be one of {names}; got {value!r}.{hint}")
+    got = repr(value)
+    if len(got) > LONG:
+        got = f"an object of {type(value).__name__}"
+    raise ValueError(f"{what} must be one of {names}; got {got}.{hint}")

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterable
 from functools import wraps
 from types import FunctionType
-from typing import Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 _Arguments = ParamSpec("_Arguments")
 _Result = TypeVar("_Result")
@@ -71,6 +71,14 @@ _OURS: dict[str, str] = {
     "build": "model net build_fn",
     "threads": "n_threads num_threads",
     "negative_slope": "alpha slope",
+    # Methods and attributes of models.
+    "fit": "train compile train_on_batch partial_fit",
+    "predict": "eval infer sim predict_on_batch",
+    "evaluate": "score test",
+    "get_weights": "weights state_dict parameters coefs_",
+    "set_weights": "load_state_dict",
+    "n_parameters": "count_params num_params",
+    "trainable": "freeze unfreeze requires_grad_",
     # Hooks of callbacks.
     "on_train_batch_begin": "on_batch_begin",
     "on_train_batch_end": "on_batch_end",
@@ -256,3 +264,29 @@ class Hinting:
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         hints_names(cls)
+
+
+class HintingAttributes:
+    """Base class of those who tell which of their attributes was meant, where one is asked for that they have not.
+
+    Examples
+    --------
+    >>> class Net(HintingAttributes):
+    ...     def evaluate(self):
+    ...         pass
+    >>> Net().score()
+    Traceback (most recent call last):
+        ...
+    AttributeError: 'Net' object has no attribute 'score'. Did you mean 'evaluate'?
+    """
+
+    if not TYPE_CHECKING:  # Or every attribute would be right to who checks types.
+
+        def __getattr__(self, name: str) -> Any:
+            try:
+                return object.__getattribute__(self, name)  # It raises, once more: a property may have failed.
+            except AttributeError as error:
+                if name.startswith("_") or hasattr(type(self), name):
+                    raise
+                hint = did_you_mean(name, [known for known in dir(self) if not known.startswith("_")])
+                raise AttributeError(f"{error}.{hint}".removesuffix(".")) from None

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from tinynet.base.checks import member
+from tinynet.base.checks import member, whole
 from tinynet.datasets.csvfile import Progress
 from tinynet.datasets.dialect import Dialect
 from tinynet.datasets.encoding import POLICIES, Missing
@@ -205,7 +205,7 @@ def sine(n_samples: int = 1000, seed: int | None = 0) -> Dataset:
     >>> bool(np.isclose(data.y[1, 2], np.sin(data.x[1, 1] + data.x[1, 3])))
     True
     """
-    x = np.random.default_rng(seed).uniform(0, 6, (n_samples, 4))
+    x = np.random.default_rng(seed).uniform(0, 6, (whole("n_samples", n_samples), 4))
     y = np.column_stack([np.sin(x.sum(axis=1)), np.sin(6 * x[:, 1]), np.sin(x[:, 1] + x[:, 3])])
     return Dataset(
         x,

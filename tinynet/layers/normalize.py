@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from tinynet.backends.base import Array
@@ -41,6 +41,8 @@ class Normalize(Columns):
 
     def __init__(self, n: int, columns: Sequence[int] | None = None) -> None:
         super().__init__(n)
+        if columns is not None and (isinstance(columns, str) or not isinstance(columns, Iterable)):
+            raise TypeError(f"columns expects places of columns, such as [0, 2]; got {columns!r}.")
         self.columns = None if columns is None else tuple(whole("columns", c, at_least=0) for c in columns)
         if self.columns and max(self.columns) >= self.n:
             raise ValueError(f"columns expects places below n={n}; got {self.columns}.")

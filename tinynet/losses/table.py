@@ -45,4 +45,10 @@ def get_loss(spec: str | type[Loss] | Loss, **config: Any) -> Loss:
         return spec
     if isinstance(spec, type) and issubclass(spec, Loss):
         return spec(**config)
+    if callable(spec):
+        raise TypeError(
+            f"loss must be a name or a Loss; got {getattr(spec, '__name__', spec)}. The loss of one output and "
+            "its target, as a formula, becomes one by tn.ElementwiseLoss(lambda p, t: ...); any other by a subclass of "
+            "tn.Loss."
+        )
     return LOSSES[member("loss", spec, LOSSES)](**config)

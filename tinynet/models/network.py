@@ -16,7 +16,7 @@ from tinynet.backends.base import Array, Backend, Granularity, Plan, State, view
 from tinynet.backends.standardising import target_columns
 from tinynet.base.arrays import as_samples
 from tinynet.base.guard import Guard
-from tinynet.base.hints import Hinting
+from tinynet.base.hints import Hinting, HintingAttributes
 from tinynet.base.kept import Kept
 from tinynet.base.turns import Turns
 from tinynet.layers import Denormalize, Normalize
@@ -50,7 +50,7 @@ def alone_in_training(
     return alone
 
 
-class Network(Hinting):
+class Network(Hinting, HintingAttributes):
     """Layers with their program, and the state that is trained; ``Sequential`` has that of one model.
 
     Attributes

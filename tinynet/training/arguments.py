@@ -51,7 +51,7 @@ def checked_callbacks(callbacks: Any, verbose: int = 0) -> list[Callback]:
         callbacks = [callbacks]
     if isinstance(callbacks, type):
         callbacks = [callbacks]
-    if not isinstance(callbacks, Sequence):
+    if isinstance(callbacks, str) or not isinstance(callbacks, Sequence):
         raise TypeError(f"callbacks must be a list of Callback objects; got {callbacks!r}.")
     for callback in callbacks:
         if not isinstance(callback, Callback):

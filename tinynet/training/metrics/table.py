@@ -248,6 +248,13 @@ def _of_user(function: Metric) -> Measure:
         weighs = False
 
     def compute(c: Comparison) -> float:
-        return float(function(c.outputs, c.truth.target, *([c.weight] if weighs else [])))
+        found = function(c.outputs, c.truth.target, *([c.weight] if weighs else []))
+        if np.size(found) != 1:
+            name = getattr(function, "__name__", type(function).__name__)
+            raise TypeError(
+                f"a metric returns one number; {name} returned an array of shape {np.shape(found)}. Take its mean, for "
+                "instance."
+            )
+        return float(np.reshape(found, ()))
 
     return Measure(compute)
