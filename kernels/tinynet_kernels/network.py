@@ -51,6 +51,8 @@ class Loss(NamedTuple):
         ``l2 / 2`` times the squares of all weights is added to the sum over a batch.
     by_weight : bool
         Whether the mean is over the weights of the samples, not over their number.
+    slopes : Loss or None
+        That of the derivatives by the inputs, which is added; see ``LossSpec``.
     """
 
     kind: str
@@ -60,6 +62,7 @@ class Loss(NamedTuple):
     report: float = 1.0
     l2: float = 0.0
     by_weight: bool = False
+    slopes: "Loss | None" = None
 
 
 class Optimizer(NamedTuple):

@@ -50,6 +50,7 @@ UNITS = [
     "abreast:gelu",
     "tangents",
     "tangents:silu",
+    "curvature_of:silu",
     *(f"curvature:{kind}" for kind in sorted(CURVED)),
     *(f"step:{step}" for step in ("sgd", "sgd:momentum:nesterov", "adam:decay", "adamw:decay", "rmsprop:centered")),
     *("many", "many_products", "many_dropout", "many_normalize", "many_updates", "wide:many"),

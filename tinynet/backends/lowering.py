@@ -15,7 +15,7 @@ def lower(program: Program, *, weighted: bool, ordered: bool) -> Network:
     ops = program.ops[:-1] if loss.on_logits else program.ops
     return Network(
         layers=_with_decays(layers_of(ops[program.first :], program.frozen_left), optimizer),
-        loss=loss_of(loss, program.n_out),
+        loss=loss_of(loss, program.n_out, program.n_in),
         optimizer=_optimizer(optimizer),
         dtype=program.dtype,
         weighted=weighted,
@@ -63,8 +63,8 @@ def _with_decays(layers: tuple[Layer, ...], optimizer: OptimizerSpec) -> tuple[L
     )
 
 
-def loss_of(loss: LossSpec, n_out: int) -> Loss:
-    """Return a loss as the kernels' plain data."""
+def loss_of(loss: LossSpec, n_out: int, n_in: int = 0) -> Loss:
+    """Return a loss as the kernels' plain data; one that reads slopes is of so many inputs."""
     return Loss(
         kind=loss.kind,
         parameter=loss.parameter,
@@ -73,6 +73,7 @@ def loss_of(loss: LossSpec, n_out: int) -> Loss:
         report=loss.report,
         l2=loss.l2,
         by_weight=loss.by_weight,
+        slopes=None if loss.slopes is None else loss_of(loss.slopes, n_out * n_in),
     )
 
 

@@ -91,8 +91,6 @@ def slow_reason(program: Program, granularity: Granularity) -> str | None:
             return f"{type(op).__name__.removesuffix('Op')} goes kernel by kernel"
     if program.loss is not None and program.loss.custom is not None:
         return f"custom loss {type(program.loss.custom).__name__}"
-    if program.reads_slopes:
-        return "a loss of slopes"
     if granularity == "step":
         return "one update at a time was asked for"
     return None
@@ -108,6 +106,11 @@ def frozen_reason(program: Program) -> str | None:
 def decay_reason(program: Program) -> str | None:
     """Tell that parameters have weight decays of their own, where a plan has one for all."""
     return "weight decay by parameter" if program.decays else None
+
+
+def slopes_reason(program: Program) -> str | None:
+    """Tell of a loss of slopes, where a plan knows none."""
+    return "a loss of slopes" if program.reads_slopes else None
 
 
 class NumPyBackend(HostBackend):

@@ -24,7 +24,7 @@ from tinynet.backends.cupy.slices import SlicedPlan, bytes_of_state, hosted
 from tinynet.backends.derivatives import derivatives_of
 from tinynet.backends.mapped import MappedPlan
 from tinynet.backends.members import MembersPlan
-from tinynet.backends.numpy import decay_reason, frozen_reason, slow_reason
+from tinynet.backends.numpy import decay_reason, frozen_reason, slopes_reason, slow_reason
 from tinynet.backends.second_order import takes_all_samples, whole_plan
 from tinynet.backends.standardising import StandardisedPlan, begins_standardising
 from tinynet.base.arrays import dlpack_device, is_cupy, on_disk, refuse_gradients, resolved
@@ -266,7 +266,7 @@ class CuPyBackend(Backend):
         self.check_precision(program.precision)
         tiers.check_precision(program.precision)
         reason = slow_reason(program, granularity) or frozen_reason(program) or decay_reason(program)
-        reason = reason or _not_fused(program)
+        reason = reason or slopes_reason(program) or _not_fused(program)
         if reason is None and tiers.wanted() == "loop":
             reason = f"{tiers.ENVIRONMENT}=loop"
         # Streamed data are trained on as resident ones are, so that the results have the same bits.

@@ -18,8 +18,8 @@ from tinynet.backends.loop import LoopPlan
 from tinynet.backends.mapped import MappedPlan
 from tinynet.backends.members import MembersPlan
 from tinynet.backends.numba import lanes
-from tinynet.backends.numba.generated import GeneratedPlan
-from tinynet.backends.numpy import HostBackend, frozen_reason, slow_reason
+from tinynet.backends.numba.generated import GeneratedPlan, learns_slopes
+from tinynet.backends.numpy import HostBackend, frozen_reason, slopes_reason, slow_reason
 from tinynet.backends.second_order import takes_all_samples, whole_plan
 from tinynet.backends.standardising import StandardisedPlan, begins_standardising
 from tinynet.base.errors import BackendUnavailableError
@@ -100,8 +100,10 @@ class NumbaBackend(HostBackend):
         if sys.maxsize <= 1 << 32:
             reason = reason or "generated code needs a processor of 64 bits"
         if program.n_models is None:
+            if reason is None and not learns_slopes(program):
+                reason = slopes_reason(program)
             return GeneratedPlan(program, self) if reason is None else LoopPlan(program, self, reason)
-        reason = reason or frozen_reason(program)
+        reason = reason or slopes_reason(program) or frozen_reason(program)
         if begins_standardising(program):
             rest = self.plan(replace(program, standardised=True), granularity=granularity)
             return StandardisedPlan(program, self, rest, MembersPlan(program, self, granularity))

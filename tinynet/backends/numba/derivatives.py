@@ -13,14 +13,11 @@ from tinynet_kernels.cpu.generated.passes import address
 
 from tinynet.backends.base import Array, Backend, State
 from tinynet.backends.derivatives import ForwardAndBack
-from tinynet.backends.lowering import layers_of
-from tinynet.program import ActivationOp, DenormalizeOp, DropoutOp, LinearOp, NormalizeOp, Program
+from tinynet.backends.lowering import can_lower, layers_of
+from tinynet.program import Program
 
 FEW = 64
 """Samples of which the shortest way takes no more: then what is left out there does not count."""
-
-KNOWN = (LinearOp, ActivationOp, DropoutOp, NormalizeOp, DenormalizeOp)
-"""The ops whose derivatives can be generated."""
 
 Made = Callable[[str], Derivatives | None]
 """Returns what computes a derivative by its name; None where there is no such thing."""
@@ -28,7 +25,7 @@ Made = Callable[[str], Derivatives | None]
 
 def generated(program: Program, name: str) -> Derivatives | None:
     """Return what computes a derivative of a program; None where a layer, or their number, is beyond generated code."""
-    if not all(isinstance(op, KNOWN) for op in program.ops):
+    if not can_lower(*program.ops):
         return None
     layers = tuple(layer for layer in layers_of(program.ops) if layer.kind != "dropout")
     return Derivatives(layers, name) if layers and few(layers, name) else None

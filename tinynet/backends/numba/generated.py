@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tinynet_kernels.cpu.generated import programs, registers, samples
+from tinynet_kernels.cpu.generated import programs, registers, samples, sobolev
 from tinynet_kernels.cpu.generated.address import address
 from tinynet_kernels.cpu.generated.compiler import host
 from tinynet_kernels.cpu.generated.few import most_rows
@@ -45,6 +45,11 @@ MEETING_WORK = 1 << 19
 """Multiplications of a batch that repay another thread, for which all wait at its end."""
 THREAD_COLUMNS = 64
 """What the functions of a layer cost beside its product, in numbers of it."""
+
+
+def learns_slopes(program: Program) -> bool:
+    """Whether generated code goes through the layers of a program with derivatives by the inputs."""
+    return sobolev.fits(layers_of(program.ops[program.first :]))
 
 
 class GeneratedPlan(LoopPlan):
@@ -200,7 +205,7 @@ class GeneratedPlan(LoopPlan):
     @property
     def _work(self) -> int:
         """What a row costs, in multiplications."""
-        return self.program.n_parameters + THREAD_COLUMNS * len(self.program.ops)
+        return self._blocks * (self.program.n_parameters + THREAD_COLUMNS * len(self.program.ops))
 
     @property
     def _loss_spec(self) -> LossSpec:
@@ -249,7 +254,7 @@ class GeneratedPlan(LoopPlan):
         elif kind == "gradient":
             task = self._gradient_task(sources, batch)
         else:
-            task = self._evaluation_task(sources, few=n_visits <= self._few)
+            task = self._evaluation_task(sources, few=n_visits <= self._few and self._blocks == 1)
         vectors = vectors_of(state)
         check_sizes(vectors, self.program, trains=kind == "run")
         words = {**self._places(vectors), "batch": batch, "ranges": min(ranges_of(batch), task.ranges)}
@@ -298,7 +303,7 @@ class GeneratedPlan(LoopPlan):
                 return programs.training_registers(network, sources, host())
             if way == SAMPLES:
                 return programs.training_samples(network, sources, host(), batch)
-            block = block_rows(network.layers, network.dtype, self._target, batch)
+            block = block_rows(network.layers * self._blocks, network.dtype, self._target, batch)
             return programs.training(network, sources, self._target, batch, block)
 
         return self._task(("train", way, sources, batch), make)
@@ -307,8 +312,8 @@ class GeneratedPlan(LoopPlan):
         def make() -> Table:
             program = self.program
             layers = layers_of(self._ops_before_loss(), program.frozen_left)
-            loss = loss_of(self._loss_spec, program.n_out)
-            block = block_rows(layers, program.dtype, self._target, batch)
+            loss = loss_of(self._loss_spec, program.n_out, program.n_in)
+            block = block_rows(layers * self._blocks, program.dtype, self._target, batch)
             return programs.gradient(layers, loss, program.dtype, sources, self._target, batch, block)
 
         return self._task(("gradient", sources, batch), make)
@@ -316,8 +321,8 @@ class GeneratedPlan(LoopPlan):
     def _evaluation_task(self, sources: Sources, *, few: bool) -> Task:
         def make() -> Table:
             program, layers = self.program, _without_dropout(self._ops_before_loss())
-            loss = loss_of(self._loss_spec, program.n_out)
-            block = self._block(layers, few=few)
+            loss = loss_of(self._loss_spec, program.n_out, program.n_in)
+            block = self._block(layers * self._blocks, few=few)
             return programs.evaluation(layers, loss, program.dtype, sources, self._target, block, few=few)
 
         return self._task(("evaluate", sources, few), make)

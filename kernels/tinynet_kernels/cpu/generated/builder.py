@@ -105,6 +105,11 @@ class Builder:
         self.table.add(part, f"gather:{dtype}", "gather", into.place, row_step, into.step, n, PLACES[name])
         return into
 
+    def gather_into(self, into: Panels, name: str, dtype: str, n: int, *, first: int) -> None:
+        """Gather some columns of the rows of a source, from one on."""
+        places = (into.place, self.arena.row_bytes, into.step, n, PLACES[name], first)
+        self.table.add("rows", f"gather:{dtype}", "gather", *places)
+
     def samples(self, dtype: str) -> Panels:
         """Gather samples; where they are standardised first, exactly."""
         n = self.layers[0].n_in
@@ -188,15 +193,19 @@ class Builder:
             if loss.by_weight and mean:
                 whole = self.gather("weight", sources.weight, 1, "begin", batch)
                 self.table.add("begin", "core", "weigh", whole.place)
-            weights = self.gather("weight", sources.weight, 1, "rows", rows).place
+            self.masses = self.gather("weight", sources.weight, 1, "rows", rows).place
         else:
-            weights = arena.take_own(size)
-            self.table.add("prologue", "core", "fill_ones", weights, size)
+            self.masses = arena.take_own(size)
+            self.table.add("prologue", "core", "fill_ones", self.masses, size)
         d = arena.activation(n)
-        places = (y.place, target.place, d.place, weights, y.step, target.step, n)
+        self._compare(loss, y, target, d, mean=mean, n=n)
+        return d
+
+    def _compare(self, loss: Loss, y: Panels, target: Panels, d: Panels, *, mean: bool, n: int) -> None:
+        """Write a loss that reads ``y``, and its gradient to ``d``."""
+        places = (y.place, target.place, d.place, self.masses, y.step, target.step, n)
         numbers = (loss.scale, loss.report, int(mean), float_of(loss.parameter))
         self.table.add("rows", f"loss:{loss.kind}", f"loss_{loss.kind}", *places, *numbers)
-        return d
 
     def backward(self, d: Panels, gradients: int, *, fold: bool) -> None:
         """Write the way back, to the gradients of what is trained; with ``fold`` to a step of gradient descent.
@@ -214,11 +223,16 @@ class Builder:
                 below = self.arena.activation(layer.n_in) if i > first else None
                 self._backward_linear(i, layer, d, below, transposed, gradients, fold)
                 d = below or d
-            elif layer.kind == "dropout":
-                self.table.add("rows", "dropout", "multiply", d.place, d.place, d.step, layer.n_out, self.masks[i])
-            elif layer.kind == "normalize":
-                arguments = (d.place, d.place, d.step, d.step, layer.n_out, self.columns[i])
-                self.table.add("rows", "normalize", "normalize_backward", *arguments)
+            else:
+                self._backward_columns(i, layer, d)
+
+    def _backward_columns(self, i: int, layer: Layer, d: Panels) -> None:
+        """Write the way back through a layer that treats each column by itself, but for its activation."""
+        if layer.kind == "dropout":
+            self.table.add("rows", "dropout", "multiply", d.place, d.place, d.step, layer.n_out, self.masks[i])
+        elif layer.kind == "normalize":
+            arguments = (d.place, d.place, d.step, d.step, layer.n_out, self.columns[i])
+            self.table.add("rows", "normalize", "normalize_backward", *arguments)
 
     def _transposed_bytes(self, i: int) -> int:
         arena, layer = self.arena, self.layers[i]
@@ -233,25 +247,41 @@ class Builder:
     def _backward_linear(
         self, i: int, layer: Layer, d: Panels, below: Panels | None, transposed: int, gradients: int, fold: bool
     ) -> None:
-        own, arena = self.weights[i], self.arena
-        x = self.outputs[i - 1] if i else self.x
-        weights = Panels(self.parameters + own.place + arena.row_bytes, own.step)
+        own = self.weights[i]
+        weights = Panels(self.parameters + own.place + self.arena.row_bytes, own.step)
         if below is not None and is_large(layer):
             large.product_transposed(self.table, d, layer.n_out, weights, below, layer.n_in, self.scratch)
         elif below is not None:
-            sizes = arena.panels(layer.n_in), arena.panels(layer.n_out)
-            step = sizes[1] * arena.width * arena.row_bytes
-            self.table.add("rows", "products", "transposition", weights.place, transposed, weights.step, step, *sizes)
-            factors = (d.place, transposed, arena.zeros, below.place, d.step, step, 0, below.step)
-            self.table.add("rows", "products", "product_rows", *factors, layer.n_out, layer.n_in)
-        if layer.frozen:
-            return
-        out = Panels((self.parameters if fold else gradients) + own.place, own.step)
+            self._transpose(i, layer, transposed)
+            self._lead_back(layer, d, below, transposed)
+        if not layer.frozen:
+            x = self.outputs[i - 1] if i else self.x
+            self._gradient(i, layer, x, d, gradients, fold=fold)
+
+    def _transpose(self, i: int, layer: Layer, transposed: int) -> None:
+        own, arena = self.weights[i], self.arena
+        step = arena.panels(layer.n_out) * arena.width * arena.row_bytes
+        source = self.parameters + own.place + arena.row_bytes
+        sizes = (arena.panels(layer.n_in), arena.panels(layer.n_out))
+        self.table.add("rows", "products", "transposition", source, transposed, own.step, step, *sizes)
+
+    def _lead_back(self, layer: Layer, d: Panels, below: Panels, transposed: int) -> None:
+        """Write the product of a gradient with transposed weights."""
+        step = self.arena.panels(layer.n_out) * self.arena.width * self.arena.row_bytes
+        factors = (d.place, transposed, self.arena.zeros, below.place, d.step, step, 0, below.step)
+        self.table.add("rows", "products", "product_rows", *factors, layer.n_out, layer.n_in)
+
+    def _gradient(
+        self, i: int, layer: Layer, x: Panels, d: Panels, gradients: int, *, fold: bool, adds: bool = False
+    ) -> None:
+        """Write the gradient of the parameters of a layer; with ``adds`` it is added to what is there."""
+        out = Panels(gradients + self.weights[i].place, self.weights[i].step)
         if is_large(layer):
             large.gradient(self.table, x, layer.n_in, d, layer.n_out, out, bias=layer.bias, fold=fold)
             return
-        places = (x.place, d.place, out.place, arena.zeros, x.step, d.step, out.step)
-        self.table.add("rows", "products", "gradient", *places, layer.n_in, layer.n_out, int(layer.bias), int(fold))
+        places = (x.place, d.place, out.place, self.arena.zeros, x.step, d.step, out.step)
+        sizes = (layer.n_in, layer.n_out, int(layer.bias), int(fold), int(adds))
+        self.table.add("rows", "products", "gradient", *places, *sizes)
 
     # -- update ------------------------------------------------------------------------------------------------------
 

@@ -102,7 +102,7 @@ def gather(dtype: str, real: str | None = None) -> Callable[[Frame], None]:
     """Gather the rows in hand from a source whose numbers have this dtype, as ``real``: by default the arrays' type.
 
     Arguments: where to; bytes from a row to the next there, and from a panel; columns; the word of the context in which
-    the source begins (its address, and its steps).
+    the source begins (its address, and its steps); the first column.
     """
     source = source_of(dtype)
     assert source is not None
@@ -114,8 +114,8 @@ def gather(dtype: str, real: str | None = None) -> Callable[[Frame], None]:
         kind = vector(number, frame.lanes)
         vector_bytes = frame.lanes * BYTES[number]
         words = code.at(frame.context, frame.size(4), I64)
-        origin = code.load(words, POINTER)
         data_row, data_column = (code.load(code.at(words, i, I64), I64) for i in (1, 2))
+        origin = code.at(code.load(words, POINTER), frame.size(5) * data_column)
         order = code.at(frame.pointer("order"), frame.whole("epoch") * frame.whole("order_step"))
         order = code.at(order, frame.whole("start") + frame.whole("first"), I64)
         zero = code.constant(kind, 0.0)

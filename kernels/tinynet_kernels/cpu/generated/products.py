@@ -141,16 +141,18 @@ def gradient(frame: Frame) -> None:
 
     Arguments: x, d, out (the bias of the first panel), zeros; bytes from a panel to the next of x, d, out; inputs,
     columns of d; whether there is a bias; whether ``out`` are the parameters, from which rate times gradient is taken.
-    Else it is the gradient of the range in hand, to which its blocks behind the first one are added.
+    Else it is the gradient of the range in hand, to which its blocks behind the first one are added; and the first one,
+    too, where the last argument says so.
     """
     code, row_bytes = frame.code, frame.row_bytes
     x, d, out, zeros = (frame.place(i) for i in range(4))
-    x_step, d_step, out_step, n_in, n_out, bias, fold = (frame.size(i) for i in range(4, 11))
+    x_step, d_step, out_step, n_in, n_out, bias, fold, adds = (frame.size(i) for i in range(4, 12))
     rows = frame.whole("rows")
     out = code.at(out, frame.whole("range_gradient"))
     descends = code.compare("!=", fold, 0)
     later = code.compare("!=", frame.whole("first"), frame.whole("low"))
     keeps = code.op("i1", f"or {descends}, {later.name}")
+    keeps = code.op("i1", f"or {keeps}, {code.compare('!=', adds, 0).name}")
     rate = code.resize(frame.state("rate"), frame.real)
     factor = code.spread(code.select(descends, -rate, 1.0))
 

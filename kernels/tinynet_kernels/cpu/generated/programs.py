@@ -7,6 +7,7 @@ from tinynet_kernels.cpu.generated.builder import Builder
 from tinynet_kernels.cpu.generated.frame import PLACES
 from tinynet_kernels.cpu.generated.layout import check, ranges_of
 from tinynet_kernels.cpu.generated.small import Small, float_of, n_parameters
+from tinynet_kernels.cpu.generated.sobolev import SlopesBuilder
 from tinynet_kernels.cpu.generated.table import Sources, Table
 from tinynet_kernels.cpu.generated.target import Target
 from tinynet_kernels.cpu.generated.team import RANGES
@@ -63,7 +64,7 @@ def training(network: Network, sources: Sources, target: Target, batch: int, blo
     clips = optimizer.clip_norm is not None or optimizer.clip_value is not None
     plain = not on and not clips and not loss.l2 and not network.decays
     fold = optimizer.kind == "sgd" and plain and block >= batch
-    build = Builder(network.layers, network.dtype, target, block)
+    build = _builder(loss)(network.layers, network.dtype, target, block)
     size, count = build.sizes.trained, n_moments(optimizer.kind, on)
     gradients = build.parameters if fold else build.table.take_gradients(size, ranges)
     moments = build.arena.take(size * count)
@@ -143,7 +144,7 @@ def gradient(
     layers: tuple[Layer, ...], loss: Loss, dtype: str, sources: Sources, target: Target, batch: int, block: int
 ) -> Table:
     """Return the table of one batch that leaves its gradient."""
-    build = Builder(layers, dtype, target, block)
+    build = _builder(loss)(layers, dtype, target, block)
     gradients = build.table.take_gradients(build.sizes.trained, ranges_of(batch, layers))
     end = gradients + build.sizes.trained
     build.table.add("prologue", "core", "clear", build.parameters, end - build.parameters)
@@ -183,7 +184,7 @@ def evaluation(
     few: bool = False,
 ) -> Table:
     """Return the table that adds up the loss, which whoever reads it divides if a mean is meant."""
-    build = _reading(layers, dtype, target, block, few=few)
+    build = _reading(_builder(loss), layers, dtype, target, block, few=few)
     y = build.forward(build.samples(sources.x))
     build.loss(loss, sources, y, mean=False, n=layers[-1].n_out, batch=block)
     build.table.ranges = RANGES
@@ -194,16 +195,23 @@ def prediction(
     layers: tuple[Layer, ...], dtype: str, sources: Sources, target: Target, block: int, *, few: bool = False
 ) -> Table:
     """Return the table that predicts; with ``few`` for so few rows that it is not worth while to pack the weights."""
-    build = _reading(layers, dtype, target, block, few=few)
+    build = _reading(Builder, layers, dtype, target, block, few=few)
     y = build.forward(build.samples(sources.x))
     build.table.add("rows", "core", "put_rows", y.place, y.step, layers[-1].n_out)
     build.table.ranges = RANGES
     return build.table
 
 
-def _reading(layers: tuple[Layer, ...], dtype: str, target: Target, block: int, *, few: bool) -> Builder:
+def _builder(loss: Loss) -> type[Builder]:
+    """Return what writes the passes of a loss."""
+    return Builder if loss.slopes is None else SlopesBuilder
+
+
+def _reading(
+    kind: type[Builder], layers: tuple[Layer, ...], dtype: str, target: Target, block: int, *, few: bool
+) -> Builder:
     assert all(layer.kind != "dropout" for layer in layers), "dropout is for training"
-    build = Builder(layers, dtype, target, block, few=few, reads=True)
+    build = kind(layers, dtype, target, block, few=few, reads=True)
     if not few:
         # Nothing is to be cleared: an arena begins as zeros, and nothing here writes between columns, as updates may.
         build.pack("parameters", build.parameters)

@@ -89,7 +89,7 @@ def is_plain(network: Network) -> bool:
     )
     traits = LOSSES[loss.kind]
     known = traits.elementwise or traits.outputs > 1 or loss.kind in ("cross_entropy", "cross_entropy_index")
-    return plain and known and not loss.l2 and not network.decays
+    return plain and known and loss.slopes is None and not loss.l2 and not network.decays
 
 
 def n_parameters(layers: Sequence[Layer]) -> int:

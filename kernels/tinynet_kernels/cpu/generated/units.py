@@ -24,6 +24,7 @@ from tinynet_kernels.cpu.generated import (
     random,
     registers,
     samples,
+    sobolev,
     tangents,
     team,
     updates,
@@ -75,6 +76,8 @@ def kernels_of(unit: str) -> list[Kernel]:
         return [Kernel(f"{rest[0]}_curved", tangents.curved(rest[0]))]
     if kind == "curvature":
         return curvature.curvature(rest[0])
+    if kind == "curvature_of":
+        return sobolev.curvatures(rest[0])
     if kind == "loss":
         return losses.loss(rest[0])
     if kind in ("samples", "registers"):
