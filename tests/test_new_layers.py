@@ -324,3 +324,44 @@ def test_an_ensemble_refuses_what_is_no_level() -> None:
     models = tn.Ensemble(network("embedding"), 2)
     with pytest.raises(ValueError, match="whole levels"):
         models.fit(X + 0.5, Y)
+
+
+# -- derivatives of predictions --------------------------------------------------------------------------------------
+
+
+def differences(function: Callable[[Any], Any], at: Any) -> Any:
+    """Return the central differences of a function by the last axis of what it reads."""
+    slopes = []
+    for i in range(at.shape[-1]):
+        step = np.zeros(at.shape[-1])
+        step[i] = 1e-5
+        slopes.append((function(at + step) - function(at - step)) / 2e-5)
+    return np.stack(slopes, axis=-1)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_derivatives_of_predictions_are_differences(name: str, backend: str) -> None:
+    net, rng = network(name, backend), np.random.default_rng(1)
+    fitted(net, 1)
+    x, v, w = X[:5], rng.normal(size=(5, 4)), rng.normal(size=(5, 1))
+    if name == "embedding":
+        v[:, 3] = 0.0
+
+    def predict(rows: Any) -> Any:
+        # Between levels no sample may lie, but close to one the network is the same.
+        return net.predict(np.hstack([rows[:, :3], rows[:, 3:].round()]) if name == "embedding" else rows)
+
+    jacobian = net.jacobian(x)
+    np.testing.assert_allclose(jacobian, differences(predict, x), rtol=1e-6, atol=1e-8)
+    np.testing.assert_allclose(net.jvp(x, v), np.einsum("nki,ni->nk", jacobian, v), rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(net.vjp(x, w), np.einsum("nki,nk->ni", jacobian, w), rtol=1e-9, atol=1e-12)
+    want = differences(lambda rows: net.jacobian(rows if name != "embedding" else np.c_[rows[:, :3], x[:, 3]]), x)
+    np.testing.assert_allclose(net.hessian(x), want, rtol=1e-5, atol=1e-7)
+
+    def predicted_with(parameters: Any) -> Any:
+        other = net.clone()
+        other.set_flat_parameters(parameters)
+        return other.predict(x)
+
+    want = differences(predicted_with, net.flat_parameters())
+    np.testing.assert_allclose(net.parameter_jacobian(x), want, rtol=1e-5, atol=1e-7)

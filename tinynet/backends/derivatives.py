@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,40 +17,32 @@ from numpy.typing import NDArray
 from tinynet_kernels import reference
 from tinynet_kernels.reference.second_derivatives import activation_second_derivative
 
+from tinynet.backends import derivatives_beyond as beyond
 from tinynet.backends.base import Backend, State, views
 from tinynet.backends.blocks import columns, evaluated, map_at, write_mapped, write_mapped_back
+from tinynet.backends.derivatives_beyond import Jet
 from tinynet.backends.hostproducts import for_products
 from tinynet.program import (
     ActivationOp,
+    BatchNormOp,
     BlocksOp,
     CustomOp,
     DenormalizeOp,
     DropoutOp,
+    EmbeddingOp,
+    LayerNormOp,
     LinearOp,
     NormalizeOp,
     Op,
     Program,
+    ResidualOp,
+    all_ops,
 )
 
 Array = NDArray[Any]
 
 BLOCK_VALUES = 1 << 18
 """Most numbers of one layer's derivatives that are held at a time."""
-
-
-class Jet(NamedTuple):
-    """Values with their derivatives along some directions.
-
-    Attributes
-    ----------
-    value : (n_samples, n) array
-    first : (n_samples, n_directions, n) array
-    second : (n_samples, n_directions, n_directions, n) array or None
-    """
-
-    value: Array
-    first: Array
-    second: Array | None
 
 
 class Pass(NamedTuple):
@@ -79,16 +72,16 @@ class ForwardAndBack:
     def __init__(self, program: Program, parameters: Array, buffers: Array) -> None:
         self.program = program
         self._layers: list[tuple[Op, tuple[Array, ...]]] = []
+        for position, op in enumerate(program.ops):
+            for part in all_ops((op,)):
+                if type(part) not in FORWARD and not isinstance(part, DropoutOp):
+                    kind = "written in Python" if isinstance(part, CustomOp) else type(part).__name__.removesuffix("Op")
+                    raise NotImplementedError(
+                        f"derivatives expect layers whose derivatives tinynet knows; layer {position} is {kind}. "
+                        "For its gradients there are net.forward and net.backward."
+                    )
         layouts = zip(program.ops, program.parameter_layout, program.buffer_layout, strict=True)
-        for position, (op, layout, held) in enumerate(layouts):
-            if type(op) not in FORWARD and not isinstance(op, DropoutOp):
-                python = (
-                    "written in Python" if isinstance(op, CustomOp) else f"a {type(op).__name__.removesuffix('Op')}"
-                )
-                raise NotImplementedError(
-                    f"derivatives expect layers whose derivatives tinynet knows; layer {position} is {python}. "
-                    "For its gradients there are net.forward and net.backward."
-                )
+        for op, layout, held in layouts:
             if not isinstance(op, DropoutOp):
                 self._layers.append((op, (*views(parameters, layout), *views(buffers, held))))
 
@@ -166,35 +159,89 @@ class ForwardAndBack:
         return jet
 
     def _forward(self, x: Array) -> list[Pass]:
-        passes = []
-        for op, arrays in self._layers:
-            y = VALUE[type(op)](op, arrays, x)
-            passes.append(Pass(op, arrays, x, y))
-            x = y
-        return passes
+        return _passes(self._layers, x)
 
     def _back(self, passes: list[Pass], dy: Array, parameters: Array | None = None) -> Array:
         """Lead a gradient back; write what each sample says of each parameter to ``parameters``, if that is asked."""
-        stop = self.program.n_parameters
-        for op, arrays, x, y in reversed(passes):
-            if isinstance(op, LinearOp):
-                if parameters is not None:
-                    if op.bias:
-                        parameters[:, stop - op.n_out : stop] = dy
-                        stop -= op.n_out
-                    start = stop - op.n_in * op.n_out
-                    parameters[:, start:stop] = (x[:, :, np.newaxis] * dy[:, np.newaxis]).reshape(len(x), -1)
-                    stop = start
-                dy = dy @ arrays[0].T
-            elif isinstance(op, NormalizeOp):
-                dy = dy / arrays[1]
-            elif isinstance(op, BlocksOp):
-                above, dy = dy, np.empty_like(dy)
-                write_mapped_back(op, x, above, dy)
-            else:
-                assert isinstance(op, ActivationOp)
-                dy = _through(op, x, y, dy)
-        return dy
+        return _led_back(passes, dy, parameters)
+
+
+def _passes(layers: list[tuple[Op, tuple[Array, ...]]], x: Array) -> list[Pass]:
+    """Lead samples forward through layers."""
+    passes = []
+    for op, arrays in layers:
+        y = VALUE[type(op)](op, arrays, x)
+        passes.append(Pass(op, arrays, x, y))
+        x = y
+    return passes
+
+
+def _led_back(passes: list[Pass], dy: Array, parameters: Array | None) -> Array:
+    """Lead a gradient back through layers, whose parameters are all that ``parameters`` has columns for."""
+    stop = 0 if parameters is None else parameters.shape[1]
+    for op, arrays, x, y in reversed(passes):
+        start = stop - sum(math.prod(shape) for shape in op.shapes)
+        own = None if parameters is None else parameters[:, start:stop]
+        dy, stop = BACK[type(op)](op, arrays, x, y, dy, own), start
+    return dy
+
+
+def _linear_back(op: Any, arrays: tuple[Array, ...], x: Array, y: Array, dy: Array, own: Array | None) -> Array:
+    if own is not None:
+        n_weights = op.n_in * op.n_out
+        own[:, :n_weights] = (x[:, :, np.newaxis] * dy[:, np.newaxis]).reshape(len(x), -1)
+        if op.bias:
+            own[:, n_weights:] = dy
+    return np.asarray(dy @ arrays[0].T)
+
+
+def _normalize_back(op: Any, arrays: tuple[Array, ...], x: Array, y: Array, dy: Array, own: Array | None) -> Array:
+    return np.asarray(dy / arrays[1])
+
+
+def _blocks_back(op: Any, arrays: tuple[Array, ...], x: Array, y: Array, dy: Array, own: Array | None) -> Array:
+    dx = np.empty_like(dy)
+    write_mapped_back(op, x, dy, dx)
+    return dx
+
+
+def _activation_back(op: Any, arrays: tuple[Array, ...], x: Array, y: Array, dy: Array, own: Array | None) -> Array:
+    return _through(op, x, y, dy)
+
+
+def _within(op: ResidualOp, arrays: tuple[Array, ...]) -> list[tuple[Op, tuple[Array, ...]]]:
+    """Return the layers within, but for dropout, with their arrays; those of the projection come last in all."""
+    held = iter(arrays)
+    layers = [(part, tuple(islice(held, len(part.shapes)))) for part in op.ops]
+    return [layer for layer in layers if not isinstance(layer[0], DropoutOp)]
+
+
+def _residual(op: ResidualOp, arrays: tuple[Array, ...], x: Array) -> Array:
+    passes = _passes(_within(op, arrays), x)
+    through = passes[-1].y if passes else x
+    return np.asarray(through + (x @ arrays[-1] if op.projects else x))
+
+
+def _residual_jet(op: ResidualOp, arrays: tuple[Array, ...], jet: Jet) -> Jet:
+    through, beside = jet, jet
+    for part, held in _within(op, arrays):
+        through = FORWARD[type(part)](part, held, through)
+    if op.projects:
+        beside = _linear_jet(LinearOp(op.n_in, op.n_out, bias=False), arrays[-1:], jet)
+    second = None if through.second is None or beside.second is None else through.second + beside.second
+    return Jet(through.value + beside.value, through.first + beside.first, second)
+
+
+def _residual_back(
+    op: ResidualOp, arrays: tuple[Array, ...], x: Array, y: Array, dy: Array, own: Array | None
+) -> Array:
+    n_beside = op.n_in * op.n_out if op.projects else 0
+    inner = None if own is None else own[:, : own.shape[1] - n_beside]
+    beside = dy
+    if op.projects:
+        last = None if own is None else own[:, own.shape[1] - n_beside :]
+        beside = _linear_back(LinearOp(op.n_in, op.n_out, bias=False), arrays[-1:], x, y, dy, last)
+    return _led_back(_passes(_within(op, arrays), x), dy, inner) + beside
 
 
 def _through(op: ActivationOp, z: Array, y: Array, dy: Array) -> Array:
@@ -303,6 +350,10 @@ VALUE: dict[type, Callable[[Any, tuple[Array, ...], Array], Array]] = {
     NormalizeOp: _normalized,
     DenormalizeOp: _normalized,
     BlocksOp: _blocks,
+    LayerNormOp: beyond.layer_norm,
+    BatchNormOp: beyond.batch_norm,
+    EmbeddingOp: beyond.embedding,
+    ResidualOp: _residual,
 }
 FORWARD: dict[type, Callable[[Any, tuple[Array, ...], Jet], Jet]] = {
     LinearOp: _linear_jet,
@@ -310,5 +361,20 @@ FORWARD: dict[type, Callable[[Any, tuple[Array, ...], Jet], Jet]] = {
     NormalizeOp: _normalize_jet,
     DenormalizeOp: _normalize_jet,
     BlocksOp: _blocks_jet,
+    LayerNormOp: beyond.layer_norm_jet,
+    BatchNormOp: beyond.batch_norm_jet,
+    EmbeddingOp: beyond.embedding_jet,
+    ResidualOp: _residual_jet,
 }
-"""How values, and jets, go through each kind of layer."""
+BACK: dict[type, Callable[[Any, tuple[Array, ...], Array, Array, Array, Array | None], Array]] = {
+    LinearOp: _linear_back,
+    ActivationOp: _activation_back,
+    NormalizeOp: _normalize_back,
+    DenormalizeOp: _normalize_back,
+    BlocksOp: _blocks_back,
+    LayerNormOp: beyond.layer_norm_back,
+    BatchNormOp: beyond.batch_norm_back,
+    EmbeddingOp: beyond.embedding_back,
+    ResidualOp: _residual_back,
+}
+"""How values, jets, and gradients go through each kind of layer."""
