@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from exchange_networks import ALPHAS, GRID, KINDS, NAMES, X, activation_alone, network
+from exchange_networks import ALPHAS, DERIVED, GRID, KINDS, LEVELS, NAMES, X, activation_alone, embedded, network
 from kernels_oracle import ACTIVATION, exact
 
 import tinynet as tn
@@ -55,6 +55,13 @@ def test_the_program_computes_what_the_network_does(name: str, dtype: str, tmp_p
     expected = net.predict(X)
     tolerance = TOLERANCE[dtype] * max(1.0, np.abs(expected).max())
     np.testing.assert_allclose(run(net, X, tmp_path), expected, rtol=0, atol=tolerance)
+
+
+@needs_cc
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_program_picks_the_vectors_of_levels(dtype: str, tmp_path: Path) -> None:
+    net = embedded(dtype)
+    np.testing.assert_allclose(run(net, LEVELS, tmp_path), net.predict(LEVELS), rtol=0, atol=TOLERANCE[dtype] * 10)
 
 
 @needs_cc
@@ -196,14 +203,14 @@ def test_the_jacobian_is_that_of_the_network(dtype: str, tmp_path: Path) -> None
     """Of all kinds of layers, compiled side by side."""
     assert CC is not None
     processes = []
-    for name in NAMES:
+    for name in DERIVED:
         folder = tmp_path / name
         folder.mkdir()
         network(name, dtype).to_c(folder / "net.h", jacobian=True)
         (folder / "main.c").write_text(JACOBIAN.replace("REAL", {"float32": "float", "float64": "double"}[dtype]))
         command = [CC, "-std=c99", *STRICT, "main.c", "-lm", "-o", "main"]
         processes.append(subprocess.Popen(command, cwd=folder))
-    for name, process in zip(NAMES, processes, strict=True):
+    for name, process in zip(DERIVED, processes, strict=True):
         assert process.wait() == 0, name
         net, x = network(name, dtype), X[:8].astype(dtype)
         result = subprocess.run([tmp_path / name / "main"], input=x.tobytes(), capture_output=True, check=True)

@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 import pytest
-from exchange_networks import NAMES, X, network
+from exchange_networks import LEVELS, NAMES, X, embedded, network
 
 import tinynet as tn
 from tinynet.base.errors import DependencyError
@@ -23,6 +23,12 @@ def test_values_and_derivatives_are_those_of_the_network(name: str) -> None:
     slope = ca.Function("slope", [row], [ca.jacobian(function(row), row)])
     found = np.stack([np.array(slope(one)) for one in x])
     np.testing.assert_allclose(found, net.jacobian(x), rtol=1e-8, atol=1e-11)
+
+
+def test_a_level_picks_its_vector() -> None:
+    pytest.importorskip("casadi")
+    net = embedded()
+    np.testing.assert_allclose(np.array(net.to_casadi()(LEVELS.T)).T, net.predict(LEVELS), rtol=1e-10, atol=1e-13)
 
 
 def test_an_optimiser_of_casadi_finds_the_minimum_of_a_network() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from exchange_networks import ALPHAS, GRID, KINDS, NAMES, X, activation_alone, network
+from exchange_networks import ALPHAS, DERIVED, GRID, KINDS, LEVELS, NAMES, X, activation_alone, embedded, network
 from kernels_oracle import ACTIVATION, exact
 
 import tinynet as tn
@@ -32,6 +32,21 @@ def test_onnxruntime_computes_what_the_network_does(name: str, dtype: str) -> No
     y = run(net.to_onnx(), X.astype(dtype))
     assert y.dtype == dtype
     np.testing.assert_allclose(y, expected, rtol=0, atol=TOLERANCE[dtype] * max(1.0, np.abs(expected).max()))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_onnxruntime_picks_the_vectors_of_levels(dtype: str) -> None:
+    net = embedded(dtype)
+    y = run(net.to_onnx(), LEVELS.astype(dtype))
+    np.testing.assert_allclose(y, net.predict(LEVELS), rtol=0, atol=TOLERANCE[dtype] * 10)
+
+
+def test_derivatives_that_cannot_be_written_are_refused() -> None:
+    for name in ("LayerNorm", "Residual"):
+        with pytest.raises(
+            NotImplementedError, match=rf"layer 1, {name}\(.*has derivatives that cannot be written in ONNX"
+        ):
+            network(name).to_onnx(jacobian=True)
 
 
 @pytest.mark.parametrize("kind", sorted(set(KINDS) - {"softmax"}))
@@ -121,7 +136,7 @@ def test_weights_that_are_not_finite_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("name", [*NAMES, "linear only"])
+@pytest.mark.parametrize("name", [*DERIVED, "linear only"])
 def test_the_jacobian_is_a_second_output(name: str, dtype: str) -> None:
     linear = [tn.Linear(3, 2), tn.Linear(2, 4)]
     alone = tn.Sequential(*linear, dtype=dtype, seed=0, backend="numpy")

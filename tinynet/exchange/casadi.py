@@ -6,11 +6,12 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tinynet.backends.blocks import map_at, names_of
+from tinynet.backends.embedding import pieces_of
 from tinynet.backends.formulas import ERFC_CENTRE, FORMATS, Term, activation, follow, is_elementwise
 from tinynet.base.errors import requires
 from tinynet.exchange.parts import Parts
 from tinynet.exchange.steps import Step, prediction_steps
-from tinynet.program import ActivationOp, BlocksOp, LinearOp, Program
+from tinynet.program import ActivationOp, BlocksOp, EmbeddingOp, LayerNormOp, LinearOp, Program, ResidualOp
 
 if TYPE_CHECKING:
     from casadi import Function
@@ -33,6 +34,18 @@ def _add_step(ca: Any, step: Step, x: Any) -> Any:
     if isinstance(op, LinearOp):
         y = ca.mtimes(arrays["weight"].T, x)
         return y + arrays["bias"] if op.bias else y
+    if isinstance(op, LayerNormOp):
+        away = x - ca.sum1(x) / op.n
+        y = away / ca.sqrt(ca.sumsqr(away) / op.n + op.eps)
+        return y * arrays["weight"] + arrays["bias"] if op.affine else y
+    if isinstance(op, EmbeddingOp):
+        tables = list(arrays.values())
+        return ca.vertcat(*(_piece(ca, x[source], tables[i] if i >= 0 else None) for source, _, i in pieces_of(op)))
+    if isinstance(op, ResidualOp):
+        y = x
+        for part in step.within:
+            y = _add_step(ca, part, y)
+        return y + (ca.mtimes(arrays["weight"].T, x) if op.projects else x)
     if isinstance(op, BlocksOp):
         width, names = op.n // op.blocks, names_of(op.blocks)
         symbols = {name: x[i * width : (i + 1) * width] for i, name in enumerate(names)}
@@ -45,6 +58,15 @@ def _add_step(ca: Any, step: Step, x: Any) -> Any:
     value, _ = activation(op.kind).terms
     (result,) = _written(ca, [value], {"z": x, "alpha": op.alpha})
     return result
+
+
+def _piece(ca: Any, x: Any, table: Any) -> Any:
+    """Return columns as they are, or the row of a table for a level, as a product with 0 and one 1."""
+    if table is None:
+        return x
+    n = table.shape[0]
+    level = ca.fmin(ca.fmax(ca.floor(x + 0.5), 0), n - 1)
+    return ca.mtimes(table.T, ca.DM(range(n)) == level)
 
 
 def _written(ca: Any, terms: Sequence[Term], symbols: dict[str, Any]) -> list[Any]:

@@ -16,13 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinynet.backends.blocks import map_at, names_of
+from tinynet.backends.embedding import pieces_of
 from tinynet.backends.formulas import ERFC_CENTRE, FORMATS, Term, activation, follow, is_elementwise, uses_alpha
 from tinynet.base.errors import requires
 from tinynet.base.version import __version__
 from tinynet.exchange.atomic import Path_, atomic_open
 from tinynet.exchange.parts import Parts
 from tinynet.exchange.steps import Step, prediction_steps
-from tinynet.program import ActivationOp, BlocksOp, LinearOp, Program
+from tinynet.program import ActivationOp, BlocksOp, EmbeddingOp, LayerNormOp, LinearOp, Program, ResidualOp
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -195,6 +196,18 @@ def add_step(graph: Graph, step: Step, x: str) -> str:
         return graph.add("Concat", *outputs, axis=1)
     if isinstance(step.op, LinearOp):
         return graph.add("Gemm", x, *(graph.constant(name, array) for name, array in step.arrays.items()))
+    if isinstance(step.op, LayerNormOp):
+        return _add_layer_norm(graph, step.op, step, x)
+    if isinstance(step.op, EmbeddingOp):
+        return _add_embedding(graph, step.op, step, x)
+    if isinstance(step.op, ResidualOp):
+        y = x
+        for part in step.within:
+            graph.at(f"layer{part.position}")
+            y = add_step(graph, part, y)
+        graph.at(f"layer{step.position}")
+        beside = graph.add("MatMul", x, graph.constant("projection", step.arrays["weight"])) if step.arrays else x
+        return graph.add("Add", y, beside)
     mean = graph.constant("mean", step.arrays["mean"], "float64")
     return add_division(graph, x, step.arrays["scale"], lambda wide: graph.add("Sub", wide, mean))
 
@@ -211,6 +224,32 @@ def add_division(
     return divided if graph.dtype == "float64" else graph.add("Cast", divided, to=_FLOAT)
 
 
+def _add_layer_norm(graph: Graph, op: LayerNormOp, step: Step, x: str) -> str:
+    """Add a layer norm, by its formula: ONNX's own operator is young, and computes in float32."""
+    away = graph.add("Sub", x, graph.add("ReduceMean", x, axes=[1], keepdims=1))
+    variance = graph.add("ReduceMean", graph.add("Mul", away, away), axes=[1], keepdims=1)
+    y = graph.add("Div", away, graph.add("Sqrt", graph.add("Add", variance, op.eps)))
+    if not op.affine:
+        return y
+    weight, bias = (graph.constant(name, array) for name, array in step.arrays.items())
+    return graph.add("Add", graph.add("Mul", y, weight), bias)
+
+
+def _add_embedding(graph: Graph, op: EmbeddingOp, step: Step, x: str) -> str:
+    """Add what picks the rows of tables, and passes the other columns."""
+    made, tables = [], list(step.arrays.items())
+    for k, (source, _, i) in enumerate(pieces_of(op)):
+        places = graph.constant(f"columns{k}", list(range(source.start, source.stop)), "int64")
+        columns = graph.add("Gather", x, places, axis=1)
+        if i >= 0:
+            level = graph.add("Floor", graph.add("Add", columns, 0.5))
+            level = graph.add("Min", graph.add("Max", level, 0.0), op.levels[i] - 1.0)
+            row = graph.add("Cast", graph.add("Squeeze", level, graph.constant(f"one{k}", [1], "int64")), to=_INT64)
+            columns = graph.add("Gather", graph.constant(*tables[i]), row, axis=0)
+        made.append(columns)
+    return graph.add("Concat", *made, axis=1)
+
+
 def blocks_of(graph: Graph, op: BlocksOp, x: str, axis: int) -> list[str]:
     """Add what cuts a value into its blocks along an axis; return their names."""
     width, places = op.n // op.blocks, graph.constant(f"axis{axis}", [axis], "int64")
@@ -218,8 +257,8 @@ def blocks_of(graph: Graph, op: BlocksOp, x: str, axis: int) -> list[str]:
     return [graph.add("Slice", x, *bounds, places) for bounds in pairwise(cuts)]
 
 
-_FLOAT, _DOUBLE = 1, 11
-"""ONNX's numbers for float32 and float64."""
+_FLOAT, _INT64, _DOUBLE = 1, 7, 11
+"""ONNX's numbers for float32, int64 and float64."""
 
 
 def _add_activation(graph: Graph, op: ActivationOp, x: str) -> str:

@@ -35,7 +35,7 @@ def _add_network(graph: Graph, program: Program, parts: Parts, x: str) -> tuple[
     """Add a network, which reads the value named ``x``; return the names of its output and of its Jacobian."""
     graph.at("jacobian")
     slopes, given = graph.constant("eye", np.eye(program.n_in)[np.newaxis]), x
-    for step in prediction_steps(program, parts, "ONNX"):
+    for step in prediction_steps(program, parts, "ONNX", derivatives=True):
         graph.at(f"layer{step.position}")
         y = add_step(graph, step, x)
         graph.at(f"jacobian{step.position}")
