@@ -36,6 +36,23 @@ MODULES: dict[str, Callable[[], Any]] = {
 }
 
 
+def seen() -> Any:
+    """A batch norm that has seen batches."""
+    module = nn.BatchNorm1d(5, eps=1e-3)
+    nn.init.normal_(module.weight)
+    for _ in range(3):
+        module(2.0 * torch.randn(8, 5) + 1.0)
+    return module
+
+
+MODULES |= {
+    "LayerNorm": lambda: nn.LayerNorm(5, eps=1e-3),
+    "LayerNorm without weights": lambda: nn.LayerNorm(5, elementwise_affine=False),
+    "BatchNorm1d": seen,
+    "BatchNorm1d without weights": lambda: nn.BatchNorm1d(5, affine=False),
+}
+
+
 def predicted(module: Any, x: np.ndarray) -> np.ndarray:
     with torch.no_grad():
         return np.asarray(module.eval()(torch.from_numpy(x)).numpy())
@@ -85,8 +102,8 @@ def test_the_network_has_its_own_weights() -> None:
 
 
 def test_all_modules_that_are_not_known_are_named() -> None:
-    module = nn.Sequential(nn.Linear(4, 2), nn.Sequential(nn.BatchNorm1d(2)), nn.PReLU())
-    with pytest.raises(ValueError, match=r"1\.0: BatchNorm1d\(.*; 2: PReLU\(.*It knows Linear"):
+    module = nn.Sequential(nn.Linear(4, 2), nn.Sequential(nn.InstanceNorm1d(2)), nn.PReLU())
+    with pytest.raises(ValueError, match=r"1\.0: InstanceNorm1d\(.*; 2: PReLU\(.*It knows Linear"):
         tn.from_torch(module)
 
 
@@ -103,6 +120,10 @@ UNFIT: dict[str, Callable[[], Any]] = {
     "dim": lambda: nn.Softmax(dim=0),
     "p=1": lambda: nn.Dropout(1.0),
     "start_dim": lambda: nn.Flatten(0),
+    "normalized_shape": lambda: nn.LayerNorm((2, 2)),
+    "bias": lambda: nn.LayerNorm(4, bias=False),
+    "momentum": lambda: nn.BatchNorm1d(4, momentum=None),
+    "track_running_stats": lambda: nn.BatchNorm1d(4, track_running_stats=False),
 }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinynet import layers
-from tinynet.layers import Layer
+from tinynet.layers import Layer, Residual
 from tinynet.losses import Loss
 
 
@@ -73,7 +73,8 @@ def refuse_layers(parts: Parts, known: Collection[str], who: str) -> None:
     """
     # A subclass may compute something else.
     own = {name: getattr(layers, name, None) for name in known}
-    unknown = [repr(layer) for layer in parts.layers if own.get(type(layer).__name__) is not type(layer)]
+    every = list(_with_inner(parts.layers))
+    unknown = [repr(layer) for layer in every if own.get(type(layer).__name__) is not type(layer)]
     if unknown:
         raise NotImplementedError(
             f"{who} cannot write {', '.join(unknown)}. It knows {', '.join(known)}; to_onnx() knows formulas, too."
@@ -81,3 +82,11 @@ def refuse_layers(parts: Parts, known: Collection[str], who: str) -> None:
     several = [repr(layer) for layer in parts.layers if not isinstance(getattr(layer, "rate", 0.0), float | int)]
     if several:
         raise NotImplementedError(f"{who} expects one network; {', '.join(several)} is of an ensemble.")
+
+
+def _with_inner(row: Iterable[Layer]) -> Iterator[Layer]:
+    """Yield layers, and after each those within it."""
+    for layer in row:
+        yield layer
+        if isinstance(layer, Residual):
+            yield from _with_inner(layer.layers)

@@ -46,6 +46,17 @@ LAYERS: dict[str, Callable[[Any, Any, Arrays, str], Any]] = {
     "Denormalize": _denormalization,
     "LeakyReLU": lambda layers, layer, arrays, dtype: layers.LeakyReLU(negative_slope=layer.alpha, dtype=dtype),
     "ELU": lambda layers, layer, arrays, dtype: layers.ELU(alpha=layer.alpha, dtype=dtype),
+    "LayerNorm": lambda layers, layer, arrays, dtype: layers.LayerNormalization(
+        epsilon=layer.eps, center=layer.affine, scale=layer.affine, trainable=layer.trainable, dtype=dtype
+    ),
+    "BatchNorm": lambda layers, layer, arrays, dtype: layers.BatchNormalization(
+        momentum=1.0 - layer.momentum,
+        epsilon=layer.eps,
+        center=layer.affine,
+        scale=layer.affine,
+        trainable=layer.trainable,
+        dtype=dtype,
+    ),
     "Dropout": lambda layers, layer, arrays, dtype: layers.Dropout(layer.rate, dtype=dtype),
 }
 """For each other layer by its class: the layer of Keras that does the same."""
@@ -67,7 +78,8 @@ def as_keras(parts: Parts, n_in: int) -> Any:
         for layer, arrays in zip(parts.layers, parts.arrays, strict=True)
     ]
     model = keras.Sequential([keras.Input((n_in,), dtype=parts.dtype), *layers])
+    learned = keras.layers.Dense, keras.layers.LayerNormalization, keras.layers.BatchNormalization
     for made, arrays in zip(layers, parts.arrays, strict=True):
-        if isinstance(made, keras.layers.Dense):
-            made.set_weights([arrays[name] for name in ("weight", "bias") if name in arrays])
+        if isinstance(made, learned):
+            made.set_weights(list(arrays.values()))
     return model

@@ -8,6 +8,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from tinynet.backends.embedding import pieces_of
 from tinynet.base.errors import requires
 from tinynet.exchange.parts import Parts, refuse_layers
 from tinynet.layers.layer import Layer
@@ -36,6 +37,46 @@ def _blocks(nn: Any, layer: Layer, arrays: Arrays, dtype: Any) -> Any:
     return _blocks_class()(type(layer).__name__, layer.blocks, layer.parameter)
 
 
+def _norm(nn: Any, layer: Layer, arrays: Arrays, dtype: Any) -> Any:
+    import torch
+
+    if type(layer).__name__ == "LayerNorm":
+        module = nn.LayerNorm(layer.n_in, layer.eps, elementwise_affine=layer.affine, dtype=dtype)
+    else:
+        module = nn.BatchNorm1d(layer.n_in, layer.eps, layer.momentum, layer.affine, dtype=dtype)
+    with torch.no_grad():
+        for name, array in arrays.items():
+            getattr(module, name).copy_(torch.from_numpy(array.copy()))
+    for parameter in module.parameters():
+        parameter.requires_grad_(layer.trainable)
+    return module
+
+
+def _residual(nn: Any, layer: Any, arrays: Arrays, dtype: Any) -> Any:
+    modules, projection = [], None
+    for i, inner in enumerate(layer.layers):
+        own = {name: arrays[f"{i}.{name}"] for name in inner.parameter_names}
+        modules.append(MODULES[type(inner).__name__](nn, inner, own, dtype))
+    if "projection.weight" in arrays:
+        projection = _linear(nn, layer, {"weight": arrays["projection.weight"]}, dtype)
+    made = _residual_class()(modules, projection)
+    for parameter in made.parameters():
+        parameter.requires_grad_(layer.trainable)
+    return made
+
+
+def _embedding(nn: Any, layer: Any, arrays: Arrays, dtype: Any) -> Any:
+    import torch
+
+    tables = []
+    for array in arrays.values():
+        tables.append(nn.Embedding(*array.shape, dtype=dtype))
+        with torch.no_grad():
+            tables[-1].weight.copy_(torch.from_numpy(array.copy()))
+        tables[-1].weight.requires_grad_(layer.trainable)
+    return _embedding_class()(pieces_of(layer.op(layer.n_in, 0)), tables)
+
+
 MODULES: dict[str, Callable[[Any, Any, Arrays, Any], Any]] = {
     "Linear": _linear,
     "Normalize": _standardize,
@@ -54,6 +95,10 @@ MODULES: dict[str, Callable[[Any, Any, Arrays, Any], Any]] = {
     "Increasing": _blocks,
     "MeanVariance": _blocks,
     "Dropout": lambda nn, layer, arrays, dtype: nn.Dropout(layer.rate),
+    "LayerNorm": _norm,
+    "BatchNorm": _norm,
+    "Residual": _residual,
+    "Embedding": _embedding,
 }
 """For each layer by its class: the module of PyTorch that does the same."""
 
@@ -112,3 +157,47 @@ def _blocks_class() -> Any:
             return torch.cat(outputs, dim=1)
 
     return Outputs
+
+
+@cache
+def _residual_class() -> Any:
+    import torch
+
+    class Residual(torch.nn.Module):  # type: ignore[misc]
+        """``x + f(x)``; or ``projection(x) + f(x)``."""
+
+        def __init__(self, modules: list[Any], projection: Any) -> None:
+            super().__init__()
+            for i, module in enumerate(modules):
+                self.add_module(str(i), module)
+            self.n, self.projection = len(modules), projection
+
+        def forward(self, x: Any) -> Any:
+            y = x
+            for i in range(self.n):
+                y = getattr(self, str(i))(y)
+            return y + (x if self.projection is None else self.projection(x))
+
+    return Residual
+
+
+@cache
+def _embedding_class() -> Any:
+    import torch
+
+    class Levels(torch.nn.Module):  # type: ignore[misc]
+        """Columns of levels as vectors; the others pass."""
+
+        def __init__(self, pieces: list[Any], tables: list[Any]) -> None:
+            super().__init__()
+            self.pieces = pieces
+            self.tables = torch.nn.ModuleList(tables)
+
+        def forward(self, x: Any) -> Any:
+            found = []
+            for source, _, table in self.pieces:
+                columns = x[:, source]
+                found.append(columns if table < 0 else self.tables[table](columns[:, 0].round().long()))
+            return torch.cat(found, dim=1)
+
+    return Levels

@@ -9,7 +9,22 @@ from numpy.typing import NDArray
 
 from tinynet.base.errors import requires
 from tinynet.exchange.parts import Parts
-from tinynet.layers import ELU, GELU, Dropout, Identity, LeakyReLU, Linear, ReLU, Sigmoid, SiLU, Softmax, Softplus, Tanh
+from tinynet.layers import (
+    ELU,
+    GELU,
+    BatchNorm,
+    Dropout,
+    Identity,
+    LayerNorm,
+    LeakyReLU,
+    Linear,
+    ReLU,
+    Sigmoid,
+    SiLU,
+    Softmax,
+    Softplus,
+    Tanh,
+)
 from tinynet.layers.layer import Layer
 
 Problem = str
@@ -40,6 +55,20 @@ def _flatten(module: Any) -> Layer | Problem:
     return Identity() if (module.start_dim, module.end_dim) == (1, -1) else "expected start_dim=1, end_dim=-1"
 
 
+def _layer_norm(module: Any) -> Layer | Problem:
+    if len(module.normalized_shape) != 1:
+        return f"normalized_shape={tuple(module.normalized_shape)}; expected the columns alone"
+    if module.elementwise_affine and module.bias is None:
+        return "bias=False; expected weight and bias, or neither"
+    return LayerNorm(module.normalized_shape[0], module.eps, module.elementwise_affine)
+
+
+def _batch_norm(module: Any) -> Layer | Problem:
+    if not module.track_running_stats or module.momentum is None:
+        return "expected running statistics that follow with a momentum"
+    return BatchNorm(module.num_features, module.eps, module.momentum, module.affine)
+
+
 MODULES: dict[str, Callable[[Any], Layer | Problem]] = {
     "Linear": lambda module: Linear(module.in_features, module.out_features, bias=module.bias is not None),
     "Identity": lambda module: Identity(),
@@ -54,6 +83,8 @@ MODULES: dict[str, Callable[[Any], Layer | Problem]] = {
     "Softmax": _softmax,
     "Dropout": _dropout,
     "Flatten": _flatten,
+    "LayerNorm": _layer_norm,
+    "BatchNorm1d": _batch_norm,
 }
 """For each module of ``torch.nn`` that is known: the layer that does the same, or why there is none."""
 
@@ -81,14 +112,14 @@ def taken_apart(module: Any) -> Parts:
     arrays: list[dict[str, NDArray[Any]]] = []
     dtypes = set()
     for _, child in _flat(module, nn):
-        arrays.append({})
+        held = {name: value for name, value in child.state_dict().items() if name != "num_batches_tracked"}
+        dtypes |= {str(tensor.dtype).removeprefix("torch.") for tensor in held.values()}
         if isinstance(child, nn.Linear):
-            dtypes |= {str(parameter.dtype).removeprefix("torch.") for parameter in child.parameters()}
-            tensors = {"weight": child.weight.T} | ({} if child.bias is None else {"bias": child.bias})
-            arrays[-1] = {name: tensor.detach().cpu().double().numpy() for name, tensor in tensors.items()}
+            held["weight"] = held["weight"].T
+        arrays.append({name: tensor.detach().cpu().double().numpy() for name, tensor in held.items()})
     if len(dtypes) != 1 or not dtypes <= {"float32", "float64"}:
         raise ValueError(
-            f"from_torch expects Linear modules of one dtype, float32 or float64; got {sorted(dtypes) or 'none'}. "
+            f"from_torch expects modules of one dtype, float32 or float64; got {sorted(dtypes) or 'none'}. "
             "Convert with module.float() or module.double()."
         )
     return Parts(tuple(layers), dtypes.pop(), tuple(arrays))

@@ -15,7 +15,8 @@ def from_torch(module: Any, *, backend: str | None = None) -> Sequential:
     Parameters
     ----------
     module : torch.nn.Sequential
-        Of Linear, activations, Dropout, Identity, Flatten and other Sequentials. The network has its dtype.
+        Of Linear, LayerNorm, BatchNorm1d, activations, Dropout, Identity, Flatten and other Sequentials. The network
+        has its dtype.
     backend : str, optional
         As for ``Sequential``.
 
