@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 from tinynet_kernels.reference.embedding import levels_of
 
-from tinynet.backends.embedding import pieces_of
 from tinynet.program import BatchNormOp, EmbeddingOp, LayerNormOp
 
 Array = NDArray[Any]
@@ -127,7 +126,7 @@ def layer_norm_back(op: LayerNormOp, arrays: Arrays, x: Array, y: Array, dy: Arr
 def embedding(op: EmbeddingOp, arrays: Arrays, x: Array) -> Array:
     """Return the output."""
     y = np.empty((len(x), op.n_out), x.dtype)
-    for source, place, table in pieces_of(op):
+    for source, place, table in op.pieces:
         rows = x[:, source] if table < 0 else arrays[table][levels_of(x[:, source.start], op.levels[table])]
         y[:, place] = rows
     return y
@@ -136,7 +135,7 @@ def embedding(op: EmbeddingOp, arrays: Arrays, x: Array) -> Array:
 def embedding_jet(op: EmbeddingOp, arrays: Arrays, jet: Jet) -> Jet:
     """Return the output with its derivatives: a level has no neighbour, so those of vectors are 0."""
     made = [None if a is None else np.zeros((*a.shape[:-1], op.n_out), a.dtype) for a in (jet.first, jet.second)]
-    for source, place, table in pieces_of(op):
+    for source, place, table in op.pieces:
         if table < 0:
             for new, old in zip(made, (jet.first, jet.second), strict=True):
                 if new is not None and old is not None:
@@ -151,7 +150,7 @@ def embedding_back(op: EmbeddingOp, arrays: Arrays, x: Array, y: Array, dy: Arra
     dx, starts = np.zeros_like(x), np.cumsum([0, *(table.size for table in arrays)])
     if own is not None:
         own[...] = 0
-    for source, place, table in pieces_of(op):
+    for source, place, table in op.pieces:
         if table < 0:
             dx[:, source] = dy[:, place]
         elif own is not None:

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinynet.backends.embedding import pieces_of
 from tinynet.backends.formulas import activation, is_elementwise, is_text, uses_alpha
 from tinynet.base.version import __version__
 from tinynet.exchange import c_jacobian
@@ -211,7 +210,7 @@ def _statement(name: str, real: Real, step: Step, source: str, target: str, call
 def _embedding(name: str, real: Real, op: EmbeddingOp, step: Step, source: str, target: str) -> Iterator[str]:
     """Write what picks the rows of tables, and passes the other columns; nothing outside of a table is read."""
     arrays = list(step.arrays)
-    for columns, place, i in pieces_of(op):
+    for columns, place, i in op.pieces:
         size = place.stop - place.start
         if i < 0:
             yield f"for (int i = 0; i < {size}; i++) {target}[{place.start} + i] = {source}[{columns.start} + i];"

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tinynet.backends.blocks import map_at, names_of
-from tinynet.backends.embedding import pieces_of
 from tinynet.backends.formulas import ERFC_CENTRE, FORMATS, Term, activation, follow, is_elementwise
 from tinynet.base.errors import requires
 from tinynet.exchange.parts import Parts
@@ -40,7 +39,7 @@ def _add_step(ca: Any, step: Step, x: Any) -> Any:
         return y * arrays["weight"] + arrays["bias"] if op.affine else y
     if isinstance(op, EmbeddingOp):
         tables = list(arrays.values())
-        return ca.vertcat(*(_piece(ca, x[source], tables[i] if i >= 0 else None) for source, _, i in pieces_of(op)))
+        return ca.vertcat(*(_piece(ca, x[source], tables[i] if i >= 0 else None) for source, _, i in op.pieces))
     if isinstance(op, ResidualOp):
         y = x
         for part in step.within:

@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinynet.backends.blocks import map_at, names_of
-from tinynet.backends.embedding import pieces_of
 from tinynet.backends.formulas import ERFC_CENTRE, FORMATS, Term, activation, follow, is_elementwise, uses_alpha
 from tinynet.base.errors import requires
 from tinynet.base.version import __version__
@@ -238,7 +237,7 @@ def _add_layer_norm(graph: Graph, op: LayerNormOp, step: Step, x: str) -> str:
 def _add_embedding(graph: Graph, op: EmbeddingOp, step: Step, x: str) -> str:
     """Add what picks the rows of tables, and passes the other columns."""
     made, tables = [], list(step.arrays.items())
-    for k, (source, _, i) in enumerate(pieces_of(op)):
+    for k, (source, _, i) in enumerate(op.pieces):
         places = graph.constant(f"columns{k}", list(range(source.start, source.stop)), "int64")
         columns = graph.add("Gather", x, places, axis=1)
         if i >= 0:

@@ -8,7 +8,6 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from tinynet.backends.embedding import pieces_of
 from tinynet.base.errors import requires
 from tinynet.exchange.parts import Parts, refuse_layers
 from tinynet.layers.layer import Layer
@@ -74,7 +73,7 @@ def _embedding(nn: Any, layer: Any, arrays: Arrays, dtype: Any) -> Any:
         with torch.no_grad():
             tables[-1].weight.copy_(torch.from_numpy(array.copy()))
         tables[-1].weight.requires_grad_(layer.trainable)
-    return _embedding_class()(pieces_of(layer.op(layer.n_in, 0)), tables)
+    return _embedding_class()(layer.op(layer.n_in, 0).pieces, tables)
 
 
 MODULES: dict[str, Callable[[Any, Any, Arrays, Any], Any]] = {
@@ -188,7 +187,7 @@ def _embedding_class() -> Any:
     class Levels(torch.nn.Module):  # type: ignore[misc]
         """Columns of levels as vectors; the others pass."""
 
-        def __init__(self, pieces: list[Any], tables: list[Any]) -> None:
+        def __init__(self, pieces: Any, tables: list[Any]) -> None:
             super().__init__()
             self.pieces = pieces
             self.tables = torch.nn.ModuleList(tables)

@@ -202,6 +202,30 @@ class EmbeddingOp(_Op):
         """A table for each column."""
         return tuple(zip(self.levels, self.sizes, strict=True))
 
+    @property
+    def pieces(self) -> tuple[tuple[slice, slice, int], ...]:
+        """From left to right: columns, where they go to, and the number of their table; -1 where they only move.
+
+        Examples
+        --------
+        >>> for piece in EmbeddingOp(4, (2,), (12,), (3,)).pieces:
+        ...     print(*piece)
+        slice(0, 2, None) slice(0, 2, None) -1
+        slice(2, 3, None) slice(2, 5, None) 0
+        slice(3, 4, None) slice(5, 6, None) -1
+        """
+        found: list[tuple[slice, slice, int]] = []
+        start = out = 0
+        for column, table in sorted((column, table) for table, column in enumerate(self.columns)):
+            if column > start:
+                found.append((slice(start, column), slice(out, out + column - start), -1))
+                out += column - start
+            found.append((slice(column, column + 1), slice(out, out + self.sizes[table]), table))
+            start, out = column + 1, out + self.sizes[table]
+        if start < self.n_in:
+            found.append((slice(start, self.n_in), slice(out, self.n_out), -1))
+        return tuple(found)
+
 
 @dataclass(frozen=True)
 class ResidualOp(_Op):
