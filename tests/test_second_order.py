@@ -526,3 +526,13 @@ def test_the_direction_is_that_of_the_two_loops() -> None:
     for (s, y), weight in zip(kept, reversed(weights), strict=True):
         r += s * (weight - y @ r / (y @ s))
     np.testing.assert_allclose(plan._direction(net.state, gradient), -r, rtol=1e-10)
+
+
+@pytest.mark.parametrize("optimizer", ["lm", "br", "lbfgs"])
+def test_a_training_without_a_step_has_figures_without_epochs(optimizer: str) -> None:
+    net = tn.Sequential(tn.Linear(1, 1, weight_init=0.0), dtype="float64", backend="numpy")
+    history = net.fit(np.zeros((4, 1)), np.zeros((4, 1)), optimizer=optimizer, metrics="mae", epochs=3)
+    assert len(history) == 0
+    assert history["loss"] == history["mae"] == []
+    many = tn.Ensemble(net, 2).fit(np.zeros((4, 1)), np.zeros((4, 1)), optimizer=optimizer, epochs=3)
+    assert many["loss"].shape == (len(many), 2)

@@ -39,6 +39,7 @@ class WholeEnsembleTrainer(EnsembleTrainer):
         super()._take_over()
         if not self.resumed:
             self.plan.resume(self.model.state)
+            self.history.begin(self.figures)
 
     def _run_chunk(self, n: int) -> None:
         """Run some epochs of the models whose optimizers make steps; no more than nobody has to look between."""

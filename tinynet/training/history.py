@@ -51,6 +51,11 @@ class History:
         self.stop_reason: str | None = None
         self.compile_seconds = 0.0
 
+    def begin(self, names: Iterable[str]) -> None:
+        """Tell which figures there are to be: of a training without an epoch they are empty."""
+        for name in names:
+            self.history.setdefault(name, [])
+
     def record(self, epoch: int, logs: dict[str, float]) -> None:
         """Append one epoch."""
         self.epoch.append(epoch)
@@ -187,6 +192,11 @@ class EnsembleHistory:
         self.compile_seconds = 0.0
         self._rows: dict[str, list[NDArray[np.float64]]] = {}
 
+    def begin(self, names: Iterable[str]) -> None:
+        """Tell which figures there are to be; see ``History.begin``."""
+        for name in names:
+            self._rows.setdefault(name, [])
+
     def record(self, epoch: int, logs: dict[str, NDArray[np.float64]]) -> None:
         """Append one epoch: (n_models,) numbers by name, NaN for models that were not trained any more."""
         self.epoch.append(epoch)
@@ -202,7 +212,7 @@ class EnsembleHistory:
     @property
     def history(self) -> dict[str, NDArray[np.float64]]:
         """What was recorded: (n_epochs, n_models) arrays by name; NaN where a model had stopped."""
-        return {name: np.array(rows) for name, rows in self._rows.items()}
+        return {name: self[name] for name in self._rows}
 
     def plot(self, path: str | os.PathLike[str] | None = None, figures: str | Iterable[str] = "loss") -> Figure:
         """Plot figures over the epochs, their median and a band from the lowest to the highest; needs matplotlib.
@@ -228,7 +238,7 @@ class EnsembleHistory:
         return _frames().DataFrame({name: values.ravel() for name, values in self.history.items()}, index=rows)
 
     def __getitem__(self, name: str) -> NDArray[np.float64]:
-        return np.array(self._rows[name])
+        return np.array(self._rows[name]).reshape(-1, self.n_models)
 
     def __contains__(self, name: object) -> bool:
         return name in self._rows

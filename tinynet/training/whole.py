@@ -40,6 +40,7 @@ class WholeTrainer(Trainer):
         super()._take_over()
         if not self.resumed:
             self.plan.resume(self.model.state)
+            self.history.begin(self.figures)
 
     def _segmented(self) -> bool:
         """An epoch is one update: there is nothing to look at within it."""
