@@ -124,3 +124,18 @@ def test_reports_are_text_html_and_plots(tmp_path: Path) -> None:
     numbers = passing(2).report(RNG.normal(size=(N, 2)), RNG.normal(size=(N, 2)), loss="mse")
     assert len(numbers.plot(tmp_path / "n.png").axes) == 4
     assert all(path.stat().st_size > 1000 for path in tmp_path.iterdir())
+
+
+def test_a_report_of_an_ensemble_is_of_the_mean_of_its_models() -> None:
+    rng = np.random.default_rng(0)
+    x, y, classes = rng.normal(size=(30, 2)), rng.normal(size=(30, 1)), rng.integers(0, 3, 30)
+    numbers = tn.Ensemble(tn.Sequential(tn.Linear(2, 1), backend="numpy"), 4)
+    numbers.fit(x, y, epochs=1)
+    report = numbers.report(x, y)
+    assert report.figures["mae"] == pytest.approx(np.abs(numbers.mean(x) - y).mean(), rel=1e-5)
+    assert report.figures["loss"] == pytest.approx(numbers.evaluate(x, y)["loss"].mean())
+    kinds = tn.Ensemble(tn.Sequential(tn.Linear(2, 3), backend="numpy"), 4)
+    kinds.fit(x, classes, loss="cross_entropy", epochs=1)
+    z = kinds.predict(x).astype(float)
+    p = (np.exp(z) / np.exp(z).sum(axis=-1, keepdims=True)).mean(axis=0)
+    assert kinds.report(x, classes).figures["accuracy"] == pytest.approx((p.argmax(axis=1) == classes).mean())

@@ -18,7 +18,7 @@ from tinynet.base.config import chosen_threads, use_threads
 from tinynet.base.hints import hints_arguments
 from tinynet.ensembles.files import Stored, read_ensemble, save_ensemble
 from tinynet.ensembles.models import joined, model_of, selected
-from tinynet.ensembles.predictions import Predictions
+from tinynet.ensembles.reporting import Reporting
 from tinynet.ensembles.settings import check_program, generators_of, with_frozen
 from tinynet.ensembles.trainer import EnsembleTrainer
 from tinynet.ensembles.whole import WholeEnsembleTrainer
@@ -42,7 +42,7 @@ _BOOTSTRAP = 0xB0075
 """Makes the generator that draws a bootstrap sample another one than that which draws the order of samples."""
 
 
-class Ensemble(Predictions):
+class Ensemble(Reporting):
     """Many models of one network, trained together at the speed of the hardware.
 
     Model ``i`` is what ``Sequential`` makes of the same layers with the seed ``seeds[i]``: it has the same initial

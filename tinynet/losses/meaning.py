@@ -72,6 +72,18 @@ class Meaning:
         y /= y.sum(axis=1, keepdims=True)
         return y
 
+    @property
+    def of_expected(self) -> Meaning:
+        """The meaning of what ``expected`` returns.
+
+        Examples
+        --------
+        >>> Meaning("classes", "logits").of_expected.scale, Meaning("numbers", "values", (0, 2)).of_expected.block
+        ('probabilities', (0, 1))
+        """
+        scales: dict[Scale, Scale] = {"logits": "probabilities", "logarithms": "values"}
+        return Meaning(self.target, scales.get(self.scale, self.scale))
+
     def decided(self, outputs: NDArray[Any]) -> NDArray[Any]:
         """Return the likelier classes or labels: (n_samples,) class numbers, or (n_samples, n_out) bool.
 

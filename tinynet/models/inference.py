@@ -10,16 +10,15 @@ from numpy.typing import NDArray
 
 from tinynet.backends.base import Array, Plan, State, on_backend
 from tinynet.base.arrays import numpy_namespace
-from tinynet.base.checks import member, whole
 from tinynet.base.hints import hints_arguments
 from tinynet.losses import Loss
 from tinynet.models.network import Network
 from tinynet.models.partitions import evaluated, is_partitioned, predicted
 from tinynet.training.data import Data, checked_data
 from tinynet.training.gaps import weighed_by_measured
-from tinynet.training.metrics import METRICS, Meter, Metric, get_metrics
+from tinynet.training.metrics import Meter, Metric, get_metrics
 from tinynet.training.metrics.comparison import Comparison, Truth
-from tinynet.training.report import Report, report_of
+from tinynet.training.report import Report, report_on
 
 
 class Inference(Network):
@@ -119,7 +118,7 @@ class Inference(Network):
           1  0          5          4     -1
           0  0          2          2      0
         """
-        member("task", task, ("auto", "classification", "regression"))
+        about: dict[str, Any] = {"task": task, "names": names, "worst": worst, "row_names": row_names}
         chosen = self._loss_for(loss).with_missing(missing_targets)
         data = weighed_by_measured(self._data(chosen, x, y, sample_weight), chosen)
         program = self.program.taught(self._loss_spec(chosen, data.y))
@@ -132,22 +131,7 @@ class Inference(Network):
         )
         target = data.y_host
         truth = Truth(target, chosen.meaning(target, self.program.ops), program.n_out)
-        is_numbers = task == "regression" or (task == "auto" and truth.meaning.target == "numbers")
-        METRICS["mae" if is_numbers else "accuracy"].check("report", truth, data.sample_weight_host)
-        if names is None:
-            kept = self.metadata.get("targets" if is_numbers else "classes")
-            n = truth.numbers.shape[1] if is_numbers else truth.n_classes
-            fits = isinstance(kept, list | tuple) and len(kept) == n
-            names = kept if fits else None
-        comparison = Comparison(truth, outputs, data.sample_weight_host)
-        return report_of(
-            comparison,
-            value,
-            is_numbers=is_numbers,
-            names=names,
-            worst=whole("worst", worst, at_least=0),
-            row_names=row_names,
-        )
+        return report_on(Comparison(truth, outputs, data.sample_weight_host), value, self.metadata, **about)
 
     def predict(self, x: Any) -> Array:
         """Return the output for ``x``; dropout is off.

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import html
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tinynet.base.checks import member, whole
 from tinynet.base.text import figure
-from tinynet.losses import Meaning
 from tinynet.plotting.quality import plot_classes, plot_numbers
 from tinynet.training.metrics import METRICS
 from tinynet.training.metrics.classes import Counts, f1_of_each, precision_of_each, recall_of_each
@@ -129,6 +129,29 @@ class Report:
         return "".join(listing.html() for listing in (figures, *self.listings))
 
 
+def report_on(
+    comparison: Comparison,
+    loss: float,
+    metadata: Mapping[str, Any],
+    *,
+    task: str,
+    names: Sequence[str] | None,
+    worst: int,
+    row_names: Iterable[Any] | None,
+) -> Report:
+    """Return the report of a model, whose metadata name its classes or targets; see ``Sequential.report``."""
+    member("task", task, ("auto", "classification", "regression"))
+    truth = comparison.truth
+    is_numbers = task == "regression" or (task == "auto" and truth.meaning.target == "numbers")
+    METRICS["mae" if is_numbers else "accuracy"].check("report", truth, comparison.weight)
+    if names is None:
+        kept = metadata.get("targets" if is_numbers else "classes")
+        n = truth.numbers.shape[1] if is_numbers else truth.n_classes
+        names = kept if isinstance(kept, list | tuple) and len(kept) == n else None
+    count = whole("worst", worst, at_least=0)
+    return report_of(comparison, loss, is_numbers=is_numbers, names=names, worst=count, row_names=row_names)
+
+
 def report_of(
     comparison: Comparison,
     loss: float,
@@ -177,7 +200,7 @@ def _each_number(comparison: Comparison, names: tuple[str, ...], wanted: list[st
     """Return the figures of each target by itself."""
     truth, rows = comparison.truth, []
     for i, name in enumerate(names):
-        one = type(truth)(truth.numbers[:, i : i + 1], Meaning("numbers", "values"), 1)
+        one = type(truth)(truth.numbers[:, i : i + 1], truth.meaning.of_expected, 1)
         alone = Comparison(one, comparison.expected[:, i : i + 1], comparison.weight)
         rows.append((name, *(METRICS[figure].compute(alone) for figure in wanted)))
     return Listing("each target", ("target", *wanted), tuple(rows))
