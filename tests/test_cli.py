@@ -169,7 +169,7 @@ def test_whole_numbers_of_few_values_are_classes_and_it_says_so(
     main(["predict", "tinynet-model.npz", "d.csv"])
     assert set(capsys.readouterr().out.split()[1:]) <= {"1", "2"}
     main(["train", "d.csv", "--epochs", "2", "--task", "regression"])
-    assert "1: numbers; losses while training are those of standardised values\n" in capsys.readouterr().out
+    assert "1: numbers; errors while training are those of standardised values\n" in capsys.readouterr().out
 
 
 # -- numbers ---------------------------------------------------------------------------------------------------------

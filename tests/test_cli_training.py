@@ -59,7 +59,7 @@ def test_counts_that_could_be_classes_are_numbers_to_a_loss_of_numbers(capsys: p
     write_counts()
     loud = [option for option in QUICK if option != "--quiet"]
     assert main(["train", "c.csv", "--loss", "poisson", *loud]) == 0
-    assert "count: numbers; losses while training are those of multiples of the mean" in capsys.readouterr().out
+    assert "count: numbers; errors while training are those of multiples of the mean" in capsys.readouterr().out
     assert main(["train", "c.csv", *loud]) == 0
     assert "classes" in capsys.readouterr().out
 

@@ -59,7 +59,7 @@ def run(
 ) -> tuple[Any, Any, Any]:  # fmt: skip
     x, y, weight = data
     spec = (loss or tn.MeanSquaredError()).lower(net.program.ops, index_target=y.ndim == 1)
-    program = replace(net.program, loss=replace(spec, l2=l2), optimizer=optimizer.lower(), frozen=net.frozen)
+    program = replace(net.trained_program, loss=replace(spec, l2=l2), optimizer=optimizer.lower())
     plan = LevenbergMarquardtPlan(program, net.backend, make(program))
     net.prepare_optimizer(optimizer, net.frozen)
     target = y if y.ndim == 1 else y.astype(net.dtype)

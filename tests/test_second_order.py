@@ -123,7 +123,7 @@ def both_equations(net: tn.Sequential, loss: Any, y: Any, models: int = 2) -> tu
     from tinynet.backends.second_order.generated import GeneratedEquations
 
     spec = loss.lower(net.program.ops, index_target=y.ndim == 1)
-    program = replace(net.program, loss=spec, frozen=net.frozen)
+    program = replace(net.trained_program, loss=spec)
     rng = np.random.default_rng(4)
     parameters = net.flat_parameters() + 0.3 * rng.normal(size=(models, net.n_parameters))
     buffers = np.tile(np.asarray(net.state.buffers, np.float64), (models, 1))

@@ -40,7 +40,7 @@ def test_the_equations_are_numpys(gpu: str, monkeypatch: pytest.MonkeyPatch, num
     for net in (net_on("numpy"), net_on(gpu)):
         net.layers[3].trainable = number != 0
         spec = loss.lower(net.program.ops, index_target=y.ndim == 1)
-        program = replace(net.program, loss=spec, frozen=net.frozen)
+        program = replace(net.trained_program, loss=spec)
         made: Any = ReferenceEquations(program, net.backend)
         if net.backend.name != "numpy":
             made = on_gpu.CuPyEquations(program, net.backend)  # type: ignore[arg-type]

@@ -118,7 +118,7 @@ def _become(encoding: Encoding) -> str:
 def _describe(task: Task, scaling: Scaling | None) -> str:
     """Tell what is learned, and why it is taken so where that is a guess."""
     if task.classes is None:
-        return "numbers" + ("" if scaling is None else f"; losses while training are those of {scaling.text}")
+        return "numbers" + ("" if scaling is None else f"; errors while training are those of {scaling.text}")
     shown = ", ".join(str(name) for name in task.classes[:10]) + ", ..." * (len(task.classes) > 10)
     return f"{len(task.classes)} classes: {shown}" + (f" ({task.reason})" if task.reason else "")
 

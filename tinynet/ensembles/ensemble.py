@@ -367,9 +367,8 @@ class Ensemble(Reporting):
         """Return the plan that trains these models on targets like ``y``; see ``Sequential.plan``."""
         spec = self._loss_spec(loss, y)
         updates = None if optimizer is None else optimizer.lower(self.parameter_names)
-        frozen = () if optimizer is None else self.frozen
-        program = replace(self.program.taught(spec), optimizer=updates, batch_size=batch_size, frozen=frozen)
-        program = replace(program, standardised=standardised)
+        program = (self.program if optimizer is None else self.trained_program).taught(spec)
+        program = replace(program, optimizer=updates, batch_size=batch_size, standardised=standardised)
         check_program(program)
         return self._plan(program)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -77,7 +76,7 @@ def laplace(
     >>> bool(known.std([[9.0]]) > 3 * known.std([[0.0]]))
     True
     """
-    program = replace(net.program, frozen=net.frozen)
+    program = net.trained_program
     if program.n_trained > MOST_PARAMETERS:
         raise ValueError(
             f"laplace expects at most {MOST_PARAMETERS:,} trained parameters; this network has {program.n_trained:,}. "

@@ -27,7 +27,7 @@ class ManualLoop(Network):
     def forward(self, x: Any, training: bool = True) -> Array:
         """Return the output for ``x`` and remember what ``backward`` needs; with ``training``, dropout is on."""
         samples = self._samples(x)
-        inputs, program = self.backend.asarray(samples, self.program.reads), replace(self.program, frozen=self.frozen)
+        inputs, program = self.backend.asarray(samples, self.program.reads), self.trained_program
         if not training:
             return self.at_one_moment(lambda state: self._by_hand.forward(program, state, inputs, False, samples))
         with self._in_a_loop("forward"):
@@ -77,8 +77,7 @@ class ManualLoop(Network):
         with self._in_a_loop("Optimizer.step"):
             self.prepare_optimizer(optimizer)
             update = optimizer.lower(self.parameter_names)
-            program = replace(self.program, optimizer=update, frozen=self.frozen)
-            plan = self._plan(program, "step")
+            plan = self._plan(replace(self.trained_program, optimizer=update), "step")
             assert isinstance(plan, LoopPlan)
             with self.changing():
                 plan.update(self.state, float(optimizer.learning_rate))  # type: ignore[arg-type]

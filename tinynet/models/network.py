@@ -192,6 +192,12 @@ class Network(Hinting, HintingAttributes):
         return tuple(i for i, (layer, op) in pairs if op.shapes and not layer.trainable)
 
     @property
+    def trained_program(self) -> Program:
+        """The program with the layers that are frozen now, which ``program`` knows nothing of: predictions need not."""
+        frozen = self.frozen
+        return replace(self.program, frozen=frozen) if frozen else self.program
+
+    @property
     def trainable(self) -> bool:
         """Whether any layer is trained; setting it freezes all layers, or lets all be trained."""
         return any(layer.trainable for layer in self.layers)

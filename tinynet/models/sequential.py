@@ -383,8 +383,8 @@ class Sequential(ManualLoop, Inference, Differentiable, Exports):
     ) -> Plan:
         """Return the plan that trains this model on targets like ``y``; see ``Backend.plan`` and ``Program``."""
         spec, update = self._loss_spec(loss, y), optimizer.lower(self.parameter_names)
-        program = replace(self.program.taught(spec), optimizer=update, batch_size=batch_size)
-        program = replace(program, specialize=specialize, frozen=self.frozen, standardised=standardised)
+        program = replace(self.trained_program.taught(spec), optimizer=update, batch_size=batch_size)
+        program = replace(program, specialize=specialize, standardised=standardised)
         own = [*program.own_settings, *["learning rate"] * is_own(optimizer.learning_rate)]
         if own:
             raise ValueError(

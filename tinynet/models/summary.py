@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -43,7 +42,7 @@ def _rows(model: Sequential) -> list[tuple[str, str, str, str]]:
 def _total(model: Sequential) -> str:
     size, frozen = model.n_parameters * np.dtype(model.dtype).itemsize, ""
     if model.frozen:
-        frozen = f" ({replace(model.program, frozen=model.frozen).n_trained:,} of them trained)"
+        frozen = f" ({model.trained_program.n_trained:,} of them trained)"
     return f"{model.n_parameters:,} parameters{frozen}, {size:,} bytes, {model.dtype}, backend {model.backend.name}"
 
 
