@@ -84,12 +84,17 @@ def first_order() -> None:
     assert_same(dropout, Y, optimizer=tn.SGD(0.01), shuffle="replacement", loss=tn.MeanSquaredError("sum"), **common)
     classes = lambda seed: net(last=2, seed=seed)  # noqa: E731
     assert_same(classes, LABELS, loss="cross_entropy", metrics=["accuracy", "auc"], **common)
+    assert_same(lambda seed: net(tn.Residual(tn.Dropout(0.3), tn.Linear(5, 5)), seed=seed), Y, **common)
+    with pytest.raises(ValueError, match="BatchNorm takes the mean of a batch"):
+        trained(net(tn.BatchNorm(5)), Y)
     # Batches in which a rank has nothing.
     assert_same(net, Y, batch_size=1, optimizer="sgd", epochs=1)
 
 
 def generated() -> None:
-    assert_same(lambda seed: net(seed=seed, backend="numba"), Y, epochs=2, batch_size=8)
+    compiled = lambda seed: net(seed=seed, backend="numba")  # noqa: E731
+    assert_same(compiled, Y, epochs=2, batch_size=8)
+    assert_same(compiled, Y, epochs=2, batch_size=N, sample_weight=WEIGHT, loss=tn.MeanSquaredError("sum"))
 
 
 def whole() -> None:
@@ -145,7 +150,9 @@ class Stubborn(tn.Callback):
             self.do(self)
 
 
-def fails(callback: tn.Callback | None, error: type[BaseException], match: str, **settings: Any) -> tn.Sequential:
+def fails(
+    callback: tn.Callback | None, error: type[BaseException], match: str | None, **settings: Any
+) -> tn.Sequential:
     """Train over the ranks; every rank must end, by this error."""
     model = net()
     callbacks = [] if callback is None else [callback]
@@ -171,7 +178,7 @@ def failures() -> None:
     model = fails(Stubborn(last, broken), error, text)
     assert len(model.history["loss"]) == 3
     assert all((w == model.flat_parameters()).all() for w in COMM.allgather(model.flat_parameters()))
-    model = fails(Stubborn(0, interrupt), KeyboardInterrupt, "")
+    model = fails(Stubborn(0, interrupt), KeyboardInterrupt, None)
     assert len(model.history["loss"]) == 3
     assert model.history.stop_reason == "interrupted"
     model = net()
@@ -197,7 +204,7 @@ def failures() -> None:
     fails(None, ValueError, "rank 0", epochs=2 + RANK)
     fails(None, ValueError, "validation_data", validation_split=0.5)
     fails(None, tn.DivergenceError, "diverged in epoch", optimizer=tn.SGD(1e200))
-    fails(None, TypeError if last == RANK else tn.RankError, "", batch_size="8" if last == RANK else 8)
+    fails(None, TypeError if last == RANK else tn.RankError, "batch_size", batch_size="8" if last == RANK else 8)
 
 
 class Breaking(tn.Layer):

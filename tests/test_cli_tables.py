@@ -302,3 +302,19 @@ def test_what_predict_writes_is_read_again(capsys: pytest.CaptureFixture[str]) -
     net = tn.load("q.npz")
     assert set(net.metadata["classes"]) <= set(labels)
     assert np.isfinite(net.flat_parameters()).all()
+
+
+@pytest.mark.parametrize(("encoding", "name"), [("ascii", "gr\\xf6\\xdfe\\u540d"), ("cp1252", "größe\\u540d")])
+def test_names_that_the_output_cannot_hold_are_written_as_escapes(
+    encoding: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    screen = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    monkeypatch.setattr("sys.stdout", screen)
+    train(table(["x", "größe名"], NUMBERS, TARGETS))
+    assert main(["predict", MODEL, "d.csv"]) == 0
+    assert main(["train", "d.csv", "--epochs", "1", "--plot", "none"]) == 0
+    screen.flush()
+    text = screen.buffer.getvalue().decode(encoding)
+    assert text.startswith(f"{name}\n")
+    assert f"target    {name}" in text
+    assert screen.errors == "strict"

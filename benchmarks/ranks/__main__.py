@@ -1,6 +1,8 @@
 """``python -m benchmarks.ranks``: measure updates and messages over ranks of MPI, write JSON and the plot.
 
-Every figure is the least of several runs, taken in turn: what disturbs a run only makes it longer. One thread a rank.
+Computing is measured in seconds of the processor, of the rank that needs most of them, without what is spent in MPI,
+where ranks wait for each other in a loop; a message in seconds of the clock. So a machine that is busy otherwise hardly
+shows. Every figure is the least of several runs, taken in turn. One thread a rank.
 """
 
 from __future__ import annotations
@@ -14,10 +16,12 @@ from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 
 import tinynet as tn
+from tinynet.backends.ranks.team import Team
 from tinynet.cli.info import installed
 from tinynet.exchange.atomic import atomic_open
 
@@ -28,6 +32,7 @@ BATCHES = (64, 256, 1024, 4096, 16_384)
 MESSAGES = (1 << 4, 1 << 10, 1 << 14, 1 << 18, 1 << 21)
 """Numbers (float32) in a message."""
 
+BEGIN = Team.__init__
 PACKAGES = ("numpy", "numba", "mpi4py", "mpich")
 MOST_NUMBERS = 1 << 21
 """In the samples of a run."""
@@ -40,12 +45,34 @@ def network(widths: Sequence[int]) -> tn.Sequential:
     return tn.Sequential(*layers[:-1], seed=0)
 
 
+class Timed:
+    """A communicator that counts the processor's time in its messages."""
+
+    def __init__(self, comm: Any) -> None:
+        self.comm, self.seconds = comm, 0.0
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self.comm, name)
+        if not callable(found):
+            return found
+
+        def timed(*arguments: Any, **keywords: Any) -> Any:
+            before = time.process_time()
+            try:
+                return found(*arguments, **keywords)
+            finally:
+                self.seconds += time.process_time() - before
+
+        return timed
+
+
 class Updates:
     """Runs of a network with one size of batch, which all ranks take together; alone without ``comm``."""
 
     def __init__(self, widths: Sequence[int], batch: int, comm: Any) -> None:
         ranks, rank = (1, 0) if comm is None else (comm.size, comm.rank)
-        rows = min(max(batch, 4096), MOST_NUMBERS // widths[0]) // ranks
+        # As many updates in an epoch as the memory allows: what an epoch takes besides them is not the question here.
+        rows = min(max(16 * batch, 4096), MOST_NUMBERS // widths[0]) // ranks
         rng = np.random.default_rng(rank)
         self.x = rng.normal(size=(rows, widths[0])).astype(np.float32)
         self.y = rng.normal(size=(rows, widths[-1])).astype(np.float32)
@@ -56,10 +83,18 @@ class Updates:
         self.net.fit(self.x, self.y, epochs=1, **self.call)
 
     def seconds(self) -> float:
-        """Return how long an update takes."""
-        start = time.perf_counter()
-        self.net.fit(self.x, self.y, epochs=self.epochs, **self.call)
-        return (time.perf_counter() - start) / self.n_updates
+        """Return how long this rank computes for an update."""
+        spent: list[Timed] = []
+
+        def begin(team: Team, comm: Any, deterministic: bool) -> None:
+            BEGIN(team, comm, deterministic)
+            team.comm = Timed(team.comm)
+            spent.append(team.comm)
+
+        start = time.process_time()
+        with patch.object(Team, "__init__", begin):
+            self.net.fit(self.x, self.y, epochs=self.epochs, **self.call)
+        return (time.process_time() - start - sum(comm.seconds for comm in spent)) / self.n_updates
 
 
 def per_message(comm: Any, size: int) -> float:
@@ -92,7 +127,7 @@ def measure(rounds: int) -> None:
         for size in MESSAGES:
             note(found["messages"], size, per_message(comm, size))
         for place, batch, updates in runs:
-            note(place, batch, updates.seconds())
+            note(place, batch, comm.allreduce(updates.seconds(), MPI.MAX))
     if comm.rank == 0:
         print(json.dumps(found), flush=True)
 

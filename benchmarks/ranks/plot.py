@@ -80,7 +80,7 @@ def plot(found: dict[str, Any], stem: Path) -> list[Path]:
             here.plot(batches, model, color=COLORS[name], lw=1.4, label=f"{name}, {ranks} ranks, model")
             sizes = [float(size) for size in run["updates"][name]]
             times = found["runs"][0]["alone"][name]
-            gains = [times[size] / seconds for size, seconds in run["updates"][name].items()]
+            gains = [times[size] / (seconds + message) for size, seconds in run["updates"][name].items()]
             here.plot(sizes, gains, "o", color=COLORS[name], ms=4, label=f"{name}, {ranks} ranks, measured")
         for wires, style in ((ETHERNET, "--"), (INFINIBAND, "-")):
             message = wires.allreduce(n_bytes, NODES)

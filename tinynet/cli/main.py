@@ -6,7 +6,8 @@ import argparse
 import os
 import sys
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any, NoReturn
 
@@ -57,7 +58,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     SystemExit
         After ``--help`` and ``--version``, and with code 2 for arguments that are wrong.
     """
-    given = list(sys.argv[1:] if argv is None else argv)
+    with _escaping():
+        return _run(list(sys.argv[1:] if argv is None else argv))
+
+
+@contextmanager
+def _escaping() -> Iterator[None]:
+    """Let what the encoding of the output lacks be written as escapes: columns may have any names."""
+    stream: Any = sys.stdout
+    if not hasattr(stream, "reconfigure"):
+        yield
+        return
+    kept = stream.errors
+    stream.reconfigure(errors="backslashreplace")
+    try:
+        yield
+    finally:
+        stream.reconfigure(errors=kept)
+
+
+def _run(given: list[str]) -> int:
     parser = make_parser()
     args = parser.parse_args(given)
     try:

@@ -16,7 +16,22 @@ from tinynet.backends import get_backend
 from tinynet.backends.base import Array, Backend, FloatArray, Members, Plan, State, on_backend
 from tinynet.backends.loop import LoopPlan
 from tinynet.backends.ranks.team import Team
-from tinynet.program import DropoutOp, LossSpec, Program
+from tinynet.program import DropoutOp, LossSpec, Program, all_ops
+
+
+def filled(n: int) -> int:
+    """Return to how many rows the part of a batch is filled up.
+
+    Parts of shuffled batches differ by some roots of their sizes; in steps of a root there are few sizes, and little is
+    computed for nothing.
+
+    Examples
+    --------
+    >>> [filled(n) for n in (1, 8, 9, 100, 500, 5000)]
+    [8, 8, 16, 112, 512, 5120]
+    """
+    step = max(8, 1 << math.ceil(math.log2(n) / 2))
+    return -(-n // step) * step
 
 
 class Summed(Plan):
@@ -77,6 +92,38 @@ class Summed(Plan):
         return self.inner.gradient(state, x, y, sample_weight)
 
 
+class Held:
+    """Arrays for a rank's part of a batch, which has another size each time: rows without weight fill it up.
+
+    So there are few sizes, of the same arrays, and what a plan prepares for them it prepares once.
+    """
+
+    def __init__(self, program: Program) -> None:
+        self._program = program
+        self._arrays: list[NDArray[Any]] = []
+
+    def take(
+        self, kernels: Any, data: tuple[Array, Array, Array | None], rows: NDArray[np.int64]
+    ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+        """Return samples, targets and weights: those of some rows, and then idle ones."""
+        (x, y, weight), n = data, len(rows)
+        whole = filled(n)
+        if not self._arrays or len(self._arrays[0]) < whole:
+            self._arrays = self._new(x, y, max(whole, self._program.batch_size or 0))
+        own, targets, weights = (array[:whole] for array in self._arrays)
+        kernels.gather_rows(x, rows, own[:n])
+        kernels.gather_rows(y, rows, targets[:n])
+        weights[:n], weights[n:] = (1.0 if weight is None else weight[rows]), 0.0
+        return own, targets, weights
+
+    def _new(self, x: Array, y: Array, n: int) -> list[NDArray[Any]]:
+        program, n = self._program, filled(n)
+        assert program.loss is not None
+        target = "int64" if program.loss.index_target else program.dtype
+        shapes = ((n, *x.shape[1:]), program.reads), ((n, *y.shape[1:]), target), ((n,), program.dtype)
+        return [np.zeros(shape, dtype) for shape, dtype in shapes]
+
+
 class RanksPlan(Summed):
     """A batch is one of all samples, those of the ranks one after the other; a rank takes from it what is its own.
 
@@ -89,10 +136,11 @@ class RanksPlan(Summed):
         self._host = get_backend("numpy") if backend.namespace is np else backend
         alone = replace(program, optimizer=None, batch_size=None)
         # The generated code draws masks by the place of a sample in what it is given, which is a part of the batch.
-        self._drops = any(isinstance(op, DropoutOp) for op in program.ops)
+        self._drops = any(isinstance(op, DropoutOp) for op in all_ops(program.ops))
         inner = LoopPlan(alone, backend, "dropout on a part of a batch") if self._drops else backend.plan(alone)
         super().__init__(program, backend, team, inner)
         self._updates = LoopPlan(program, self._host, "updates")
+        self._held = Held(program) if inner.gradient_is_fused and backend.namespace is np else None
 
     @on_backend
     def run(
@@ -190,9 +238,14 @@ class RanksPlan(Summed):
             buffer[...] = 0.0
             return 0.0
         rows = visits[own] - self.team.first
-        x, y, weight = (None if part is None else self._rows(part, rows) for part in data)
         part = replace(state, rows=self.backend.asarray(own - start)) if self._drops else state
-        value = float(self.inner.gradient(part, x, y, weight))
+        if self._held is None:
+            batch = tuple(None if array is None else self._rows(array, rows) for array in data)
+        else:
+            batch = self._held.take(self._host.kernels, data, rows)
+            if self.loss.reduction == "mean" and not self.loss.by_weight:
+                share *= len(batch[0]) / len(rows)  # It is a mean over the idle rows, too.
+        value = float(self.inner.gradient(part, *batch))
         buffer[:-1] = self.backend.to_numpy(state.gradients)
         if share != 1.0:
             buffer *= share
