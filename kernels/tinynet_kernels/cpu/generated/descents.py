@@ -134,13 +134,13 @@ class Descents(Equations):
         """Write ``J' H K``, ``K`` the second derivative of the predictions along a line, from three points of it."""
         n_out, sides = self.layers[-1].n_out, []
         for place in points[:2]:
-            steps.add("abreast", "bind", place)
+            steps.add("descent", "bind", place)
             sides.append(Passes(self.layers, steps, slopes=False).output)
-        steps.add("abreast", "bind", points[2])
+        steps.add("descent", "bind", points[2])
         passes = Passes(self.layers, steps, slopes=True)
-        steps.add("abreast", "difference", sides[0], passes.output, sides[1], n_out, STEP**-2)
+        steps.add("descent", "difference", sides[0], passes.output, sides[1], n_out, STEP**-2)
         heights, _ = self._write_loss(steps, passes)  # It may write to the output.
-        steps.add("abreast", "curvatures_times", heights, sides[0], n_out, passes.output, int(self.rowwise))
+        steps.add("descent", "curvatures_times", heights, sides[0], n_out, passes.output, int(self.rowwise))
         passes.back(sides[0], {i: 8 * row for i, row in self.rows.items()}, last=min(self.rows), summed=True)
 
 

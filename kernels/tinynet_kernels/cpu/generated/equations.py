@@ -27,6 +27,8 @@ from tinynet_kernels.network import Layer, Loss
 Array = NDArray[Any]
 Threads = Callable[[], int]
 
+UNITS = ("abreast", "descent")
+"""Those with what is called directly."""
 BLOCK_BYTES = 1 << 17
 """Of the rows of a Jacobian that are held at a time: they stay in the second-level cache."""
 BLOCK_ROWS = (128, 512)
@@ -117,7 +119,7 @@ class Equations:
             "solution": self._write_solution(0),
         }
         self._size = max(self._sums.size, self._values.size, self._solution.size)
-        self._kernels = {name: place for (_, name), place in library.addresses("float64", ["abreast"]).items()}
+        self._kernels = {name: place for (_, name), place in library.addresses("float64", UNITS).items()}
         self._functions: dict[str, Any] = {}
         for name, kernel in (("sums", "drive_items"), ("values", "drive_items"), ("solution", "solve")):
             self._add(name, kernel)

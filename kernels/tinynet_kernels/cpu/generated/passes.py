@@ -202,7 +202,7 @@ class Passes:
             elif layer.activation != "identity":
                 steps.add("abreast", "multiply", d, self.slopes[i], d, layer.n_out)
             if i in rows and summed:
-                steps.add("abreast", "fold", self._inputs[i], d, rows[i], layer.n_in, layer.n_out, int(layer.bias))
+                steps.add("descent", "fold", self._inputs[i], d, rows[i], layer.n_in, layer.n_out, int(layer.bias))
             elif i in rows:
                 steps.add("abreast", "outer", self._inputs[i], d, rows[i], layer.n_in, layer.n_out)
                 if layer.bias:

@@ -46,7 +46,8 @@ _FIXED: dict[str, list[Kernel]] = {
     "normalize": elementwise.NORMALIZE,
     "activation:softmax": losses.SOFTMAX,
     "updates": updates.KERNELS,
-    "abreast": [kernel for part in (abreast, curvature, fold, normal, cholesky, levenberg) for kernel in part.KERNELS],
+    "abreast": [*abreast.KERNELS, *curvature.KERNELS, *normal.KERNELS],
+    "descent": [*fold.KERNELS, *cholesky.KERNELS, *levenberg.KERNELS],
     "tangents": tangents.KERNELS,
     **many.FIXED,
 }
