@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tinynet_kernels.cpu.generated import large
+from tinynet_kernels.cpu.generated.cross_entropy import TURNED
 from tinynet_kernels.cpu.generated.data import is_exact
 from tinynet_kernels.cpu.generated.few import HIGH
 from tinynet_kernels.cpu.generated.frame import PLACES
@@ -205,7 +206,8 @@ class Builder:
         """Write a loss that reads ``y``, and its gradient to ``d``."""
         places = (y.place, target.place, d.place, self.masses, y.step, target.step, n)
         numbers = (loss.scale, loss.report, int(mean), float_of(loss.parameter))
-        self.table.add("rows", f"loss:{loss.kind}", f"loss_{loss.kind}", *places, *numbers)
+        turned = [self.arena.columns(n) for _ in range(TURNED.get(loss.kind, 0))]
+        self.table.add("rows", f"loss:{loss.kind}", f"loss_{loss.kind}", *places, *numbers, *turned)
 
     def backward(self, d: Panels, gradients: int, *, fold: bool) -> None:
         """Write the way back, to the gradients of what is trained; with ``fold`` to a step of gradient descent.

@@ -172,7 +172,9 @@ class Arena:
         self.width = VECTORS * target.vector_bytes // self.bytes
         """Columns of a panel."""
         self.row_bytes = self.width * self.bytes
-        self.rows = max(rows_covered(n, target) for n in range(max(1, rows - target.high), rows + 1))
+        covered = max(rows_covered(n, target) for n in range(max(1, rows - target.high), rows + 1))
+        self.rows = max(covered, self.width // VECTORS)
+        """Rows that there is room for: what the tiles compute, and as many as a register has lanes."""
         self.size = 0
         """Bytes that are shared."""
         self.own = 0
@@ -226,6 +228,10 @@ class Arena:
         """Return the place of ``n`` columns of float64 for the rows in hand."""
         step = (self.rows | 1) * self.width * 8
         return Panels(self.take_own(self.panels(n) * step), step)
+
+    def columns(self, n: int) -> Own:
+        """Return the place of ``n`` columns of as many rows as a register has lanes, one after the other."""
+        return self.take_own(self.panels(n) * self.width * self.vector_bytes)
 
     def weight_rows(self, n_in: int) -> int:
         """Return the rows of a panel of weights: the bias, and the inputs up to a whole panel."""
