@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -365,3 +366,35 @@ def test_derivatives_of_predictions_are_differences(name: str, backend: str) -> 
 
     want = differences(predicted_with, net.flat_parameters())
     np.testing.assert_allclose(net.parameter_jacobian(x), want, rtol=1e-5, atol=1e-7)
+
+
+# -- batch norms in the layers before them ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("bias", [True, False])
+def test_predictions_in_generated_code_have_batch_norms_in_the_layers_before_them(bias: bool, dtype: str) -> None:
+    layers = [tn.Linear(4, 5, bias=bias), tn.BatchNorm(5), tn.BatchNorm(5, affine=False), tn.Tanh(), tn.Linear(5, 1)]
+    net = tn.Sequential(tn.Normalize(4).adapt(X), *layers, tn.BatchNorm(1), seed=0, backend="numba", dtype=dtype)
+    plan = net.backend.plan(net.program)
+    assert plan.description.startswith("fused: ")
+    other = tn.Sequential([layer.fresh_copy() for layer in net.layers], backend="numpy", dtype=dtype)
+    for _ in range(2):  # What has been folded is folded anew.
+        fitted(net, 1)
+        other.set_weights(net.get_weights())
+        tolerance = {"rtol": 1e-11, "atol": 1e-13} if dtype == "float64" else {"rtol": 1e-4, "atol": 1e-5}
+        for rows in (1, 24):
+            x = X[:rows].astype(dtype)
+            np.testing.assert_allclose(net.predict(x), other.predict(x), **tolerance)
+        np.testing.assert_allclose(net.predict(np.tile(X, (300, 1))), np.tile(other.predict(X), (300, 1)), **tolerance)
+    with pytest.raises(ValueError, match="finite"):
+        net.predict(np.full_like(X, np.inf))
+
+
+def test_threads_predict_with_folded_weights_at_once() -> None:
+    net = network("batch norm", "numba")
+    fitted(net, 1)
+    want = net.predict(X)
+    with ThreadPoolExecutor(4) as pool:
+        for found in pool.map(lambda _: net.predict(X), range(40)):
+            np.testing.assert_array_equal(found, want)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tinynet.base.folding import columns_of, folded
 from tinynet.exchange.parts import Parts
 from tinynet.layers import Layer, Residual
 from tinynet.program import (
@@ -134,16 +135,13 @@ def _steps(
 
 def _folded(before: Step | None, place: str, op: BatchNormOp, arrays: dict[str, NDArray[Any]], label: str) -> Step:
     """Return a batch norm as one linear layer with that before it; alone it is a diagonal one."""
-    wide = {name: array.astype(np.float64) for name, array in arrays.items()}
-    factor = wide.get("weight", 1.0) / np.sqrt(wide["running_var"] + op.eps)
-    shift = wide.get("bias", 0.0) - wide["running_mean"] * factor
+    statistics = arrays["running_mean"], arrays["running_var"]
+    columns = columns_of(arrays.get("weight"), arrays.get("bias"), *statistics, op.eps)
     dtype = arrays["running_mean"].dtype
     if before is None:
-        made = {"weight": np.diag(factor), "bias": shift}
-        return Step(place, LinearOp(op.n, op.n), {name: array.astype(dtype) for name, array in made.items()}, label)
-    weight = before.arrays["weight"].astype(np.float64) * factor
-    bias = before.arrays.get("bias", 0.0) * factor + shift
-    made = {"weight": weight, "bias": bias}
-    folded = LinearOp(before.op.n_in, op.n)
-    label = f"{before.label}, {label}"
-    return Step(before.position, folded, {name: array.astype(dtype) for name, array in made.items()}, label)
+        made = np.diag(columns[0]), columns[1]
+    else:
+        made = folded(before.arrays["weight"].astype(np.float64), before.arrays.get("bias"), *columns)
+        place, label = before.position, f"{before.label}, {label}"
+    weight, bias = (array.astype(dtype) for array in made)
+    return Step(place, LinearOp(*weight.shape), {"weight": weight, "bias": bias}, label)

@@ -14,6 +14,7 @@ from tinynet_kernels.cpu.generated.compiler import host
 
 from tinynet.backends.base import Array, Backend, Derivatives, Granularity, Plan, State
 from tinynet.backends.compiling import described_cache
+from tinynet.backends.folding import FoldedPlan, without_batch_norms
 from tinynet.backends.loop import LoopPlan
 from tinynet.backends.mapped import MappedPlan
 from tinynet.backends.members import MembersPlan
@@ -100,6 +101,10 @@ class NumbaBackend(HostBackend):
         if sys.maxsize <= 1 << 32:
             reason = reason or "generated code needs a processor of 64 bits"
         if program.n_models is None:
+            if reason is not None and program.loss is None:
+                whole = without_batch_norms(program)
+                if whole is not None and slow_reason(whole, granularity) is None:
+                    return FoldedPlan(program, whole, self, self.plan(whole, granularity=granularity))
             if reason is None and not learns_slopes(program):
                 reason = slopes_reason(program)
             return GeneratedPlan(program, self) if reason is None else LoopPlan(program, self, reason)
