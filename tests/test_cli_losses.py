@@ -105,3 +105,16 @@ def test_what_does_not_fit_is_refused(name: str, capsys: pytest.CaptureFixture[s
         code = int(error.code or 0)
     assert code != 0
     assert re.search(re.escape(message), capsys.readouterr().err)
+
+
+def test_few_rows_are_predicted_before_a_compiler_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    from tinynet.cli import predict
+
+    assert main(["train", "k.csv", *QUICK]) == 0
+    monkeypatch.delenv("TINYNET_BACKEND", raising=False)
+    seen: list[str] = []
+    monkeypatch.setattr(predict, "_table", lambda net, *rest: seen.append(net.backend.name) or [])
+    for few in (predict.FEW, 0):
+        monkeypatch.setattr(predict, "FEW", few)
+        assert main(["predict", "tinynet-model.npz", "k.csv"]) == 0
+    assert seen == ["numpy", tn.get_backend().name]

@@ -6,6 +6,7 @@ import argparse
 import csv
 import gzip
 import io
+import os
 import sys
 from typing import Any
 
@@ -24,6 +25,9 @@ from tinynet.losses.meaning import PROBABILITIES, Kind, Meaning, last_activation
 from tinynet.models.loading import load
 from tinynet.models.sequential import Sequential
 from tinynet.plotting.figures import check_plot
+
+FEW = 1 << 22
+"""Multiplications that NumPy has done before another backend is imported."""
 
 
 def predict(args: argparse.Namespace) -> int:
@@ -70,8 +74,11 @@ def evaluate(args: argparse.Namespace) -> int:
 
 
 def _model_and_data(args: argparse.Namespace, with_targets: bool) -> tuple[Sequential, Notes, Dataset]:
+    # Where nobody says on which, few rows are computed by NumPy before a quicker backend is even imported.
+    said = args.backend or os.environ.get("TINYNET_BACKEND")
+    backend = args.backend if said else "numpy"
     try:
-        net = load(args.model, backend=args.backend)
+        net = load(args.model, backend=backend)
     except ModelFileError as error:
         if suffix_of(args.model) not in (".npz", ".safetensors"):
             raise ModelFileError(f"{error} The model comes first: tinynet {args.command} MODEL DATA.") from error
@@ -83,6 +90,8 @@ def _model_and_data(args: argparse.Namespace, with_targets: bool) -> tuple[Seque
     for text in () if notes.table is None else (notes.table.gaps(data), notes.table.unknown(data)):
         if text:
             print(f"tinynet: note: {data.source}: {text}", file=sys.stderr)
+    if not said and len(data) * net.n_parameters > FEW:
+        net.to("auto")
     return net, notes, data
 
 
