@@ -6,8 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,19 +48,14 @@ class Summed(Plan):
 
     def __init__(self, program: Program, backend: Backend, team: Team, inner: Plan) -> None:
         assert program.loss is not None
+        assert not program.loss.by_weight, "only the estimators' loss has that, and they train alone"
         self.program, self.backend, self.team, self.inner = program, backend, team, inner
         self.loss: LossSpec = program.loss
         self.description = f"{team.description}: {inner.description}"
 
-    def mass(self, rows: int, weight: Array | None) -> float:
-        """Return what samples count for in a mean: their number, or the sum of their weights."""
-        if weight is None or not self.loss.by_weight:
-            return float(rows)
-        return float(weight.sum(dtype="float64"))
-
-    def share(self, mass: float, whole: float) -> float:
+    def share(self, rows: int, all_rows: int) -> float:
         """Return what the loss of some samples counts for in that of all: their share of a mean, or all of a sum."""
-        return mass / (whole or math.inf) if self.loss.reduction == "mean" else 1.0
+        return rows / all_rows if self.loss.reduction == "mean" else 1.0
 
     @on_backend
     def evaluate(
@@ -71,13 +65,12 @@ class Summed(Plan):
         found = np.zeros(3)
 
         def work() -> None:
-            mass = self.mass(len(x), sample_weight)
             value = float(self.inner.evaluate(state, x, y, sample_weight))
-            found[:2] = value * mass if self.loss.reduction == "mean" else value, mass
+            found[:2] = value * len(x) if self.loss.reduction == "mean" else value, len(x)
 
         self.team.agree()
         self.team.round(found, work)
-        return float(found[0] / (found[1] or math.inf)) if self.loss.reduction == "mean" else float(found[0])
+        return float(found[0] / found[1]) if self.loss.reduction == "mean" else float(found[0])
 
     def predict(self, state: State, x: Array, out: Array, members: Members | None = None) -> bool:
         """Write the network's output for the samples of this rank; see ``Plan.predict``."""
@@ -90,6 +83,28 @@ class Summed(Plan):
     def gradient(self, state: State, x: Array, y: Array, sample_weight: Array | None = None) -> Any:
         """Return the loss of the samples of this rank and its gradient; see ``Plan.gradient``."""
         return self.inner.gradient(state, x, y, sample_weight)
+
+
+class Epoch(NamedTuple):
+    """What a rank has of an epoch.
+
+    Attributes
+    ----------
+    samples : int array
+        Its samples, by their numbers among its own, in the order of their use.
+    places : int array
+        Where they stand among the visits of the epoch.
+    cuts : (n_updates + 1,) int array
+        Where those of each batch begin.
+    starts, rows : (n_updates,) int arrays
+        Of the batches, with the samples of all ranks: where they begin, and how large they are.
+    """
+
+    samples: NDArray[np.int64]
+    places: NDArray[np.int64]
+    cuts: NDArray[np.int64]
+    starts: NDArray[np.int64]
+    rows: NDArray[np.int64]
 
 
 class Held:
@@ -155,11 +170,24 @@ class RanksPlan(Summed):
     ) -> NDArray[np.float64]:
         """Train; see ``Plan.run``. ``order`` counts the samples of all ranks."""
         assert order is not None
+        data = x, y, sample_weight
+        # All that may fail on one rank alone comes before the roll call, or within a round.
+        epochs = [self._divided(visits, len(x)) for visits in order]
+        buffer = np.zeros(self.program.n_parameters + 1, self.program.dtype)
         self.team.agree()
         self._take_over(state)
-        data = x, y, sample_weight
-        losses = [self._epoch(state, data, visits, rates) for visits, rates in zip(order, learning_rates, strict=True)]
+        losses = [
+            self._epoch(state, data, one, buffer, rates) for one, rates in zip(epochs, learning_rates, strict=True)
+        ]
         return np.array(losses)[:, np.newaxis]
+
+    def _divided(self, visits: NDArray[np.int64], n_own: int) -> Epoch:
+        """Return what this rank has of an epoch."""
+        size, first = self.program.batch_size or len(visits), self.team.first
+        places = np.flatnonzero((visits >= first) & (visits < first + n_own))
+        starts = np.arange(0, len(visits), size)
+        cuts = np.append(np.searchsorted(places, starts), len(places))
+        return Epoch(visits[places] - first, places, cuts, starts, np.minimum(size, len(visits) - starts))
 
     def _take_over(self, state: State) -> None:
         """Let the parameters be those of the first rank: other processors may have rounded otherwise."""
@@ -168,48 +196,27 @@ class RanksPlan(Summed):
         state.parameters[...] = self.backend.asarray(host)
 
     def _epoch(
-        self, state: State, data: tuple[Array, Array, Array | None], visits: NDArray[np.int64], rates: FloatArray
+        self,
+        state: State,
+        data: tuple[Array, Array, Array | None],
+        epoch: Epoch,
+        buffer: FloatArray,
+        rates: FloatArray,
     ) -> float:
         """Run an epoch; return its loss."""
-        size = self.program.batch_size or len(visits)
-        n_updates = -(-len(visits) // size)
-        places = np.flatnonzero((visits >= self.team.first) & (visits < self.team.first + len(data[0])))
-        cuts = np.searchsorted(places, np.arange(n_updates + 1) * size)
-        shares = self._shares(data, visits, places, cuts, size)
-        values = np.zeros(n_updates + 1)
-        buffer = np.zeros(self.program.n_parameters + 1, self.program.dtype)
-        for update in range(n_updates):
+        values = np.zeros(len(epoch.rows) + 1)
+        rate: float | None = None
+        for update, n_rows in enumerate(epoch.rows.tolist()):
             # What follows a sum, and may fail on one rank alone, belongs to the work of the next one.
-            before = None if update == 0 else float(rates[min(update - 1, len(rates) - 1)])
-            own = places[cuts[update] : cuts[update + 1]]
-            work = partial(self._work, state, data, visits, own, update * size, shares[update], buffer, before)
+            work = partial(self._work, state, data, epoch, update, n_rows, buffer, rate)
             self.team.round(buffer, partial(self._note, values, update, work))
-        self.team.round(values, partial(self._update, state, buffer, float(rates[min(n_updates, len(rates)) - 1])))
+            rate = float(rates[min(update, len(rates) - 1)])
+        assert rate is not None
+        self.team.round(values, partial(self._update, state, buffer, rate))
+        found = values[:-1]
         if self.loss.reduction == "sum":
-            return float(values[:-1].sum())
-        rows = [min(size, len(visits) - start) for start in range(0, len(visits), size)]
-        return float(sum(value * n for value, n in zip(values[:-1].tolist(), rows, strict=True))) / len(visits)
-
-    def _shares(
-        self,
-        data: tuple[Array, Array, Array | None],
-        visits: NDArray[np.int64],
-        places: NDArray[np.int64],
-        cuts: NDArray[np.int64],
-        size: int,
-    ) -> list[float]:
-        """Return what the loss of this rank's samples counts for in that of each batch."""
-        n_updates, weight = len(cuts) - 1, data[2]
-        whole = np.minimum(size, len(visits) - np.arange(n_updates) * size).astype(np.float64)
-        own = np.diff(cuts).astype(np.float64)
-        if self.loss.reduction == "mean" and self.loss.by_weight and weight is not None:
-            heavy = self.backend.to_numpy(weight)[visits[places] - self.team.first]
-            own = np.array([heavy[a:b].sum(dtype="float64") for a, b in pairwise(cuts)])
-        if self.loss.reduction == "mean" and self.loss.by_weight:
-            summed = np.append(own, 0.0)
-            self.team.round(summed, lambda: None)
-            whole = summed[:-1]
-        return [self.share(*pair) for pair in zip(own.tolist(), whole.tolist(), strict=True)]
+            return float(found.sum())
+        return float(sum((found * epoch.rows).tolist())) / int(epoch.rows.sum())
 
     def _note(self, values: NDArray[np.float64], update: int, work: Callable[[], float]) -> None:
         values[update] = work()
@@ -218,33 +225,29 @@ class RanksPlan(Summed):
         self,
         state: State,
         data: tuple[Array, Array, Array | None],
-        visits: NDArray[np.int64],
-        own: NDArray[np.int64],
-        start: int,
-        share: float,
+        epoch: Epoch,
+        update: int,
+        n_rows: int,
         buffer: FloatArray,
         rate: float | None,
     ) -> float:
-        """Make the update of the last batch; write this rank's part of the next gradient; return that of the loss.
-
-        Parameters
-        ----------
-        own : int array
-            The places of this rank's samples among the visits of the epoch, of which the batch begins at ``start``.
-        """
+        """Make the update of the last batch; write this rank's part of the next gradient; return that of the loss."""
         if rate is not None:
             self._update(state, buffer, rate)
-        if not len(own):
+        own = slice(*epoch.cuts[update : update + 2])
+        rows = epoch.samples[own]
+        if not len(rows):
             buffer[...] = 0.0
             return 0.0
-        rows = visits[own] - self.team.first
-        part = replace(state, rows=self.backend.asarray(own - start)) if self._drops else state
+        part = state
+        if self._drops:
+            part = replace(state, rows=self.backend.asarray(epoch.places[own] - epoch.starts[update]))
+        batch: tuple[Any, ...]
         if self._held is None:
             batch = tuple(None if array is None else self._rows(array, rows) for array in data)
         else:
             batch = self._held.take(self._host.kernels, data, rows)
-            if self.loss.reduction == "mean" and not self.loss.by_weight:
-                share *= len(batch[0]) / len(rows)  # It is a mean over the idle rows, too.
+        share = self.share(len(batch[0]), n_rows)  # Of a mean that is also over idle rows.
         value = float(self.inner.gradient(part, *batch))
         buffer[:-1] = self.backend.to_numpy(state.gradients)
         if share != 1.0:

@@ -33,15 +33,10 @@ class Alone:
 
     rank, size, many = 0, 1, False
     first = 0
-    """Which of all samples is the first one of this rank."""
 
     def count(self, n: int) -> int:
         """Return how many samples all ranks have together, of which this one has ``n``."""
         return n
-
-    def counts_text(self) -> list[int]:
-        """Return how many samples each rank has; nothing where there is one process."""
-        return []
 
     def in_order(self, n_epochs: int, n_visits: int) -> NDArray[np.int64] | None:
         """Return the order of samples that are not shuffled; None: that in which they lie."""
@@ -95,6 +90,8 @@ class Team(Alone):
     Attributes
     ----------
     rank, size : int
+    first, total : int
+        Which of all samples is the first one of this rank, and how many there are.
     told : bool
         Whether all ranks know that the training has failed.
     epoch : int
@@ -111,7 +108,7 @@ class Team(Alone):
         self.rank, self.size = comm.Get_rank(), comm.Get_size()
         self.told, self.epoch = False, NOWHERE
         self._interrupted = False
-        self._counts: list[int] = []
+        self.total = 0
         self._flags = np.zeros(3, np.int64)
 
     @property
@@ -247,13 +244,9 @@ class Team(Alone):
     def count(self, n: int) -> int:
         """Return how many samples all ranks have together, and note where those of this one begin."""
         self.agree()
-        self._counts = self.comm.allgather(n)
-        self.first = sum(self._counts[: self.rank])
-        return sum(self._counts)
-
-    def counts_text(self) -> list[int]:
-        """Return how many samples each rank has."""
-        return self._counts
+        counts = self.comm.allgather(n)
+        self.first, self.total = sum(counts[: self.rank]), sum(counts)
+        return self.total
 
     def in_order(self, n_epochs: int, n_visits: int) -> NDArray[np.int64] | None:
         """Return the order of samples that are not shuffled: that of the ranks, and of their samples as they lie."""

@@ -71,14 +71,9 @@ class WholeRanksPlan(Summed):
     ) -> NDArray[np.float64]:
         """Make steps on the samples of all ranks; see ``WholePlan.run``."""
         data = x, y, sample_weight
-        mass, own = np.zeros(3), self.mass(len(x), sample_weight)
-
-        def count() -> None:
-            mass[:2] = own, len(x)
-
         self.team.agree()
-        self.team.round(mass, count)
-        self._held = Held(state, data, self.share(own, float(mass[0])), int(mass[1]))
+        n_samples = self.team.total
+        self._held = Held(state, data, self.share(len(x), n_samples), n_samples)
         try:
             if self.team.rank:
                 return self._serve(state)
