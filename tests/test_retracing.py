@@ -140,6 +140,24 @@ def test_a_callback_that_reads_logs_stops_the_training_in_its_epoch(
     assert everything(net, history) == everything(plain, plain.fit(X, Y, epochs=11, batch_size=8))
 
 
+@pytest.mark.parametrize("measured", [{}, {"validation_data": (X[:5], Y[:5] / 2)}], ids=["loss", "val_loss"])
+def test_early_stopping_leaves_the_weights_of_the_best_epoch(
+    backend: str, group: Callable[[int], None], measured: dict[str, Any]
+) -> None:
+    found, optimizer = [], {"optimizer": tn.SGD(Grow(0.05, 1.05), momentum=0.5)}
+    for size in GROUPS:
+        group(size)
+        net = network(backend)
+        stopping = tn.EarlyStopping("val_loss" if measured else "loss", patience=2)
+        history = net.fit(X, Y, epochs=60, batch_size=8, callbacks=stopping, **measured, **optimizer)
+        found.append((everything(net, history), stopping.best, stopping.best_epoch))
+    assert all(other == found[0] for other in found)
+    assert 0 < stopping.best_epoch < len(history) - 1 < 59
+    shorter = network(backend)
+    shorter.fit(X, Y, epochs=stopping.best_epoch + 1, batch_size=8, **optimizer)
+    assert shorter.flat_parameters().tobytes() == net.flat_parameters().tobytes()
+
+
 class Raise(tn.Callback):
     """Fails after an epoch, and looks at nothing but logs."""
 

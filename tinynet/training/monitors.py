@@ -110,6 +110,13 @@ class EarlyStopping(Monitor):
         self.patience = whole("patience", patience, at_least=0)
         self.restore_best = bool(restore_best)
         self.best_parameters: NDArray[Any] | None = None
+        # A subclass may want to see the model itself.
+        self.looks_every = None if type(self) is EarlyStopping else 1
+
+    @property
+    def asks_later(self) -> bool:
+        """Whether it asks for the parameters of epochs that are over."""
+        return self.looks_every is None and self.restore_best
 
     def reset(self) -> None:
         """Forget what was seen."""
@@ -119,7 +126,7 @@ class EarlyStopping(Monitor):
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         """Compare, and stop when patience is at its end."""
         if self.improved(epoch, logs):
-            self.best_parameters = self.model.flat_parameters() if self.restore_best else None
+            self.best_parameters = self.trainer.parameters_then() if self.restore_best else None
         elif self.wait > self.patience:
             self.model.stop_training = True
             self.trainer.history.stop_reason = f"{self.monitor} has not improved since epoch {self.best_epoch}"

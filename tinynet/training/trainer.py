@@ -30,12 +30,12 @@ from tinynet.training.callbacks import Callback, acting, told
 from tinynet.training.data import Data
 from tinynet.training.diverging import divergence
 from tinynet.training.history import History
-from tinynet.training.metrics import Measure, Meter, figures_of
+from tinynet.training.looking import Looking
+from tinynet.training.metrics import Measure
 from tinynet.training.monitors import StopAfter
 from tinynet.training.progress import notices
 from tinynet.training.ranks import check_alike, identity_among, meter_of, share_optimizer
 from tinynet.training.remembered import with_state
-from tinynet.training.retracing import Retracing
 from tinynet.training.saving import Checkpoint
 from tinynet.training.trainable import Trainable
 
@@ -46,7 +46,7 @@ CHUNK_BYTES = 1 << 26
 """Most memory for the sample order of one call."""
 
 
-class Trainer(Retracing):
+class Trainer(Looking):
     """One call of ``fit``.
 
     Parameters
@@ -191,7 +191,7 @@ class Trainer(Retracing):
         data = self.data if order is not None else self.data.part(0, self.n_visits)
         with self.model.guard.changing():
             losses, figures = self._run_epochs(data, order, learning_rates)
-            finite = self._finite(losses)
+            finite = len(figures) == len(losses)
             if not finite and n == 1:
                 self._diverge(float(losses[0]))
             if not finite:
@@ -204,7 +204,7 @@ class Trainer(Retracing):
             return
         self._note_best(losses)
         for i in range(n):
-            self.updates += self.n_updates
+            self._told, self.updates = i, self.updates + self.n_updates
             self._finish_epoch(float(losses[i]), float(learning_rates[i, -1]), figures[i])
             if self.model.stop_training and i < n - 1:
                 self._go_back()
@@ -215,14 +215,16 @@ class Trainer(Retracing):
     ) -> tuple[NDArray[np.float64], list[dict[str, float]]]:
         """Run epochs; return the loss of each and its other figures, for which the model is looked at after each.
 
-        They end with the first after which nothing can be measured.
+        They end with the first that leaves something infinite; that one has no figures.
         """
         started, state, n = time.perf_counter(), self.model.state, len(learning_rates)
+        self._make_room(n)
+        figures: list[dict[str, float]] = []
         if not self._looks:
             losses = self.plan.run(state, data.x, data.y, order, learning_rates, data.weight)[:, 0]
-            figures: list[dict[str, float]] = [{}] * n
+            figures = [{}] * n if self._finite(losses) else []
         else:
-            losses, figures = np.empty(n), []
+            losses = np.empty(n)
             for i in range(n):
                 own = None if order is None else order[i : i + 1]
                 losses[i] = self.plan.run(state, data.x, data.y, own, learning_rates[i : i + 1], data.weight)[0, 0]
@@ -230,13 +232,9 @@ class Trainer(Retracing):
                     losses = losses[: i + 1]
                     break
                 figures.append(self._measured())
+                self._keep(i)
         self._seconds_per_epoch = (time.perf_counter() - started) / n
         return losses, figures
-
-    @property
-    def _looks(self) -> bool:
-        """Whether the model is looked at after each epoch, to measure it."""
-        return bool(self.metrics) or self.validation is not None
 
     def _run_one_epoch(self) -> None:
         """Run one epoch in segments, or what is left of it."""
@@ -296,21 +294,6 @@ class Trainer(Retracing):
             self._hook("on_epoch_begin", epoch)
         self._hook("on_epoch_end", epoch, logs)
 
-    def _measured(self) -> dict[str, float]:
-        """Return the figures of the model as it is, but for the loss that it was trained on."""
-        figures = self._figures(self.meter, "", loss=False)
-        return figures if self.val_meter is None else figures | self._figures(self.val_meter, "val_", loss=True)
-
-    def _figures(self, meter: Meter, prefix: str, *, loss: bool) -> dict[str, float]:
-        """Return the loss and the metrics of a set."""
-        figures, data = {}, meter.data
-        if loss:
-            figures[prefix + "loss"] = self.plan.evaluate(self.model.state, data.x, data.y, data.weight)
-        if self.metrics:
-            measured = meter(self.model.predict_on_host(data.x, standardised=data.standardised))
-            figures |= {prefix + name: value for name, value in measured.items()}
-        return figures
-
     def _hook(self, name: str, index: int, logs: dict[str, float] | None = None) -> None:
         for callback in self.callbacks:
             getattr(callback, name)(index, {} if logs is None else logs)
@@ -320,11 +303,6 @@ class Trainer(Retracing):
     def _progress(self, rate: float) -> dict[str, float]:
         """Return what the history shows of an epoch beside losses and metrics."""
         return {"learning_rate": rate}
-
-    @property
-    def figures(self) -> list[str]:
-        """Names of the figures of an epoch."""
-        return figures_of(self.metrics, self.validation is not None)
 
     @property
     def remembering(self) -> list[Callback]:
@@ -357,7 +335,7 @@ class Trainer(Retracing):
         if measured_by_user or not self._repeatable or self.team.many:
             return 1
         looks = [c.looks_every - self.epoch % c.looks_every for c in self.callbacks if c.looks_every is not None]
-        affordable = CHUNK_BYTES // (8 * self.n_visits)
+        affordable = CHUNK_BYTES // max(8 * self.n_visits, self._bytes_kept)
         timely = int(CHUNK_SECONDS / self._seconds_per_epoch) if self._seconds_per_epoch else 1
         return max(1, min([left, affordable, timely, *looks]))
 
