@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import itertools
 import mmap
 import sys
 from collections.abc import Iterator
@@ -46,8 +47,9 @@ def predicted(layers: tuple[Layer, ...], parameters: Array, x: Array, *, few: bo
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_few_rows_have_the_bits_of_many(dtype: str, end_of_memory: Array) -> None:
     rng = np.random.default_rng(0)
-    for number, (n_in, n_out) in enumerate((a, b) for a in SIZES for b in SIZES):
-        bias, hidden = number % 3 > 0, SIZES[number % len(SIZES)]
+    sizes_of_layers = [(a, SIZES[number % 7], b) for number, (a, b) in enumerate(itertools.product(SIZES, SIZES))]
+    for number, (n_in, hidden, n_out) in enumerate([*sizes_of_layers, (17, 515, 2)]):
+        bias = number % 3 > 0
         layers = (Layer("linear", n_in, hidden, True, "relu"), Layer("linear", hidden, n_out, bias))
         x = rng.normal(size=(1 + number % 9, n_in)).astype(dtype)
         sizes = [n_in * hidden, hidden, hidden * n_out, n_out * bias]

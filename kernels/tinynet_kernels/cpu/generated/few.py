@@ -1,6 +1,6 @@
 """The product of few rows with weights as they lie: to bring them into panels first takes longer than to multiply.
 
-All weights pass through once, a panel of inputs after the other. The sums wait in memory meanwhile and are added up in
+All weights pass through once, some rows of them after the others. The sums wait in memory meanwhile and are added up in
 the same order as in ``product_rows``, so that the results have the same bits.
 
 Columns that do not fill a register are read with what follows them, the next row of weights. Behind the last rows there
@@ -20,6 +20,12 @@ from tinynet_kernels.cpu.generated.target import VECTORS, Target
 
 HIGH = 4
 """Rows of the highest tile. Three rows take one, too: the fourth one's sums are read by nobody."""
+
+
+LONG_ROW = 2048
+"""Bytes of a row of weights from which on ``TOGETHER`` of them are read at a time (measured): in long pieces, then, and
+not in short ones that lie in as many pages. Shorter rows are read by the panel of inputs."""
+TOGETHER = 8
 
 
 def most_rows(target: Target) -> int:
@@ -135,27 +141,37 @@ class _Product:
             code.store(last(value), place)
 
     def add(self) -> None:
-        """Add all products, for the highest tiles first, and with all of a panel's inputs at a time."""
+        """Add all products, with some rows of weights after the others."""
         frame, code = self.frame, self.code
+        most = code.select(code.compare(">=", self.w_row, LONG_ROW), code.constant(I64, TOGETHER), frame.width)
 
         def panel(p: Value, a: Value, w: Value) -> list[Value]:
-            first, done = p * frame.width, code.constant(I64, 0)
-            for height in tiles(frame.module.target):
+            count = code.smaller(self.n_in - p * frame.width, frame.width)
 
-                def strip(_: Value, done: Value, height: int = height) -> list[Value]:
-                    self.strip(height, done * frame.row_bytes, first, a, w)
-                    return [done + height]
+            def some(i: Value, w: Value) -> list[Value]:
+                steps = code.smaller(count - i, most)
+                self.block(p * frame.width + i, steps, code.at(a, i, frame.real), w)
+                return [code.at(w, steps * self.w_row)]
 
-                left = self.rows - done
-                (done,) = code.loop(0, (left + height // HIGH) / height, 1, strip, done)
-            return [code.at(a, self.a_step), code.at(w, frame.width * self.w_row)]
+            return [code.at(a, self.a_step), *code.loop(0, count, most, some, w)]
 
         code.loop(0, frame.panels(self.n_in), 1, panel, self.a, self.w)
 
-    def strip(self, height: int, offset: Value, first: Value, a: Value, w: Value) -> None:
-        """Add the products of some rows, so many bytes behind the first one, with a panel's inputs."""
+    def block(self, first: Value, count: Value, a: Value, w: Value) -> None:
+        """Add the products of all rows with some of their inputs, for the highest tiles first."""
+        code, done = self.code, self.code.constant(I64, 0)
+        for height in tiles(self.frame.module.target):
+
+            def strip(_: Value, done: Value, height: int = height) -> list[Value]:
+                self.strip(height, done * self.frame.row_bytes, first, count, a, w)
+                return [done + height]
+
+            left = self.rows - done
+            (done,) = code.loop(0, (left + height // HIGH) / height, 1, strip, done)
+
+    def strip(self, height: int, offset: Value, first: Value, count: Value, a: Value, w: Value) -> None:
+        """Add the products of a tile's rows, so many bytes behind the first one."""
         frame, code = self.frame, self.code
-        count = code.smaller(self.n_in - first, frame.width)
         a = code.at(a, offset)
 
         def at(i: Value, width: int) -> list[Value]:
