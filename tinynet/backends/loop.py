@@ -15,6 +15,7 @@ from tinynet.backends.base import Array, Backend, FloatArray, Members, Plan, Sta
 from tinynet.backends.chain import Bound, backward, forward, zero_frozen
 from tinynet.backends.norms import one_sample
 from tinynet.backends.stages import LinearStage, Own
+from tinynet.backends.updating import update
 from tinynet.backends.work import Pool, Work
 from tinynet.base.arrays import is_plain
 from tinynet.base.turns import Turns
@@ -341,56 +342,11 @@ class LoopPlan(Plan):
         return d_prediction
 
     def _update(self, work: Work, state: State, optimizer: OptimizerSpec, learning_rate: float) -> None:
-        kernels = self.backend.kernels
+        """Make one update from ``state.gradients``."""
         state.step += 1
         state.draws += 1
-        if not self.program.trained:
-            return
-        parameters = self._trained(work, "parameters", state.parameters)
-        gradients = self._trained(work, "gradients", state.gradients)
-        if optimizer.clip_value is not None:
-            kernels.clip_by_value(gradients, optimizer.clip_value)
-        if optimizer.clip_norm is not None:
-            kernels.clip_by_norm(gradients, optimizer.clip_norm, work.norm)
-        if self.program.decays:
-            gradients = self._decay(work, parameters, gradients, optimizer, learning_rate)
-        step = getattr(kernels, f"{optimizer.kind}_step")
-        settings = [value for _, value in optimizer.settings]
-        step(parameters, gradients, state.moments, state.step, learning_rate, *settings)
-        if len(self.program.trained) > 1:
-            start = 0
-            for part in self.program.trained:
-                stop = start + part.stop - part.start
-                state.parameters[part] = parameters[start:stop]
-                start = stop
-
-    def _decay(
-        self, work: Work, parameters: Array, gradients: Array, optimizer: OptimizerSpec, learning_rate: float
-    ) -> Array:
-        """Let each parameter decay as its own number says; return the gradients that the step takes."""
-        if optimizer.decoupled:
-            for part, decay in self.program.decays:
-                parameters[part] *= 1.0 - learning_rate * decay
-            return gradients
-        # Whoever looks at the gradients of a loop of their own finds those of the loss.
-        out = work.scratch("decayed", gradients.shape, self.program.dtype)
-        out[...] = gradients
-        for part, decay in self.program.decays:
-            out[part] += decay * parameters[part]
-        return out
-
-    def _trained(self, work: Work, name: str, vector: Array) -> Array:
-        """Return what of a flat vector is trained, as one: a view, but a copy where it does not lie together."""
-        parts = self.program.trained
-        if len(parts) == 1:
-            return vector if self.program.n_trained == len(vector) else vector[parts[0]]
-        out = work.scratch(name, (self.program.n_trained,), self.program.dtype)
-        start = 0
-        for part in parts:
-            stop = start + part.stop - part.start
-            out[start:stop] = vector[part]
-            start = stop
-        return out
+        if self.program.trained:
+            update(self.program, self.backend.kernels, work, state, optimizer, learning_rate)
 
 
 def _linear(bound: Bound) -> list[Own]:
