@@ -272,9 +272,40 @@ def swept() -> None:
         tn.sweep(build, space, X + RANK, Y, comm=COMM, **call)
 
 
+def many() -> None:
+    """Models are divided among the ranks; each is what one process makes of it, to the last bit."""
+    settings: dict[str, Any] = {
+        "validation_data": (X[:20], Y[:20]),
+        "metrics": "r2",
+        "bootstrap": True,
+        "batch_size": 8,
+    }
+    rates = tuple(10.0**-i for i in range(5))
+    call = settings | {"optimizer": tn.SGD(tn.StepDecay(rates, every=2)), "loss": tn.Huber(rates), "epochs": 4}
+    stopping = {"callbacks": tn.EarlyStopping("loss", patience=0, min_delta=0.1)}
+    for more in ({}, stopping, {"sample_weight": np.random.default_rng(0).uniform(1, 2, (5, N))}):
+        divided, together = tn.Ensemble(net(), 5), tn.Ensemble(net(), 5)
+        found, expected = divided.fit(X, Y, comm=COMM, **call | more), together.fit(X, Y, **call | more)
+        for name in expected:
+            np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
+        for ours, theirs in zip(divided.get_weights(), together.get_weights(), strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+        np.testing.assert_array_equal(found.stopped, expected.stopped)
+        assert divided.scores.keys() == together.scores.keys()
+        assert f"among {SIZE} ranks" in found.plan
+    few = tn.Ensemble(net(), 1)  # Most ranks have none.
+    few.fit(X, Y, comm=COMM)
+    with pytest.raises(TypeError, match="act on each model by itself"):
+        few.fit(X, Y, comm=COMM, callbacks=tn.Checkpoint("x.npz"))
+    before, bad = few.get_weights()[0], Y if RANK else Y * np.nan
+    with pytest.raises(tn.RankError if RANK else ValueError, match="finite"):
+        few.fit(X, bad, comm=COMM)
+    np.testing.assert_array_equal(few.get_weights()[0], before)
+
+
 CASES = {
     case.__name__: case
-    for case in (first_order, generated, whole, deterministic, columns, failures, within, resumed, swept)
+    for case in (first_order, generated, whole, deterministic, columns, failures, within, resumed, swept, many)
 }  # fmt: skip
 
 if __name__ == "__main__":

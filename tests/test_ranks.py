@@ -40,7 +40,7 @@ def run(n_ranks: int, *cases: str) -> list[str]:
 
 
 def test_two_ranks_give_what_one_process_gives_and_fail_together() -> None:
-    assert len(run(2)) == 9
+    assert len(run(2)) == 10
 
 
 def test_four_ranks_give_what_one_process_gives() -> None:

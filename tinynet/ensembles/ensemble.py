@@ -18,8 +18,9 @@ from tinynet.base.config import chosen_threads, use_threads
 from tinynet.base.hints import hints_arguments
 from tinynet.ensembles.files import Stored, read_ensemble, save_ensemble
 from tinynet.ensembles.models import joined, model_of, selected
+from tinynet.ensembles.ranks import over_ranks
 from tinynet.ensembles.reporting import Reporting
-from tinynet.ensembles.settings import check_program, generators_of, with_frozen
+from tinynet.ensembles.settings import bootstrap_weights, check_program, generators_of, with_frozen
 from tinynet.ensembles.trainer import EnsembleTrainer
 from tinynet.ensembles.whole import WholeEnsembleTrainer
 from tinynet.layers.layer import Layer
@@ -37,9 +38,6 @@ from tinynet.training.history import EnsembleHistory
 from tinynet.training.identity import checked_changes
 from tinynet.training.metrics import Meter, Metric, direction, get_metrics
 from tinynet.training.scales import warn_of_scales
-
-_BOOTSTRAP = 0xB0075
-"""Makes the generator that draws a bootstrap sample another one than that which draws the order of samples."""
 
 
 class Ensemble(Reporting):
@@ -126,6 +124,7 @@ class Ensemble(Reporting):
     @on_backend
     @hints_arguments
     @alone_in_training
+    @over_ranks
     def fit(
         self,
         x: Any,
@@ -150,6 +149,7 @@ class Ensemble(Reporting):
         resume_from: str | os.PathLike[str] | None = None,
         resume_changes: str | Iterable[str] = (),
         threads: int | None = None,
+        comm: Any = None,
     ) -> EnsembleHistory:
         """Train all models.
 
@@ -178,6 +178,9 @@ class Ensemble(Reporting):
             ``EarlyStopping`` and ``ReduceLROnPlateau`` act on each model by itself; a model that has stopped costs
             nothing more. ``Checkpoint`` counts epochs. Others are called with figures that are (n_models,) arrays.
         verbose : {0, 1, 2}
+        comm : mpi4py.MPI.Intracomm, optional
+            Divide the models among the ranks of a communicator: each calls ``fit`` with the same arguments and samples,
+            and ends with all models, which are what one process makes of them. The optimizer's memory is not kept.
 
         Returns
         -------
@@ -237,11 +240,7 @@ class Ensemble(Reporting):
         counts : (n_models, n_samples) int64 array
             A function of the seeds alone. Each row sums to ``n_samples``.
         """
-        counts = np.empty((len(self), n_samples), np.int64)
-        for row, seed in zip(counts, self.seeds, strict=True):
-            drawn = np.random.default_rng([seed, _BOOTSTRAP]).integers(0, n_samples, n_samples)
-            row[:] = np.bincount(drawn, minlength=n_samples)
-        return counts
+        return bootstrap_weights(self.seeds, n_samples)
 
     @on_backend
     @hints_arguments

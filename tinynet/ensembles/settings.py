@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from tinynet.ensembles.ensemble import Ensemble
     from tinynet.models.sequential import Sequential
 
+_BOOTSTRAP = 0xB0075
+"""Makes the generator that draws a bootstrap sample another one than that which draws the order of samples."""
+
 
 def generators_of(
     n_models: int, seeds: Sequence[int] | None, first: int | None
@@ -110,3 +113,12 @@ def plain(ensemble: Ensemble) -> tuple[Any, ...]:
         for op in ensemble.program.ops
     ]
     return (*ops, ensemble.dtype, ensemble.program.precision, ensemble.frozen)
+
+
+def bootstrap_weights(seeds: Sequence[int], n_samples: int) -> NDArray[np.int64]:
+    """Return how often each sample is in the bootstrap sample of each seed, (n_seeds, n_samples)."""
+    counts = np.empty((len(seeds), n_samples), np.int64)
+    for row, seed in zip(counts, seeds, strict=True):
+        drawn = np.random.default_rng([seed, _BOOTSTRAP]).integers(0, n_samples, n_samples)
+        row[:] = np.bincount(drawn, minlength=n_samples)
+    return counts

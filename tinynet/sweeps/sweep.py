@@ -174,7 +174,7 @@ def sweep(
         team.any(False)  # All have looked what is finished before any of them adds to it.
         left = [task for task in tasks if task.position not in done][team.rank :: team.size]
         own: dict[int, Contents | None] = {}
-        with progress.started(done.values(), shown=team.rank == 0):
+        with progress.started(done.values(), shown=team.rank == 0), team.local():
             for task, contents in run_tasks(left, recipe, data, options, n_jobs):
                 if place is None:
                     group = Group.of(contents, backend=task.backend)

@@ -50,6 +50,10 @@ class Alone:
         """Return whether any rank wants to stop, and why."""
         return stop, reason
 
+    def local(self) -> AbstractContextManager[None]:
+        """Return a context for long work without messages, which Ctrl-C ends at once."""
+        return nullcontext()
+
     def on_first(self, work: Callable[[], Result]) -> Result:
         """Return on all ranks what the first one finds."""
         return work()
@@ -107,7 +111,7 @@ class Team(Alone):
         self.comm = comm.Dup()  # So that messages of the caller's are never taken for ours.
         self.rank, self.size = comm.Get_rank(), comm.Get_size()
         self.told, self.epoch = False, NOWHERE
-        self._interrupted = False
+        self._interrupted = self._local = False
         self.total = 0
         self._flags = np.zeros(3, np.int64)
 
@@ -140,7 +144,7 @@ class Team(Alone):
             return
 
         def keep(number: int, frame: Any) -> None:
-            if self._interrupted:
+            if self._interrupted or self._local:
                 raise KeyboardInterrupt
             self._interrupted = True
 
@@ -149,6 +153,17 @@ class Team(Alone):
             yield
         finally:
             signal.signal(signal.SIGINT, before)
+
+    @contextmanager
+    def local(self) -> Iterator[None]:
+        """Return a context for long work without messages, which Ctrl-C ends at once."""
+        self._local = True
+        try:
+            if self._interrupted:
+                raise KeyboardInterrupt
+            yield
+        finally:
+            self._local = False
 
     # -- agreeing ----------------------------------------------------------------------------------------------------
 
