@@ -117,7 +117,7 @@ def named() -> dict[str, set[str]]:
     """Return the files that name each kind: Python's as a text of its own, others anywhere."""
     found: dict[str, set[str]] = {kind: set() for kind in OF_A_KIND}
     for package in (Path(tn.__file__).parent, Path(tinynet_kernels.__file__).parent):
-        for path in [*package.rglob("*.py"), *package.rglob("*.cu*")]:
+        for path in (path for ending in ("py", "cu", "cuh") for path in package.rglob(f"*.{ending}")):
             text = path.read_text(encoding="utf-8")
             for kind in (kind for kind in OF_A_KIND if re.search(rf"\b{kind}\b", text)):
                 nodes = ast.walk(ast.parse(text)) if path.suffix == ".py" else ()
