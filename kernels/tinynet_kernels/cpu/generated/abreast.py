@@ -34,11 +34,10 @@ def each_register(frame: Frame, body: Callable[[Value], None]) -> None:
 
 
 def take(frame: Frame) -> None:
-    """Copy a block of the inputs. Arguments: where to, columns, stride."""
+    """Copy a block of the inputs, or of what is behind them. Arguments: where to, columns, the first one, stride."""
     code = frame.code
-    out, n, stride = frame.place(0), frame.size(1), frame.size(2)
-    source = code.at(frame.pointer("x"), frame.whole("first"), frame.real)
-    step = frame.whole("x_column")
+    out, n, stride, step = frame.place(0), frame.size(1), frame.size(3), frame.whole("x_column")
+    source = code.at(code.at(frame.pointer("x"), frame.size(2) * step), frame.whole("first"), frame.real)
 
     def column(_: Value, source: Value, out: Value) -> list[Value]:
         each_register(frame, lambda s: code.store(code.load(code.at(source, s), frame.row), code.at(out, s)))

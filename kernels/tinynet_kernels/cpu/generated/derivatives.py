@@ -191,13 +191,13 @@ def _jacobian(passes: Passes, n_in: int, n_out: int) -> None:
 
 def _vjp(passes: Passes, n_in: int, n_out: int) -> None:
     steps, v = passes.steps, passes.steps.take(n_out)
-    steps.add("tangents", "take_vectors", v, n_out, n_in)
+    steps.add("abreast", "take", v, n_out, n_in)
     steps.add("abreast", "put", passes.back(v, {}), n_in, 0)
 
 
 def _jvp(passes: Passes, n_in: int, n_out: int) -> None:
     steps, t = passes.steps, passes.steps.take(n_in)
-    steps.add("tangents", "take_vectors", t, n_in, n_in)
+    steps.add("abreast", "take", t, n_in, n_in)
     for i in range(len(passes.layers)):
         _, t = passes.along(i, t)
     steps.add("abreast", "put", t, n_out, 0)

@@ -107,7 +107,7 @@ class Passes:
         self.slopes: list[int] = []
         self.curves: list[int] = []
         x = steps.take(layers[0].n_in)
-        steps.add("abreast", "take", x, layers[0].n_in)
+        steps.add("abreast", "take", x, layers[0].n_in, 0)
         for i, layer in enumerate(layers):
             self._inputs.append(x)
             x, slope, curve = self._forward(i, layer, x, slopes, curves)

@@ -36,18 +36,6 @@ def curved(kind: str) -> Callable[[Frame], None]:
     return body
 
 
-def take_vectors(frame: Frame) -> None:
-    """Copy a block of what stands behind the inputs. Arguments: where to, columns, the first one there, stride."""
-    code, stride, step = frame.code, frame.size(3), frame.whole("x_column")
-    source = code.at(code.at(frame.pointer("x"), frame.size(2) * step), frame.whole("first"), frame.real)
-
-    def column(_: Value, source: Value, out: Value) -> list[Value]:
-        each_register(frame, lambda s: code.store(code.load(code.at(source, s), frame.row), code.at(out, s)))
-        return [code.at(source, step), code.at(out, stride)]
-
-    code.loop(0, frame.size(1), 1, column, source, frame.place(0))
-
-
 def bend(frame: Frame) -> None:
     """``d = f'(z) d + f''(z) t g``: how ``f'(z) g`` changes where ``z`` moves along ``t``, and ``g`` by ``d``.
 
@@ -94,5 +82,5 @@ def softmax_bend(frame: Frame) -> None:
     each_register(frame, register)
 
 
-KERNELS = [Kernel(body.__name__, body) for body in (take_vectors, bend, softmax_bend)]
+KERNELS = [Kernel(body.__name__, body) for body in (bend, softmax_bend)]
 """Those that serve all networks."""
