@@ -202,6 +202,12 @@ def test_slopes_are_of_one_output_for_each_target() -> None:
         tn.Sobolev("gaussian_nll")
 
 
+def test_a_scaling_for_other_outputs_is_refused() -> None:
+    layers = [tn.Linear(3, 4), tn.MeanVariance(2), tn.Denormalize(4).adapt(np.hstack([Y, Y]))]
+    with pytest.raises(ValueError, match=r"powers=\(1, 2\)\), of n targets; got Denormalize\(4\)"):
+        tn.Sequential(*layers, backend="numpy").fit(X, Y, loss=tn.GaussianNLL(), epochs=1)
+
+
 def test_powers_say_the_units_of_the_blocks() -> None:
     with pytest.raises(ValueError, match="and 1 first"):
         tn.Denormalize(1, powers=(2, 1))

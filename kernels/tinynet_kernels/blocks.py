@@ -107,19 +107,21 @@ MAPS: dict[str, Callable[[Sequence[E], float], list[E]]] = {
 """What makes the outputs of a target of as many numbers ``p0``, ``p1``, ..., and of a parameter."""
 
 
-class Map(NamedTuple):
-    """A map, its derivatives by row (of an output) and column (of a number), and those of these."""
-
-    values: tuple[Term, ...]
-    slopes: tuple[tuple[Term, ...], ...]
-    curves: tuple[tuple[tuple[Term, ...], ...], ...]
+@lru_cache(maxsize=256)
+def values_of(kind: str, size: int, parameter: float) -> tuple[Term, ...]:
+    """Return the formulas of a map, one for each output."""
+    return tuple(MAPS[kind]([symbol(name) for name in names_of(size)], parameter))
 
 
 @lru_cache(maxsize=256)
-def map_of(kind: str, size: int, parameter: float) -> Map:
-    """Return the formulas of a map."""
-    names = names_of(size)
-    values = tuple(MAPS[kind]([symbol(name) for name in names], parameter))
-    slopes = tuple(tuple(slope_of(value, name) for name in names) for value in values)
-    curves = tuple(tuple(tuple(slope_of(slope, name) for name in names) for slope in row) for row in slopes)
-    return Map(values, slopes, curves)
+def slopes_of(kind: str, size: int, parameter: float) -> tuple[tuple[Term, ...], ...]:
+    """Return the derivatives of a map: of each output by each number."""
+    values = values_of(kind, size, parameter)
+    return tuple(tuple(slope_of(value, name) for name in names_of(size)) for value in values)
+
+
+@lru_cache(maxsize=256)
+def curves_of(kind: str, size: int, parameter: float) -> tuple[tuple[tuple[Term, ...], ...], ...]:
+    """Return the second derivatives of a map: of each output by each pair of numbers."""
+    slopes = slopes_of(kind, size, parameter)
+    return tuple(tuple(tuple(slope_of(slope, name) for name in names_of(size)) for slope in row) for row in slopes)

@@ -9,13 +9,24 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from tinynet_kernels.blocks import MAPS, Map, kind_of, map_of, names_of
+from tinynet_kernels.blocks import MAPS, curves_of, kind_of, names_of, slopes_of, values_of
+from tinynet_kernels.expressions import Term
 from tinynet_kernels.reference.formulas import evaluate
 
 from tinynet.base.arrays import numpy_namespace
 from tinynet.program import BlocksOp
 
-__all__ = ["columns", "evaluated", "loss_kind", "map_at", "names_of", "write_mapped", "write_mapped_back"]
+__all__ = [
+    "columns",
+    "curves_at",
+    "evaluated",
+    "loss_kind",
+    "names_of",
+    "slopes_at",
+    "values_at",
+    "write_mapped",
+    "write_mapped_back",
+]
 
 Array = Any
 
@@ -33,22 +44,32 @@ def columns(op: BlocksOp, z: Array) -> list[Array]:
     return [z[..., i * width : (i + 1) * width] for i in range(op.blocks)]
 
 
-def map_at(op: BlocksOp) -> Map:
-    """Return the formulas of a map."""
-    return map_of(op.kind, op.blocks, op.parameter)
+def values_at(op: BlocksOp) -> tuple[Term, ...]:
+    """Return the formulas of a map, one for each output."""
+    return values_of(op.kind, op.blocks, op.parameter)
+
+
+def slopes_at(op: BlocksOp) -> tuple[tuple[Term, ...], ...]:
+    """Return the derivatives of a map: of each output by each number."""
+    return slopes_of(op.kind, op.blocks, op.parameter)
+
+
+def curves_at(op: BlocksOp) -> tuple[tuple[tuple[Term, ...], ...], ...]:
+    """Return the second derivatives of a map: of each output by each pair of numbers."""
+    return curves_of(op.kind, op.blocks, op.parameter)
 
 
 def write_mapped(op: BlocksOp, z: Array, out: Array) -> None:
     """Write the outputs to ``out``, which may be ``z``."""
     with np.errstate(all="ignore"):
-        values = evaluated(op, map_at(op).values, z)
+        values = evaluated(op, values_at(op), z)
     for part, value in zip(columns(op, out), values, strict=True):
         part[...] = value
 
 
 def write_mapped_back(op: BlocksOp, z: Array, dy: Array, dz: Array) -> None:
     """Write the gradient by ``z`` of what ``dy`` is the gradient of by the outputs."""
-    slopes, parts = map_at(op).slopes, columns(op, dy)
+    slopes, parts = slopes_at(op), columns(op, dy)
     with np.errstate(all="ignore"):
         for j, part in enumerate(columns(op, dz)):
             own = evaluated(op, [row[j] for row in slopes], z)

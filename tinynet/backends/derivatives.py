@@ -19,7 +19,7 @@ from tinynet_kernels.reference.second_derivatives import activation_second_deriv
 
 from tinynet.backends import derivatives_beyond as beyond
 from tinynet.backends.base import Backend, State, views
-from tinynet.backends.blocks import columns, evaluated, map_at, write_mapped, write_mapped_back
+from tinynet.backends.blocks import columns, curves_at, evaluated, slopes_at, write_mapped, write_mapped_back
 from tinynet.backends.derivatives_beyond import Jet
 from tinynet.backends.hostproducts import for_products
 from tinynet.program import (
@@ -315,11 +315,10 @@ def _blocks(op: BlocksOp, arrays: tuple[Array, ...], x: Array) -> Array:
 
 def _blocks_jet(op: BlocksOp, arrays: tuple[Array, ...], jet: Jet) -> Jet:
     """``y_i = sum_j f_j z_j,i`` and ``y_ik = sum_j f_j z_j,ik + sum_jl f_jl z_j,i z_l,k``, of each output."""
-    formulas = map_at(op)
     first, second = np.zeros_like(jet.first), None if jet.second is None else np.zeros_like(jet.second)
     steps = columns(op, jet.first)
     for i, out in enumerate(columns(op, first)):
-        slopes = evaluated(op, formulas.slopes[i], jet.value)
+        slopes = evaluated(op, slopes_at(op)[i], jet.value)
         for slope, step in zip(slopes, steps, strict=True):
             out += _spread(slope, 1) * step
         if jet.second is None or second is None:
@@ -327,7 +326,7 @@ def _blocks_jet(op: BlocksOp, arrays: tuple[Array, ...], jet: Jet) -> Jet:
         bent = columns(op, second)[i]
         for slope, curve in zip(slopes, columns(op, jet.second), strict=True):
             bent += _spread(slope, 2) * curve
-        for j, row in enumerate(formulas.curves[i]):
+        for j, row in enumerate(curves_at(op)[i]):
             for k, curve in enumerate(evaluated(op, row, jet.value)):
                 bent += _spread(curve, 2) * steps[j][:, :, np.newaxis] * steps[k][:, np.newaxis]
     return Jet(_blocks(op, arrays, jet.value), first, second)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tinynet.backends.blocks import map_at, names_of
+from tinynet.backends.blocks import names_of, slopes_at, values_at
 from tinynet.backends.formulas import Language, Term, activation, is_elementwise, statements, uses_alpha
 from tinynet.exchange.steps import Step
 from tinynet.program import ActivationOp, BlocksOp, LinearOp
@@ -92,9 +92,9 @@ def _linear(
 
 def blocks(op: BlocksOp, real: Real, source: str, target: str, slopes: tuple[str, int, int] | None = None) -> list[str]:
     """Write several outputs for each target; with ``slopes``, an array, its width and inputs, derivatives, too."""
-    names, made, width = names_of(op.blocks), map_at(op), op.n // op.blocks
+    names, width = names_of(op.blocks), op.n // op.blocks
     places = ["j", *(f"{i * width} + j" for i in range(1, op.blocks))]
-    terms = [*made.values, *(slope for row in made.slopes for slope in row)] if slopes else [*made.values]
+    terms = [*values_at(op), *(slope for row in slopes_at(op) for slope in row)] if slopes else [*values_at(op)]
     lines, results = statements(language_of(real), terms, {name: name for name in names})
     body = [f"const {real.name} {name} = {source}[{place}];" for name, place in zip(names, places, strict=True)]
     body += lines

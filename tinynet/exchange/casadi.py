@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tinynet.backends.blocks import map_at, names_of
+from tinynet.backends.blocks import names_of, values_at
 from tinynet.backends.formulas import ERFC_CENTRE, FORMATS, Term, activation, follow, is_elementwise
 from tinynet.base.errors import requires
 from tinynet.exchange.parts import Parts
@@ -48,7 +48,7 @@ def _add_step(ca: Any, step: Step, x: Any) -> Any:
     if isinstance(op, BlocksOp):
         width, names = op.n // op.blocks, names_of(op.blocks)
         symbols = {name: x[i * width : (i + 1) * width] for i, name in enumerate(names)}
-        return ca.vertcat(*_written(ca, map_at(op).values, symbols))
+        return ca.vertcat(*_written(ca, values_at(op), symbols))
     if not isinstance(op, ActivationOp):
         return (x - arrays["mean"]) / arrays["scale"]
     if not is_elementwise(op.kind):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinynet.backends.blocks import map_at, names_of
+from tinynet.backends.blocks import names_of, values_at
 from tinynet.backends.formulas import ERFC_CENTRE, FORMATS, Term, activation, follow, is_elementwise, uses_alpha
 from tinynet.base.errors import requires
 from tinynet.base.version import __version__
@@ -191,7 +191,7 @@ def add_step(graph: Graph, step: Step, x: str) -> str:
     if isinstance(step.op, BlocksOp):
         parts = blocks_of(graph, step.op, x, axis=1)
         symbols: dict[str, str | float] = dict(zip(names_of(step.op.blocks), parts, strict=True))
-        outputs = [str(add_formula(graph, value, symbols)) for value in map_at(step.op).values]
+        outputs = [str(add_formula(graph, value, symbols)) for value in values_at(step.op)]
         return graph.add("Concat", *outputs, axis=1)
     if isinstance(step.op, LinearOp):
         return graph.add("Gemm", x, *(graph.constant(name, array) for name, array in step.arrays.items()))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tinynet.backends.blocks import map_at, names_of
+from tinynet.backends.blocks import names_of, slopes_at
 from tinynet.backends.formulas import activation, is_elementwise
 from tinynet.exchange.onnx import Graph, Output, add_division, add_formula, add_step, blocks_of, finished, new_graph
 from tinynet.exchange.steps import Step, prediction_steps
@@ -78,7 +78,7 @@ def _add_slopes_of_blocks(graph: Graph, op: BlocksOp, x: str, slopes: str) -> st
     steps = blocks_of(graph, op, graph.add("Expand", slopes, whole), axis=2)
     symbols: dict[str, str | float] = dict(zip(names_of(op.blocks), blocks_of(graph, op, x, axis=1), strict=True))
     middle, outputs = graph.constant("middle", [1], "int64"), []
-    for row in map_at(op).slopes:
+    for row in slopes_at(op):
         factors = [add_formula(graph, slope, symbols) for slope in row]
         products = [
             graph.add("Mul", step, graph.add("Unsqueeze", factor, middle) if isinstance(factor, str) else factor)

@@ -261,6 +261,12 @@ class Network(Hinting, HintingAttributes):
     def _columns(self, loss: Loss) -> tuple[Array, Array] | None:
         """Return the means and scales by which the targets of a loss are standardised; None if they are not."""
         refuse_scaling_within(self.layers)
+        last = self.layers[-1]
+        if isinstance(last, Denormalize) and last.powers != loss.powers:
+            raise ValueError(
+                f"{loss!r} expects targets scaled by Denormalize(n, powers={loss.powers!r}), of n targets; got "
+                f"{last!r}. Give it these powers."
+            )
         return target_columns(self.program, self.backend, self.state, slopes=loss.takes_slopes)
 
     def _require_adapted(self) -> None:
