@@ -34,6 +34,10 @@ NETWORKS: dict[str, Callable[[], list[tn.Layer]]] = {
 }
 
 
+GENERATED = ("layer norm", "layer norm without weights", "residual", "nested")
+"""Networks that are trained in generated code on Numba."""
+
+
 def network(name: str, backend: str = "numpy", **options: Any) -> tn.Sequential:
     return tn.Sequential(NETWORKS[name](), **{"seed": 0, "backend": backend, "dtype": "float64", **options})
 
@@ -55,9 +59,31 @@ def test_backends_train_alike(name: str) -> None:
         net = network(name, backend)
         optimizer = tn.AdamW(0.01, weight_decay=lambda name: 0.2 * name.endswith("weight"), clip_norm=0.5)
         history = fitted(net, optimizer=optimizer)
-        assert history.plan.startswith("loop: ")
         found.append((net.flat_parameters(), history["loss"], net.predict(X), net.evaluate(X, Y)["loss"]))
-    assert "goes kernel by kernel" in history.plan
+    assert history.plan.startswith("fused" if name in GENERATED else "loop: ")
+    assert (name in GENERATED) or "goes kernel by kernel" in history.plan
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_allclose(b, a, rtol=1e-7, atol=1e-10)
+
+
+@pytest.mark.parametrize("frozen", [(), (0,), (1,)], ids=str)
+@pytest.mark.parametrize("batch_size", [5, 24, 280])
+def test_generated_code_goes_around_layers_and_through_norms_as_the_loop(
+    batch_size: int, frozen: tuple[int, ...]
+) -> None:
+    """Of widths that fill registers in part, in one piece and in ranges, with anything frozen."""
+    x = np.tile(X, (13, 1)) + np.linspace(0, 1, 312)[:, None]
+    found = []
+    for backend in ("numpy", "numba"):
+        inner = [tn.LayerNorm(19), tn.Linear(19, 21), tn.SiLU(), tn.Residual(tn.Linear(21, 21)), tn.Linear(21, 19)]
+        layers = [tn.Linear(4, 19), tn.Residual(*inner, tn.Dropout(0.2)), tn.Residual(tn.Linear(19, 19), tn.Tanh())]
+        layers += [tn.ReLU(), tn.LayerNorm(19, affine=False), tn.Linear(19, 1)]
+        net = tn.Sequential(*layers, seed=0, dtype="float64", backend=backend)
+        for i in frozen:
+            net.layers[i].trainable = False
+        weight = np.linspace(0.5, 2.0, len(x))
+        net.fit(x, x[:, :1], optimizer=tn.Adam(0.01), epochs=2, batch_size=batch_size, sample_weight=weight)
+        found.append((net.flat_parameters(), net.predict(x), net.predict(x[:1]), net.evaluate(x, x[:, :1])["loss"]))
     for a, b in zip(*found, strict=True):
         np.testing.assert_allclose(b, a, rtol=1e-7, atol=1e-10)
 

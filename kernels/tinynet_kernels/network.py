@@ -7,20 +7,22 @@ Setting = float | tuple[float, ...]
 
 
 class Layer(NamedTuple):
-    """One stage: an affine map with the activation after it, an activation alone, dropout, or standardised columns.
+    """One stage: an affine map with the activation after it, an activation alone, dropout, a norm, or a way around.
 
     Attributes
     ----------
-    kind : {"linear", "activation", "dropout", "normalize"}
+    kind : {"linear", "activation", "dropout", "normalize", "layer_norm", "fork", "join"}
+        What passes a fork is added to what comes to the join of the same place.
     n_in, n_out : int
     bias : bool
-        Of a linear layer.
+        Of a linear layer; of a norm whether it has a weight and a bias.
     activation : str
         Kind of the activation of a linear or an activation layer; "identity" where there is none.
     alpha : Setting
-        Parameter of the activation, or the rate of dropout.
+        Parameter of the activation, the rate of dropout, or what a norm adds to variances.
     place : int
-        Number of a dropout layer, which is part of the counter that its masks are drawn from.
+        Number of a dropout layer, which is part of the counter that its masks are drawn from, or of a fork and its
+        join.
     frozen : bool
         Whether a linear layer stays as it is while others are trained.
     decay : tuple of float
@@ -36,6 +38,11 @@ class Layer(NamedTuple):
     place: int = 0
     frozen: bool = False
     decay: tuple[float, float] = (0.0, 0.0)
+
+    @property
+    def weight_rows(self) -> int:
+        """Rows of its weight, which all have ``n_out`` columns; 0 where it has none."""
+        return self.n_in if self.kind == "linear" else int(self.kind == "layer_norm" and self.bias)
 
 
 class Loss(NamedTuple):

@@ -39,6 +39,8 @@ UNITS = [
     "few",
     "dropout",
     "normalize",
+    "layer_norm",
+    "skip",
     "updates",
     "activation:softmax",
     *(f"activation:{kind}" for kind in ACTIVATIONS),

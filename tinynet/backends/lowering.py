@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from tinynet_kernels.network import Layer, Loss, Network, Optimizer
 
-from tinynet.program import ActivationOp, DropoutOp, LinearOp, LossSpec, NormalizeOp, Op, OptimizerSpec, Program
+from tinynet.program import (
+    ActivationOp,
+    DropoutOp,
+    LayerNormOp,
+    LinearOp,
+    LossSpec,
+    NormalizeOp,
+    Op,
+    OptimizerSpec,
+    Program,
+    ResidualOp,
+)
 
 
 def lower(program: Program, *, weighted: bool, ordered: bool) -> Network:
@@ -32,8 +43,20 @@ def can_lower(*ops: Op) -> bool:
     return all(isinstance(op, FUSED) for op in ops)
 
 
-def layers_of(ops: tuple[Op, ...], frozen: tuple[int, ...] = ()) -> tuple[Layer, ...]:
-    """Return ops as layers; a linear one takes the activation after it along. ``frozen`` are places among the ops."""
+def can_generate(*ops: Op) -> bool:
+    """Tell whether whole epochs of one model can be written for all of some ops, on the processor."""
+    return all(
+        isinstance(op, (*FUSED, LayerNormOp))
+        or (isinstance(op, ResidualOp) and not op.projects and can_generate(*op.ops))
+        for op in ops
+    )
+
+
+def layers_of(ops: tuple[Op, ...], frozen: tuple[int, ...] = (), n_forks: int = 0) -> tuple[Layer, ...]:
+    """Return ops as layers; a linear one takes the activation after it along.
+
+    ``frozen`` are places among the ops, ``n_forks`` counts those before them, so that no two have one number.
+    """
     layers: list[Layer] = []
     for i, op in enumerate(ops):
         match op:
@@ -47,6 +70,13 @@ def layers_of(ops: tuple[Op, ...], frozen: tuple[int, ...] = ()) -> tuple[Layer,
                 layers.append(Layer("dropout", op.n, op.n, alpha=op.rate, place=op.index))
             case NormalizeOp():
                 layers.append(Layer("normalize", op.n, op.n))
+            case LayerNormOp():
+                layers.append(Layer("layer_norm", op.n, op.n, op.affine, alpha=op.eps, frozen=i in frozen))
+            case ResidualOp():
+                before = n_forks + sum(layer.kind == "fork" for layer in layers)
+                within = layers_of(op.ops, tuple(range(len(op.ops))) if i in frozen else (), before + 1)
+                layers.append(Layer("fork", op.n_in, op.n_in, place=before))
+                layers += [*within, Layer("join", op.n_out, op.n_out, place=before)]
             case _:
                 raise TypeError(f"a fused plan expects built-in ops; got {op!r}.")
     return tuple(layers)
@@ -58,7 +88,7 @@ def _with_decays(layers: tuple[Layer, ...], optimizer: OptimizerSpec) -> tuple[L
         return layers
     decays = iter(optimizer.decays)
     return tuple(
-        layer._replace(decay=(next(decays), next(decays) if layer.bias else 0.0)) if layer.kind == "linear" else layer
+        layer._replace(decay=(next(decays), next(decays) if layer.bias else 0.0)) if layer.weight_rows else layer
         for layer in layers
     )
 

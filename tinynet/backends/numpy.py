@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from types import ModuleType
 from typing import Any
@@ -79,15 +80,15 @@ class HostBackend(Backend):
         return LoopPlan(program, self, slow_reason(program, granularity) or frozen_reason(program) or self.reason)
 
 
-def slow_reason(program: Program, granularity: Granularity) -> str | None:
-    """Tell why a program can only run kernel by kernel, if it is so."""
+def slow_reason(program: Program, granularity: Granularity, written: Callable[..., bool] = can_lower) -> str | None:
+    """Tell why a program can only run kernel by kernel, if it is so; ``written`` tells what fused code is there for."""
     for op in all_ops(program.ops):
         if isinstance(op, CustomOp):
             return f"custom layer {type(op.layer).__name__}"
         if isinstance(op, BlocksOp):
             return f"several outputs for each target ({op.kind}), under another loss than theirs or within the network"
     for op in program.ops:
-        if not can_lower(op):
+        if not written(op):
             return f"{type(op).__name__.removesuffix('Op')} goes kernel by kernel"
     if program.loss is not None and program.loss.custom is not None:
         return f"custom loss {type(program.loss.custom).__name__}"

@@ -16,6 +16,7 @@ from tinynet.backends.base import Array, Backend, Derivatives, Granularity, Plan
 from tinynet.backends.compiling import described_cache
 from tinynet.backends.folding import FoldedPlan, without_batch_norms
 from tinynet.backends.loop import LoopPlan
+from tinynet.backends.lowering import can_generate, can_lower
 from tinynet.backends.mapped import MappedPlan
 from tinynet.backends.members import MembersPlan
 from tinynet.backends.numba import lanes
@@ -93,7 +94,8 @@ class NumbaBackend(HostBackend):
         if program.maps and program.loss is None:
             return MappedPlan(program, self, self.plan(program.before_maps, granularity=granularity, streamed=streamed))
         program, lacking = self._with_calls(program)
-        reason = slow_reason(program, granularity)
+        written = can_generate if program.n_models is None else can_lower
+        reason = slow_reason(program, granularity, written)
         if reason is not None and lacking is not None:
             reason = f"{reason}: {lacking}"
         if takes_all_samples(program):
@@ -103,7 +105,7 @@ class NumbaBackend(HostBackend):
         if program.n_models is None:
             if reason is not None and program.loss is None:
                 whole = without_batch_norms(program)
-                if whole is not None and slow_reason(whole, granularity) is None:
+                if whole is not None and slow_reason(whole, granularity, written) is None:
                     return FoldedPlan(program, whole, self, self.plan(whole, granularity=granularity))
             if reason is None and not learns_slopes(program):
                 reason = slopes_reason(program)

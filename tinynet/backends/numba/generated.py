@@ -64,7 +64,9 @@ class GeneratedPlan(LoopPlan):
         super().__init__(program, backend, "")
         layers = layers_of(self._ops)
         self._target = suited(layers, program.dtype, host())
-        self._few, self._large = most_rows(self._target), any(map(is_large, layers))
+        self._large = any(map(is_large, layers))
+        # Norms read their parameters in panels.
+        self._few = 0 if any(layer.kind == "layer_norm" for layer in layers) else most_rows(self._target)
         self.description = f"fused: whole epochs in generated code, {self._way(program.batch_size or 1 << 30)}"
         self._tasks: Kept[Task] = Kept(most=KEPT_TASKS)
         self._calls = Calls(most=KEPT_TASKS)

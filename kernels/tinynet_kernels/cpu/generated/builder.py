@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tinynet_kernels.cpu.generated import large
+from tinynet_kernels.cpu.generated import large, norms
 from tinynet_kernels.cpu.generated.cross_entropy import TURNED
 from tinynet_kernels.cpu.generated.data import is_exact
 from tinynet_kernels.cpu.generated.few import HIGH
@@ -60,6 +60,12 @@ class Builder:
         self.pre: list[Panels] = []
         """Of each layer, what goes into its activation: the output's place, or one of its own."""
         self.masks: dict[int, int] = {}
+        self.standardised: dict[int, Panels] = {}
+        self.inverse: dict[int, int] = {}
+        """Of each layer that standardises rows, where 1 by their roots are."""
+        self.beside: dict[int, Panels] = {}
+        self.forks: dict[int, tuple[int, Panels]] = {}
+        """By their places, the numbers of the layers, and what passes."""
         self.columns: dict[int, int] = {}
         """Of each layer that normalises, where its means are among what is stored untrained, in bytes."""
         stored = 0
@@ -91,7 +97,7 @@ class Builder:
                 panels = Panels(place + own.place, own.step)
                 large.transfer(self.table, part, kernel, panels, layer, weight, bias, word)
                 continue
-            sizes = (layer.n_in, layer.n_out, layer.n_out, int(layer.bias))
+            sizes = (layer.weight_rows, layer.n_out, layer.n_out, int(layer.bias))
             self.table.add(part, "core", kernel, place + own.place, own.step, weight, bias, *sizes, word)
 
     # -- forward -----------------------------------------------------------------------------------------------------
@@ -125,7 +131,7 @@ class Builder:
         """Write the forward pass from what ``samples`` has gathered; return where its result is."""
         self.x = x
         for i, layer in enumerate(self.layers):
-            y = self.arena.activation(layer.n_out)
+            y = x if layer.kind == "fork" else self.arena.activation(layer.n_out)
             pre = self.arena.activation(layer.n_out) if keeps_z(layer) and layer.kind == "linear" else y
             getattr(self, f"_forward_{layer.kind}")(i, layer, x, pre, y)
             self.outputs.append(y)
@@ -179,6 +185,26 @@ class Builder:
         kernel = "standardize" if i == 0 and self.wide else "normalize_forward"
         self.table.add("rows", "normalize", kernel, x.place, y.place, x.step, y.step, layer.n_out, self.columns[i])
 
+    def _forward_layer_norm(self, i: int, layer: Layer, x: Panels, z: Panels, y: Panels) -> None:
+        arena, n = self.arena, layer.n_out
+        xhat, self.inverse[i] = arena.activation(n), arena.take_own(arena.rows * norms.INVERSE_BYTES)
+        self.standardised[i] = xhat
+        place, step = self._norm_parameters(i)
+        places = (x.place, xhat.place, y.place, place, self.inverse[i], y.step, step)
+        self.table.add("rows", "layer_norm", "layer_norm_forward", *places, n, float_of(layer.alpha), int(layer.bias))
+
+    def _norm_parameters(self, i: int) -> tuple[int, int]:
+        """Return where the parameters of a norm are, and the bytes between their panels; without some, zeros."""
+        own = self.weights.get(i)
+        return (self.arena.zeros, 0) if own is None else (self.parameters + own.place, own.step)
+
+    def _forward_fork(self, i: int, layer: Layer, x: Panels, z: Panels, y: Panels) -> None:
+        self.forks[layer.place] = i, x
+
+    def _forward_join(self, i: int, layer: Layer, x: Panels, z: Panels, y: Panels) -> None:
+        passed = self.forks[layer.place][1]
+        self.table.add("rows", "skip", "add", x.place, passed.place, y.place, y.step, layer.n_out)
+
     # -- loss and backward -------------------------------------------------------------------------------------------
 
     def loss(self, loss: Loss, sources: Sources, y: Panels, *, mean: bool, n: int, batch: int) -> Panels:
@@ -225,8 +251,28 @@ class Builder:
                 below = self.arena.activation(layer.n_in) if i > first else None
                 self._backward_linear(i, layer, d, below, transposed, gradients, fold)
                 d = below or d
+            elif layer.kind == "layer_norm":
+                self._backward_layer_norm(i, layer, d, gradients, passes=i > first)
+            elif layer.kind == "join":
+                if self.forks[layer.place][0] > first:
+                    self.beside[layer.place] = beside = self.arena.activation(layer.n_out)
+                    self.table.add("rows", "skip", "copy", d.place, beside.place, d.step, layer.n_out)
+            elif layer.kind == "fork":
+                beside = self.beside[layer.place]
+                self.table.add("rows", "skip", "add", d.place, beside.place, d.place, d.step, layer.n_out)
             else:
                 self._backward_columns(i, layer, d)
+
+    def _backward_layer_norm(self, i: int, layer: Layer, d: Panels, gradients: int, *, passes: bool) -> None:
+        xhat = self.standardised[i]
+        place, step = self._norm_parameters(i)
+        if i in self.trained:
+            own = self.weights[i]
+            places = (xhat.place, d.place, gradients + own.place, d.step, own.step)
+            self.table.add("rows", "layer_norm", "layer_norm_gradient", *places, layer.n_out)
+        if passes:
+            back = (xhat.place, d.place, place, self.inverse[i], d.step, step)
+            self.table.add("rows", "layer_norm", "layer_norm_backward", *back, layer.n_out, int(layer.bias))
 
     def _backward_columns(self, i: int, layer: Layer, d: Panels) -> None:
         """Write the way back through a layer that treats each column by itself, but for its activation."""
@@ -239,7 +285,7 @@ class Builder:
     def _transposed_bytes(self, i: int) -> int:
         arena, layer = self.arena, self.layers[i]
         whole = arena.panels(layer.n_in) * arena.panels(layer.n_out) * arena.width * arena.row_bytes
-        return 0 if is_large(layer) else whole
+        return whole if layer.kind == "linear" and not is_large(layer) else 0
 
     def _backward_activation(self, i: int, layer: Layer, d: Panels) -> None:
         kind, y = layer.activation, self.outputs[i]
@@ -288,9 +334,11 @@ class Builder:
     # -- update ------------------------------------------------------------------------------------------------------
 
     def penalize(self, loss: Loss, gradients: int) -> None:
-        """Write the L2 penalty of the weights that are trained."""
+        """Write the L2 penalty of the weights of linear layers that are trained."""
         for i in self.trained:
             own, layer = self.weights[i], self.layers[i]
+            if layer.kind != "linear":
+                continue
             first = own.place + self.arena.row_bytes
             places = (self.parameters + first, gradients + first, own.step)
             sizes = (self.arena.panels(layer.n_out), layer.n_in)
@@ -300,7 +348,7 @@ class Builder:
         """Write the weight decay of the parameters that have their own."""
         for i in self.trained:
             own, layer = self.weights[i], self.layers[i]
-            weight = self.arena.row_bytes, layer.n_in, layer.decay[0]
+            weight = self.arena.row_bytes, layer.weight_rows, layer.decay[0]
             bias = 0, 1, layer.decay[1]
             for first, rows, decay in (weight, bias):
                 if decay:
@@ -313,5 +361,6 @@ class Builder:
         """Keep the padding at zero where a step does not."""
         for i in self.trained:
             own, layer = self.weights[i], self.layers[i]
-            sizes = (layer.n_in, layer.n_out, self.arena.weight_rows(layer.n_in), int(not layer.bias))
+            rows = layer.weight_rows
+            sizes = (rows, layer.n_out, self.arena.weight_rows(rows), int(not layer.bias))
             self.table.add("update", "updates", "clean", self.parameters + own.place, own.step, *sizes)

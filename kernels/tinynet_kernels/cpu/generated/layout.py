@@ -46,6 +46,10 @@ MUCH_NARROWER = 2 / 3
 the wide ones, and code for both kinds must be compiled."""
 
 
+KINDS = ("linear", "activation", "dropout", "normalize", "layer_norm", "fork", "join")
+"""The layers that tables are made of."""
+
+
 def is_large(layer: Layer) -> bool:
     """Whether a layer is so large that its products are cut into blocks."""
     return layer.kind == "linear" and layer.n_in * layer.n_out >= LARGE_LAYER
@@ -122,7 +126,7 @@ def check(layers: tuple[Layer, ...], dtype: str, rows: int) -> None:
     for layer in layers:
         if layer.n_in != width or layer.n_in < 1 or layer.n_out < 1:
             raise ValueError(f"a layer of {width} columns was expected; got {layer}.")
-        if layer.kind not in ("linear", "activation", "dropout", "normalize") or layer.activation not in ACTIVATIONS:
+        if layer.kind not in KINDS or layer.activation not in ACTIVATIONS:
             raise ValueError(f"generated code has no {layer}.")
         if layer.kind != "linear" and layer.n_out != width:
             raise ValueError(f"only a linear layer changes the number of columns; got {layer}.")
@@ -239,7 +243,7 @@ class Arena:
 
 
 class Weights(NamedTuple):
-    """A linear layer's parameters: offset in the panels, bytes between them, and offsets in the flat vector.
+    """A layer's parameters: offset in the panels, bytes between them, and offsets in the flat vector.
 
     ``frozen_before`` is what of the flat vector before them is frozen, in bytes.
     """
@@ -260,11 +264,11 @@ class WeightSizes(NamedTuple):
 
 
 def weights_of(arena: Arena, layers: tuple[Layer, ...]) -> tuple[dict[int, Weights], WeightSizes]:
-    """Lay out the parameters of all linear layers, by the number of the layer: those that are trained come first."""
+    """Lay out the parameters of all layers that have some, by their numbers: those that are trained come first."""
     flats, flat, frozen = {}, 0, 0
     for i, layer in enumerate(layers):
-        if layer.kind == "linear":
-            bias = flat + layer.n_in * layer.n_out * arena.bytes
+        if layer.weight_rows:
+            bias = flat + layer.weight_rows * layer.n_out * arena.bytes
             flats[i] = flat, bias, frozen
             following = bias + layer.n_out * arena.bytes * layer.bias
             frozen += (following - flat) * layer.frozen
@@ -273,7 +277,7 @@ def weights_of(arena: Arena, layers: tuple[Layer, ...]) -> tuple[dict[int, Weigh
     for kept in (False, True):
         for i, places in flats.items():
             if layers[i].frozen == kept:
-                step = arena.weight_rows(layers[i].n_in) * arena.row_bytes
+                step = arena.weight_rows(layers[i].weight_rows) * arena.row_bytes
                 found[i] = Weights(sum(sizes), step, *places)
                 sizes[kept] += arena.panels(layers[i].n_out) * step
     return found, WeightSizes(sum(sizes), sizes[False], flat - frozen)

@@ -63,6 +63,7 @@ def training(network: Network, sources: Sources, target: Target, batch: int, blo
     on = _step_of(optimizer)[1:]
     clips = optimizer.clip_norm is not None or optimizer.clip_value is not None
     plain = not on and not clips and not loss.l2 and not network.decays
+    plain = plain and all(layer.kind != "layer_norm" for layer in network.layers)
     fold = optimizer.kind == "sgd" and plain and block >= batch
     build = _builder(loss)(network.layers, network.dtype, target, block)
     size, count = build.sizes.trained, n_moments(optimizer.kind, on)
