@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cuda_on_cpu import toolchain
 
 import tinynet as tn
 
@@ -40,11 +41,20 @@ def run(n_ranks: int, *cases: str) -> list[str]:
 
 
 def test_two_ranks_give_what_one_process_gives_and_fail_together() -> None:
-    assert len(run(2)) == 10
+    cases = ["first_order", "generated", "whole", "deterministic", "columns"]
+    cases += ["failures", "within", "resumed", "swept", "many"]
+    assert run(2, *cases) == cases
 
 
 def test_four_ranks_give_what_one_process_gives() -> None:
     assert run(4, "first_order", "whole", "failures") == ["first_order", "whole", "failures"]
+
+
+@pytest.mark.slow
+def test_gradients_of_a_gpu_are_summed_in_host_memory() -> None:
+    if toolchain.missing():
+        pytest.skip(toolchain.missing())
+    assert run(2, "on_gpu") == ["on_gpu"]
 
 
 def test_without_mpi4py_the_error_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
