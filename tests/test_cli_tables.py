@@ -92,6 +92,8 @@ def test_decimal_commas_are_told_once(capsys: pytest.CaptureFixture[str]) -> Non
     got = predicted("c.csv", capsys)
     Path("p.csv").write_text(table(["a"], NUMBERS))
     assert "say --decimal ." in refused(["predict", MODEL, "p.csv"], capsys)
+    Path("two.csv").write_text("a,b\n1.5,2.5\n")
+    assert "read with ',' as decimal mark, so that" in refused(["predict", MODEL, "two.csv"], capsys)
     assert predicted("p.csv", capsys, "--decimal", ".") == got
     assert main(["evaluate", MODEL, "c.csv"]) == 0
 

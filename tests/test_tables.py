@@ -206,3 +206,12 @@ BROKEN: dict[str, Any] = {
 def test_a_description_that_is_none_is_refused(change: Any) -> None:
     with pytest.raises(ValueError, match=r"must|two columns of one name"):
         tn.Table.of(mutated(change))
+
+
+@pytest.mark.parametrize("call", [tn.Table.fit, tn.datasets.read])
+def test_who_calls_from_python_is_told_of_arguments(call: Any, tmp_path: Path) -> None:
+    path = tmp_path / "gap.csv"
+    path.write_text("a,y\n1,2\n,3\n")
+    with pytest.raises(ValueError, match="--missing mean") as caught:
+        call(path, target="y")
+    assert caught.value.__notes__ == ["In Python: --missing is the argument missing."]

@@ -26,6 +26,7 @@ from tinynet.datasets.encoding import POLICIES, Missing
 from tinynet.datasets.files import suffix_of
 from tinynet.datasets.idx import is_idx_name, read_idx_file, read_idx_folder
 from tinynet.datasets.numpyfile import read_npy, read_npz
+from tinynet.datasets.options import with_arguments_named
 from tinynet.datasets.parsing import Wanted
 from tinynet.datasets.sources import Names, names_of, read_table
 from tinynet.datasets.table import MOST_LEVELS, Table
@@ -34,6 +35,7 @@ from tinynet.datasets.tables import Dataset, all_columns, are_positions, known_c
 __all__ = ["Dataset", "read", "read_known", "sine"]
 
 
+@with_arguments_named
 def read(
     path: str | os.PathLike[str],
     target: Names = (),

@@ -18,6 +18,7 @@ from tinynet.datasets.cells import DECIMALS
 from tinynet.datasets.dialect import Dialect
 from tinynet.datasets.encoding import POLICIES, Encoding, Missing, size_for, vectors_of_levels
 from tinynet.datasets.frame import Frame
+from tinynet.datasets.options import with_arguments_named
 from tinynet.datasets.parsing import Wanted
 from tinynet.datasets.sources import Names, names_of, read_table
 from tinynet.datasets.tables import Columns, Dataset, Header, known_columns, split_columns
@@ -70,6 +71,7 @@ class Table:
     dialect: Dialect = dataclasses.field(default_factory=Dialect)
 
     @classmethod
+    @with_arguments_named
     def fit(
         cls,
         source: Any,
@@ -199,6 +201,7 @@ class Table:
         """Whether all columns are numbers without gaps, so that the array is the table as it is."""
         return self.missing == "error" and all(encoding.kind == "number" for encoding in self.encodings)
 
+    @with_arguments_named
     def array(self, source: Any) -> NDArray[np.float64]:
         """Return the features in a table like the one that this describes, as an array for ``fit`` and ``predict``.
 
@@ -226,6 +229,7 @@ class Table:
             warnings.warn(f"{data.source}: {self.unknown(data)}", stacklevel=2)
         return np.asarray(self.applied(data).x)
 
+    @with_arguments_named
     def targets_of(self, source: Any) -> NDArray[Any]:
         """Return the targets in a table: numbers, (n_rows, n_targets) float64, or class numbers, (n_rows,) int64.
 

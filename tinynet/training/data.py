@@ -251,7 +251,8 @@ def with_validation(
     try:
         return data, checked(*given)
     except (TypeError, ValueError) as error:
-        raise type(error)(f"validation_data: {error}") from error
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"validation_data: {error}") from error
 
 
 def checked_validation(given: Any) -> tuple[Any, ...]:
