@@ -1,6 +1,6 @@
 """``python -m benchmarks.descent``: measure all, write JSON and the plots.
 
-Every point is a run of its own from the start, of twice as many steps as the one before: nobody looks on while it
+Every point is a run of its own from the start, of more and more steps, two to each doubling: nobody looks on while it
 runs. Time is that of the processor, on one thread; what is compiled is compiled before.
 """
 
@@ -26,11 +26,13 @@ from tinynet.cli.info import installed
 from tinynet.exchange.atomic import atomic_open
 
 PACKAGES = ("numpy", "scipy", "scikit-learn", "torch", "jax", "optimistix", "pyrenn", "torch-levenberg-marquardt")
+COMPILED = ("optimistix LM",)
+"""Who compiles for each number of steps; they, and those with several ways, are asked for doublings only."""
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "TINYNET_NUM_THREADS")
 
 
-PATIENCE = {"optimistix LM": 240.0}
-"""Seconds that a runner gets for a problem, compiling included; the others a minute."""
+PATIENCE = {"optimistix LM": 300.0, "torch-levenberg-marquardt": 300.0}
+"""Seconds that a runner gets for a problem, imports and compiling included; the others two minutes."""
 
 
 def descend(name: str, runner: str, seconds: float) -> None:
@@ -40,19 +42,34 @@ def descend(name: str, runner: str, seconds: float) -> None:
     runs = made if isinstance(made, list) else [made]
     for run in runs:
         run(1), run(2)
-    steps, times = 1, [0.0]
-    # Until it takes long; or, where four times as many steps take no longer, because it ends by itself.
-    while times[-1] < seconds and (steps <= 64 or times[-1] > 1.5 * times[-3]):
-        times.append(0.0)
+    steps, times = 1, {0: 0.0}
+    while True:
+        times[steps] = 0.0
         for run in runs:
-            if runner == "optimistix LM":  # Compiles for each number of steps, and settles in the run after that.
+            if runner in COMPILED:  # For each number of steps, and settles in the run after that.
                 run(steps), run(steps)
             before = time.process_time()
             parameters = run(steps)
             took = time.process_time() - before
-            times[-1] = max(times[-1], took)
+            times[steps] = max(times[steps], took)
             print(json.dumps([steps, took, case.loss(parameters)]), flush=True)
-        steps *= 2
+        # Where four times as many steps take no longer it ends by itself.
+        quarter = max(known for known in times if known <= steps // 4)
+        if times[steps] >= seconds or (steps > 4096 and times[steps] < 1.5 * times[quarter]):
+            return
+        steps = 2 * steps if runner in COMPILED or len(runs) > 1 else following(steps)
+
+
+def following(steps: int) -> int:
+    """Return the next number of steps: two to each doubling.
+
+    Examples
+    --------
+    >>> following(1), following(2), following(3), following(4), following(6)
+    (2, 3, 4, 6, 8)
+    """
+    power = steps & (steps - 1) == 0
+    return steps + (steps // 2 if power else steps // 3) if steps > 1 else 2
 
 
 def measured(*arguments: str, patience: float) -> tuple[list[Any], str]:
@@ -76,7 +93,7 @@ def measured(*arguments: str, patience: float) -> tuple[list[Any], str]:
 def curve_of(name: str, runner: str, seconds: float) -> dict[str, Any]:
     """Return the points of a runner at a problem."""
     arguments = "--worker", name, runner, "--seconds", str(seconds)
-    points, why = measured(*arguments, patience=PATIENCE.get(runner, 60.0))
+    points, why = measured(*arguments, patience=PATIENCE.get(runner, 120.0))
     return {"points": points} if points else {"points": [], "why": why}
 
 
@@ -113,7 +130,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             found["problems"][name] = {"network": f"{n_in}-{hidden}-1", "samples": len(case.x), "curves": curves}
             _write(path, found)  # What is there stays, whatever happens later.
         if not options.no_steps:
-            found["steps"] = next(iter(measured("--worker", "steps", patience=120.0)[0]), None)
+            lines, why = measured("--worker", "steps", patience=120.0)
+            found["steps"] = lines[0][0] if lines else {"why": why}
             _write(path, found)
     found = json.loads(path.read_text())
     for line in summary(found):

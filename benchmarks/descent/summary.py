@@ -32,8 +32,10 @@ def summary(found: dict[str, Any]) -> Iterator[str]:
             times = "" if own is None else f", {step_seconds(points) / step_seconds(own):.1f} times tinynet LM's"
             yield f"  {runner}: {step_seconds(points) * 1e6:,.0f} us a step{times}"
         yield from _against_adam(curves)
-    steps = found.get("steps")
-    if steps:
+    steps = found.get("steps", {})
+    if "why" in steps:
+        yield f"steps: {steps['why']}"
+    elif steps:
         restarts, large = steps["restarts"], steps["large step"]
         one, each = restarts["one"], restarts["many"] / restarts["models"]
         alone, together = (seconds / restarts["steps"] * 1e6 for seconds in (one, each))
