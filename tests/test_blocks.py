@@ -223,3 +223,68 @@ def test_second_order_refuses_such_losses_and_lbfgs_takes_them() -> None:
         for backend in ("numpy", "numba")
     ]
     np.testing.assert_allclose(*losses, rtol=1e-6)
+
+
+CLASSES = RNG.integers(0, 4, 30)
+
+
+def classes_network(backend: str, width: int = 5, dtype: str = "float64") -> tn.Sequential:
+    return tn.Sequential(tn.Linear(3, width), tn.Tanh(), tn.Linear(width, 4), seed=1, dtype=dtype, backend=backend)
+
+
+@pytest.mark.parametrize("gamma", [0.0, 1.5])
+def test_categorical_focal_loss_is_its_definition_and_cross_entropy_without_focus(gamma: float, backend: str) -> None:
+    z = RNG.normal(size=(30, 4)) * 3
+    p = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
+    chosen = p[np.arange(30), CLASSES]
+    loss = tn.CategoricalFocal(gamma)
+    with tn.use_backend(backend):
+        assert loss(z, CLASSES) == pytest.approx((-((1 - chosen) ** gamma) * np.log(chosen)).mean(), rel=1e-12)
+        assert loss(z, np.eye(4)[CLASSES]) == pytest.approx(loss(z, CLASSES))
+        if not gamma:
+            expected = tn.CrossEntropy()
+            np.testing.assert_allclose(loss.backward(z, CLASSES), expected.backward(z, CLASSES), atol=1e-15)
+    assert tn.gradient_check(classes_network(backend), X[:5], CLASSES[:5], loss=loss).passed
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_categorical_focal_loss_in_every_tier(tier: str) -> None:
+    width, batch_size = TIERS[tier]
+    loss, y = tn.CategoricalFocal(2.0), CLASSES[:23]
+    layers = lambda: [tn.Linear(3, width), tn.Tanh(), tn.Linear(width, 4)]  # noqa: E731
+    target = loss.taught_target(loss.check_target(y, 4, "float64"), 4, "float64")
+    assert_agrees(layers, Taught(loss), target, OPTIMIZERS["adam"], batch_size=batch_size, weighted=True, tier=tier)
+
+
+class Taught(tn.Loss):
+    """A loss with targets as its kernel reads them."""
+
+    def __init__(self, loss: tn.Loss) -> None:
+        super().__init__()
+        self.loss = loss
+
+    def lower(self, ops: Any = (), *, index_target: bool = False) -> Any:
+        return self.loss.lower(ops, index_target=index_target)
+
+    def check_target(self, y: Any, n_out: int, dtype: str) -> Any:
+        return y
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_categorical_focal_loss_trains_models_whose_metrics_are_of_classes(dtype: str, tmp_path: Path) -> None:
+    results = []
+    options: Any = {"metrics": ["accuracy", "log_loss"], "class_weight": "balanced", "batch_size": 7, "epochs": 3}
+    for backend in ("numba", "numpy"):
+        net = classes_network(backend, dtype=dtype)
+        history = net.fit(X, CLASSES, loss=tn.CategoricalFocal(), **options)
+        models = tn.Ensemble(classes_network(backend, dtype=dtype), 2)
+        many = models.fit(X, CLASSES, loss="categorical_focal", **options)
+        results.append([*history["loss"], *history["log_loss"], *many["loss"].ravel(), *many["accuracy"].ravel()])
+    np.testing.assert_allclose(*results, rtol=1e-9 if dtype == "float64" else 1e-4)
+    net.save(tmp_path / "net.npz")
+    assert repr(tn.load(tmp_path / "net.npz").loss) == "CategoricalFocal(gamma=2.0, reduction='mean')"
+    far = np.array([[0, 200.0, -200.0]], dtype)
+    assert tn.CategoricalFocal()(far, [1]) == 0
+    assert np.isfinite([tn.CategoricalFocal().backward(far, [c]) for c in range(3)]).all()
+    with pytest.raises(ValueError, match="rows of probabilities"):
+        tn.CategoricalFocal()(far, [[0.5, 0.25, 0.25]])

@@ -138,11 +138,17 @@ LOSS_DATA: dict[str, Callable[[], tuple[Any, Any]]] = {
         np.hstack([RNG.normal(size=(20, 2)), RNG.uniform(0.1, 2, (20, 2))]),
         RNG.normal(size=(20, 2)),
     ),
+    "CategoricalFocal": lambda: (RNG.normal(size=(20, 3)), np.eye(3)[RNG.integers(0, 3, 20)]),
     "CrossEntropy": lambda: (RNG.normal(size=(20, 3)), RNG.dirichlet(np.ones(3), 20)),
 }
 
 
-LOSS_SETTINGS = {"Huber": {"delta": 0.8}, "Quantile": {"q": 0.3}, "BinaryFocal": {"gamma": 1.5}}
+LOSS_SETTINGS = {
+    "Huber": {"delta": 0.8},
+    "Quantile": {"q": 0.3},
+    "BinaryFocal": {"gamma": 1.5},
+    "CategoricalFocal": {"gamma": 1.5},
+}
 
 
 @pytest.mark.parametrize("reduction", ["mean", "sum"])

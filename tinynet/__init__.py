@@ -69,6 +69,7 @@ from tinynet.layers.scalar import ScalarActivation
 from tinynet.losses import (
     BinaryCrossEntropy,
     BinaryFocal,
+    CategoricalFocal,
     CrossEntropy,
     ElementwiseLoss,
     GaussianNLL,
@@ -158,6 +159,7 @@ __all__ = [
     "BinaryFocal",
     "CSVLogger",
     "Callback",
+    "CategoricalFocal",
     "Checkpoint",
     "Choice",
     "ClassLaplace",

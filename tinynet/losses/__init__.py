@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tinynet.losses.blocks import GaussianNLL, Quantile
+from tinynet.losses.blocks import CategoricalFocal, GaussianNLL, Quantile
 from tinynet.losses.elementwise import ElementwiseLoss
 from tinynet.losses.entropies import BinaryCrossEntropy, CrossEntropy
 from tinynet.losses.given import BinaryFocal, LogCosh
@@ -20,6 +20,7 @@ __all__ = [
     "LOSS_CLASSES",
     "BinaryCrossEntropy",
     "BinaryFocal",
+    "CategoricalFocal",
     "CrossEntropy",
     "ElementwiseLoss",
     "GaussianNLL",

@@ -1,20 +1,27 @@
-"""Losses of several outputs for each target: quantiles at once, and a mean with its variance."""
+"""Losses of several outputs for each target: quantiles at once, a mean with its variance, the logits of classes."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from functools import reduce
 from itertools import pairwise
 from typing import Any, ClassVar
 
 from numpy.typing import NDArray
 
 from tinynet.backends.base import Array
+from tinynet.base.arrays import read
 from tinynet.base.checks import number
+from tinynet.losses.entropies import CrossEntropy
 from tinynet.losses.loss import Loss, Reduction
 from tinynet.losses.meaning import Meaning
 from tinynet.losses.targets import as_numbers
-from tinynet.program import BlocksOp, CustomOp, LossSpec, Op
+from tinynet.program import ActivationOp, BlocksOp, CustomOp, LossSpec, Op
+
+LEAST = 1e-30
+"""What is added to a sum of exponentials that may vanish: float32 has smaller numbers, but no smaller ones whose
+inverse it has, too."""
 
 
 class _Blocks(Loss):
@@ -166,3 +173,72 @@ class GaussianNLL(_Blocks):
     @property
     def _layer(self) -> str:
         return "MeanVariance(n)"
+
+
+class CategoricalFocal(CrossEntropy):
+    """Cross-entropy of classes in which samples that are classified well count less: ``-(1 - p_c)**gamma log(p_c)``.
+
+    Lin et al. (2017), equation 4, of the probability ``p_c`` that ``softmax(logits)`` gives the class c, without their
+    ``alpha``: class weights are ``fit``'s. The network ends in logits, one for each class. The mean is over samples.
+
+    Parameters
+    ----------
+    gamma : float
+        0 is cross-entropy.
+    reduction : {"mean", "sum"}
+
+    Targets are class numbers from 0, (n_samples,) int, or one-hot rows.
+
+    Examples
+    --------
+    >>> round(CategoricalFocal(gamma=2.0)([[0.0, 0.0]], [1]), 6)  # log(2) / 4
+    0.173287
+    """
+
+    def __init__(self, gamma: float = 2.0, reduction: Reduction = "mean") -> None:
+        super().__init__(reduction=reduction)
+        self.gamma = number("gamma", gamma, at_least=0.0)
+
+    def check_target(self, y: Any, n_out: int, dtype: str) -> Array:
+        """Return class numbers as (n_samples,) int64."""
+        target = super().check_target(y, n_out, dtype)
+        if target.ndim == 1:
+            return target
+        (plain,) = read(((target == 0) | (target == 1)).all())
+        if not plain:
+            raise ValueError("CategoricalFocal expects class numbers, or one-hot rows; got rows of probabilities.")
+        return target.argmax(axis=1)
+
+    def taught_target(self, target: Array, n_out: int, dtype: str) -> Array:
+        """Return class numbers as a column of numbers, which a formula compares."""
+        return target.astype(dtype)[:, None]
+
+    def _alone(self, n_out: int) -> tuple[Op, ...]:
+        return (ActivationOp(n_out, "identity"),)
+
+    def _lower(self, ops: tuple[Op, ...], index_target: bool) -> LossSpec:
+        from tinynet.backends.blocks import loss_kind
+
+        self._check_end(ops)
+        kind = loss_kind(self._formula, None, ops[-1].n_out)
+        return LossSpec(kind, reduction=self.reduction, per_sample=True)
+
+    def _formula(self, logits: Sequence[Any], label: Any) -> Any:
+        from tinynet.backends.formulas import functions
+
+        peak = reduce(functions.maximum, logits)
+        others: Any = 0.0
+        chosen = logits[-1]
+        for number_of_class, logit in enumerate(logits):
+            is_it = label == number_of_class
+            others = others + functions.where(is_it, 0.0, functions.exp(logit - peak))
+            chosen = functions.where(is_it, logit, chosen)
+        mine = functions.exp(chosen - peak)
+        total = functions.log(others + mine)
+        # Where the others vanish beside the class, the power and its slope are 0, and no logarithm is of 0.
+        share = functions.exp(self.gamma * (functions.log(others + LEAST) - total)) if self.gamma else 1.0
+        return share * (total - (chosen - peak))
+
+    def config(self) -> dict[str, Any]:
+        """Return the constructor's arguments as JSON can hold them."""
+        return {"gamma": self.gamma, "reduction": self.reduction}

@@ -191,7 +191,7 @@ class Loss(Hinting):
                 f"{type(self).__name__} expects as many targets as predictions; got {len(checked)} and {len(array)}."
             )
         checked = self.taught_target(checked, array.shape[1], dtype)
-        spec = self._measured(self._lower((), checked.ndim == 1))
+        spec = self._measured(self._lower(self._alone(array.shape[1]), checked.ndim == 1))
         if spec.kind == "custom":
             raise NotImplementedError(f"{type(self).__name__} expects a forward(prediction, target) of its own.")
         gradient = backend.empty(array.shape, dtype)
@@ -199,6 +199,10 @@ class Loss(Hinting):
         with backend.active():
             value = backend.kernels.loss_forward_backward(spec.kind, *arrays, spec.scale(*array.shape), spec.parameter)
         return value, gradient
+
+    def _alone(self, n_out: int) -> tuple[Op, ...]:
+        """Return what ops ``_lower`` is given where there is no network: none, unless it must know the outputs."""
+        return ()
 
     def select(self, members: int | Sequence[int]) -> Loss:
         """Return the loss of one model of an ensemble, or of some: itself, where all models have the same numbers.

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tinynet.base.checks import member
-from tinynet.losses.blocks import GaussianNLL, Quantile
+from tinynet.losses.blocks import CategoricalFocal, GaussianNLL, Quantile
 from tinynet.losses.elementwise import ElementwiseLoss
 from tinynet.losses.entropies import BinaryCrossEntropy, CrossEntropy
 from tinynet.losses.given import BinaryFocal, LogCosh
@@ -25,6 +25,7 @@ LOSSES: dict[str, Callable[..., Loss]] = {
     "quantile": Quantile,
     "gaussian_nll": GaussianNLL,
     "focal": BinaryFocal,
+    "categorical_focal": CategoricalFocal,
 }
 
 CLASSES: dict[str, Callable[..., Loss]] = {
