@@ -188,6 +188,26 @@ def test_training_is_resumed_bit_for_bit_and_stops_early(tmp_path: Path) -> None
     assert len(stopped["val_loss"]) < 9
 
 
+def test_slopes_that_are_not_known_are_left_out(backend: str) -> None:
+    """None of one input, and some of the values; a network of which none are known learns the values alone."""
+    known = np.where(np.arange(3) == 1, np.nan, DY)
+    y = np.where(Y > 8, np.nan, Y)
+    net = net_of(backend=backend)
+    found = net.evaluate(X, (y, known), loss=LOSS, missing_targets="ignore")["loss"]
+    values, slopes = (net.predict(X) - y) / Y.std(0), (net.jacobian(X) - known) * X.std(0) / Y.std(0)[:, None]
+    # Rows weigh more where values are missing, so that the mean is over those that are there; slopes count as 0.
+    share = np.isfinite(y).mean()
+    want = (np.nansum(values**2) / values.size + 0.3 * np.nansum(slopes**2) / slopes.size) / share
+    np.testing.assert_allclose(found, want, rtol=1e-10)
+    options: dict[str, Any] = {"epochs": 2, "batch_size": 8, "missing_targets": "ignore"}
+    net.fit(X, (Y, np.where(np.arange(30)[:, None, None], np.nan, DY)), loss=tn.Sobolev(weight=0.0), **options)
+    alone = net_of(backend=backend)
+    alone.fit(X, Y, loss="mse", **options)
+    np.testing.assert_allclose(net.flat_parameters(), alone.flat_parameters(), rtol=1e-9, atol=1e-12)
+    with pytest.raises(ValueError, match="dy must be finite"):
+        net.fit(X, (Y, known), loss=LOSS)
+
+
 @pytest.mark.parametrize("optimizer", [tn.SGD(0.05, momentum=0.9), tn.AdamW(0.01), tn.RMSprop(0.01), tn.LBFGS()])
 def test_every_optimizer_without_a_matrix_learns_slopes(optimizer: tn.Optimizer) -> None:
     net = tn.Sequential(tn.Linear(3, 6), tn.Tanh(), tn.Linear(6, 2), seed=0, dtype="float64", backend="numpy")
@@ -254,5 +274,8 @@ def test_what_does_not_fit_is_named_before_anything_happens() -> None:
             tn.Sobolev(slope=loss)
     with pytest.raises(ValueError, match="one reduction"):
         tn.Sobolev(slope=tn.MeanSquaredError("sum"))
+    for y in (Y, (Y, DY)):
+        with pytest.raises(ValueError, match=r"sweep expects a loss of values.*Ensemble"):
+            tn.sweep(lambda: net_of(), {}, X, y, loss=LOSS)
     with pytest.raises(NotImplementedError, match=r"net\.evaluate"):
         LOSS.forward(Y, Y)

@@ -108,7 +108,7 @@ class Loss(Hinting):
         ignores = member("missing_targets", missing_targets, ("error", "ignore")) == "ignore"
         if ignores == self.ignores_missing:
             return self
-        if self.is_custom or self.takes_slopes or self.targets == "classes":
+        if self.is_custom or self.targets == "classes":
             why = "is written in Python" if self.is_custom else "takes rows as a whole"
             raise ValueError(
                 f"missing_targets='ignore' expects a loss of each target by itself; {type(self).__name__} {why}. Leave "

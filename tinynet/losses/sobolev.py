@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from tinynet.backends.base import Array
 from tinynet.base.arrays import as_real_array_anywhere, as_samples, numpy_namespace
 from tinynet.base.checks import number
+from tinynet.base.gaps import with_gaps
 from tinynet.losses.loss import Loss
 from tinynet.losses.meaning import Meaning
 from tinynet.losses.table import CLASSES, get_loss
@@ -30,7 +31,8 @@ class Sobolev(Loss):
     loss=tn.Sobolev())``. ``dy`` is (n_samples, n_outputs, n_inputs), in the units of ``y`` and ``x``, as
     ``net.jacobian(x)`` is; of one output also (n_samples, n_inputs). Where the network begins with ``Normalize``, or
     ends in ``Denormalize``, the loss is that of standardised slopes, of one size whatever the units are. Metrics are of
-    the values. "mean" divides the loss of the slopes by their number.
+    the values. "mean" divides the loss of the slopes by their number. Slopes that are not known are NaN, with
+    ``missing_targets="ignore"``: they count as hit, and are numbered among the others.
 
     Parameters
     ----------
@@ -85,6 +87,16 @@ class Sobolev(Loss):
         slopes = self.slope.lower(ops)
         return replace(self.value.lower(ops), slopes=replace(slopes, factor=self.weight * slopes.factor))
 
+    def _measured(self, spec: LossSpec) -> LossSpec:
+        """Return the loss as it is: its parts have left out what they ignore."""
+        return spec
+
+    def with_missing(self, missing_targets: str) -> Loss:
+        """Return the loss as it takes values and slopes that are NaN; see ``Loss.with_missing``."""
+        other = Sobolev(self.value.with_missing(missing_targets), self.slope.with_missing(missing_targets), self.weight)
+        other.ignores_missing = other.value.ignores_missing
+        return other
+
     def meaning(self, target: NDArray[Any], ops: tuple[Op, ...] = ()) -> Meaning:
         """Return what the values are; see ``Loss.meaning``."""
         return self.value.meaning(target, ops)
@@ -96,7 +108,7 @@ class Sobolev(Loss):
                 f"Sobolev expects y as (y, dy), values and their derivatives by the inputs; got {type(y).__name__}. "
                 "Pass both, or take a loss of values alone, for instance 'mse'."
             )
-        values = as_numbers(y[0], n_out, dtype, "Sobolev")
+        values = as_numbers(y[0], n_out, dtype, "Sobolev", missing=self.ignores_missing)
         slopes = as_real_array_anywhere(y[1], "dy")
         if n_out == 1 and slopes.ndim == 2:
             slopes = slopes[:, None]
@@ -107,7 +119,7 @@ class Sobolev(Loss):
                 "Give a derivative of each output by each input for every sample."
             )
         by_input = slopes.transpose(0, 2, 1).reshape(n, -1)
-        by_input = as_samples(by_input, "dy", by_input.shape[1], dtype)
+        by_input = (with_gaps if self.ignores_missing else as_samples)(by_input, "dy", by_input.shape[1], dtype)
         return numpy_namespace(values).concatenate([values, by_input], axis=1)
 
     def _compute(self, prediction: Any, target: Any, sample_weight: Any) -> tuple[float, Array]:

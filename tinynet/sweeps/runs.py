@@ -113,9 +113,20 @@ class Recipe:
             )
         if fit["batch_size"] is None and not optimizer.takes_all_samples:
             fit["batch_size"] = USUAL_BATCH
-        case = Case(net, get_loss(fit.pop("loss")), optimizer, fit)
+        case = Case(net, loss_of_values(fit.pop("loss")), optimizer, fit)
         _check(case)
         return case
+
+
+def loss_of_values(loss: str | Loss) -> Loss:
+    """Return the loss that is meant, or say that its targets are more than a sweep reads."""
+    found = get_loss(loss)
+    if found.takes_slopes:
+        raise ValueError(
+            f"sweep expects a loss of values, whose y is one array; got {found!r}. Train on slopes by net.fit, or many "
+            "networks at once by tn.Ensemble."
+        )
+    return found
 
 
 def _parameters(function: Callable[..., Any]) -> tuple[list[str], bool]:

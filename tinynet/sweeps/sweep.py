@@ -22,7 +22,7 @@ from tinynet.models.sequential import Sequential
 from tinynet.optimizers import Optimizer
 from tinynet.sweeps.files import Contents, Group, SweepFolder
 from tinynet.sweeps.result import SweepResult
-from tinynet.sweeps.runs import Recipe, grouped
+from tinynet.sweeps.runs import Recipe, grouped, loss_of_values
 from tinynet.sweeps.space import Settings, Space, settings_of
 from tinynet.sweeps.training import Data, Options, Task, run_tasks
 from tinynet.training.arguments import checked_callbacks
@@ -144,6 +144,7 @@ def sweep(
     >>> tn.sweep(build, space, [[0.0], [1.0]], [0.0, 2.0], epochs=20, seeds=2).best_settings
     {'width': 4, 'learning_rate': 0.1}
     """
+    loss = loss_of_values(loss)
     data = Data.of(x, y, sample_weight, validation_data, validation_split)
     settings, chosen = settings_of(space, n_samples, seed), _seeds(seeds)
     defaults = {"loss": loss, "optimizer": optimizer, "epochs": epochs, "batch_size": batch_size}
