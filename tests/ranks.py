@@ -87,6 +87,9 @@ def first_order() -> None:
     assert_same(lambda seed: net(tn.Residual(tn.Dropout(0.3), tn.Linear(5, 5)), seed=seed), Y, **common)
     with pytest.raises(ValueError, match="BatchNorm takes the mean of a batch"):
         trained(net(tn.BatchNorm(5)), Y)
+    rare = (X[:, 0] > 1.2).astype(np.float64)[:, np.newaxis]
+    assert_same(net, rare, class_weight="balanced", **common)
+    assert_same(net, rare, class_weight={0.0: 1.0, 1.0: 3.0}, **common)
     # Batches in which a rank has nothing.
     assert_same(net, Y, batch_size=1, optimizer="sgd", epochs=1)
 

@@ -280,7 +280,8 @@ class Sequential(ManualLoop, Inference, Differentiable, Exports):
         with together(comm, deterministic, self, given) as team:
             data = self._data(chosen, x, y, sample_weight)
             data, validation = with_validation(data, partial(self._data, chosen), validation_data, validation_split)
-            data = with_class_weights(weighed_by_measured(data, chosen), class_weight, chosen, self.program)
+            measured = weighed_by_measured(data, chosen)
+            data = with_class_weights(measured, class_weight, chosen, self.program, team)
             validation = None if validation is None else weighed_by_measured(validation, chosen)
             warn_of_scales(data, chosen, self.program)
             standardise([data, validation], self.program, self.state)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tinynet.backends.ranks.team import ALONE, Alone
 from tinynet.base.arrays import convert
 from tinynet.base.checks import number
 from tinynet.losses import Loss
@@ -19,7 +20,9 @@ ClassWeight = Mapping[int, float] | str | None
 """A factor for each class by its number, "balanced", or None."""
 
 
-def with_class_weights(data: Data, class_weight: ClassWeight, loss: Loss, program: Program) -> Data:
+def with_class_weights(
+    data: Data, class_weight: ClassWeight, loss: Loss, program: Program, team: Alone = ALONE
+) -> Data:
     """Return data to train on whose weights have the factors of their classes; metrics do not see these.
 
     Parameters
@@ -31,6 +34,8 @@ def with_class_weights(data: Data, class_weight: ClassWeight, loss: Loss, progra
         It tells what the class of a sample is.
     program : Program
         Of the network.
+    team : Team, optional
+        Who else trains: classes are counted in the samples of all.
 
     Raises
     ------
@@ -48,7 +53,8 @@ def with_class_weights(data: Data, class_weight: ClassWeight, loss: Loss, progra
     if loss.ignores_missing and np.isnan(data.y_host).any():
         raise ValueError("class_weight expects the class of each sample; got NaN in y. Leave such rows out.")
     labels, classes = _labels(data.y_host, loss, program)
-    factors = _factors(labels, classes, class_weight, program.dtype)
+    counts = team.counted(labels)
+    factors = _factors(labels, classes or list(counts), class_weight, program.dtype, counts)
     name = "class_weight"
     if data.weight is not None:
         name, factors = "class_weight times sample_weight", data.backend.to_numpy(data.weight) * factors
@@ -58,7 +64,7 @@ def with_class_weights(data: Data, class_weight: ClassWeight, loss: Loss, progra
 
 
 def _labels(target: NDArray[Any], loss: Loss, program: Program) -> tuple[NDArray[np.int64], list[int]]:
-    """Return the class of each sample, and the classes that there are."""
+    """Return the class of each sample, and the classes that there may be; none where the data alone can tell."""
     meaning, n_out, name = loss.meaning(target, program.ops), program.n_out, type(loss).__name__
     if meaning.target == "classes":
         if target.ndim == 2 and not ((target == 0) | (target == 1)).all():
@@ -89,19 +95,23 @@ def _labels(target: NDArray[Any], loss: Loss, program: Program) -> tuple[NDArray
             f"class_weight expects classes; to {name} the targets are numbers, and "
             f"{column[column != np.rint(column)][0]:g} is not whole. Weigh the samples by sample_weight."
         )
-    return column.astype(np.int64), [int(value) for value in np.unique(column)]
+    return column.astype(np.int64), []
 
 
 def _factors(
-    labels: NDArray[np.int64], classes: list[int], class_weight: Mapping[int, float] | str, dtype: str
+    labels: NDArray[np.int64],
+    classes: list[int],
+    class_weight: Mapping[int, float] | str,
+    dtype: str,
+    counts: dict[int, int],
 ) -> NDArray[np.float64]:
     """Return the factor of each sample's class."""
     if isinstance(class_weight, str):
         if class_weight != "balanced":
             raise ValueError(f"class_weight must be a dict or 'balanced'; got {class_weight!r}.")
-        _, place, counts = np.unique(labels, return_inverse=True, return_counts=True)
-        balanced: NDArray[np.float64] = (len(labels) / (len(counts) * counts))[place]
-        return balanced
+        sizes = np.array(list(counts.values()))
+        balanced: NDArray[np.float64] = sizes.sum() / (len(sizes) * sizes)
+        return balanced[np.searchsorted(list(counts), labels)]
     factors = np.ones(len(labels))
     for label, value in class_weight.items():
         if label not in classes:

@@ -54,11 +54,6 @@ def _together(team: Team, model: Trainable, given: Mapping[str, Any]) -> Iterato
                 "fit(comm=...) expects validation_data; validation_split would hold out the end of each rank's "
                 "samples, not of all. Pass what each rank shall hold out."
             )
-        if given["class_weight"] == "balanced":
-            raise ValueError(
-                "fit(comm=...) expects class_weight as a dict: 'balanced' would count the samples of each rank alone. "
-                "Pass n_samples / (n_classes * count) of all samples."
-            )
         if given["missing_targets"] == "ignore":
             raise ValueError(
                 "fit(comm=...) expects every target to be there: each rank would divide by what it has measured alone. "

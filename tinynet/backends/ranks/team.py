@@ -46,6 +46,17 @@ class Alone:
         """Return the mean and the standard deviation of columns of the samples of all ranks, from those of each."""
         return mean, deviation
 
+    def counted(self, labels: NDArray[np.int64]) -> dict[int, int]:
+        """Return how often each label occurs among the samples of all ranks, lowest first.
+
+        Examples
+        --------
+        >>> ALONE.counted(np.array([3, 1, 3]))
+        {1: 1, 3: 2}
+        """
+        values, counts = np.unique(labels, return_counts=True)
+        return dict(zip(values.tolist(), counts.tolist(), strict=True))
+
     def stopping(self, stop: bool, reason: str | None) -> tuple[bool, str | None]:
         """Return whether any rank wants to stop, and why."""
         return stop, reason
@@ -287,6 +298,13 @@ class Team(Alone):
         every = self.comm.allgather((*own, n))
         means, deviations, counts = (np.array(part, np.float64) for part in zip(*every, strict=True))
         return tuple(map(namespace.asarray, moments_of_parts(means, deviations, counts)))
+
+    def counted(self, labels: NDArray[np.int64]) -> dict[int, int]:
+        """Return how often each label occurs among the samples of all ranks, lowest first."""
+        own = super().counted(labels)
+        self.agree()
+        every = self.comm.allgather(own)
+        return {label: sum(one.get(label, 0) for one in every) for label in sorted(set().union(*every))}
 
     # -- computing ---------------------------------------------------------------------------------------------------
 
