@@ -324,3 +324,26 @@ def test_everybody_descends_from_the_same_place() -> None:
     assert envelope(points) == [(0.1, 1.0), (0.2, 0.5)]
     assert seconds_to(points, 0.6) == 0.2
     assert seconds_to(points, 0.1) is None
+
+
+def test_a_descent_is_summed_up_in_words() -> None:
+    from benchmarks.descent.summary import summary
+
+    curves = {
+        "tinynet LM": [(1, 0.1, 1.0), (10, 0.2, 0.01)],
+        "tinynet Adam": [(8, 1.0, 0.5), (8, 2.0, 0.02), (16, 4.0, 0.03)],
+        "pyrenn": [(2, 0.4, 0.9)],
+    }
+    case = {"network": "2-12-1", "samples": 400, "curves": {name: {"points": p} for name, p in curves.items()}}
+    case["curves"]["PyTorch LBFGS"] = {"points": [], "why": "it did not end in time"}
+    steps = {
+        "restarts": {"one": 1.0, "many": 50.0, "models": 100, "steps": 100},
+        "large step": {"step": 2.0, "rank-k update": 1.0},
+    }
+    lines = list(summary({"problems": {"surface": case}, "steps": steps}))
+    assert "  pyrenn: 200,000 us a step, 10.0 times tinynet LM's" in lines
+    assert "  Adam's best loss, 0.02, takes it 2.00 s" in lines
+    assert "    tinynet LM: 0.200 s, 10.0 times quicker" in lines
+    assert lines[-2].startswith("100 restarts of 2-12-1 take 50 times the time of one: 5,000 us a step of each")
+    assert lines[-1].endswith("50% of the rate of the rank-k update alone")
+    assert list(summary({"problems": {}, "steps": {"why": "killed"}})) == ["steps: killed"]

@@ -41,7 +41,7 @@ def summary(found: dict[str, Any]) -> Iterator[str]:
         alone, together = (seconds / restarts["steps"] * 1e6 for seconds in (one, each))
         yield (
             f"{restarts['models']:.0f} restarts of 2-12-1 take {restarts['many'] / one:.0f} times the time of one: "
-            f"{together:.0f} us a step of each, {alone:.0f} us of one alone"
+            f"{together:,.0f} us a step of each, {alone:,.0f} us of one alone"
         )
         share = large["rank-k update"] / large["step"]
         yield f"a step of 8-16-1 on 2,000 samples runs at {share:.0%} of the rate of the rank-k update alone"

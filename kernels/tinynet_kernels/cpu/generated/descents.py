@@ -14,8 +14,8 @@ from tinynet_kernels.cpu.generated.passes import Passes, Steps, address, n_param
 from tinynet_kernels.descent import STEP
 from tinynet_kernels.network import Layer, Loss
 
-WHOLE_BYTES = 1 << 18
-"""Of the rows of a Jacobian that are held as a whole: where a step has led is then where the next one begins."""
+WHOLE_BYTES = 3 << 17
+"""Of all samples on their way forward and back, if they are held as a whole: where a step has led, the next begins."""
 
 
 class Descents(Equations):
@@ -31,7 +31,8 @@ class Descents(Equations):
         super().__init__(layers, trained, loss, n_samples)
         begins = starts([n_parameters(layer) for layer in layers])
         self._where = np.concatenate([np.arange(begins[i], begins[i + 1]) for i in self.rows])
-        self._whole = self.parts == 1 and self.padded * self.columns * 8 <= WHOLE_BYTES
+        columns = self.columns + layers[0].n_in + 4 * sum(layer.n_out for layer in layers)
+        self._whole = self.parts == 1 and 8 * self.padded * columns <= WHOLE_BYTES
         self._size = self._write_descent(-(-max(self._sums.size, self._values.size) // LINE) * LINE)
         for name, kernel in (("solution", "solve"), ("descend", "descend")):
             self._add(name, kernel)
