@@ -88,6 +88,16 @@ def test_exp_overflows_to_infinity_and_underflows_to_zero(dtype: str) -> None:
     np.testing.assert_array_equal(apply(CASES[0], x), [np.inf, np.inf, np.inf, 0.0, 0.0, 0.0])
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_tanh_ends_at_one_and_is_never_more(dtype: str) -> None:
+    near = np.arange(np.float32(7).view("i4"), np.float32(10).view("i4"), 5, dtype="i4").view("f4").astype(dtype)
+    far = np.array([19.1, 89.0, 1e30, np.inf], dtype)
+    tanh = CASES[-1]
+    assert (apply(tanh, far) == 1).all()
+    assert (apply(tanh, -far) == -1).all()
+    assert (abs(apply(tanh, np.concatenate([near, -near]))) <= 1).all()
+
+
 def test_exp_rounds_subnormal_results_once() -> None:
     x = np.linspace(-745.1, -708.5, 2000)
     smallest = np.nextafter(0, 1)
