@@ -169,7 +169,7 @@ def test_whole_numbers_of_few_values_are_classes_and_it_says_so(
     main(["predict", "tinynet-model.npz", "d.csv"])
     assert set(capsys.readouterr().out.split()[1:]) <= {"1", "2"}
     main(["train", "d.csv", "--epochs", "2", "--task", "regression"])
-    assert "1: numbers; errors while training are those of standardised values\n" in capsys.readouterr().out
+    assert "1: numbers; losses are those of standardised values\n" in capsys.readouterr().out
 
 
 # -- numbers ---------------------------------------------------------------------------------------------------------
@@ -191,7 +191,9 @@ def test_numbers_are_predicted_in_their_units(capsys: pytest.CaptureFixture[str]
     main(["evaluate", "tinynet-model.npz", "test.csv", "--worst", "1"])
     line = int(capsys.readouterr().out.splitlines()[-1].split()[0])
     assert line == np.abs(predicted - truth).argmax() + 2  # Lines count from 1, and the first has the names.
-    assert measured["loss"] == pytest.approx(np.square(predicted - truth).mean(), rel=1e-3)
+    last = tn.load("tinynet-model.npz").layers[-1]
+    assert isinstance(last, tn.Denormalize)
+    assert measured["loss"] * last.scale[0] ** 2 == pytest.approx(np.square(predicted - truth).mean(), rel=1e-3)
 
 
 def test_several_targets_of_different_units_are_learned_alike(rng: np.random.Generator) -> None:

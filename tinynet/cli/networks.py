@@ -14,6 +14,7 @@ from tinynet.base.checks import member
 from tinynet.datasets.table import Table
 from tinynet.datasets.targets import Label
 from tinynet.layers import (
+    Denormalize,
     Dropout,
     Embedding,
     Exp,
@@ -48,20 +49,33 @@ LOSSES_OF_NUMBERS: dict[str, Callable[[int, Loss], Layer | None]] = {
 
 @dataclass(frozen=True)
 class Head:
-    """How a network ends: its width, its last activation if any, and its loss."""
+    """How a network ends: its width, its last activation if any, and its loss.
+
+    Attributes
+    ----------
+    scales : bool
+        Whether a layer follows that scales targets, which are numbers.
+    """
 
     n_out: int
     activation: Layer | None
     loss: Loss
+    scales: bool = False
 
     @property
-    def scales(self) -> bool:
-        """Whether it has outputs in several units, so that the network itself takes care of them."""
-        return len(self.loss.powers) > 1
+    def blocks(self) -> int:
+        """How many outputs there are for each target."""
+        return len(self.loss.powers)
+
+    def scaling(self, y: NDArray[Any], missing_targets: str) -> Denormalize | None:
+        """Return the layer that scales such targets; None where they are learned as they are."""
+        if not self.scales:
+            return None
+        return Denormalize(y.shape[1], self.loss.powers).adapt(y, missing_targets=missing_targets)
 
     def with_activation(self, name: str) -> Head:
         """Return the same head, ending in an activation."""
-        return replace(self, activation=get_activation(name))
+        return replace(self, activation=get_activation(name), scales=False)
 
 
 def head_for(
@@ -91,7 +105,7 @@ def head_for(
     Examples
     --------
     >>> head_for("auto", ("no", "yes"), 1)
-    Head(n_out=2, activation=Softmax(), loss=CrossEntropy(from_logits=False, reduction='mean'))
+    Head(n_out=2, activation=Softmax(), loss=CrossEntropy(from_logits=False, reduction='mean'), scales=False)
     """
     if classes is None:
         name = member("--loss for targets that are numbers", "mse" if loss == "auto" else loss, LOSSES_OF_NUMBERS)
@@ -99,7 +113,8 @@ def head_for(
         _require("--quantiles", quantiles, "--loss quantile", name == "quantile")
         several = quantiles is not None and len(quantiles) > 1
         chosen = get_loss(name, **({"q": quantiles if several else quantiles[0]} if quantiles else {}))
-        return Head(n_targets * len(chosen.powers), LOSSES_OF_NUMBERS[name](n_targets, chosen), chosen)
+        ending = LOSSES_OF_NUMBERS[name](n_targets, chosen)
+        return Head(n_targets * len(chosen.powers), ending, chosen, chosen.takes_standardised)
     name = "cross_entropy" if loss == "auto" else loss
     activation, made = LOSSES_OF_CLASSES[member("--loss for classes", name, LOSSES_OF_CLASSES)]
     _require("--quantiles", quantiles, "--loss quantile, of numbers", False)
@@ -107,8 +122,8 @@ def head_for(
     if name != "cross_entropy" and len(classes) != 2:
         raise ValueError(f"--loss {name} expects two classes; got {len(classes)}. Use cross_entropy.")
     smoothing = {"label_smoothing": label_smoothing} if label_smoothing else {}
-    ending = None if activation is None else activation()
-    return Head(len(classes) if name == "cross_entropy" else 1, ending, made(**smoothing))
+    last = None if activation is None else activation()
+    return Head(len(classes) if name == "cross_entropy" else 1, last, made(**smoothing))
 
 
 def _require(option: str, value: Any, what: str, fits: bool) -> None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tinynet.cli.networks import LOSSES_OF_NUMBERS
 from tinynet.cli.notes import Notes
 from tinynet.cli.reading import RowsRead, how
-from tinynet.cli.scaling import Scaling, scaling_of
+from tinynet.cli.scaling import OfMean
 from tinynet.datasets import Dataset, read, read_known, sine
 from tinynet.datasets.encoding import Encoding, size_for
 from tinynet.datasets.files import STDIN
@@ -41,14 +41,14 @@ class Problem:
     held : dict of str to (x, y)
         What is held out: "validation", and "test" for a test set that came with the data. The first is watched in
         training.
-    scaling : Scaling or None
-        Of targets that are numbers.
+    scaling : OfMean or None
+        Of targets that are counts or rates.
     """
 
     notes: Notes
     train: Pair
     held: dict[str, Pair]
-    scaling: Scaling | None
+    scaling: OfMean | None
 
 
 def read_problem(args: argparse.Namespace, say: Say) -> Problem:
@@ -77,9 +77,8 @@ def read_problem(args: argparse.Namespace, say: Say) -> Problem:
     words = tuple(args.missing_words)
     notes = Notes(data.features, data.targets, task.classes, data.named, data.decimal, words, table)
     y = encode(train, task.classes)
-    plain = task.classes is None and not args.notebook and len(getattr(args, "quantiles", None) or ()) < 2
-    scaling = scaling_of(y, args.loss) if plain and args.loss != "gaussian_nll" else None
-    say("target", f"{', '.join(data.targets)}: {_describe(task, scaling)}")
+    scaling = OfMean.of(y) if task.classes is None and args.loss == "poisson" and not args.notebook else None
+    say("target", f"{', '.join(data.targets)}: {_describe(task, scaling, standardised=not args.notebook)}")
     for name, part in held.items():
         say("held out", f"{len(part):,} {name} rows; trained on {len(train):,}")
     pairs = {name: (part.x, encode(part, task.classes)) for name, part in held.items()}
@@ -115,10 +114,12 @@ def _become(encoding: Encoding) -> str:
     return f"{WHAT[encoding.kind]} in {len(encoding.columns)} columns"
 
 
-def _describe(task: Task, scaling: Scaling | None) -> str:
+def _describe(task: Task, scaling: OfMean | None, *, standardised: bool) -> str:
     """Tell what is learned, and why it is taken so where that is a guess."""
+    if task.classes is None and scaling is not None:
+        return "numbers; errors while training are those of multiples of the mean"
     if task.classes is None:
-        return "numbers" + ("" if scaling is None else f"; errors while training are those of {scaling.text}")
+        return "numbers" + "; losses are those of standardised values" * standardised
     shown = ", ".join(str(name) for name in task.classes[:10]) + ", ..." * (len(task.classes) > 10)
     return f"{len(task.classes)} classes: {shown}" + (f" ({task.reason})" if task.reason else "")
 

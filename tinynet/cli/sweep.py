@@ -140,6 +140,8 @@ class Network:
         The mean and the scale of the features, measured once.
     embedding : dict or None
         The arguments of the layer that reads levels, if some features are such.
+    last : Layer or None
+        What scales the targets.
     """
 
     n_in: int
@@ -147,20 +149,22 @@ class Network:
     dtype: str
     columns: dict[str, NDArray[Any]] | None
     embedding: dict[str, Any] | None = None
+    last: Layer | None = None
 
     @classmethod
     def of(cls, args: argparse.Namespace, problem: Problem) -> Network:
         """Return what builds networks for the data."""
         x, y = problem.train
         head = head_for(args.loss, problem.notes.classes, 1 if y.ndim == 1 else y.shape[1])
-        if head.scales:
+        if head.blocks > 1:
             raise ValueError(f"--loss {args.loss} has several outputs for each target: tinynet train takes it, alone.")
         if args.notebook:
             return cls(x.shape[1], head, args.dtype, None)
         table = problem.notes.table
         layer = first_layers(x, table)[0]
         columns = {name: np.array(getattr(layer, name)) for name in layer.buffer_names}
-        return cls(x.shape[1], head, args.dtype, columns, None if table is None else table.embedding)
+        embedding = None if table is None else table.embedding
+        return cls(x.shape[1], head, args.dtype, columns, embedding, head.scaling(y, args.missing_targets))
 
     def __call__(self, layers: tuple[int, ...], activation: str, dropout: float | None = None) -> Sequential:
         """Return a network of such hidden layers."""
@@ -173,7 +177,8 @@ class Network:
             first[0].load_buffers(self.columns)
             first += [] if self.embedding is None else [Embedding(**self.embedding)]
             head = replace(head, activation=None if head.activation is None else head.activation.fresh_copy())
-        return build(first, self.n_in, layers, activation, head, dropout, dtype=self.dtype)
+        last = None if self.last is None else self.last.fresh_copy()
+        return build(first, self.n_in, layers, activation, head, dropout, last, dtype=self.dtype)
 
 
 # -- results ---------------------------------------------------------------------------------------------------------

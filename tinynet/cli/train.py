@@ -21,7 +21,7 @@ from tinynet.cli.places import LOSSES, MODEL, beside, require_different
 from tinynet.cli.problem import Problem, Say, read_problem
 from tinynet.exchange.atomic import require_place
 from tinynet.exchange.modelfile import check_name
-from tinynet.layers import Denormalize, Normalize
+from tinynet.layers import Normalize
 from tinynet.losses import Loss
 from tinynet.models.sequential import Sequential
 from tinynet.optimizers import OPTIMIZERS, get_optimizer
@@ -138,9 +138,7 @@ def _network(args: argparse.Namespace, problem: Problem) -> tuple[Sequential, Lo
         first, head = [], head.with_activation(args.activation)
     else:
         first = first_layers(x, problem.notes.table)
-    last = None
-    if head.scales:
-        last = Denormalize(n_targets, head.loss.powers).adapt(y, missing_targets=args.missing_targets)
+    last = head.scaling(y, args.missing_targets)
     net = build(first, x.shape[1], args.layers, args.activation, head, args.dropout, last, **options)
     net.metadata = problem.notes.metadata()
     return net, head.loss
@@ -157,7 +155,7 @@ def _note_offsets(net: Sequential, notes: Notes, say: Say) -> None:
 
 
 def _fit(args: argparse.Namespace, net: Sequential, loss: Loss, problem: Problem, say: Say) -> None:
-    """Train, on standardised targets where the targets are numbers."""
+    """Train, on multiples of the mean where the targets are counts."""
     scale = (lambda y: y) if problem.scaling is None else problem.scaling.standard
     watched = next(((x, scale(y)) for x, y in problem.held.values()), None)
     callbacks: list[Callback] = [] if args.quiet else [Lines()]
