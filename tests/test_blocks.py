@@ -139,9 +139,16 @@ def test_derivatives_are_those_of_central_differences(name: str, backend: str) -
 def test_a_loop_of_your_own_goes_through_them(name: str, backend: str) -> None:
     net = network(name, backend)
     np.testing.assert_allclose(net.forward(X, training=False), net.predict(X), rtol=1e-12)
-    net.forward(X)
     v = RNG.normal(size=net.predict(X).shape)
+    net.forward(X)
     np.testing.assert_allclose(net.backward(v), net.vjp(X, v), rtol=1e-9, atol=1e-12)
+    # A step by hand is that of a fit.
+    loss, fitted = LOSSES[name][1], network(name, backend)
+    net.zero_grad()
+    net.backward(loss.backward(net.forward(X), Y / 300))
+    tn.SGD(0.1).step(net)
+    fitted.fit(X, Y / 300, loss=loss, optimizer=tn.SGD(0.1), epochs=1, batch_size=30, shuffle=False)
+    np.testing.assert_allclose(net.flat_parameters(), fitted.flat_parameters(), rtol=1e-9)
 
 
 def test_another_loss_on_such_outputs_runs_and_says_why_it_is_slow() -> None:
@@ -197,6 +204,21 @@ def test_quantiles_that_do_not_increase_are_refused(q: list[float]) -> None:
         tn.Quantile(q)
 
 
+def test_a_sweep_over_quantiles_trains_each_by_itself() -> None:
+    def build(several: bool, seed: int = 0) -> tn.Sequential:
+        ending = [tn.Linear(4, 2), tn.Increasing(2)] if several else [tn.Linear(4, 1)]
+        return tn.Sequential(tn.Linear(3, 4), tn.Tanh(), *ending, dtype="float64", seed=seed, backend="numba")
+
+    y, options = RNG.normal(size=(30, 1)), {"epochs": 2, "batch_size": 10}
+    for several, values in ((True, ([0.1, 0.9], [0.2, 0.8])), (False, (0.1, 0.9))):
+        space = {"loss": [tn.Quantile(q) for q in values], "several": [several]}
+        result = tn.sweep(build, space, X, y, **options)  # type: ignore[arg-type]
+        for run, q in enumerate(values):
+            alone = build(several)
+            alone.fit(X, y, loss=tn.Quantile(q), **options)  # type: ignore[arg-type]
+            np.testing.assert_allclose(result.model(run).predict(X), alone.predict(X), rtol=1e-9)
+
+
 def test_slopes_are_of_one_output_for_each_target() -> None:
     with pytest.raises(ValueError, match="one output for each target; got GaussianNLL"):
         tn.Sobolev("gaussian_nll")
@@ -206,6 +228,11 @@ def test_a_scaling_for_other_outputs_is_refused() -> None:
     layers = [tn.Linear(3, 4), tn.MeanVariance(2), tn.Denormalize(4).adapt(np.hstack([Y, Y]))]
     with pytest.raises(ValueError, match=r"powers=\(1, 2\)\), of n targets; got Denormalize\(4\)"):
         tn.Sequential(*layers, backend="numpy").fit(X, Y, loss=tn.GaussianNLL(), epochs=1)
+
+
+def test_laplace_is_of_one_output_for_each_target() -> None:
+    with pytest.raises(ValueError, match="laplace expects one output for each target; got MeanVariance"):
+        tn.laplace(network("gaussian", "numpy"), X, Y)
 
 
 def test_powers_say_the_units_of_the_blocks() -> None:

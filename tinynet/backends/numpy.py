@@ -71,7 +71,7 @@ class HostBackend(Backend):
     def plan(self, program: Program, *, granularity: Granularity = "epoch", streamed: bool = False) -> Plan:
         """Return a plan for the program."""
         self.check_precision(program.precision)
-        if program.maps and program.loss is None:
+        if program.predicts_by_maps:
             return MappedPlan(program, self, self.plan(program.before_maps, granularity=granularity, streamed=streamed))
         if takes_all_samples(program):
             return whole_plan(program, self, granularity)

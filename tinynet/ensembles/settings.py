@@ -100,7 +100,7 @@ def joined_loss(ensembles: Sequence[Ensemble]) -> Loss | None:
     for name, value in each[0].items():
         values = [own[name] for own in each]
         alike = all(other == value for other in values)
-        if not (alike or isinstance(value, float)):
+        if not (alike or name in first.own_numbers):
             return None
         config[name] = value if alike else values
     return type(first)(**config)

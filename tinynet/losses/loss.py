@@ -64,6 +64,8 @@ class Loss(Hinting):
     from_logits: bool = False
     ignores_missing: bool = False
     """Whether targets that are NaN were not measured, and are left out; see ``with_missing``."""
+    own_numbers: tuple[str, ...] = ()
+    """Which of the constructor's arguments may have a number for each model of an ensemble."""
     powers: tuple[int, ...] = (1,)
     """What ``Denormalize`` is to know of the outputs of each target."""
     output_names: tuple[str, ...] = ()

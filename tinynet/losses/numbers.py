@@ -46,6 +46,7 @@ class Huber(Loss):
     """
 
     kind, targets = "huber", "numbers"
+    own_numbers = ("delta",)
 
     def __init__(self, delta: float | Sequence[float] = 1.0, reduction: Reduction = "mean") -> None:
         super().__init__(reduction)

@@ -77,6 +77,12 @@ def laplace(
     True
     """
     program = net.trained_program
+    if program.maps:
+        layer = net.layers[-1 - program.scales_targets]
+        raise ValueError(
+            f"laplace expects one output for each target; got {layer!r}. An ensemble of such networks tells what they "
+            "do not know."
+        )
     if program.n_trained > MOST_PARAMETERS:
         raise ValueError(
             f"laplace expects at most {MOST_PARAMETERS:,} trained parameters; this network has {program.n_trained:,}. "

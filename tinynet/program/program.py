@@ -128,6 +128,11 @@ class Program:
         return self.ops[start:] if start > 0 and isinstance(self.ops[start], BlocksOp) else ()
 
     @property
+    def predicts_by_maps(self) -> bool:
+        """Whether it does nothing but predict, and ends in ``maps``."""
+        return bool(self.maps) and self.loss is None and self.optimizer is None
+
+    @property
     def before_maps(self) -> Program:
         """The program that computes what ``maps`` read, of the same state."""
         idle = 2 * self.n_out if self.scales_targets else self.idle_buffers

@@ -202,7 +202,8 @@ def _form(value: Any) -> Hashable:
         return type(value), tuple((name, _form(entry)) for name, entry in value.arguments().items())
     if isinstance(value, Loss):
         config = {} if value.is_custom else value.config()
-        return type(value), tuple((name, _form(entry)) for name, entry in config.items()), value.is_custom and id(value)
+        forms = {name: _form(entry) if name in value.own_numbers else repr(entry) for name, entry in config.items()}
+        return type(value), tuple(forms.items()), value.is_custom and id(value)
     if isinstance(value, Schedule):
         # A schedule of the user's that is no dataclass cannot be taken apart.
         return type(value), tuple(map(_form, _fields(value).values())) if is_dataclass(value) else id(value)

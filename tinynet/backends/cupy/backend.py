@@ -257,7 +257,7 @@ class CuPyBackend(Backend):
         from tinynet.backends.cupy.fused import fused_plan
         from tinynet.backends.cupy.loop import CuPyLoopPlan
 
-        if program.maps and program.loss is None:
+        if program.predicts_by_maps:
             return MappedPlan(program, self, self.plan(program.before_maps, granularity=granularity, streamed=streamed))
         if takes_all_samples(program):
             from tinynet.backends.cupy.equations import CuPyEquations

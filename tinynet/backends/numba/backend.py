@@ -91,7 +91,7 @@ class NumbaBackend(HostBackend):
     def plan(self, program: Program, *, granularity: Granularity = "epoch", streamed: bool = False) -> Plan:
         """Return a fused plan where the program needs no Python inside."""
         self.check_precision(program.precision)
-        if program.maps and program.loss is None:
+        if program.predicts_by_maps:
             return MappedPlan(program, self, self.plan(program.before_maps, granularity=granularity, streamed=streamed))
         program, lacking = self._with_calls(program)
         written = can_generate if program.n_models is None else can_lower
