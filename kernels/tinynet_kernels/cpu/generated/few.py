@@ -130,7 +130,7 @@ class _Product:
             return [
                 code.at(a, frame.bytes),
                 code.at(w, by),
-                *add_products(frame, numbers, vectors(frame, w, width), sums),
+                *add_products(frame, numbers, vectors(frame, w, [frame.row] * width), sums),
             ]
 
         sums_at = [code.at(place, r * frame.row_bytes) for r in range(height) for place in places]

@@ -9,7 +9,8 @@ ones may compute some rows too many, whose results nobody reads. Thinner tiles w
 the processor busy, and be no quicker; but a single row, of a prediction or a batch of one, is a tile by itself.
 
 Columns that fill but one register of their last panel take tiles of one register there: the last layer of 64-64-2 would
-else be a third of all multiplications. What lies in the panel's other register is zeros, and stays so.
+else be a third of all multiplications. What lies in the panel's other register is zeros, and stays so. Where registers
+are so wide that some processors take twice the time for a whole one, columns that fill but half of it take that half.
 """
 
 from __future__ import annotations
@@ -18,8 +19,11 @@ from collections.abc import Callable, Sequence
 
 from tinynet_kernels.cpu.generated.frame import Frame, Kernel
 from tinynet_kernels.cpu.generated.ir import Value
-from tinynet_kernels.cpu.generated.ir_types import I64
+from tinynet_kernels.cpu.generated.ir_types import I64, lanes_of, vector
 from tinynet_kernels.cpu.generated.target import VECTORS, Target
+
+WHOLE_BYTES = 32
+"""Of a register that all processors multiply in one go."""
 
 NARROW_HIGH = 8
 """Rows of a gradient's tile that is one register wide: as many sums as keep two units of multiply-adds busy."""
@@ -53,10 +57,14 @@ def heights_in_panel(width: int, high: int) -> list[int]:
     return [small + 1] * larger + [small] * (tiles - larger)
 
 
-def vectors(frame: Frame, pointer: Value, count: int) -> list[Value]:
-    """Read so many registers of a row of a panel."""
+Kinds = Sequence[str]
+"""The types of the registers of a panel's row that are in use."""
+
+
+def vectors(frame: Frame, pointer: Value, kinds: Kinds) -> list[Value]:
+    """Read registers of a row of a panel."""
     code = frame.code
-    return [code.load(code.at(pointer, v * frame.vector_bytes), frame.row) for v in range(count)]
+    return [code.load(code.at(pointer, v * frame.vector_bytes), kind) for v, kind in enumerate(kinds)]
 
 
 def add_products(
@@ -65,21 +73,29 @@ def add_products(
     """Add the products of some numbers, one for each row of a tile, with a row of vectors."""
     code, added = frame.code, []
     for r, number in enumerate(numbers):
-        factor = code.spread(number)
+        factor = code.spread(number, lanes_of(vectors[0].kind))
         added += [code.fma(factor, one, sums[r * len(vectors) + v]) for v, one in enumerate(vectors)]
     return added
 
 
 def _each_panel(frame: Frame, n: Value, body: Callable[..., Sequence[Value]], *cursor: Value) -> None:
-    """Run ``body(registers, *cursor)`` for each panel of ``n`` columns, with the registers of it that are in use."""
+    """Run ``body(kinds, *cursor)`` for each panel of ``n`` columns."""
+    code = frame.code
     registers = (n + (frame.lanes - 1)) / frame.lanes
     whole = registers / VECTORS
-    for count, panels in ((VECTORS, whole), (1, registers - whole * VECTORS)):
+    rest = registers - whole * VECTORS
+    cases: list[tuple[Kinds, Value]] = [([frame.row] * VECTORS, whole)]
+    if frame.vector_bytes > WHOLE_BYTES:
+        half = frame.lanes // 2
+        halves = code.select(code.compare("<=", n - (registers - 1) * frame.lanes, half), rest, 0)
+        cases.append(([vector(frame.real, half)], halves))
+        rest = rest - halves
+    for kinds, panels in [*cases, ([frame.row], rest)]:
 
-        def panel(_: Value, *now: Value, count: int = count) -> Sequence[Value]:
-            return body(count, *now)
+        def panel(_: Value, *now: Value, kinds: Kinds = kinds) -> Sequence[Value]:
+            return body(kinds, *now)
 
-        cursor = frame.code.loop(0, panels, 1, panel, *cursor)
+        cursor = code.loop(0, panels, 1, panel, *cursor)
 
 
 def product_rows(frame: Frame, *, adds: bool = False) -> None:
@@ -101,15 +117,16 @@ def product_rows(frame: Frame, *, adds: bool = False) -> None:
     back = a_step - frame.width * frame.bytes
 
     def tile(height: int, first: Sequence[Value], a: Value, b: Value, c: Value) -> None:
+        kinds = [one.kind for one in first]
         if adds:
-            begin = [one for r in range(height) for one in vectors(frame, code.at(c, r * row_bytes), len(first))]
+            begin = [one for r in range(height) for one in vectors(frame, code.at(c, r * row_bytes), kinds)]
         else:
             begin = list(first) * height
 
         def panel(p: Value, a: Value, b: Value, *sums: Value) -> tuple[Value, ...]:
             def step(_: Value, a: Value, b: Value, *sums: Value) -> tuple[Value, ...]:
                 numbers = [code.load(code.at(a, r * row_bytes), frame.real) for r in range(height)]
-                added = add_products(frame, numbers, vectors(frame, b, len(first)), sums)
+                added = add_products(frame, numbers, vectors(frame, b, kinds), sums)
                 return (code.at(a, frame.bytes), code.at(b, row_bytes), *added)
 
             steps = code.smaller(n_in - p * frame.width, frame.width)
@@ -121,8 +138,8 @@ def product_rows(frame: Frame, *, adds: bool = False) -> None:
             row, v = divmod(i, len(first))
             code.store(value, code.at(c, row * row_bytes + v * frame.vector_bytes))
 
-    def panel_out(registers: int, b: Value, start: Value, c: Value) -> tuple[Value, ...]:
-        first = vectors(frame, start, registers)
+    def panel_out(kinds: Kinds, b: Value, start: Value, c: Value) -> tuple[Value, ...]:
+        first = vectors(frame, start, kinds)
         cursor = (a, c)
         for height, count in ((high, high_rows), (high - 1, low_rows), (1, single)):
 
@@ -154,41 +171,42 @@ def gradient(frame: Frame) -> None:
     keeps = code.op("i1", f"or {descends}, {later.name}")
     keeps = code.op("i1", f"or {keeps}, {code.compare('!=', adds, 0).name}")
     rate = code.resize(frame.state("rate"), frame.real)
-    factor = code.spread(code.select(descends, -rate, 1.0))
+    scale = code.select(descends, -rate, 1.0)
 
-    def finish(registers: int, sums: Sequence[Value], place: Value) -> None:
+    def finish(kinds: Kinds, sums: Sequence[Value], place: Value) -> None:
         """Add to what is there, or to zeros."""
-        old = code.select(keeps, place, zeros)
+        old, factor = code.select(keeps, place, zeros), code.spread(scale, lanes_of(kinds[0]))
         for i, value in enumerate(sums):
-            row, v = divmod(i, registers)
+            row, v = divmod(i, len(kinds))
             offset = row * row_bytes + v * frame.vector_bytes
-            code.store(code.fma(factor, value, code.load(code.at(old, offset), frame.row)), code.at(place, offset))
+            code.store(code.fma(factor, value, code.load(code.at(old, offset), kinds[v])), code.at(place, offset))
 
-    def bias_of(registers: int, d: Value, place: Value) -> tuple[Value, ...]:
+    def nothing(kinds: Kinds) -> list[Value]:
+        return [code.constant(kind, 0.0) for kind in kinds]
+
+    def bias_of(kinds: Kinds, d: Value, place: Value) -> tuple[Value, ...]:
         def add(_: Value, d: Value, *sums: Value) -> tuple[Value, ...]:
-            row = vectors(frame, d, registers)
+            row = vectors(frame, d, kinds)
             return (code.at(d, row_bytes), *(a + b for a, b in zip(sums, row, strict=True)))
 
-        nothing = [code.constant(frame.row, 0.0)] * registers
-        _, *sums = code.loop(0, rows, 1, add, d, *nothing)
-        finish(registers, sums, place)
+        _, *sums = code.loop(0, rows, 1, add, d, *nothing(kinds))
+        finish(kinds, sums, place)
         return code.at(d, d_step), code.at(place, out_step)
 
-    def tile(registers: int, height: int, x: Value, d: Value, place: Value) -> None:
+    def tile(kinds: Kinds, height: int, x: Value, d: Value, place: Value) -> None:
         def step(_: Value, x: Value, d: Value, *sums: Value) -> tuple[Value, ...]:
             numbers = [code.load(code.at(x, r * frame.bytes), frame.real) for r in range(height)]
-            added = add_products(frame, numbers, vectors(frame, d, registers), sums)
+            added = add_products(frame, numbers, vectors(frame, d, kinds), sums)
             return (code.at(x, row_bytes), code.at(d, row_bytes), *added)
 
-        nothing = [code.constant(frame.row, 0.0)] * (height * registers)
-        _, _, *sums = code.loop(0, rows, 1, step, x, d, *nothing)
-        finish(registers, sums, place)
+        _, _, *sums = code.loop(0, rows, 1, step, x, d, *(nothing(kinds) * height))
+        finish(kinds, sums, place)
 
     def panel_in(p: Value, x: Value, out: Value) -> tuple[Value, ...]:
         left = n_in - p * frame.width
 
-        def panel_out(registers: int, d: Value, out: Value) -> tuple[Value, ...]:
-            high = frame.module.target.high if registers == VECTORS else NARROW_HIGH
+        def panel_out(kinds: Kinds, d: Value, out: Value) -> tuple[Value, ...]:
+            high = frame.module.target.high if len(kinds) == VECTORS else NARROW_HIGH
             heights, offset = heights_in_panel(frame.width, high), 0
             for height in sorted(set(heights), reverse=True):
                 last = code.smaller(left, offset + height * heights.count(height))
@@ -196,13 +214,13 @@ def gradient(frame: Frame) -> None:
                 def strip(i: Value, height: int = height) -> None:
                     places = (code.at(x, i, frame.real), d, code.at(out, i * row_bytes))
                     half = -(-height // 2)
-                    if registers < VECTORS:
-                        tile(registers, height, *places)
+                    if len(kinds) < VECTORS:
+                        tile(kinds, height, *places)
                     else:
                         code.when(
                             code.compare(">", left - i, half),
-                            lambda: tile(registers, height, *places),
-                            lambda: tile(registers, half, *places),
+                            lambda: tile(kinds, height, *places),
+                            lambda: tile(kinds, half, *places),
                         )
 
                 code.loop(offset, last, height, strip)
