@@ -35,7 +35,7 @@ UNITS = [
     "core",
     "team",
     "products",
-    "products:added",
+    "large",
     "few",
     "dropout",
     "normalize",
@@ -119,7 +119,7 @@ PRODUCT = r"v?fmadd\w*p[sd]|fmla|\bmulp[sd]"
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("processor", PROCESSORS)
 def test_the_sums_of_a_tile_stay_in_registers(processor: str, dtype: str) -> None:
-    written = {"products": ("product_rows", "gradient"), "products:added": ("product_added",), "few": ("few_rows",)}
+    written = {"products": ("product_rows", "gradient"), "large": ("product_added",), "few": ("few_rows",)}
     for unit, names in written.items():
         text = assembly(unit, dtype, processor)
         for name in names:

@@ -132,7 +132,7 @@ class GeneratedPlan(LoopPlan):
         if call is None:
             source, vectors = Data.of(x), vectors_of(state)
             task = self._prediction_task(source.code, few=n <= self._few)
-            words = {**self._places(vectors), "batch": max(1, n), "ranges": ranges_of(n)}
+            words = {**self._places(vectors), "batch": max(1, n), "ranges": self._ranges(n)}
             call = Call(task, {"x": source}, vectors, n, words, 1.0, n_threads)
         finite = call.run_into(ready, state)
         self._calls.give_back(key, call)
@@ -237,7 +237,7 @@ class GeneratedPlan(LoopPlan):
     ) -> tuple[Hashable, Call | None]:
         """Return what a call is kept by, and one that is ready for a state and data; None if no code reads them."""
         arrays = (x, y) if weight is None else (x, y, weight)
-        n_threads = self._threads(n_visits * n_epochs, batch) if self._large or ranges_of(batch) > 1 else 1
+        n_threads = self._threads(n_visits * n_epochs, batch) if self._large or self._ranges(batch) > 1 else 1
         key = kind, n_visits, n_threads
         call = self._calls.take(key, state, arrays)
         if call is None and reads(*arrays):
@@ -259,9 +259,13 @@ class GeneratedPlan(LoopPlan):
             task = self._evaluation_task(sources, few=n_visits <= self._few and self._blocks == 1)
         vectors = vectors_of(state)
         check_sizes(vectors, self.program, trains=kind == "run")
-        words = {**self._places(vectors), "batch": batch, "ranges": min(ranges_of(batch), task.ranges)}
+        words = {**self._places(vectors), "batch": batch, "ranges": min(self._ranges(batch), task.ranges)}
         divisor = float(n_visits) if spec.reduction == "mean" and kind != "evaluate" else 1.0
         return Call(task, data, vectors, n_visits, words, divisor, n_threads)
+
+    def _ranges(self, batch: int) -> int:
+        """Return how many ranges a batch is cut into, or all rows that are read."""
+        return 1 if self._large else ranges_of(batch)
 
     def _threads(self, rows: int, batch: int) -> int:
         """Return how many threads a call over so many rows, in such batches, repays; its result is the same.

@@ -15,6 +15,9 @@ from tinynet_kernels.cpu.generated.target import VECTORS
 AHEAD = 16
 """So many rows before a row is gathered, it is asked for: rows in random order come from memory one after the other."""
 
+BLOCK_AHEAD = 8
+"""How many rows before it is copied a row of a block is asked for."""
+
 
 class Source(NamedTuple):
     """How numbers of a dtype are read."""
@@ -291,6 +294,46 @@ def _layer(*, pack: bool) -> Callable[[Frame], None]:
     return body
 
 
+def pack_block(frame: Frame) -> None:
+    """Copy a block of a large flat matrix into panels, row after row, as it lies in memory.
+
+    Arguments: panels; bytes between them; offset of the block in the vector; rows and columns of the block; columns of
+    the matrix; the word of the context that is the vector's address.
+    """
+    code, row_bytes = frame.code, frame.row_bytes
+    packed, step, offset, rows, columns, all_columns = frame.place(0), *(frame.size(i) for i in range(1, 6))
+    flat = code.at(code.load(code.at(frame.context, frame.size(6), I64), POINTER), offset)
+    flat_row = all_columns * frame.bytes
+    whole = columns / frame.width
+    left = columns - whole * frame.width
+    ahead = flat_row * BLOCK_AHEAD
+
+    def row(_: Value, packed: Value, flat: Value) -> list[Value]:
+        def panel(_: Value, packed: Value, flat: Value) -> list[Value]:
+            for line in range(0, row_bytes, LINE):
+                code.prefetch(code.at(code.at(flat, ahead), line))
+            for v in range(VECTORS):
+                value = code.load(code.at(flat, v * frame.vector_bytes), frame.row)
+                code.store(value, code.at(packed, v * frame.vector_bytes))
+            return [code.at(packed, step), code.at(flat, row_bytes)]
+
+        last, behind = code.loop(0, whole, 1, panel, packed, flat)
+
+        def part() -> None:
+            for v in range(VECTORS):
+                code.store(code.constant(frame.row, 0.0), code.at(last, v * frame.vector_bytes))
+
+            def one(j: Value) -> None:
+                code.store(code.load(code.at(behind, j, frame.real), frame.real), code.at(last, j, frame.real))
+
+            code.loop(0, left, 1, one)
+
+        code.when(code.compare(">", left, 0), part)
+        return [code.at(packed, row_bytes), code.at(flat, flat_row)]
+
+    code.loop(0, rows, 1, row, packed, flat)
+
+
 def put_rows(frame: Frame) -> None:
     """Write the rows in hand to the caller's ``out``. Arguments: panels, bytes between them, columns."""
     code = frame.code
@@ -317,6 +360,9 @@ def write_zeros(frame: Frame, place: Value, size: Value) -> None:
     code, zero = frame.code, frame.code.constant(frame.row, 0.0)
     code.loop(0, size, frame.vector_bytes, lambda i: code.store(zero, code.at(place, i)))
 
+
+BLOCKS = [Kernel("pack_block", pack_block)]
+"""What only large layers need."""
 
 KERNELS = [
     Kernel("pack", _layer(pack=True)),

@@ -40,13 +40,20 @@ def product_flat(table: Table, a: Panels, layer: Layer, own: Weights, c: Panels,
     for k, depth in arena.blocks(layer.n_in, arena.depth):
         step = (1 + depth) * arena.row_bytes
         first_row = own.flat_weight + k * arena.width * n_out * arena.bytes
+        w = scratch + arena.row_bytes
         for piece, (p, n) in enumerate(arena.pieces(n_out)):
-            column, has_bias = p * arena.row_bytes, layer.bias and k == 0
-            places = (scratch, step, first_row + column, own.flat_bias + column)
-            table.share("rows", piece, "core", "pack", *places, depth, n, n_out, int(has_bias), PLACES["parameters"])
-            start, start_step = (scratch, step) if has_bias else (arena.zeros, 0)
-            factors = (a.at(k), scratch + arena.row_bytes, start, c.at(p))
+            start, start_step, column = arena.zeros, 0, p * arena.row_bytes
+            if layer.bias and k == 0:
+                start, start_step = scratch, step
+                _pack_block(table, piece, start, step, own.flat_bias + column, (1, n, n_out))
+            _pack_block(table, piece, w, step, first_row + column, (depth, n, n_out))
+            factors = (a.at(k), w, start, c.at(p))
             table.share("rows", piece, *_product(k), *factors, a.step, step, start_step, c.step, depth, n)
+
+
+def _pack_block(table: Table, piece: int, place: int, step: int, flat: int, sizes: tuple[int, int, int]) -> None:
+    """Write the copy of a block of a parameter: its rows, its columns, those of the whole parameter."""
+    table.share("rows", piece, "large", "pack_block", place, step, flat, *sizes, PLACES["parameters"])
 
 
 def product_transposed(
@@ -110,4 +117,4 @@ def update(table: Table, unit: str, kernel: str, vectors: tuple[int, int, int], 
 
 def _product(block: int) -> tuple[str, str]:
     """Return the unit and the name of the product of a block: all but the first are added to it."""
-    return ("products:added", "product_added") if block else ("products", "product_rows")
+    return ("large", "product_added") if block else ("products", "product_rows")

@@ -21,8 +21,8 @@ WHOLE_BATCH = 256
 """A batch of up to so many rows goes through in one piece: its gradient is then not the sum of pieces."""
 
 LARGE_LAYER = 1 << 19
-"""Weights from which on a layer is large: its products are cut into blocks, and threads share them. They also share
-the one gradient that there is, of which each range of a batch would need a copy."""
+"""Weights from which on a layer is large: its products are cut into blocks, and threads share them. Each range of a
+batch would need a gradient of its own, and read all weights."""
 
 LARGE_BLOCK = 512
 """Most rows that go through large layers at a time: each time all weights are read, and a gradient is added to."""
@@ -30,7 +30,7 @@ LARGE_BLOCK = 512
 DEEPEST = 512
 """Most rows of a factor's panel that a block of a product takes."""
 
-SHALLOWEST = 128
+SHALLOWEST = 192
 """Fewest: with fewer, tiles would be stored and read again too often."""
 
 PIECES = 32
@@ -56,7 +56,7 @@ def is_large(layer: Layer) -> bool:
 
 
 def ranges_of(batch: int, layers: tuple[Layer, ...] = ()) -> int:
-    """Return how many ranges a batch is cut into; for training with these layers, each with a gradient of its own."""
+    """Return how many ranges a batch is cut into, each with a gradient of its own, for these layers."""
     return 1 if batch <= WHOLE_BATCH or any(map(is_large, layers)) else RANGES
 
 

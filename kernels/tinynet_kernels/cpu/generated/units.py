@@ -43,7 +43,7 @@ _FIXED: dict[str, list[Kernel]] = {
     "team": team.KERNELS,
     "products": products.KERNELS,
     "few": few.KERNELS,
-    "products:added": products.ADDED,
+    "large": [*products.ADDED, *data.BLOCKS],
     "dropout": random.KERNELS,
     "normalize": elementwise.NORMALIZE,
     "layer_norm": norms.LAYER_NORM,
