@@ -73,6 +73,16 @@ def entries(page: str) -> list[str]:
     return list(TABLE[page])
 
 
+@pytest.mark.parametrize("page", sorted(TABLE))
+def test_formulas_are_latex_that_the_pages_know(page: str) -> None:
+    """What is drawn without JavaScript is not all of LaTeX."""
+    mathml = pytest.importorskip("docutils.utils.math.latex2mathml")
+    for entry in TABLE[page].values():
+        inline = re.findall(r"(?<!\\)\$([^$]+)\$", entry.get("words", ""))
+        for formula in (entry["formula"], entry.get("gradient", ""), *inline):
+            assert formula == "" or "<math" in mathml.tex2mathml(formula.strip(), as_block=formula not in inline)
+
+
 LAYERS: dict[str, Callable[[], tn.Layer]] = {
     "Linear": lambda: tn.Linear(3, 3),
     "Dropout": lambda: tn.Dropout(0.25),
