@@ -90,6 +90,9 @@ def first_order() -> None:
     rare = (X[:, 0] > 1.2).astype(np.float64)[:, np.newaxis]
     assert_same(net, rare, class_weight="balanced", **common)
     assert_same(net, rare, class_weight={0.0: 1.0, 1.0: 3.0}, **common)
+    gaps = Y.copy()
+    gaps[::5] = np.nan
+    assert_same(net, gaps, missing_targets="ignore", metrics="r2", **common)
     # Batches in which a rank has nothing.
     assert_same(net, Y, batch_size=1, optimizer="sgd", epochs=1)
 
@@ -132,6 +135,9 @@ def columns() -> None:
     np.testing.assert_allclose(scaled.mean, expected.mean, rtol=1e-14)
     np.testing.assert_allclose(scaled.scale, expected.scale, rtol=1e-14)
     assert COMM.allgather(scaled.mean.tolist()) == [scaled.mean.tolist()] * SIZE
+    gaps = np.where(np.arange(N)[:, None] % np.array([2, 3, 5]) == 0, np.nan, X)
+    known = tn.Denormalize(3).adapt(gaps[OWN], comm=COMM, missing_targets="ignore")
+    np.testing.assert_allclose(known.scale, np.nanstd(gaps, axis=0), rtol=1e-12)
     huge = tn.Denormalize(1).adapt(np.full((1, 1), 1e300 * (-1) ** RANK), comm=COMM)
     assert np.isfinite(huge.scale).all()
 

@@ -162,7 +162,9 @@ def test_nothing_outside_the_backends_asks_which_one_it_is_on() -> None:
             allowed.add("tinynet.backends.cupy.environment")  # What is installed; for `tinynet info`.
             allowed.add("tinynet.backends.compiling")  # That something is compiled, on whatever backend.
             allowed.add("tinynet.backends.standardising")  # What samples become, on whatever backend.
-            allowed |= {"tinynet.backends.ranks.team", "tinynet.backends.ranks.plans"}  # Who computes it together.
+            allowed |= {
+                f"tinynet.backends.ranks.{name}" for name in ("alone", "team", "plans")
+            }  # Who computes it together.
             allowed.add("tinynet.backends.formulas")  # What is computed, as data, on whatever backend.
             allowed.add("tinynet.backends.blocks")  # What several outputs of a target are, likewise.
             assert not name.startswith("tinynet.backends") or name in allowed, f"{place} imports {name}"

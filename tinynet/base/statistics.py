@@ -46,15 +46,16 @@ def moments(samples: Any) -> tuple[Any, Any]:
 def moments_of_parts(means: Values, deviations: Values, counts: Values) -> tuple[Values, Values]:
     """Return the mean and the standard deviation of each column from those of parts, (n_parts, n), and their sizes.
 
-    After Chan, Golub and LeVeque (1979), of numbers of any size.
+    After Chan, Golub and LeVeque (1979), of numbers of any size. Sizes are (n_parts, 1), or (n_parts, n) where columns
+    have gaps.
 
     Examples
     --------
-    >>> mean, deviation = moments_of_parts(np.array([[0.0], [3.0]]), np.array([[0.0], [1.0]]), np.array([1.0, 2.0]))
+    >>> mean, deviation = moments_of_parts(np.array([[0.0], [3.0]]), np.array([[0.0], [1.0]]), np.array([[1.0], [2.0]]))
     >>> mean.tolist(), (deviation**2).round(12).tolist()
     ([2.0], [2.666666666667])
     """
-    shares = (counts / counts.sum())[:, np.newaxis]
+    shares = counts / counts.sum(axis=0)
     mean = (shares * means).sum(axis=0)
     distances = np.hypot(deviations, means - mean)
     peak = distances.max(axis=0)

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 import numpy as np
 from numpy.typing import NDArray
 
-from tinynet.backends.ranks.team import Alone, session_of
+from tinynet.backends.ranks.alone import Alone
+from tinynet.backends.ranks.team import session_of
 from tinynet.losses import get_loss
 from tinynet.optimizers import Optimizer, get_optimizer
 from tinynet.schedules import Schedule

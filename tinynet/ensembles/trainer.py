@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinynet.backends.ranks.team import ALONE, Alone
+from tinynet.backends.ranks.alone import ALONE, Alone
 from tinynet.base.checks import whole
 from tinynet.ensembles.retracing import Retracing
 from tinynet.ensembles.watch import Averaging, Plateau, Stopping, Watch

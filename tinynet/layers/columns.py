@@ -5,11 +5,13 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import Any, ClassVar
 
+import numpy as np
 from numpy.typing import NDArray
 
 from tinynet.backends import get_backend
 from tinynet.backends.base import Array, Backend, State
-from tinynet.backends.ranks.team import Alone, session_of
+from tinynet.backends.ranks.alone import Alone
+from tinynet.backends.ranks.team import session_of
 from tinynet.base.arrays import as_real_array_anywhere, as_samples, numpy_namespace
 from tinynet.base.checks import whole
 from tinynet.base.gaps import moments_of_known, with_gaps
@@ -60,10 +62,11 @@ class Columns(Layer):
             if array.ndim == 1 and self.n == 1 and name == "y":
                 array = array.reshape(-1, 1)
             if gaps:
-                mean, scale = moments_of_known(with_gaps(array, name, self.n, "float64"))
+                samples = with_gaps(array, name, self.n, "float64")
+                mean, scale = team.moments(*moments_of_known(samples), (samples == samples).sum(axis=0))
             else:
                 samples = as_samples(array, name, self.n, "float64", expects=repr(self))
-                mean, scale = team.moments(*moments(samples), len(samples))
+                mean, scale = team.moments(*moments(samples), np.array([len(samples)]))
             # A column that varies by no more than its own rounding is constant: dividing would only magnify noise.
             scale = numpy_namespace(scale).where(scale <= abs(mean) * 1e-12, 1.0, scale)
             with self.changing():

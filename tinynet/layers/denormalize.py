@@ -87,13 +87,11 @@ class Denormalize(Columns):
         Raises
         ------
         ValueError
-            If a column has no target that was measured, or ranks are to leave some out.
+            If a column has no target that was measured, here or on another rank.
         ModelInTrainingError
             If a callback calls it, of a training of the model that the layer belongs to. Another thread waits.
         """
         gaps = member("missing_targets", missing_targets, ("error", "ignore")) == "ignore"
-        if gaps and comm is not None:
-            raise ValueError("adapt(comm=...) expects every target to be there. Leave missing_targets out.")
         self._adapt(y, "y", comm, gaps=gaps)
         return self
 

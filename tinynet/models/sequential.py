@@ -15,7 +15,8 @@ from numpy.typing import ArrayLike, DTypeLike
 from tinynet.backends import get_backend
 from tinynet.backends.base import Array, Backend, Granularity, Plan, State, on_backend
 from tinynet.backends.byhand import ByHand
-from tinynet.backends.ranks.team import ALONE, Alone, Team
+from tinynet.backends.ranks.alone import ALONE, Alone
+from tinynet.backends.ranks.team import Team
 from tinynet.base.checks import whole
 from tinynet.base.config import chosen_threads, use_threads
 from tinynet.base.hints import hints_arguments
@@ -280,9 +281,9 @@ class Sequential(ManualLoop, Inference, Differentiable, Exports):
         with together(comm, deterministic, self, given) as team:
             data = self._data(chosen, x, y, sample_weight)
             data, validation = with_validation(data, partial(self._data, chosen), validation_data, validation_split)
-            measured = weighed_by_measured(data, chosen)
+            measured = weighed_by_measured(data, chosen, team)
             data = with_class_weights(measured, class_weight, chosen, self.program, team)
-            validation = None if validation is None else weighed_by_measured(validation, chosen)
+            validation = None if validation is None else weighed_by_measured(validation, chosen, team)
             warn_of_scales(data, chosen, self.program)
             standardise([data, validation], self.program, self.state)
             trainer = (WholeTrainer if updater.takes_all_samples else Trainer)(

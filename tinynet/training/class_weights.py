@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinynet.backends.ranks.team import ALONE, Alone
+from tinynet.backends.ranks.alone import ALONE, Alone
 from tinynet.base.arrays import convert
 from tinynet.base.checks import number
 from tinynet.losses import Loss

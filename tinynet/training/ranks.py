@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinynet.backends.ranks.team import ALONE, Alone, Team, team_of
+from tinynet.backends.ranks.alone import ALONE, Alone
+from tinynet.backends.ranks.team import Team, team_of
 from tinynet.losses import Loss
 from tinynet.program import Program
 from tinynet.training.data import Data
@@ -53,11 +54,6 @@ def _together(team: Team, model: Trainable, given: Mapping[str, Any]) -> Iterato
             raise ValueError(
                 "fit(comm=...) expects validation_data; validation_split would hold out the end of each rank's "
                 "samples, not of all. Pass what each rank shall hold out."
-            )
-        if given["missing_targets"] == "ignore":
-            raise ValueError(
-                "fit(comm=...) expects every target to be there: each rank would divide by what it has measured alone. "
-                "Leave missing_targets out, and drop rows with NaN."
             )
         layers = {f"layer {i}": op_text(op) for i, op in enumerate(model.program.ops)}
         team.check_same({"dtype": model.dtype, **layers, **_plain(given)})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import warnings
 
 import numpy as np
@@ -18,8 +20,7 @@ LARGE = 30.0
 ROWS = 256
 """So many rows, at equal steps, tell the size of all: few, as a small fit takes 0.1 ms."""
 
-CALLER = 6
-"""Frames from ``warn_of_scales`` up to who calls ``fit``, whose decorators are three of them."""
+PACKAGE = os.path.dirname(os.path.dirname(__file__)) + os.sep
 
 
 def warn_of_scales(data: Data, loss: Loss, program: Program) -> None:
@@ -35,7 +36,15 @@ def warn_of_scales(data: Data, loss: Loss, program: Program) -> None:
         found += _told(data.y[:, : data.n_values], "y", f"tn.Denormalize({of}{powers}).adapt(y)", "last")
     if found:
         text = f"fit expects columns of about unit size; got {'; '.join(found)}."
-        warnings.warn(text, ScaleWarning, stacklevel=CALLER)
+        warnings.warn(text, ScaleWarning, stacklevel=_from_outside())
+
+
+def _from_outside() -> int:
+    """Return how many frames whoever calls ``fit`` is above him who asks."""
+    frame, level = sys._getframe(1), 1
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(PACKAGE):
+        frame, level = frame.f_back, level + 1
+    return level
 
 
 def _told(array: Array, name: str, layer: str, place: str) -> list[str]:

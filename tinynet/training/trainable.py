@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tinynet.backends.base import Array, Backend, Granularity, Plan, State
-from tinynet.backends.ranks.team import ALONE, Alone
+from tinynet.backends.ranks.alone import ALONE, Alone
 from tinynet.base.guard import Guard
 from tinynet.exchange.parts import Parts
 from tinynet.layers import Layer

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinynet.backends.base import Granularity
-from tinynet.backends.ranks.team import ALONE, Alone
+from tinynet.backends.ranks.alone import ALONE, Alone
 from tinynet.base.checks import whole
 from tinynet.base.errors import DivergenceError
 from tinynet.losses import Loss

@@ -1,4 +1,4 @@
-"""Team: what processes that train one model say to each other; and Alone, the team of a process without others.
+"""Team: what processes that train one model say to each other.
 
 No rank may wait for one that has stopped. So whatever a rank does between two messages, it either does within
 ``round``, which takes what went wrong along with the sums; or a roll call comes next (``agree``). A rank that fails
@@ -16,6 +16,7 @@ from typing import Any, NoReturn, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from tinynet.backends.ranks.alone import ALONE, Alone
 from tinynet.base.arrays import numpy_namespace
 from tinynet.base.errors import RankError, requires
 from tinynet.base.statistics import moments_of_parts
@@ -26,70 +27,6 @@ NOWHERE = 2**62
 """The epoch of ranks that are where the others are."""
 
 INSTALL = "pip install mpi4py mpich"
-
-
-class Alone:
-    """The team of one process that was given no communicator: all that it is asked costs next to nothing."""
-
-    rank, size, many = 0, 1, False
-    first = 0
-
-    def count(self, n: int) -> int:
-        """Return how many samples all ranks have together, of which this one has ``n``."""
-        return n
-
-    def in_order(self, n_epochs: int, n_visits: int) -> NDArray[np.int64] | None:
-        """Return the order of samples that are not shuffled; None: that in which they lie."""
-        return None
-
-    def moments(self, mean: Any, deviation: Any, n: int) -> tuple[Any, Any]:
-        """Return the mean and the standard deviation of columns of the samples of all ranks, from those of each."""
-        return mean, deviation
-
-    def counted(self, labels: NDArray[np.int64]) -> dict[int, int]:
-        """Return how often each label occurs among the samples of all ranks, lowest first.
-
-        Examples
-        --------
-        >>> ALONE.counted(np.array([3, 1, 3]))
-        {1: 1, 3: 2}
-        """
-        values, counts = np.unique(labels, return_counts=True)
-        return dict(zip(values.tolist(), counts.tolist(), strict=True))
-
-    def stopping(self, stop: bool, reason: str | None) -> tuple[bool, str | None]:
-        """Return whether any rank wants to stop, and why."""
-        return stop, reason
-
-    def local(self) -> AbstractContextManager[None]:
-        """Return a context for long work without messages, which Ctrl-C ends at once."""
-        return nullcontext()
-
-    def on_first(self, work: Callable[[], Result]) -> Result:
-        """Return on all ranks what the first one finds."""
-        return work()
-
-    def check_same(self, settings: dict[str, Any]) -> None:
-        """Raise ValueError on all ranks if what they were given differs; ``settings`` are data by their names."""
-
-    def collected(self, found: dict[int, Result]) -> dict[int, Result]:
-        """Return what all ranks have found, each something else, by its number."""
-        return found
-
-    def every(self, yes: bool) -> bool:
-        """Return whether it is so on every rank."""
-        return yes
-
-    def any(self, yes: bool) -> bool:
-        """Return whether it is so on any rank."""
-        return yes
-
-    def ended(self, error: BaseException, epoch: int) -> int:
-        """Tell the others why this rank ends; return the epoch in which all do."""
-        return epoch
-
-
-ALONE = Alone()
 
 
 class Team(Alone):
@@ -290,14 +227,22 @@ class Team(Alone):
         self.comm.Gatherv(rows, (whole, counts))
         return whole.reshape(-1, *rows.shape[1:])
 
-    def moments(self, mean: Any, deviation: Any, n: int) -> tuple[Any, Any]:
-        """Return the mean and the standard deviation of columns of the samples of all ranks, from those of each."""
+    def moments(self, mean: Any, deviation: Any, counts: Any) -> tuple[Any, Any]:
+        """Return the mean and the standard deviation of columns of the samples of all ranks, from those of each.
+
+        ``counts`` tells of how many numbers they are, (1,) or (n_columns,).
+        """
         namespace = numpy_namespace(mean)
-        own = [np.asarray(part if namespace is np else part.get()) for part in (mean, deviation)]
+        own = [np.asarray(part.get() if hasattr(part, "get") else part) for part in (mean, deviation, counts)]
         self.agree()
-        every = self.comm.allgather((*own, n))
+        every = self.comm.allgather(own)
         means, deviations, counts = (np.array(part, np.float64) for part in zip(*every, strict=True))
         return tuple(map(namespace.asarray, moments_of_parts(means, deviations, counts)))
+
+    def summed(self, counts: Sequence[int]) -> list[int]:
+        """Return the sums of counts over all ranks."""
+        self.agree()
+        return [sum(each) for each in zip(*self.comm.allgather(list(counts)), strict=True)]
 
     def counted(self, labels: NDArray[np.int64]) -> dict[int, int]:
         """Return how often each label occurs among the samples of all ranks, lowest first."""
