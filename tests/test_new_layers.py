@@ -203,14 +203,22 @@ def test_a_frozen_batch_norm_stays_as_it_is() -> None:
     assert tn.gradient_check(net, X[:6], Y[:6]).passed
 
 
-def test_early_stopping_and_averages_keep_weights_and_statistics_together() -> None:
-    net = network("batch norm")
+def test_what_is_restored_or_averaged_has_its_own_statistics() -> None:
     seen: list[Any] = []
-    look = tn.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append(net.flat_parameters()))
-    stop = tn.EarlyStopping(patience=1, restore_best=True)
-    net.fit(X, Y, optimizer=tn.SGD(0.01), epochs=6, batch_size=8, validation_data=(X, -Y), callbacks=[look, stop])
-    best = stop.best_epoch
-    np.testing.assert_array_equal(net.flat_parameters(), seen[best])
+    for callback in (tn.EarlyStopping(patience=1, restore_best=True), tn.SWA(start=2)):
+        net, held = network("batch norm"), {"validation_data": (X, -Y)}
+        look = tn.LambdaCallback(on_epoch_end=lambda epoch, logs, net=net: seen.append(net.flat_parameters()))
+        seen.clear()
+        net.fit(X, Y, optimizer=tn.SGD(0.01), epochs=6, batch_size=8, callbacks=[look, callback], **held)
+        stopping = isinstance(callback, tn.EarlyStopping)
+        want = seen[callback.best_epoch] if stopping else np.mean(seen[2:], axis=0)
+        np.testing.assert_allclose(net.flat_parameters(), want, rtol=0 if stopping else 1e-12)
+
+
+def test_the_summary_tells_what_is_trained() -> None:
+    lines: list[str] = []
+    network("batch norm").summary(lines.append)
+    assert "46 parameters (36 of them trained), 368 bytes" in lines[-1]
 
 
 # -- residual --------------------------------------------------------------------------------------------------------

@@ -194,7 +194,7 @@ class Layer(Hinting):
 
     @property
     def n_parameters(self) -> int:
-        """Number of trainable parameters."""
+        """Number of parameters: of all that training may change."""
         return sum(int(np.prod(p.shape)) for p in self._trainable())
 
     @property
@@ -204,7 +204,7 @@ class Layer(Hinting):
 
     @property
     def trainable_names(self) -> list[str]:
-        """Names of the arrays that are trained."""
+        """Names of the arrays that training may change."""
         return [p.name for p in self._trainable()]
 
     @property

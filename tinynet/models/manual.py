@@ -92,7 +92,10 @@ class ManualLoop(Network):
     # -- weights -----------------------------------------------------------------------------------------------------
 
     def get_weights(self) -> list[NDArray[Any]]:
-        """Return copies of the trained arrays, ``[weight, bias, weight, bias, ...]``, in host memory."""
+        """Return copies of the arrays that training changes, ``[weight, bias, weight, bias, ...]``, in host memory.
+
+        Those of a batch norm are ``weight, bias, running_mean, running_var``.
+        """
         flat = self.flat_parameters()
         return [array.copy() for layout in self.program.parameter_layout for array in views(flat, layout)]
 

@@ -112,7 +112,7 @@ class Network(Hinting, HintingAttributes):
 
     @property
     def n_parameters(self) -> int:
-        """Number of trained parameters of a model."""
+        """Number of parameters of a model, frozen ones and running statistics among them."""
         return self.program.n_parameters
 
     @property

@@ -40,10 +40,9 @@ def _rows(model: Sequential) -> list[tuple[str, str, str, str]]:
 
 
 def _total(model: Sequential) -> str:
-    size, frozen = model.n_parameters * np.dtype(model.dtype).itemsize, ""
-    if model.frozen:
-        frozen = f" ({model.trained_program.n_trained:,} of them trained)"
-    return f"{model.n_parameters:,} parameters{frozen}, {size:,} bytes, {model.dtype}, backend {model.backend.name}"
+    size, trained = model.n_parameters * np.dtype(model.dtype).itemsize, model.trained_program.n_trained
+    some = f" ({trained:,} of them trained)" if trained < model.n_parameters else ""
+    return f"{model.n_parameters:,} parameters{some}, {size:,} bytes, {model.dtype}, backend {model.backend.name}"
 
 
 def _count(n_parameters: int, frozen: bool) -> str:
