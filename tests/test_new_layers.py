@@ -34,7 +34,7 @@ NETWORKS: dict[str, Callable[[], list[tn.Layer]]] = {
 }
 
 
-GENERATED = ("layer norm", "layer norm without weights", "residual", "nested")
+GENERATED = ("layer norm", "layer norm without weights", "batch norm", "batch norm first", "residual", "nested")
 """Networks that are trained in generated code on Numba."""
 
 
@@ -177,10 +177,11 @@ def test_no_optimizer_touches_running_statistics() -> None:
     assert net.state.moments.shape == (1, net.n_parameters - 10)
 
 
-def test_a_batch_of_one_sample_is_refused_before_anything_is_changed(backend: str) -> None:
-    net = network("projected", backend)
+@pytest.mark.parametrize("name", ["batch norm", "projected"])
+def test_a_batch_of_one_sample_is_refused_before_anything_is_changed(name: str, backend: str) -> None:
+    net = network(name, backend)
     before = net.flat_parameters()
-    with pytest.raises(ValueError, match=r"BatchNorm\(6\) expects two samples or more"):
+    with pytest.raises(ValueError, match=r"BatchNorm\([56]\) expects two samples or more"):
         net.fit(X[:17], Y[:17], epochs=1, batch_size=8)
     assert (net.flat_parameters() == before).all()
     net.fit(X[:17], Y[:17], epochs=1, batch_size=8, drop_last=True)
@@ -402,30 +403,39 @@ def test_derivatives_of_predictions_are_differences(name: str, backend: str) -> 
     np.testing.assert_allclose(net.parameter_jacobian(x), want, rtol=1e-5, atol=1e-7)
 
 
-# -- batch norms in the layers before them ---------------------------------------------------------------------------
+# -- batch norms in generated code -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
-@pytest.mark.parametrize("bias", [True, False])
-def test_predictions_in_generated_code_have_batch_norms_in_the_layers_before_them(bias: bool, dtype: str) -> None:
-    layers = [tn.Linear(4, 5, bias=bias), tn.BatchNorm(5), tn.BatchNorm(5, affine=False), tn.Tanh(), tn.Linear(5, 1)]
-    net = tn.Sequential(tn.Normalize(4).adapt(X), *layers, tn.BatchNorm(1), seed=0, backend="numba", dtype=dtype)
-    plan = net.backend.plan(net.program)
-    assert plan.description.startswith("fused: ")
-    other = tn.Sequential([layer.fresh_copy() for layer in net.layers], backend="numpy", dtype=dtype)
-    for _ in range(2):  # What has been folded is folded anew.
-        fitted(net, 1)
-        other.set_weights(net.get_weights())
-        tolerance = {"rtol": 1e-11, "atol": 1e-13} if dtype == "float64" else {"rtol": 1e-4, "atol": 1e-5}
-        for rows in (1, 24):
-            x = X[:rows].astype(dtype)
-            np.testing.assert_allclose(net.predict(x), other.predict(x), **tolerance)
-        np.testing.assert_allclose(net.predict(np.tile(X, (300, 1))), np.tile(other.predict(X), (300, 1)), **tolerance)
-    with pytest.raises(ValueError, match="finite"):
-        net.predict(np.full_like(X, np.inf))
+@pytest.mark.parametrize("batch_size", [6, 24, 256])
+def test_generated_code_standardises_batches_as_the_loop(batch_size: int, dtype: str) -> None:
+    x = np.tile(X, (12, 1)) + np.linspace(0, 1, 288)[:, None]
+    found = []
+    for backend in ("numpy", "numba"):
+        inner = [tn.Linear(19, 19, bias=False), tn.BatchNorm(19, affine=False), tn.LayerNorm(19), tn.Dropout(0.2)]
+        layers = [tn.Normalize(4).adapt(x), tn.BatchNorm(4), tn.Linear(4, 19, bias=False), tn.BatchNorm(19, 1e-3, 0.3)]
+        layers += [tn.ReLU(), tn.Residual(*inner), tn.Linear(19, 1)]
+        net = tn.Sequential(*layers, seed=0, dtype=dtype, backend=backend)
+        optimizer = tn.SGD(0.01, momentum=0.5, weight_decay=lambda name: 0.1 * name.endswith("weight"))
+        history = net.fit(x, x[:, :1], optimizer=optimizer, epochs=2, batch_size=batch_size)
+        found.append((net.flat_parameters(), net.state.moments, net.predict(x), net.predict(x[:1]), history["loss"]))
+        found[-1] += (net.evaluate(x, x[:, :1])["loss"],)
+    assert history.plan.startswith("fused")
+    tolerance = {"rtol": 1e-8, "atol": 1e-11} if dtype == "float64" else {"rtol": 1e-3, "atol": 1e-4}
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_allclose(b, a, **tolerance)
 
 
-def test_threads_predict_with_folded_weights_at_once() -> None:
+def test_the_plan_says_why_batches_are_not_standardised_in_generated_code() -> None:
+    x = np.tile(X, (12, 1))
+    net = network("batch norm", "numba")
+    plan = net.fit(x, x[:, :1], batch_size=257, drop_last=True).plan
+    assert plan == "loop: BatchNorm over batches of more than 256 rows"
+    net.layers[1].trainable = False
+    assert net.fit(x, x[:, :1]).plan == "loop: a frozen BatchNorm"
+
+
+def test_threads_predict_at_once() -> None:
     net = network("batch norm", "numba")
     fitted(net, 1)
     want = net.predict(X)

@@ -6,12 +6,16 @@ Setting = float | tuple[float, ...]
 """A number; for many models that are trained at once, one for all or one for each."""
 
 
+NORMS = ("layer_norm", "batch_norm")
+"""Kinds of layers that standardise rows, or batches."""
+
+
 class Layer(NamedTuple):
     """One stage: an affine map with the activation after it, an activation alone, dropout, a norm, or a way around.
 
     Attributes
     ----------
-    kind : {"linear", "activation", "dropout", "normalize", "layer_norm", "fork", "join"}
+    kind : {"linear", "activation", "dropout", "normalize", "layer_norm", "batch_norm", "fork", "join"}
         What passes a fork is added to what comes to the join of the same place.
     n_in, n_out : int
     bias : bool
@@ -26,7 +30,9 @@ class Layer(NamedTuple):
     frozen : bool
         Whether a linear layer stays as it is while others are trained.
     decay : tuple of float
-        Weight decay of the weight and of the bias of a linear layer, where each parameter has its own.
+        Weight decay of the weight and of the bias of a layer, where each parameter has its own.
+    momentum : float
+        How far the running statistics of a batch norm, two numbers for each column behind its weight and bias, go.
     """
 
     kind: str
@@ -38,11 +44,12 @@ class Layer(NamedTuple):
     place: int = 0
     frozen: bool = False
     decay: tuple[float, float] = (0.0, 0.0)
+    momentum: float = 0.0
 
     @property
     def weight_rows(self) -> int:
         """Rows of its weight, which all have ``n_out`` columns; 0 where it has none."""
-        return self.n_in if self.kind == "linear" else int(self.kind == "layer_norm" and self.bias)
+        return self.n_in if self.kind == "linear" else int(self.kind in NORMS and self.bias)
 
 
 class Loss(NamedTuple):

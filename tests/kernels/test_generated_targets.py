@@ -40,6 +40,7 @@ UNITS = [
     "dropout",
     "normalize",
     "layer_norm",
+    "batch_norm",
     "skip",
     "updates",
     "activation:softmax",

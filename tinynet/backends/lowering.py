@@ -6,6 +6,7 @@ from tinynet_kernels.network import Layer, Loss, Network, Optimizer
 
 from tinynet.program import (
     ActivationOp,
+    BatchNormOp,
     DropoutOp,
     LayerNormOp,
     LinearOp,
@@ -46,7 +47,7 @@ def can_lower(*ops: Op) -> bool:
 def can_generate(*ops: Op) -> bool:
     """Tell whether whole epochs of one model can be written for all of some ops, on the processor."""
     return all(
-        isinstance(op, (*FUSED, LayerNormOp))
+        isinstance(op, (*FUSED, LayerNormOp, BatchNormOp))
         or (isinstance(op, ResidualOp) and not op.projects and can_generate(*op.ops))
         for op in ops
     )
@@ -72,6 +73,9 @@ def layers_of(ops: tuple[Op, ...], frozen: tuple[int, ...] = (), n_forks: int = 
                 layers.append(Layer("normalize", op.n, op.n))
             case LayerNormOp():
                 layers.append(Layer("layer_norm", op.n, op.n, op.affine, alpha=op.eps, frozen=i in frozen))
+            case BatchNormOp():
+                made = Layer("batch_norm", op.n, op.n, op.affine, alpha=op.eps, frozen=i in frozen)
+                layers.append(made._replace(momentum=op.momentum))
             case ResidualOp():
                 before = n_forks + sum(layer.kind == "fork" for layer in layers)
                 within = layers_of(op.ops, tuple(range(len(op.ops))) if i in frozen else (), before + 1)
@@ -87,10 +91,13 @@ def _with_decays(layers: tuple[Layer, ...], optimizer: OptimizerSpec) -> tuple[L
     if not optimizer.decays:
         return layers
     decays = iter(optimizer.decays)
-    return tuple(
-        layer._replace(decay=(next(decays), next(decays) if layer.bias else 0.0)) if layer.weight_rows else layer
-        for layer in layers
-    )
+    found = []
+    for layer in layers:
+        weight, bias = (next(decays) if n else 0.0 for n in (layer.weight_rows, layer.weight_rows and layer.bias))
+        found.append(layer._replace(decay=(weight, bias)))
+        if layer.kind == "batch_norm":  # Its running statistics have none.
+            next(decays), next(decays)
+    return tuple(found)
 
 
 def loss_of(loss: LossSpec, n_out: int, n_in: int = 0) -> Loss:

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinynet.base.folding import columns_of, folded
 from tinynet.exchange.parts import Parts
 from tinynet.layers import Layer, Residual
 from tinynet.program import (
@@ -135,13 +134,13 @@ def _steps(
 
 def _folded(before: Step | None, place: str, op: BatchNormOp, arrays: dict[str, NDArray[Any]], label: str) -> Step:
     """Return a batch norm as one linear layer with that before it; alone it is a diagonal one."""
-    statistics = arrays["running_mean"], arrays["running_var"]
-    columns = columns_of(arrays.get("weight"), arrays.get("bias"), *statistics, op.eps)
-    dtype = arrays["running_mean"].dtype
+    wide = {name: array.astype(np.float64) for name, array in arrays.items()}
+    factor = wide.get("weight", 1.0) / np.sqrt(wide["running_var"] + op.eps)
+    shift = wide.get("bias", 0.0) - wide["running_mean"] * factor
     if before is None:
-        made = np.diag(columns[0]), columns[1]
+        made = np.diag(factor), shift
     else:
-        made = folded(before.arrays["weight"].astype(np.float64), before.arrays.get("bias"), *columns)
+        made = before.arrays["weight"] * factor, before.arrays.get("bias", 0.0) * factor + shift
         place, label = before.position, f"{before.label}, {label}"
-    weight, bias = (array.astype(dtype) for array in made)
+    weight, bias = (array.astype(arrays["running_mean"].dtype) for array in made)
     return Step(place, LinearOp(*weight.shape), {"weight": weight, "bias": bias}, label)

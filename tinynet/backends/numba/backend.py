@@ -14,13 +14,12 @@ from tinynet_kernels.cpu.generated.compiler import host
 
 from tinynet.backends.base import Array, Backend, Derivatives, Granularity, Plan, State
 from tinynet.backends.compiling import described_cache
-from tinynet.backends.folding import FoldedPlan, without_batch_norms
 from tinynet.backends.loop import LoopPlan
 from tinynet.backends.lowering import can_generate, can_lower
 from tinynet.backends.mapped import MappedPlan
 from tinynet.backends.members import MembersPlan
 from tinynet.backends.numba import lanes
-from tinynet.backends.numba.generated import GeneratedPlan, learns_slopes
+from tinynet.backends.numba.generated import GeneratedPlan, batch_norm_reason, learns_slopes
 from tinynet.backends.numpy import HostBackend, frozen_reason, slopes_reason, slow_reason
 from tinynet.backends.second_order import takes_all_samples, whole_plan
 from tinynet.backends.standardising import StandardisedPlan, begins_standardising
@@ -103,10 +102,7 @@ class NumbaBackend(HostBackend):
         if sys.maxsize <= 1 << 32:
             reason = reason or "generated code needs a processor of 64 bits"
         if program.n_models is None:
-            if reason is not None and program.loss is None:
-                whole = without_batch_norms(program)
-                if whole is not None and slow_reason(whole, granularity, written) is None:
-                    return FoldedPlan(program, whole, self, self.plan(whole, granularity=granularity))
+            reason = reason or batch_norm_reason(program)
             if reason is None and not learns_slopes(program):
                 reason = slopes_reason(program)
             return GeneratedPlan(program, self) if reason is None else LoopPlan(program, self, reason)

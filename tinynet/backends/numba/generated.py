@@ -17,7 +17,7 @@ from tinynet_kernels.cpu.generated.frame import PLACES
 from tinynet_kernels.cpu.generated.layout import WHOLE_BATCH, block_rows, is_large, ranges_of, suited
 from tinynet_kernels.cpu.generated.table import Sources, Table
 from tinynet_kernels.cpu.generated.task import Data, Task, dtype_code, reads
-from tinynet_kernels.network import Layer
+from tinynet_kernels.network import NORMS, Layer
 
 from tinynet.backends.base import Array, Backend, FloatArray, Members, State
 from tinynet.backends.chain import zero_frozen
@@ -26,7 +26,7 @@ from tinynet.backends.lowering import layers_of, loss_of, lower
 from tinynet.backends.numba.calls import Call, Calls, addresses_of, check_sizes, vectors_of
 from tinynet.base import config
 from tinynet.base.kept import Kept
-from tinynet.program import LossSpec, Op, Program
+from tinynet.program import BatchNormOp, LossSpec, Op, Program, all_ops
 
 KEPT_TASKS = 8
 """Tables of a plan that are kept, with memory to run them: for kinds of data, and numbers of rows."""
@@ -52,6 +52,19 @@ def learns_slopes(program: Program) -> bool:
     return sobolev.fits(layers_of(program.ops[program.first :]))
 
 
+def batch_norm_reason(program: Program) -> str | None:
+    """Tell why a training goes kernel by kernel for its batch norms: batches that go through in several blocks, say."""
+    if program.optimizer is None:
+        return None
+    for i, op in enumerate(program.ops):
+        if any(isinstance(part, BatchNormOp) for part in all_ops((op,))):
+            if i in program.frozen:
+                return "a frozen BatchNorm"
+            if program.batch_size is None or program.batch_size > WHOLE_BATCH:
+                return f"BatchNorm over batches of more than {WHOLE_BATCH} rows"
+    return None
+
+
 class GeneratedPlan(LoopPlan):
     """Trains, predicts and evaluates in generated code; what is done by hand goes kernel by kernel, as ever.
 
@@ -66,7 +79,7 @@ class GeneratedPlan(LoopPlan):
         self._target = suited(layers, program.dtype, host())
         self._large = any(map(is_large, layers))
         # Norms read their parameters in panels.
-        self._few = 0 if any(layer.kind == "layer_norm" for layer in layers) else most_rows(self._target)
+        self._few = 0 if any(layer.kind in NORMS for layer in layers) else most_rows(self._target)
         self.description = f"fused: whole epochs in generated code, {self._way(program.batch_size or 1 << 30)}"
         self._tasks: Kept[Task] = Kept(most=KEPT_TASKS)
         self._calls = Calls(most=KEPT_TASKS)
@@ -89,6 +102,8 @@ class GeneratedPlan(LoopPlan):
         rates = np.ascontiguousarray(learning_rates, np.float64)
         n_epochs, n_visits = len(rates), len(x) if order is None else order.shape[1]
         batch = min(self.program.batch_size or n_visits, n_visits)
+        if batch == 1 or n_visits % batch == 1:
+            self._require_more_than_one_sample()
         key, call = self._take("run", state, x, y, sample_weight, n_visits, batch, n_epochs)
         if call is None:
             return super().run(state, x, y, order, learning_rates, sample_weight)
@@ -102,7 +117,9 @@ class GeneratedPlan(LoopPlan):
 
     def gradient(self, state: State, x: Array, y: Array, sample_weight: Array | None = None) -> float:
         """Return the loss and fill ``state.gradients``; see ``Plan.gradient``."""
-        total = self._total("gradient", state, x, y, sample_weight)
+        # All rows are one batch then, which goes through in blocks.
+        whole = any(isinstance(op, BatchNormOp) for op in all_ops(self._ops))
+        total = None if whole else self._total("gradient", state, x, y, sample_weight)
         if total is None:
             return super().gradient(state, x, y, sample_weight)
         zero_frozen(self.program, state.gradients)

@@ -47,7 +47,7 @@ class Builder:
         self.layers = layers
         self.table = Table(dtype, target, -(-rows // HIGH) * HIGH if few else rows)
         self.arena = self.table.arena
-        self.weights, self.sizes = weights_of(self.arena, layers)
+        self.weights, self.running, self.sizes = weights_of(self.arena, layers)
         self.few, self.reads = few, reads
         if few:
             self.room = self.arena.take_own((1 + self.arena.width // VECTORS) * self.arena.vector_bytes)
@@ -99,6 +99,10 @@ class Builder:
                 continue
             sizes = (layer.weight_rows, layer.n_out, layer.n_out, int(layer.bias))
             self.table.add(part, "core", kernel, place + own.place, own.step, weight, bias, *sizes, word)
+        if vector == "parameters":
+            for i, own in self.running.items():
+                n, places = self.layers[i].n_out, (flat + own.flat_weight, flat + own.flat_bias)
+                self.table.add(part, "core", kernel, place + own.place, own.step, *places, 1, n, n, 1, PLACES[vector])
 
     # -- forward -----------------------------------------------------------------------------------------------------
 
@@ -193,6 +197,20 @@ class Builder:
         places = (x.place, xhat.place, y.place, place, self.inverse[i], y.step, step)
         self.table.add("rows", "layer_norm", "layer_norm_forward", *places, n, float_of(layer.alpha), int(layer.bias))
 
+    def _forward_batch_norm(self, i: int, layer: Layer, x: Panels, z: Panels, y: Panels) -> None:
+        arena, n, running = self.arena, layer.n_out, self.running[i]
+        place, step = self._norm_parameters(i)
+        held, eps = self.parameters + running.place, float_of(layer.alpha)
+        if self.reads:
+            read = (x.place, y.place, place, held, y.step, step, running.step)
+            self.table.add("rows", "batch_norm", "batch_norm_predict", *read, n, eps, int(layer.bias))
+            return
+        xhat, self.inverse[i] = arena.activation(n), arena.take_own(arena.panels(n) * arena.row_bytes)
+        self.standardised[i] = xhat
+        places = (x.place, xhat.place, y.place, place, held, self.inverse[i], y.step, step, running.step)
+        numbers = (eps, layer.momentum, int(layer.bias))
+        self.table.add("rows", "batch_norm", "batch_norm_forward", *places, n, *numbers)
+
     def _norm_parameters(self, i: int) -> tuple[int, int]:
         """Return where the parameters of a norm are, and the bytes between their panels; without some, zeros."""
         own = self.weights.get(i)
@@ -253,6 +271,8 @@ class Builder:
                 d = below or d
             elif layer.kind == "layer_norm":
                 self._backward_layer_norm(i, layer, d, gradients, passes=i > first)
+            elif layer.kind == "batch_norm":
+                self._backward_batch_norm(i, layer, d, gradients, passes=i > first)
             elif layer.kind == "join":
                 if self.forks[layer.place][0] > first:
                     self.beside[layer.place] = beside = self.arena.activation(layer.n_out)
@@ -273,6 +293,14 @@ class Builder:
         if passes:
             back = (xhat.place, d.place, place, self.inverse[i], d.step, step)
             self.table.add("rows", "layer_norm", "layer_norm_backward", *back, layer.n_out, int(layer.bias))
+
+    def _backward_batch_norm(self, i: int, layer: Layer, d: Panels, gradients: int, *, passes: bool) -> None:
+        xhat, trained = self.standardised[i], i in self.trained
+        place, step = self._norm_parameters(i)
+        out = gradients + self.weights[i].place if trained else self.arena.zeros
+        places = (xhat.place, d.place, place, out, self.inverse[i], d.step, step)
+        flags = (int(layer.bias), int(trained), int(passes))
+        self.table.add("rows", "batch_norm", "batch_norm_backward", *places, layer.n_out, *flags)
 
     def _backward_columns(self, i: int, layer: Layer, d: Panels) -> None:
         """Write the way back through a layer that treats each column by itself, but for its activation."""

@@ -46,7 +46,7 @@ MUCH_NARROWER = 2 / 3
 the wide ones, and code for both kinds must be compiled."""
 
 
-KINDS = ("linear", "activation", "dropout", "normalize", "layer_norm", "fork", "join")
+KINDS = ("linear", "activation", "dropout", "normalize", "layer_norm", "batch_norm", "fork", "join")
 """The layers that tables are made of."""
 
 
@@ -263,9 +263,12 @@ class WeightSizes(NamedTuple):
     flat_trained: int
 
 
-def weights_of(arena: Arena, layers: tuple[Layer, ...]) -> tuple[dict[int, Weights], WeightSizes]:
-    """Lay out the parameters of all layers that have some, by their numbers: those that are trained come first."""
-    flats, flat, frozen = {}, 0, 0
+def weights_of(arena: Arena, layers: tuple[Layer, ...]) -> tuple[dict[int, Weights], dict[int, Weights], WeightSizes]:
+    """Lay out the parameters of all layers that have some, by their numbers: those that are trained come first.
+
+    Running statistics are laid out apart, means as weights and variances as biases; no step is theirs.
+    """
+    flats, moving, flat, frozen = {}, {}, 0, 0
     for i, layer in enumerate(layers):
         if layer.weight_rows:
             bias = flat + layer.weight_rows * layer.n_out * arena.bytes
@@ -273,6 +276,10 @@ def weights_of(arena: Arena, layers: tuple[Layer, ...]) -> tuple[dict[int, Weigh
             following = bias + layer.n_out * arena.bytes * layer.bias
             frozen += (following - flat) * layer.frozen
             flat = following
+        if layer.kind == "batch_norm":
+            size = layer.n_out * arena.bytes
+            moving[i] = flat, flat + size, 0
+            flat, frozen = flat + 2 * size, frozen + 2 * size
     found, sizes = {}, [0, 0]
     for kept in (False, True):
         for i, places in flats.items():
@@ -280,7 +287,12 @@ def weights_of(arena: Arena, layers: tuple[Layer, ...]) -> tuple[dict[int, Weigh
                 step = arena.weight_rows(layers[i].weight_rows) * arena.row_bytes
                 found[i] = Weights(sum(sizes), step, *places)
                 sizes[kept] += arena.panels(layers[i].n_out) * step
-    return found, WeightSizes(sum(sizes), sizes[False], flat - frozen)
+    running = {}
+    for i, places in moving.items():
+        step = arena.weight_rows(1) * arena.row_bytes
+        running[i] = Weights(sum(sizes), step, *places)
+        sizes[True] += arena.panels(layers[i].n_out) * step
+    return found, running, WeightSizes(sum(sizes), sizes[False], flat - frozen)
 
 
 def keeps_z(layer: Layer) -> bool:

@@ -198,3 +198,138 @@ LAYER_NORM = [
     Kernel("layer_norm_gradient", layer_norm_gradient),
 ]
 SKIP = [Kernel("add", add), Kernel("copy", copy)]
+
+
+def _own(frame: Frame, place: Value, affine: Value, wide: str) -> tuple[Value, Value]:
+    """Return the weight and the bias of a vector of columns, as doubles; 1 and 0 where there are none."""
+    code = frame.code
+    bias, weight = (code.resize(code.load(code.at(place, i * frame.row_bytes), frame.row), DOUBLE) for i in (0, 1))
+    return code.select(affine, weight, code.constant(wide, 1.0)), code.select(affine, bias, code.constant(wide, 0.0))
+
+
+def batch_norm_forward(frame: Frame) -> None:
+    """``xhat = (x - mean) / sqrt(var + eps)`` and ``y = weight * xhat + bias``, over the rows: all of a batch.
+
+    Arguments: x, xhat, y; parameters; running statistics, first the variances; 1 by the roots, a number for each
+    column; bytes between the panels of the first three, of the parameters, and of the statistics; columns; eps; the
+    momentum; whether there are parameters.
+    """
+    code, wide = frame.code, with_element(frame.row, DOUBLE)
+    x, h, y, own, running, inverse = (frame.place(i) for i in range(6))
+    step, own_step, running_step, n = (frame.size(i) for i in (6, 7, 8, 9))
+    eps, momentum = code.spread(frame.double(10)), code.spread(frame.double(11))
+    affine = code.compare("!=", frame.size(12), 0)
+    rows = code.convert("sitofp", frame.whole("rows"), DOUBLE)
+
+    def column(p: Value, offset: Value, valid: Value) -> None:
+        starts = [code.at(code.at(pointer, p * step), offset) for pointer in (x, h, y)]
+
+        def summed(_: Value, x: Value, total: Value) -> list[Value]:
+            return [code.at(x, frame.row_bytes), total + code.resize(code.load(x, frame.row), DOUBLE)]
+
+        zero = code.constant(wide, 0.0)
+        mean = code.loop(0, frame.whole("rows"), 1, summed, starts[0], zero)[1] / code.spread(rows)
+
+        def squared(_: Value, x: Value, total: Value) -> list[Value]:
+            away = code.resize(code.load(x, frame.row), DOUBLE) - mean
+            return [code.at(x, frame.row_bytes), code.fma(away, away, total)]
+
+        square = code.loop(0, frame.whole("rows"), 1, squared, starts[0], zero)[1]
+        unit = 1.0 / sqrt(square / code.spread(rows) + eps)
+        code.store(code.resize(unit, frame.real), code.at(code.at(inverse, p * frame.row_bytes), offset))
+        held = code.at(code.at(running, p * running_step), offset)
+        for i, new in enumerate((square / code.spread(rows - 1.0), mean)):
+            place = code.at(held, i * frame.row_bytes)
+            old = code.resize(code.load(place, frame.row), DOUBLE)
+            code.store(code.resize(old + momentum * (new - old), frame.real), place)
+        weight, bias = _own(frame, code.at(code.at(own, p * own_step), offset), affine, wide)
+
+        def row(_: Value, x: Value, h: Value, y: Value) -> None:
+            xhat = (code.resize(code.load(x, frame.row), DOUBLE) - mean) * unit
+            code.store(code.resize(xhat, frame.real), h)
+            code.store(code.resize(code.fma(weight, xhat, bias), frame.real), y)
+
+        _rows(frame, row, *starts)
+
+    frame.each_vector(n, column)
+
+
+def batch_norm_predict(frame: Frame) -> None:
+    """``y = weight * (x - mean) / sqrt(var + eps) + bias`` by the running statistics.
+
+    Arguments: x, y; parameters; running statistics, first the variances; bytes between the panels of the first two, of
+    the parameters, and of the statistics; columns; eps; whether there are parameters.
+    """
+    code, wide = frame.code, with_element(frame.row, DOUBLE)
+    x, y, own, running = (frame.place(i) for i in range(4))
+    step, own_step, running_step, n = (frame.size(i) for i in (4, 5, 6, 7))
+    eps, affine = code.spread(frame.double(8)), code.compare("!=", frame.size(9), 0)
+
+    def column(p: Value, offset: Value, valid: Value) -> None:
+        held = code.at(code.at(running, p * running_step), offset)
+        variance, mean = (code.resize(code.load(code.at(held, i * frame.row_bytes), frame.row), DOUBLE) for i in (0, 1))
+        weight, bias = _own(frame, code.at(code.at(own, p * own_step), offset), affine, wide)
+        factor, mask = weight / sqrt(variance + eps), frame.mask(valid)
+
+        def row(_: Value, x: Value, y: Value) -> None:
+            found = code.fma(code.resize(code.load(x, frame.row), DOUBLE) - mean, factor, bias)
+            code.store(frame.kept(mask, code.resize(found, frame.real)), y)
+
+        _rows(frame, row, *(code.at(code.at(pointer, p * step), offset) for pointer in (x, y)))
+
+    frame.each_vector(n, column)
+
+
+def batch_norm_backward(frame: Frame) -> None:
+    """``dx = inverse * weight * (dy - (sum(dy) + xhat * sum(dy * xhat)) / rows)`` in the place of ``dy``.
+
+    The sums are the gradients of the bias and of the weight.
+
+    Arguments: xhat, dy; parameters; gradients; 1 by the roots; bytes between the panels of the first two, and of the
+    parameters; columns; whether there are parameters; whether they are trained; whether ``dx`` is asked for.
+    """
+    code, wide = frame.code, with_element(frame.row, DOUBLE)
+    h, d, own, out, inverse = (frame.place(i) for i in range(5))
+    step, own_step, n = (frame.size(i) for i in (5, 6, 7))
+    affine, trained, passes = (code.compare("!=", frame.size(i), 0) for i in (8, 9, 10))
+    rows = code.spread(code.convert("sitofp", frame.whole("rows"), DOUBLE))
+
+    def column(p: Value, offset: Value, valid: Value) -> None:
+        starts = [code.at(code.at(pointer, p * step), offset) for pointer in (h, d)]
+
+        def summed(_: Value, h: Value, d: Value, sums: Value, products: Value) -> list[Value]:
+            xhat, slope = (code.resize(code.load(pointer, frame.row), DOUBLE) for pointer in (h, d))
+            moved = [code.at(pointer, frame.row_bytes) for pointer in (h, d)]
+            return [*moved, sums + slope, code.fma(xhat, slope, products)]
+
+        zeros = [code.constant(wide, 0.0)] * 2
+        totals = code.loop(0, frame.whole("rows"), 1, summed, *starts, *zeros)[2:]
+
+        def kept() -> None:
+            place = code.at(code.at(out, p * own_step), offset)
+            for i, total in enumerate(totals):
+                code.store(code.resize(total, frame.real), code.at(place, i * frame.row_bytes))
+
+        def led_back() -> None:
+            weight, _ = _own(frame, code.at(code.at(own, p * own_step), offset), affine, wide)
+            unit = code.load(code.at(code.at(inverse, p * frame.row_bytes), offset), frame.row)
+            factor = weight * code.resize(unit, DOUBLE)
+            mean, along = (total / rows for total in totals)
+
+            def row(_: Value, h: Value, d: Value) -> None:
+                xhat, slope = (code.resize(code.load(pointer, frame.row), DOUBLE) for pointer in (h, d))
+                code.store(code.resize(factor * (slope - mean - xhat * along), frame.real), d)
+
+            _rows(frame, row, *starts)
+
+        code.when(trained, kept)
+        code.when(passes, led_back)
+
+    frame.each_vector(n, column)
+
+
+BATCH_NORM = [
+    Kernel("batch_norm_forward", batch_norm_forward),
+    Kernel("batch_norm_predict", batch_norm_predict),
+    Kernel("batch_norm_backward", batch_norm_backward),
+]

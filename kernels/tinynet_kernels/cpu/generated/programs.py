@@ -11,7 +11,7 @@ from tinynet_kernels.cpu.generated.sobolev import SlopesBuilder
 from tinynet_kernels.cpu.generated.table import Sources, Table
 from tinynet_kernels.cpu.generated.target import Target
 from tinynet_kernels.cpu.generated.team import RANGES
-from tinynet_kernels.network import Layer, Loss, Network, Optimizer
+from tinynet_kernels.network import NORMS, Layer, Loss, Network, Optimizer
 from tinynet_kernels.updates import SETTINGS, flags, n_moments
 
 
@@ -63,7 +63,7 @@ def training(network: Network, sources: Sources, target: Target, batch: int, blo
     on = _step_of(optimizer)[1:]
     clips = optimizer.clip_norm is not None or optimizer.clip_value is not None
     plain = not on and not clips and not loss.l2 and not network.decays
-    plain = plain and all(layer.kind != "layer_norm" for layer in network.layers)
+    plain = plain and all(layer.kind not in NORMS for layer in network.layers)
     fold = optimizer.kind == "sgd" and plain and block >= batch
     build = _builder(loss)(network.layers, network.dtype, target, block)
     size, count = build.sizes.trained, n_moments(optimizer.kind, on)

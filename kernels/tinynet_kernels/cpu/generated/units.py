@@ -47,6 +47,7 @@ _FIXED: dict[str, list[Kernel]] = {
     "dropout": random.KERNELS,
     "normalize": elementwise.NORMALIZE,
     "layer_norm": norms.LAYER_NORM,
+    "batch_norm": norms.BATCH_NORM,
     "skip": norms.SKIP,
     "activation:softmax": softmax.KERNELS,
     "updates": updates.KERNELS,
