@@ -155,7 +155,8 @@ class Ensemble(Reporting):
 
         Parameters
         ----------
-        x, y, loss, epochs, batch_size, shuffle, drop_last, validation_data, validation_split, class_weight
+        x, y, loss, epochs, batch_size, shuffle, drop_last, validation_data, validation_split, class_weight,
+        missing_targets
             As for ``Sequential.fit``.
         resume_from, resume_changes, threads
             As for ``Sequential.fit``. What models get does not depend on the number of threads. A model that has

@@ -10,6 +10,7 @@ from __future__ import annotations
 from tinynet_kernels.cpu.generated.frame import Frame
 from tinynet_kernels.cpu.generated.ir import Value
 from tinynet_kernels.cpu.generated.ir_types import DOUBLE
+from tinynet_kernels.cpu.generated.target import VECTORS
 
 
 class LossArguments:
@@ -32,3 +33,19 @@ class LossArguments:
     def add(self, value: Value) -> None:
         """Add the sum over the rows to the loss of the epoch."""
         self.frame.put("total", self.frame.code.fma(self.counted, value, self.frame.state("total")))
+
+    def place(self, step: Value, column: Value) -> Value:
+        """Return where a column is in a row whose panels are ``step`` bytes apart."""
+        panel = column / self.frame.width
+        return panel * step + (column - panel * self.frame.width) * self.frame.bytes
+
+    def clear(self, d: Value) -> None:
+        """Write zeros to the gradient of a row, beyond its last column too."""
+        frame, code = self.frame, self.frame.code
+
+        def panel(p: Value) -> None:
+            for v in range(VECTORS):
+                place = code.at(code.at(d, p * self.p_step), v * frame.vector_bytes)
+                code.store(code.constant(frame.row, 0.0), place)
+
+        code.loop(0, frame.panels(self.n), 1, panel)

@@ -13,7 +13,6 @@ from tinynet_kernels.cpu.generated.frame import Frame, Kernel
 from tinynet_kernels.cpu.generated.ir import Value
 from tinynet_kernels.cpu.generated.ir_types import DOUBLE, I64, with_element
 from tinynet_kernels.cpu.generated.loss_arguments import LossArguments
-from tinynet_kernels.cpu.generated.target import VECTORS
 
 
 def elementwise(kind: str) -> Callable[[Frame], None]:
@@ -59,15 +58,9 @@ def cross_entropy_probabilities_index(frame: Frame) -> None:
     value_term, slope_term = formulas.LOSSES["cross_entropy_probabilities"].terms
 
     def row(r: Value, total: Value, p: Value, d: Value) -> list[Value]:
-        def clear(panel: Value) -> None:
-            for v in range(VECTORS):
-                place = code.at(code.at(d, panel * own.p_step), v * frame.vector_bytes)
-                code.store(code.constant(frame.row, 0.0), place)
-
-        code.loop(0, frame.panels(own.n), 1, clear)
+        own.clear(d)
         label = code.load(code.at(own.t, r, I64), I64)
-        panel = label / frame.width
-        place = panel * own.p_step + (label - panel * frame.width) * frame.bytes
+        place = own.place(own.p_step, label)
         one = code.constant(frame.real, 1.0)
         write = Writer(code, {"p": code.load(code.at(p, place), frame.real), "t": one, "parameter": one})
         weight = code.load(code.at(own.weights, r, frame.real), frame.real)
@@ -87,30 +80,22 @@ def blocks(kind: str) -> Callable[[Frame], None]:
         code, own, formula = frame.code, LossArguments(frame), blocks_of(kind)
         targets = own.n / formula.size
 
-        def place(pointer: Value, step: Value, column: Value) -> Value:
-            panel = column / frame.width
-            return code.at(pointer, panel * step + (column - panel * frame.width) * frame.bytes)
-
         def row(r: Value, total: Value, p: Value, d: Value, t: Value) -> list[Value]:
-            def clear(panel: Value) -> None:
-                for v in range(VECTORS):
-                    there = code.at(code.at(d, panel * own.p_step), v * frame.vector_bytes)
-                    code.store(code.constant(frame.row, 0.0), there)
-
-            code.loop(0, frame.panels(own.n), 1, clear)
+            own.clear(d)
             weight = code.load(code.at(own.weights, r, frame.real), frame.real)
             factor = weight * own.factor
 
-            def target(j: Value, total: Value) -> list[Value]:
-                columns = [j + targets * i for i in range(formula.size)]
-                outputs = [code.load(place(p, own.p_step, column), frame.real) for column in columns]
-                write = Writer(code, formula.symbols(outputs, code.load(place(t, own.t_step, j), frame.real)))
-                for column, slope in zip(columns, formula.slopes, strict=True):
-                    code.store(factor * write(slope), place(d, own.p_step, column))
+            def each(j: Value, total: Value) -> list[Value]:
+                places = [own.place(own.p_step, j + targets * i) for i in range(formula.size)]
+                outputs = [code.load(code.at(p, place), frame.real) for place in places]
+                target = code.load(code.at(t, own.place(own.t_step, j)), frame.real)
+                write = Writer(code, formula.symbols(outputs, target))
+                for place, slope in zip(places, formula.slopes, strict=True):
+                    code.store(factor * write(slope), code.at(d, place))
                 value = code.resize(write(formula.value), DOUBLE)
                 return [code.fma(code.resize(weight, DOUBLE), value, total)]
 
-            (total,) = code.loop(0, targets, 1, target, total)
+            (total,) = code.loop(0, targets, 1, each, total)
             return [total, *(code.at(pointer, frame.row_bytes) for pointer in (p, d, t))]
 
         total, *_ = code.loop(0, frame.whole("rows"), 1, row, code.constant(DOUBLE, 0.0), own.p, own.d, own.t)
