@@ -213,6 +213,18 @@ def _data(parser: argparse.ArgumentParser, validation: str) -> None:
     data("--validation", type=share_of, metavar="SHARE|FILE", help=validation)
 
 
+def _loss(fit: Any) -> None:
+    """Add the options of the loss."""
+    fit("--loss", choices=["auto", *LOSSES], default="auto", metavar="NAME", help=choices_of(LOSSES, "auto"))
+    fit("--quantiles", type=quantiles_of, metavar="Q,Q", help="of --loss quantile: one, or several (0.5)")
+    fit(
+        "--label-smoothing",
+        type=number_of("--label-smoothing", at_least=0.0, below=1.0),
+        metavar="SHARE",
+        help="of the targets of a cross-entropy that goes to all classes",
+    )
+
+
 def _train(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_later("train"))
     add = parser.add_argument
@@ -223,14 +235,7 @@ def _train(parser: argparse.ArgumentParser) -> None:
     network("--dropout", type=number_of("--dropout", at_least=0.0, below=1.0), metavar="RATE", help=DROPOUT_HELP)
     network("--dtype", choices=("float32", "float64"), help="what is computed in (float32)")
     fit = parser.add_argument_group("training").add_argument
-    fit("--loss", choices=["auto", *LOSSES], default="auto", metavar="NAME", help=choices_of(LOSSES, "auto"))
-    fit("--quantiles", type=quantiles_of, metavar="Q,Q", help="of --loss quantile: one, or several (0.5)")
-    fit(
-        "--label-smoothing",
-        type=number_of("--label-smoothing", at_least=0.0, below=1.0),
-        metavar="SHARE",
-        help="of the targets of a cross-entropy that goes to all classes",
-    )
+    _loss(fit)
     fit("--optimizer", choices=sorted(OPTIMIZERS), metavar="NAME", help=choices_of(OPTIMIZERS, "adam"))
     for option, (bounds, text) in OPTIMIZER_OPTIONS.items():
         fit(option, type=number_of(option, **bounds), metavar="NUMBER", help=text)
@@ -297,7 +302,7 @@ def _sweep(parser: argparse.ArgumentParser) -> None:
         help="train each setting with so many seeds (3)",
     )
     fit = parser.add_argument_group("training").add_argument
-    fit("--loss", choices=["auto", *LOSSES], default="auto", metavar="NAME", help=choices_of(LOSSES, "auto"))
+    _loss(fit)
     fit("--by", metavar="FIGURE", help="what tells which is best: val_loss, val_accuracy, val_r2 (val_loss)")
     fit("--dtype", choices=("float32", "float64"), help="what is computed in (float32)")
     fit("--schedule", choices=("cosine", "constant"), help="how the learning rate falls (cosine)")

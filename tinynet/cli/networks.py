@@ -27,7 +27,7 @@ from tinynet.layers import (
     get_activation,
 )
 from tinynet.layers.layer import Layer
-from tinynet.losses import BinaryCrossEntropy, BinaryFocal, CrossEntropy, Loss, get_loss
+from tinynet.losses import BinaryCrossEntropy, BinaryFocal, CategoricalFocal, CrossEntropy, Loss, get_loss
 from tinynet.models.sequential import Sequential
 
 LOSSES_OF_CLASSES: dict[str, tuple[type[Layer] | None, Callable[..., Loss]]] = {
@@ -35,6 +35,7 @@ LOSSES_OF_CLASSES: dict[str, tuple[type[Layer] | None, Callable[..., Loss]]] = {
     "bce": (Sigmoid, BinaryCrossEntropy),
     "binary_cross_entropy": (Sigmoid, BinaryCrossEntropy),
     "focal": (None, BinaryFocal),
+    "categorical_focal": (None, CategoricalFocal),
 }
 """For each loss on classes: how the network ends, so that it predicts probabilities or their logits, and the loss."""
 
@@ -61,11 +62,6 @@ class Head:
     activation: Layer | None
     loss: Loss
     scales: bool = False
-
-    @property
-    def blocks(self) -> int:
-        """How many outputs there are for each target."""
-        return len(self.loss.powers)
 
     def scaling(self, y: NDArray[Any], missing_targets: str) -> Denormalize | None:
         """Return the layer that scales such targets; None where they are learned as they are."""
@@ -118,12 +114,13 @@ def head_for(
     name = "cross_entropy" if loss == "auto" else loss
     activation, made = LOSSES_OF_CLASSES[member("--loss for classes", name, LOSSES_OF_CLASSES)]
     _require("--quantiles", quantiles, "--loss quantile, of numbers", False)
-    _require("--label-smoothing", label_smoothing, "a cross-entropy", name != "focal")
-    if name != "cross_entropy" and len(classes) != 2:
+    _require("--label-smoothing", label_smoothing, "a cross-entropy", "focal" not in name)
+    of_each = name in ("cross_entropy", "categorical_focal")
+    if not of_each and len(classes) != 2:
         raise ValueError(f"--loss {name} expects two classes; got {len(classes)}. Use cross_entropy.")
     smoothing = {"label_smoothing": label_smoothing} if label_smoothing else {}
     last = None if activation is None else activation()
-    return Head(len(classes) if name == "cross_entropy" else 1, last, made(**smoothing))
+    return Head(len(classes) if of_each else 1, last, made(**smoothing))
 
 
 def _require(option: str, value: Any, what: str, fits: bool) -> None:

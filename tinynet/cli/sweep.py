@@ -155,9 +155,8 @@ class Network:
     def of(cls, args: argparse.Namespace, problem: Problem) -> Network:
         """Return what builds networks for the data."""
         x, y = problem.train
-        head = head_for(args.loss, problem.notes.classes, 1 if y.ndim == 1 else y.shape[1])
-        if head.blocks > 1:
-            raise ValueError(f"--loss {args.loss} has several outputs for each target: tinynet train takes it, alone.")
+        n_targets = 1 if y.ndim == 1 else y.shape[1]
+        head = head_for(args.loss, problem.notes.classes, n_targets, args.quantiles, args.label_smoothing)
         if args.notebook:
             return cls(x.shape[1], head, args.dtype, None)
         table = problem.notes.table
@@ -224,7 +223,8 @@ SAME = (
         "missing_targets",
         "task",
     ),
-    *("validation", "loss", "dtype", "schedule", "epochs", "early_stopping", "seed", "backend"),
+    *("validation", "loss", "quantiles", "label_smoothing"),
+    *("dtype", "schedule", "epochs", "early_stopping", "seed", "backend"),
 )
 """Options of a sweep that ``train`` has, too."""
 
