@@ -146,6 +146,7 @@ VALUES: dict[str, tuple[dict[str, Any], str]] = {
     "MATLAB's": ({"optimizer": "trainscg"}, "mean 'lbfgs'"),
     "samples as columns": ({"x": [[0.0, 1.0]]}, r"Samples are rows: use x\.T\."),
     "validation data": ({"validation_data": ([[0.0]], [0.0, 1.0])}, "validation_data: x and y must have as many"),
+    "no validation": ({"callbacks": tn.EarlyStopping()}, "reports loss, learning_rate. Pass validation_data"),
     "a figure": (
         {"callbacks": tn.EarlyStopping("val_los", mode="min"), "validation_data": ([[0.0]], [0.0])},
         r"loss, val_loss, learning_rate\. Did you mean 'val_loss'",
@@ -188,6 +189,11 @@ def test_an_attribute_that_models_have_not(name: str, meant: str) -> None:
     for model in (net(), tn.Ensemble(net(), 2)):
         with pytest.raises(AttributeError, match=f"'{type(model).__name__}' object .*'{name}'. Did you mean '{meant}'"):
             getattr(model, name)
+
+
+def test_what_one_model_has_and_many_have_not() -> None:
+    with pytest.raises(AttributeError, match=r"'to_c'\. One model has it: models\[0\]\.to_c, or models\.best\(\)"):
+        _ = tn.Ensemble(net(), 2).to_c  # type: ignore[attr-defined]
 
 
 def test_a_property_that_fails_says_why() -> None:

@@ -288,5 +288,8 @@ class HintingAttributes:
             except AttributeError as error:
                 if name.startswith("_") or hasattr(type(self), name):
                     raise
-                hint = did_you_mean(name, [known for known in dir(self) if not known.startswith("_")])
-                raise AttributeError(f"{error}.{hint}".removesuffix(".")) from None
+                raise AttributeError(f"{error}.{self._meant(name)}".removesuffix(".")) from None
+
+    def _meant(self, name: str) -> str:
+        """Return a sentence that says what was meant, with a blank before it; or nothing."""
+        return did_you_mean(name, [known for known in dir(self) if not known.startswith("_")])

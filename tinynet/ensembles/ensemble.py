@@ -355,6 +355,11 @@ class Ensemble(Reporting):
         """Read an ensemble that ``save`` wrote; see ``tinynet.load``."""
         return built(read_ensemble(path, backend=backend))
 
+    def _meant(self, name: str) -> str:
+        if hasattr(Sequential, name):
+            return f" One model has it: models[0].{name}, or models.best()[0].{name}."
+        return super()._meant(name)
+
     def __repr__(self) -> str:
         layers = ", ".join(repr(layer) for layer in self.layers)
         return f"Ensemble({len(self)} models of {layers}, dtype={self.dtype!r}, backend={self.backend.name!r})"

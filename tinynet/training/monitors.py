@@ -47,12 +47,11 @@ class Monitor(Callback):
     def improved(self, epoch: int, logs: Logs) -> bool:
         """Note the figure of an epoch; tell whether it is the best so far."""
         if self.monitor not in logs:
+            validated = [name for name in logs if name.startswith("val_")]
+            meant = did_you_mean(self.monitor, validated if self.monitor.startswith("val_") else logs)
             raise ValueError(
                 f"{self.owner} monitors {self.monitor!r}; this training reports {', '.join(logs)}."
-                + (
-                    did_you_mean(self.monitor, logs)
-                    or " Pass validation_data for figures that start with val_, or monitor another."
-                )
+                + (meant or " Pass validation_data for figures that start with val_, or monitor another.")
             )
         value = float(logs[self.monitor])
         better = value < self.best - self.min_delta if self.mode == "min" else value > self.best + self.min_delta
