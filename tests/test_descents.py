@@ -82,6 +82,19 @@ def test_the_decisions_are_those_of_the_loop_in_python(name: str, dtype: str, l2
     assert (len(found[1][0]) < 8) == (name in reasons)
 
 
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_the_evidence_is_weighed_as_in_python(dtype: str) -> None:
+    found = []
+    for make in (Asking, GeneratedEquations):
+        losses, parameters, kept = run(make, network(dtype), tn.BayesianRegularization(), 8, 0.0, data(weighted=True))
+        found.append((losses, parameters, kept))
+    tolerance = 1e-7 if dtype == "float64" else 1e-3
+    for asked, went in zip(*found, strict=True):
+        np.testing.assert_allclose(went, asked, rtol=tolerance, atol=tolerance * 1e-2)
+    assert 0 < found[1][2][2] < 1  # What squares are weighed by.
+    assert 1 < found[1][2][3] < network().n_parameters
+
+
 @pytest.mark.parametrize("name", SMOOTH)
 def test_steps_bend_as_the_loss_says(name: str) -> None:
     """The second-order part of a step, for losses of single outputs and of rows."""

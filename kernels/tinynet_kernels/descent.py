@@ -14,3 +14,6 @@ LEAST_DAMPING = 1e-20
 
 LEAST_SCALE = 1e-12
 """Of a parameter, so that none is without damping."""
+
+LEAST_SQUARES = 1e-300
+"""Of all parameters, which the evidence divides by."""

@@ -122,6 +122,8 @@ class Standing:
         What is remembered from step to step, as in the rows of ``state.moments``.
     settings : dict of str to (n_models,) array
         Of the optimizer.
+    bayesian : bool
+        Whether the evidence weighs squares.
     """
 
     models: Models
@@ -130,6 +132,7 @@ class Standing:
     decay: Float64
     effective: Float64
     settings: dict[str, Float64]
+    bayesian: bool
 
 
 class HostMatrices(Equations):

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from tinynet_kernels.cpu.generated.descent_table import NUMBERS
 from tinynet_kernels.cpu.generated.descents import Descents
 from tinynet_kernels.cpu.generated.equations import LARGEST_SOLVED, Samples
-from tinynet_kernels.cpu.generated.levenberg import NUMBERS
 
 from tinynet.backends import get_backend
 from tinynet.backends.base import Array
@@ -105,7 +105,9 @@ class GeneratedEquations(Equations):
             return None
         numbers = np.empty((len(now.stop), len(NUMBERS) + kernels.n))
         known = now.settings | {"damping": now.damping, "stop": now.stop, "given": np.zeros(1), "made": np.zeros(1)}
+        known |= {"evidence": now.decay, "effective": now.effective}
         kept = {"report": self.loss.report, "single": self.program.dtype == "float32"}
+        kept["values"] = data.n_samples * self.program.n_out if now.bayesian else 0
         known |= {name: np.array([value], np.float64) for name, value in kept.items()}
         for i, name in enumerate(NUMBERS):
             numbers[:, i] = known[name]
@@ -113,6 +115,7 @@ class GeneratedEquations(Equations):
         kernels.descend(*self._arguments(now.models, data), numbers, losses, config.threads)
         found = dict(zip(NUMBERS, numbers.T, strict=False))
         now.damping[...], now.stop[...] = found["damping"], found["stop"]
+        now.decay[...], now.effective[...] = found["evidence"], found["effective"]
         return found["made"].astype(np.int64)
 
     def traces_of_inverses(self, matrices: Any, diagonals: Float64) -> Float64:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from tinynet_kernels.calls import MEASURED
-from tinynet_kernels.descent import LEAST_DAMPING, LEAST_SCALE, MOST_CORRECTION, REASONS
+from tinynet_kernels.descent import LEAST_DAMPING, LEAST_SCALE, LEAST_SQUARES, MOST_CORRECTION, REASONS
 from tinynet_kernels.reference.curvature import CURVED
 
 from tinynet.backends import get_backend
@@ -107,9 +107,7 @@ class LevenbergMarquardtPlan(WholePlan):
             data = self.equations.prepare(x, y, sample_weight)
             n_models = len(standing.stop)
             losses = np.full((n_epochs, n_models), np.nan)
-            counts = None
-            if not self._bayesian:
-                counts = self.equations.descend(standing, self._l2(data, standing.models), data, losses)
+            counts = self.equations.descend(standing, self._l2(data, standing.models), data, losses)
             if counts is None:
                 counts = self._descend(standing, data, losses)
             self._keep(state, standing, members, counts)
@@ -135,7 +133,9 @@ class LevenbergMarquardtPlan(WholePlan):
         begins = (np.atleast_1d(state.step)[chosen] == 0) | (moments[DAMPING] == 0)
         moments[DAMPING] = np.where(begins, settings["damping"], moments[DAMPING])
         stop, damping, weighed, effective = moments[:4]
-        return Standing(Models(parameters, buffers, chosen), stop, damping, weighed, effective, settings)
+        return Standing(
+            Models(parameters, buffers, chosen), stop, damping, weighed, effective, settings, self._bayesian
+        )
 
     def _keep(self, state: State, standing: Standing, members: Members | None, counts: NDArray[np.int64]) -> None:
         """Put where the models stand now into the state."""
@@ -305,7 +305,7 @@ class LevenbergMarquardtPlan(WholePlan):
                 traces = self.equations.traces_of_inverses(matrices, shift)
             effective = np.where(known, n_parameters - decay * traces, effective)
         effective = np.clip(effective, 0.0, 0.999 * n_values)
-        squares = np.maximum(np.einsum("mi,mi->m", held, held), 1e-300)
+        squares = np.maximum(np.einsum("mi,mi->m", held, held), LEAST_SQUARES)
         own = going[finite]
         now.decay[own] = (2 * loss * effective / (squares * (n_values - effective)))[finite]
         now.effective[own] = effective[finite]

@@ -125,19 +125,37 @@ class _Solver:
         code.loop(0, self.n, 1, copy)
 
         def column(j: Value) -> None:
-            pivot = code.load(code.at(self.pivots, j, self.real), self.real)
-            value = code.load(code.at(self.x, j, self.real), self.real) * pivot
-            spread = code.spread(value)
-
-            def subtract(i: Value) -> None:
-                place = code.at(self.x, i, self.real)
-                taken = spread * code.load(self.at(self.factor, j, i), self.frame.row)
-                code.store(code.load(place, self.frame.row) - taken, place)
-
-            code.loop(j + 1, self.n, self.lanes, subtract)
-            code.store(value, self.at(self.factor, j, self.n))
+            code.store(self.eliminate(j), self.at(self.factor, j, self.n))
 
         code.loop(0, self.n, 1, column)
+
+    def eliminate(self, j: Value) -> Value:
+        """Return an element of what the factor's inverse makes of ``x``, and take it out of those behind it."""
+        code = self.code
+        value = code.load(code.at(self.x, j, self.real), self.real) * code.load(
+            code.at(self.pivots, j, self.real), self.real
+        )
+        spread = code.spread(value)
+
+        def subtract(i: Value) -> None:
+            place = code.at(self.x, i, self.real)
+            taken = spread * code.load(self.at(self.factor, j, i), self.frame.row)
+            code.store(code.load(place, self.frame.row) - taken, place)
+
+        code.loop(j + 1, self.n, self.lanes, subtract)
+        return value
+
+    def square_of_column(self, j: Value) -> Value:
+        """Return the square of a column of the factor's inverse: it begins at the diagonal."""
+        code, zero = self.code, self.code.constant(self.real, 0.0)
+        code.loop(j, self.n, 1, lambda i: code.store(zero, code.at(self.x, i, self.real)))
+        code.store(code.constant(self.real, 1.0), code.at(self.x, j, self.real))
+
+        def add(i: Value, total: Value) -> list[Value]:
+            value = self.eliminate(i)
+            return [code.fma(value, value, total)]
+
+        return code.loop(j, self.n, 1, add, zero)[0]
 
     # -- the way back ------------------------------------------------------------------------------------------------
 
@@ -214,4 +232,15 @@ def solve_again(frame: Frame) -> None:
     solver.substitute(frame.pointer("out"))
 
 
-KERNELS = [Kernel("solve", solve, spills=True), Kernel("solve_again", solve_again)]
+def trace(frame: Frame) -> None:
+    """Write the trace of the inverse, with the factor that ``solve`` has left: the squares of the factor's inverse."""
+    solver, code = _Solver(frame), frame.code
+
+    def column(j: Value, total: Value) -> list[Value]:
+        return [total + solver.square_of_column(j)]
+
+    (total,) = code.loop(0, solver.n, 1, column, code.constant(frame.real, 0.0))
+    code.store(total, frame.pointer("out"))
+
+
+KERNELS = [Kernel("solve", solve, spills=True), Kernel("solve_again", solve_again), Kernel("trace", trace)]

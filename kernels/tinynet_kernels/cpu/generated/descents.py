@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from tinynet_kernels.cpu.generated.descent_table import NUMBERS, Words
 from tinynet_kernels.cpu.generated.equations import Array, Equations, Samples, Threads
 from tinynet_kernels.cpu.generated.frame import PLACES
 from tinynet_kernels.cpu.generated.layout import LINE
-from tinynet_kernels.cpu.generated.levenberg import NUMBERS, Words
 from tinynet_kernels.cpu.generated.passes import Passes, Steps, address, n_parameters, starts
 from tinynet_kernels.descent import STEP
 from tinynet_kernels.network import Layer, Loss
@@ -106,7 +106,7 @@ class Descents(Equations):
         self._tables["bend"] = steps.words((self._block, self.padded, 1, -(-self.n * 8 // LINE) * LINE))
         self._tables["solution"] = self._write_solution(-(-steps.size // LINE) * LINE)
         words = Words(
-            **{name: self._kernels[name] for name in ("drive_items", "solve", "solve_again")},
+            **{name: self._kernels[name] for name in ("drive_items", "solve", "solve_again", "trace")},
             sums=address(self._tables[back]),
             values=address(self._tables[ahead]),
             **{name: address(self._tables[name]) for name in ("bend", "solution")},

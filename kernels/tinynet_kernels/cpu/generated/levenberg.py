@@ -6,71 +6,11 @@ Python. A model goes through all its steps before the next begins, so that what 
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
+from tinynet_kernels.cpu.generated.descent_table import NUMBERS, Words
 from tinynet_kernels.cpu.generated.frame import Frame, Kernel
 from tinynet_kernels.cpu.generated.ir import Code, Value
 from tinynet_kernels.cpu.generated.ir_types import DOUBLE, I64, POINTER
-from tinynet_kernels.descent import LEAST_DAMPING, LEAST_SCALE, MOST_CORRECTION, REASONS, STEP
-
-NUMBERS = (
-    "damping",
-    "decrease",
-    "increase",
-    "max_damping",
-    "min_gradient",
-    "weight_decay",
-    "goal",
-    "marquardt",
-    "acceleration",
-    "report",
-    "single",
-    "given",
-    "stop",
-    "made",
-)
-"""What each model has of its own; behind it is what the square of each parameter is weighed by.
-
-The settings of the optimizer; what a loss is multiplied by where it is told; 1 if parameters and damping are kept in
-float32; 1 if the sums of the first step are there already; the place of the reason to stop, and how many steps were
-made. Damping, reason and count are those after the call.
-"""
-
-
-class Words(NamedTuple):
-    """The table: addresses of kernels and of their tables, sizes, and places in the arena."""
-
-    drive_items: int
-    solve: int
-    solve_again: int
-    sums: int
-    values: int
-    bend: int
-    solution: int
-    where: int
-    """Where each trained parameter is among all: an address."""
-    n: int
-    n_parameters: int
-    columns: int
-    line: int
-    """Bytes from a row of a matrix to the next."""
-    parts: int
-    whole: int
-    """1 if ``values`` leaves behind what ``sums`` begins with; else both go all the way."""
-    matrix: int
-    """Places: of two matrices, if there are parts, of the losses of the parts, and of vectors of ``n`` numbers."""
-    losses: int
-    decay: int
-    scale: int
-    diagonal: int
-    step: int
-    correction: int
-    bent: int
-    trial: int
-    """Places of ``n_parameters`` numbers each: the points at which losses and predictions are asked for."""
-    before: int
-    behind: int
-    middle: int
+from tinynet_kernels.descent import LEAST_DAMPING, LEAST_SCALE, LEAST_SQUARES, MOST_CORRECTION, REASONS, STEP
 
 
 class _Cell:
@@ -104,7 +44,8 @@ class _Descent:
         self.places = self.kernels["where"]
         arena = frame.pointer("arena")
         self.held = {name: code.at(arena, words[name]) for name in Words._fields[Words._fields.index("matrix") :]}
-        self.damping, self.stop, self.made = (_Cell(code, DOUBLE) for _ in range(3))
+        self.results = {name: _Cell(code, DOUBLE) for name in ("damping", "stop", "made", "evidence", "effective")}
+        self.damping, self.stop, self.made, self.evidence, self.effective = self.results.values()
         self.loss, self.worth = _Cell(code, DOUBLE), _Cell(code, DOUBLE)
         self.done, self.straight = _Cell(code, I64), _Cell(code, I64)
 
@@ -165,7 +106,7 @@ class _Descent:
             losses = code.select(given, code.at(bases["losses"], i, DOUBLE), self.held["losses"])
             # The column behind the last parameter.
             self.gradient = code.at(matrix, self.n, DOUBLE)
-            for cell, name in ((self.damping, "damping"), (self.stop, "stop")):
+            for name, cell in self.results.items():
                 cell.set(self.setting(name))
             self.made.set(0.0)
 
@@ -183,13 +124,16 @@ class _Descent:
                 self.loss.set(self.number(losses, 0) * self.report)
                 self.matrix = matrix
                 self.step(matrix, code.at(told, models * e + i, DOUBLE), n_epochs)
+                # As the model keeps them between two calls: how steps are grouped into calls must not matter.
+                for cell in (self.evidence, self.effective):
+                    cell.set(self.kept(cell.get()))
                 ended = code.compare("!=", self.stop.get(), 0.0)
                 enough = code.compare(">=", self.made.get(), code.convert("sitofp", n_epochs, DOUBLE))
                 return code.op("i1", f"or {ended}, {enough.name}")
 
             going = code.compare("==", self.stop.get(), 0.0)
             code.when(going, lambda: code.until(epoch))
-            for cell, name in ((self.damping, "damping"), (self.stop, "stop"), (self.made, "made")):
+            for name, cell in self.results.items():
                 self.put(self.numbers, NUMBERS.index(name), cell.get())
 
         code.loop(first, last, 1, item)
@@ -242,7 +186,8 @@ class _Descent:
         """Make a step, or note why there is none. The sums are in hand."""
         code = self.code
         l2 = code.at(self.numbers, len(NUMBERS), DOUBLE)
-        weight_decay, marquardt = self.setting("weight_decay"), self.has("marquardt")
+        code.when(self.has("values"), self.weigh)
+        weight_decay, marquardt = self.setting("weight_decay") + self.evidence.get(), self.has("marquardt")
         zero = code.constant(DOUBLE, 0.0)
 
         def prepare(j: Value, worst: Value, penalty: Value, check: Value) -> list[Value]:
@@ -270,6 +215,34 @@ class _Descent:
 
         # Steps to nowhere: whoever reads the losses, which are NaN, ends this.
         code.when(finite, known, lambda: self.made.set(code.convert("sitofp", n_epochs, DOUBLE)))
+
+    def weigh(self) -> None:
+        """Weigh squares by the evidence, as ``LevenbergMarquardtPlan`` does it, with the sources."""
+        code, values, zero = self.code, self.setting("values"), self.code.constant(DOUBLE, 0.0)
+        before, n = self.evidence.get(), code.convert("sitofp", self.n, DOUBLE)
+        first = values * 0.9
+        self.effective.set(code.select(code.compare("<", n, first), n, first))
+
+        def from_trace() -> None:
+            code.loop(0, self.n, 1, lambda j: self.put(self.held["diagonal"], j, before))
+            self.one_item()
+            self.run("solve", "solution")
+            self.run("trace", "solution")
+            found = n - before * self.number(self.held["step"], 0)
+            # Where so little is added that there is no factor, it is as if nothing were known.
+            self.effective.set(code.select(code.compare("==", found, found), found, self.effective.get()))
+
+        code.when(code.compare(">", before, 0.0), from_trace)
+        most, found = values * 0.999, self.larger(self.effective.get(), 0.0)
+        self.effective.set(code.select(code.compare("<", found, most), found, most))
+
+        def add(j: Value, total: Value) -> list[Value]:
+            held = self.number(self.parameters, self.place(j))
+            return [code.fma(held, held, total)]
+
+        (squares,) = code.loop(0, self.n, 1, add, zero)
+        left = self.larger(squares, LEAST_SQUARES) * (values - self.effective.get())
+        self.evidence.set(2.0 * self.loss.get() * self.effective.get() / left)
 
     def attempt(self, l2: Value, told: Value) -> Value:
         """Try a step with the damping in hand; return whether this was the last attempt."""
