@@ -54,8 +54,8 @@ def test_training_on_built_in_parts_imports_neither_numba_nor_scipy() -> None:
     assert result.stdout.strip() == "[]"
 
 
-def model(width: int = 20, dtype: str = "float32") -> tn.Sequential:
-    layers = (tn.Linear(3, width), tn.SiLU(), tn.Dropout(0.2), tn.Linear(width, 2))
+def model(width: int = 20, dtype: str = "float32", last: tuple[tn.Layer, ...] = ()) -> tn.Sequential:
+    layers = (tn.Linear(3, width), tn.SiLU(), tn.Dropout(0.2), tn.Linear(width, 2), *last)
     return tn.Sequential(*layers, dtype=dtype, seed=0, backend="numba")
 
 
@@ -170,12 +170,16 @@ def test_what_is_not_finite_is_refused_in_predictions() -> None:
             net.predict(bad)
 
 
-def test_what_diverged_leaves_nothing_behind() -> None:
+@pytest.mark.parametrize("way", ["mse", "softmax", "cross-entropy"])
+def test_what_diverged_leaves_nothing_behind(way: str) -> None:
     """The memory of a plan is used again: nothing of what was not finite may be left in it."""
     x, y = data()
-    net = model()
+    loss: tn.Loss = tn.MeanSquaredError()
+    if way == "cross-entropy":
+        y, loss = y.argmax(1), tn.CrossEntropy()
+    net = model(last=(tn.Softmax(),) if way == "softmax" else ())
     net.prepare_optimizer(tn.Adam())
-    plan = net.plan(tn.MeanSquaredError(), tn.Adam(), y, 8, "epoch")
+    plan = net.plan(loss, tn.Adam(), y, 8, "epoch")
     first, rates = net.flat_parameters(), np.full((2, 1), 0.01)
     ends = []
     for spoiled in (False, True, False):

@@ -15,17 +15,10 @@ from tinynet_kernels.cpu.generated.ir import Code, Value
 from tinynet_kernels.cpu.generated.ir_types import DOUBLE, I64, POINTER, with_element
 from tinynet_kernels.cpu.generated.loss_arguments import LossArguments
 from tinynet_kernels.cpu.generated.products import transposed
-from tinynet_kernels.cpu.generated.softmax import larger
-from tinynet_kernels.cpu.generated.target import VECTORS
+from tinynet_kernels.cpu.generated.softmax import larger, register, registers
 
 TURNED = {"cross_entropy": 2, "cross_entropy_index": 1}
 """How many arrays such a loss turns: predictions, and targets unless they are class numbers."""
-
-
-def _register(frame: Frame, panels: Value, step: Value, i: Value) -> Value:
-    """Return where the i-th register of a row is."""
-    panel = i / VECTORS
-    return frame.code.at(panels, panel * step + (i - panel * VECTORS) * frame.vector_bytes)
 
 
 class _Row:
@@ -43,7 +36,7 @@ class _Row:
     def __init__(self, frame: Frame, own: LossArguments, row: Value, *, index: bool) -> None:
         code = frame.code
         self.frame, self.own, self.index = frame, own, index
-        self.count = (own.n + (frame.lanes - 1)) / frame.lanes
+        self.count = registers(frame, own.n)
         offset = row * frame.row_bytes
         self._z, self._d, self._t = (code.at(place, offset) for place in (own.p, own.d, own.t))
         if index:
@@ -53,17 +46,17 @@ class _Row:
 
     def prediction(self, i: Value) -> Value:
         """Return where predictions are."""
-        return _register(self.frame, self._z, self.own.p_step, i)
+        return register(self.frame, self._z, self.own.p_step, i)
 
     def gradient(self, i: Value) -> Value:
         """Return where their exponentials go, and then the gradient."""
-        return _register(self.frame, self._d, self.own.p_step, i)
+        return register(self.frame, self._d, self.own.p_step, i)
 
     def target(self, i: Value) -> Value:
         """Return targets; of a class number, the mask of its class."""
         code, frame = self.frame.code, self.frame
         if not self.index:
-            return code.load(_register(frame, self._t, self.own.t_step, i), frame.row)
+            return code.load(register(frame, self._t, self.own.t_step, i), frame.row)
         bits = f"i{8 * frame.bytes}"
         place = code.spread(code.convert("trunc", self._label - i * frame.lanes, bits))
         return code.compare("==", code.counting(place.kind), place)
@@ -109,11 +102,11 @@ class _Block:
         row, column = (code.constant(I64, size) for size in (frame.row_bytes, frame.vector_bytes))
 
         def turn(i: Value) -> None:
-            rows, there = _register(frame, panels, step, i), code.at(columns, i * (frame.lanes * frame.vector_bytes))
+            rows, there = register(frame, panels, step, i), code.at(columns, i * (frame.lanes * frame.vector_bytes))
             ends = (there, column, rows, row) if back else (rows, row, there, column)
             code.call(square, *ends)
 
-        code.loop(0, (self.own.n + (frame.lanes - 1)) / frame.lanes, 1, turn)
+        code.loop(0, registers(frame, self.own.n), 1, turn)
 
     def prediction(self, i: Value) -> Value:
         return self.frame.code.at(self._columns, i * self.frame.vector_bytes)

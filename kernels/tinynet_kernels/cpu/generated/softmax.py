@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 from tinynet_kernels.cpu.generated.elementary import exp_nonpositive
 from tinynet_kernels.cpu.generated.frame import Frame, Kernel
@@ -16,48 +15,47 @@ def larger(a: Value, b: Value) -> Value:
     return a.code.select(a.code.compare(">", a, b), a, b)
 
 
-def _softmax_row(frame: Frame, z: Value, step: Value, n: Value, out: Value) -> Value:
-    """Write ``exp(z - max z)`` of a row to ``out``; return its sum."""
-    code = frame.code
-    lowest, zero = code.constant(frame.row, -math.inf), code.constant(frame.row, 0.0)
+def registers(frame: Frame, n: Value) -> Value:
+    """Return how many registers of a row are in use. The others stay zeros, even where the row is not finite."""
+    return (n + (frame.lanes - 1)) / frame.lanes
 
-    def each(body: Callable[..., Value], first: Value) -> Value:
-        """Carry a value through the registers of the row: ``body(offset, numbers, mask, value)``."""
 
-        def register(i: Value, value: Value) -> list[Value]:
-            panel = i / VECTORS
-            offset = panel * step + (i - panel * VECTORS) * frame.vector_bytes
-            return [body(offset, code.load(code.at(z, offset), frame.row), frame.mask(n - i * frame.lanes), value)]
-
-        return code.loop(0, (n + (frame.lanes - 1)) / frame.lanes, 1, register, first)[0]
-
-    def peak_of(_: Value, row: Value, mask: Value, peak: Value) -> Value:
-        return larger(peak, code.select(code.compare("!=", mask, 0), row, lowest))
-
-    peak = code.spread(code.halves(each(peak_of, lowest), larger))
-
-    def add(offset: Value, row: Value, mask: Value, total: Value) -> Value:
-        e = frame.kept(mask, exp_nonpositive(frame.kept(mask, row - peak)))
-        code.store(e, code.at(out, offset))
-        return total + e
-
-    return code.total(each(add, zero))
+def register(frame: Frame, panels: Value, step: Value, i: Value) -> Value:
+    """Return where the i-th register of a row is."""
+    panel = i / VECTORS
+    return frame.code.at(panels, panel * step + (i - panel * VECTORS) * frame.vector_bytes)
 
 
 def softmax_forward(frame: Frame) -> None:
     """``y = softmax(z)`` by rows. Arguments: z, y, bytes between their panels, columns, and one that is not used."""
     code = frame.code
     z, y, step, n = frame.place(0), frame.place(1), frame.size(2), frame.size(3)
+    lowest, zero = code.constant(frame.row, -math.inf), code.constant(frame.row, 0.0)
+    count = registers(frame, n)
 
     def row(_: Value, z: Value, y: Value) -> list[Value]:
-        divisor = code.spread(_softmax_row(frame, z, step, n, y))
+        def given(i: Value) -> tuple[Value, Value]:
+            return code.load(register(frame, z, step, i), frame.row), frame.mask(n - i * frame.lanes)
 
-        def panel(p: Value) -> None:
-            for v in range(VECTORS):
-                place = code.at(code.at(y, p * step), v * frame.vector_bytes)
-                code.store(code.load(place, frame.row) / divisor, place)
+        def peak_of(i: Value, peak: Value) -> list[Value]:
+            value, mask = given(i)
+            return [larger(peak, code.select(code.compare("!=", mask, 0), value, lowest))]
 
-        code.loop(0, frame.panels(n), 1, panel)
+        peak = code.spread(code.halves(code.loop(0, count, 1, peak_of, lowest)[0], larger))
+
+        def add(i: Value, total: Value) -> list[Value]:
+            value, mask = given(i)
+            e = frame.kept(mask, exp_nonpositive(frame.kept(mask, value - peak)))
+            code.store(e, register(frame, y, step, i))
+            return [total + e]
+
+        divisor = code.spread(code.total(code.loop(0, count, 1, add, zero)[0]))
+
+        def divide(i: Value) -> None:
+            place = register(frame, y, step, i)
+            code.store(code.load(place, frame.row) / divisor, place)
+
+        code.loop(0, count, 1, divide)
         return [code.at(z, frame.row_bytes), code.at(y, frame.row_bytes)]
 
     code.loop(0, frame.whole("rows"), 1, row, z, y)
@@ -70,25 +68,21 @@ def softmax_backward(frame: Frame) -> None:
     """
     code = frame.code
     y, dy, dz, step, n = (*(frame.place(i) for i in (1, 2, 3)), frame.size(4), frame.size(5))
+    count = registers(frame, n)
 
     def row(_: Value, y: Value, dy: Value, dz: Value) -> list[Value]:
-        def vector(pointer: Value, p: Value, v: int) -> Value:
-            return code.at(code.at(pointer, p * step), v * frame.vector_bytes)
+        def given(pointer: Value, i: Value) -> Value:
+            return code.load(register(frame, pointer, step, i), frame.row)
 
-        def products(p: Value, total: Value) -> list[Value]:
-            for v in range(VECTORS):
-                total = code.fma(code.load(vector(y, p, v), frame.row), code.load(vector(dy, p, v), frame.row), total)
-            return [total]
+        def add(i: Value, total: Value) -> list[Value]:
+            return [code.fma(given(y, i), given(dy, i), total)]
 
-        (total,) = code.loop(0, frame.panels(n), 1, products, code.constant(frame.row, 0.0))
-        dot = code.spread(code.total(total))
+        dot = code.spread(code.total(code.loop(0, count, 1, add, code.constant(frame.row, 0.0))[0]))
 
-        def panel(p: Value) -> None:
-            for v in range(VECTORS):
-                difference = code.load(vector(dy, p, v), frame.row) - dot
-                code.store(code.load(vector(y, p, v), frame.row) * difference, vector(dz, p, v))
+        def slope(i: Value) -> None:
+            code.store(given(y, i) * (given(dy, i) - dot), register(frame, dz, step, i))
 
-        code.loop(0, frame.panels(n), 1, panel)
+        code.loop(0, count, 1, slope)
         return [code.at(pointer, frame.row_bytes) for pointer in (y, dy, dz)]
 
     code.loop(0, frame.whole("rows"), 1, row, y, dy, dz)
