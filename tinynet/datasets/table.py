@@ -196,6 +196,22 @@ class Table:
         ends = np.cumsum([len(encoding.columns) for encoding in self.encodings]).tolist()
         return list(zip([0, *ends], self.encodings, strict=False))
 
+    def __str__(self) -> str:
+        """Return a line for each feature, with the columns that it becomes, and one for the targets.
+
+        Examples
+        --------
+        >>> rows = [{"size": 1.5, "colour": "red", "price": 3}, {"size": 2.5, "colour": "blue", "price": 4}]
+        >>> print(Table.fit(rows, target="price"))
+        size    number  size
+        colour  word    colour=blue, colour=red
+        price   target
+        """
+        features = [(encoding.name, str(encoding.kind), _listed(encoding.columns)) for encoding in self.encodings]
+        rows = [*features, *((name, "target", "") for name in self.targets)]
+        widths = [max((len(row[i]) for row in rows), default=0) for i in range(2)]
+        return "\n".join(f"{name:<{widths[0]}}  {kind:<{widths[1]}}  {to}".rstrip() for name, kind, to in rows)
+
     @property
     def plain(self) -> bool:
         """Whether all columns are numbers without gaps, so that the array is the table as it is."""
@@ -358,3 +374,9 @@ def _chosen(header: Header, target: tuple[str, ...], ignore: tuple[str, ...]) ->
             f"{header.source} must have at least one column that is not ignored; it has {header.listing()}."
         )
     return Columns(features, (), tuple(sorted(set(range(len(header))) - {*header.places, *unused})))
+
+
+def _listed(names: Sequence[str], most: int = 6) -> str:
+    """Name some things, not all if they are many."""
+    rest = len(names) - most
+    return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
