@@ -85,9 +85,9 @@ def test_class_weights_count_the_classes_that_are_given_and_validation_is_smooth
     np.testing.assert_allclose(again["loss"], history["loss"])
 
 
-def test_gradients_are_those_of_central_differences(backend: str) -> None:
+def test_gradients_are_those_of_central_differences() -> None:
     loss = tn.CrossEntropy(label_smoothing=0.2)
-    assert tn.gradient_check(network(backend), X[:5], CLASSES[:5], loss=loss).passed
+    assert tn.gradient_check(network("numpy"), X[:5], CLASSES[:5], loss=loss).passed
 
 
 @pytest.mark.parametrize("value", [-0.1, 1.0, "much"])

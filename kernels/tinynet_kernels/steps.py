@@ -81,7 +81,17 @@ def follow(
     >>> follow([abs(z) * 2], {"z": "z"}, str, lambda operation, *operands: f"({operation} {' '.join(operands)})")
     ['(* (abs z) 2.0)']
     """
-    steps, results = steps_of(*terms)
+    return walk(*steps_of(*terms), symbols, number, apply)
+
+
+def walk(
+    steps: Sequence[Step],
+    results: Sequence[Operand],
+    symbols: Mapping[str, Made],
+    number: Callable[[float], Made],
+    apply: Callable[..., Made],
+) -> list[Made]:
+    """Do what ``follow`` does, with steps that are known: a formula that is computed again is not taken apart again."""
     found: list[Made] = []
 
     def made(operand: Operand) -> Made:

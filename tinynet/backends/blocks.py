@@ -6,12 +6,14 @@ plan predicts what they are made of, they follow it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from tinynet_kernels.blocks import MAPS, curves_of, kind_of, names_of, slopes_of, values_of
 from tinynet_kernels.expressions import Term
-from tinynet_kernels.reference.formulas import evaluate
+from tinynet_kernels.reference.formulas import evaluate, prepared
 
 from tinynet.base.arrays import numpy_namespace
 from tinynet.program import BlocksOp
@@ -62,21 +64,34 @@ def curves_at(op: BlocksOp) -> tuple[tuple[tuple[Term, ...], ...], ...]:
 def write_mapped(op: BlocksOp, z: Array, out: Array) -> None:
     """Write the outputs to ``out``, which may be ``z``."""
     with np.errstate(all="ignore"):
-        values = evaluated(op, values_at(op), z)
+        values = _values(op)(_symbols(op, z), numpy_namespace(z))
     for part, value in zip(columns(op, out), values, strict=True):
         part[...] = value
 
 
 def write_mapped_back(op: BlocksOp, z: Array, dy: Array, dz: Array) -> None:
     """Write the gradient by ``z`` of what ``dy`` is the gradient of by the outputs."""
-    slopes, parts = slopes_at(op), columns(op, dy)
     with np.errstate(all="ignore"):
+        slopes = _slopes(op)(_symbols(op, z), numpy_namespace(z))
         for j, part in enumerate(columns(op, dz)):
-            own = evaluated(op, [row[j] for row in slopes], z)
-            part[...] = sum(slope * above for slope, above in zip(own, parts, strict=True))
+            part[...] = sum(slope * above for slope, above in zip(slopes[j :: op.blocks], columns(op, dy), strict=True))
 
 
 def evaluated(op: BlocksOp, terms: Any, z: Array) -> list[Any]:
     """Return the values of formulas of the blocks of ``z``."""
-    symbols = dict(zip(names_of(op.blocks), columns(op, z), strict=True))
-    return evaluate(terms, symbols, numpy_namespace(z))
+    return evaluate(terms, _symbols(op, z), numpy_namespace(z))
+
+
+def _symbols(op: BlocksOp, z: Array) -> dict[str, Array]:
+    return dict(zip(names_of(op.blocks), columns(op, z), strict=True))
+
+
+@lru_cache(maxsize=64)
+def _values(op: BlocksOp) -> Callable[..., list[Any]]:
+    return prepared(*values_at(op))
+
+
+@lru_cache(maxsize=64)
+def _slopes(op: BlocksOp) -> Callable[..., list[Any]]:
+    """Return what computes all derivatives, those of an output after the other."""
+    return prepared(*(slope for row in slopes_at(op) for slope in row))

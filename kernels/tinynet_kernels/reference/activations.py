@@ -8,7 +8,7 @@ import numpy as np
 
 from tinynet_kernels import formulas
 from tinynet_kernels._typing import FloatArray
-from tinynet_kernels.reference.formulas import ByHand, evaluate
+from tinynet_kernels.reference.formulas import ByHand, prepared
 
 
 class Activation(NamedTuple):
@@ -208,10 +208,10 @@ def _one_or_nan(y: FloatArray) -> FloatArray:
 
 
 def _of_formula(kind: str) -> Activation:
-    value, derivative = formulas.ACTIVATIONS[kind].terms
+    of_value, of_slope = map(prepared, formulas.ACTIVATIONS[kind].terms)
     return _elementwise(
-        lambda z, alpha: evaluate([value], {"z": z, "alpha": alpha})[0],
-        lambda z, y, alpha: evaluate([derivative], {"z": z, "y": y, "alpha": alpha})[0],
+        lambda z, alpha: of_value({"z": z, "alpha": alpha})[0],
+        lambda z, y, alpha: of_slope({"z": z, "y": y, "alpha": alpha})[0],
     )
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from tinynet_kernels._typing import FloatArray
 from tinynet_kernels.expressions import Term
-from tinynet_kernels.steps import follow
+from tinynet_kernels.steps import steps_of, walk
 
 Function = TypeVar("Function")
 
@@ -29,12 +29,21 @@ def evaluate(terms: Sequence[Term], symbols: dict[str, Any], xp: Any = np) -> li
 
     Arrays are those of ``xp``, on which NumPy's functions of numbers work whatever it is.
     """
+    return prepared(*terms)(symbols, xp)
 
-    def apply(operation: str, *operands: Any) -> Any:
-        return (xp.where if operation == "select" else _OPERATIONS[operation])(*operands)
 
-    values: list[Any] = follow(terms, symbols, float, apply)
-    return values
+def prepared(*terms: Term) -> Callable[..., list[Any]]:
+    """Return ``evaluate`` of some formulas, which are taken apart once: ``f(symbols, xp)``."""
+    steps, results = steps_of(*terms)
+
+    def evaluated(symbols: dict[str, Any], xp: Any = np) -> list[Any]:
+        def apply(operation: str, *operands: Any) -> Any:
+            return (xp.where if operation == "select" else _OPERATIONS[operation])(*operands)
+
+        values: list[Any] = walk(steps, results, symbols, float, apply)
+        return values
+
+    return evaluated
 
 
 def _erfc(x: FloatArray) -> FloatArray:

@@ -8,7 +8,7 @@ from tinynet_kernels import formulas
 from tinynet_kernels._results import given
 from tinynet_kernels._typing import AnyArray, FloatArray, IndexArray, ValueArray
 from tinynet_kernels.blocks import blocks_of, is_blocks
-from tinynet_kernels.reference.formulas import ByHand, evaluate
+from tinynet_kernels.reference.formulas import ByHand, prepared
 
 Loss = Callable[[FloatArray, AnyArray, float], tuple[FloatArray, FloatArray]]
 """From predictions, target and parameter: the loss, per element or per row, and its gradient per element."""
@@ -165,9 +165,10 @@ def _shifted_exponentials(z: FloatArray) -> tuple[FloatArray, FloatArray, FloatA
 def _of_blocks(kind: str) -> Loss:
     """A loss of several predictions of each target: see ``tinynet_kernels.blocks``."""
     blocks = blocks_of(kind)
+    formulas_of_row = prepared(blocks.value, *blocks.slopes)
 
     def loss(p: FloatArray, t: AnyArray, parameter: float) -> tuple[FloatArray, FloatArray]:
-        value, *slopes = evaluate([blocks.value, *blocks.slopes], blocks.symbols(np.split(p, blocks.size, axis=1), t))
+        value, *slopes = formulas_of_row(blocks.symbols(np.split(p, blocks.size, axis=1), t))
         return value, np.hstack([np.broadcast_to(slope, t.shape) for slope in slopes])
 
     return loss
@@ -176,10 +177,10 @@ def _of_blocks(kind: str) -> Loss:
 def _of_formula(kind: str) -> Loss:
     if is_blocks(kind):
         return _of_blocks(kind)
-    terms = formulas.LOSSES[kind].terms
+    formula = prepared(*formulas.LOSSES[kind].terms)
 
     def loss(p: FloatArray, t: AnyArray, parameter: float) -> tuple[FloatArray, FloatArray]:
-        value, slope = evaluate(terms, {"p": p, "t": t, "parameter": parameter})
+        value, slope = formula({"p": p, "t": t, "parameter": parameter})
         return value, np.broadcast_to(slope, p.shape)
 
     return loss
