@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from tinynet_kernels.cpu.generated import large, norms
 from tinynet_kernels.cpu.generated.cross_entropy import TURNED
 from tinynet_kernels.cpu.generated.data import is_exact
 from tinynet_kernels.cpu.generated.few import HIGH
 from tinynet_kernels.cpu.generated.frame import PLACES
 from tinynet_kernels.cpu.generated.ir_types import BYTES, DOUBLE
-from tinynet_kernels.cpu.generated.layout import Panels, check, is_large, keeps_z, weights_of
+from tinynet_kernels.cpu.generated.layout import LINE, Panels, check, is_large, keeps_z, weights_of
 from tinynet_kernels.cpu.generated.random import SLACK
 from tinynet_kernels.cpu.generated.small import float_of
 from tinynet_kernels.cpu.generated.table import Sources, Table
@@ -76,6 +78,16 @@ class Builder:
 
     # -- once --------------------------------------------------------------------------------------------------------
 
+    def clear(self, first: int, last: int, packed: Sequence[int]) -> None:
+        """Write zeros to everything, but where packed vectors will have the panels of large layers."""
+        for vector in packed:
+            for i in self.weights if vector == self.parameters else self.trained:
+                if is_large(self.layers[i]):
+                    place, own = vector + self.weights[i].place, self.weights[i]
+                    self.table.add("prologue", "core", "clear", first, place - first)
+                    first = place + self.arena.panels(self.layers[i].n_out) * own.step
+        self.table.add("prologue", "core", "clear", first, -(-(last - first) // LINE) * LINE)
+
     def pack(self, vector: str, place: int, flat: int = 0) -> None:
         """Bring parameters, or a row of the moments, into panels at the start."""
         self._transfer("prologue", "pack", vector, place, flat)
@@ -97,7 +109,7 @@ class Builder:
                 panels = Panels(place + own.place, own.step)
                 large.transfer(self.table, part, kernel, panels, layer, weight, bias, word)
                 continue
-            sizes = (layer.weight_rows, layer.n_out, layer.n_out, int(layer.bias))
+            sizes = (layer.weight_rows, layer.n_out, int(layer.bias))
             self.table.add(part, "core", kernel, place + own.place, own.step, weight, bias, *sizes, word)
         if vector == "parameters":
             for i, own in self.running.items():

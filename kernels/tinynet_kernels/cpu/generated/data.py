@@ -1,4 +1,4 @@
-"""Moving data: rows of the caller's arrays into panels and back, and parameters between their two layouts."""
+"""Gathering: rows of the caller's arrays into panels, whatever their type and however they lie."""
 
 from __future__ import annotations
 
@@ -7,16 +7,13 @@ from functools import cache
 from typing import NamedTuple
 
 from tinynet_kernels.cpu.generated.frame import Frame, Kernel
-from tinynet_kernels.cpu.generated.ir import Code, Value
+from tinynet_kernels.cpu.generated.ir import Value
 from tinynet_kernels.cpu.generated.ir_types import BYTES, DOUBLE, I64, POINTER, vector, with_element
 from tinynet_kernels.cpu.generated.layout import LINE
 from tinynet_kernels.cpu.generated.target import VECTORS
 
 AHEAD = 16
 """So many rows before a row is gathered, it is asked for: rows in random order come from memory one after the other."""
-
-BLOCK_AHEAD = 8
-"""How many rows before it is copied a row of a block is asked for."""
 
 
 class Source(NamedTuple):
@@ -220,136 +217,6 @@ def gather_labels(dtype: str) -> Callable[[Frame], None]:
     return body
 
 
-def _copy_rows(
-    frame: Frame, count: Value, valid: Value, packed: Value, flat: Value, flat_row: Value, *, pack: bool
-) -> None:
-    """Copy rows between a panel and a flat array, of which the panel has ``valid`` columns, by a function for all."""
-    name = "pack_rows" if pack else "unpack_rows"
-
-    def body(code: Code, count: Value, valid: Value, packed: Value, flat: Value, flat_row: Value) -> None:
-        _write_copy(Frame(code, packed, packed), count, valid, packed, flat, flat_row, pack=pack)
-
-    kinds = [I64, I64, POINTER, POINTER, I64]
-    frame.module.function(name, kinds, body, exported=False)
-    frame.code.call(name, count, valid, packed, flat, flat_row)
-
-
-def _write_copy(
-    frame: Frame, count: Value, valid: Value, packed: Value, flat: Value, flat_row: Value, *, pack: bool
-) -> None:
-    code = frame.code
-
-    def move(there: Value, here: Value, kind: str) -> None:
-        source, place = (here, there) if pack else (there, here)
-        code.store(code.load(source, kind), place)
-
-    def onward(packed: Value, flat: Value) -> list[Value]:
-        return [code.at(packed, frame.row_bytes), code.at(flat, flat_row)]
-
-    def whole(_: Value, packed: Value, flat: Value) -> list[Value]:
-        for v in range(VECTORS):
-            move(code.at(packed, v * frame.vector_bytes), code.at(flat, v * frame.vector_bytes), frame.row)
-        return onward(packed, flat)
-
-    def part(_: Value, packed: Value, flat: Value) -> list[Value]:
-        if pack:
-            for v in range(VECTORS):
-                code.store(code.constant(frame.row, 0.0), code.at(packed, v * frame.vector_bytes))
-        code.loop(0, valid, 1, lambda j: move(code.at(packed, j, frame.real), code.at(flat, j, frame.real), frame.real))
-        return onward(packed, flat)
-
-    code.when(
-        code.compare(">=", valid, frame.width),
-        lambda: code.loop(0, count, 1, whole, packed, flat),
-        lambda: code.loop(0, count, 1, part, packed, flat),
-    )
-
-
-def _layer(*, pack: bool) -> Callable[[Frame], None]:
-    """Copy the weight and the bias of a layer between a flat vector and panels, or what belongs to them.
-
-    Arguments: panels (the bias of the first); bytes between them; offsets of weight and bias in the vector; inputs,
-    outputs; columns of the whole weight; whether there is a bias; the word of the context that is the vector's address.
-    """
-
-    def body(frame: Frame) -> None:
-        code = frame.code
-        packed, step, weight, bias, n_in, n_out, columns, has_bias = (
-            frame.place(0),
-            *(frame.size(i) for i in range(1, 8)),
-        )
-        flat = code.load(code.at(frame.context, frame.size(8), I64), POINTER)
-        flat_row = columns * frame.bytes
-        rows_of_bias = code.select(code.compare("!=", has_bias, 0), code.constant(I64, 1), 0)
-
-        def panel(p: Value, packed: Value) -> list[Value]:
-            valid, column = n_out - p * frame.width, code.at(flat, p * frame.row_bytes)
-            _copy_rows(frame, rows_of_bias, valid, packed, code.at(column, bias), flat_row, pack=pack)
-            rows = code.at(packed, frame.row_bytes)
-            _copy_rows(frame, n_in, valid, rows, code.at(column, weight), flat_row, pack=pack)
-            return [code.at(packed, step)]
-
-        code.loop(0, frame.panels(n_out), 1, panel, packed)
-
-    return body
-
-
-def pack_block(frame: Frame) -> None:
-    """Copy a block of a large flat matrix into panels, row after row, as it lies in memory.
-
-    Arguments: panels; bytes between them; offset of the block in the vector; rows and columns of the block; columns of
-    the matrix; the word of the context that is the vector's address.
-    """
-    code, row_bytes = frame.code, frame.row_bytes
-    packed, step, offset, rows, columns, all_columns = frame.place(0), *(frame.size(i) for i in range(1, 6))
-    flat = code.at(code.load(code.at(frame.context, frame.size(6), I64), POINTER), offset)
-    flat_row = all_columns * frame.bytes
-    whole = columns / frame.width
-    left = columns - whole * frame.width
-    ahead = flat_row * BLOCK_AHEAD
-
-    def row(_: Value, packed: Value, flat: Value) -> list[Value]:
-        def panel(_: Value, packed: Value, flat: Value) -> list[Value]:
-            for line in range(0, row_bytes, LINE):
-                code.prefetch(code.at(code.at(flat, ahead), line))
-            for v in range(VECTORS):
-                value = code.load(code.at(flat, v * frame.vector_bytes), frame.row)
-                code.store(value, code.at(packed, v * frame.vector_bytes))
-            return [code.at(packed, step), code.at(flat, row_bytes)]
-
-        last, behind = code.loop(0, whole, 1, panel, packed, flat)
-
-        def part() -> None:
-            for v in range(VECTORS):
-                code.store(code.constant(frame.row, 0.0), code.at(last, v * frame.vector_bytes))
-
-            def one(j: Value) -> None:
-                code.store(code.load(code.at(behind, j, frame.real), frame.real), code.at(last, j, frame.real))
-
-            code.loop(0, left, 1, one)
-
-        code.when(code.compare(">", left, 0), part)
-        return [code.at(packed, row_bytes), code.at(flat, flat_row)]
-
-    code.loop(0, rows, 1, row, packed, flat)
-
-
-def put_rows(frame: Frame) -> None:
-    """Write the rows in hand to the caller's ``out``. Arguments: panels, bytes between them, columns."""
-    code = frame.code
-    packed, step, n = frame.place(0), frame.size(1), frame.size(2)
-    flat_row = n * frame.bytes
-    first = code.at(frame.pointer("out"), (frame.whole("start") + frame.whole("first")) * flat_row)
-
-    def panel(p: Value, packed: Value) -> list[Value]:
-        valid = n - p * frame.width
-        place = code.at(first, p * frame.row_bytes)
-        _copy_rows(frame, frame.whole("rows"), valid, packed, place, flat_row, pack=False)
-        return [code.at(packed, step)]
-
-    code.loop(0, frame.panels(n), 1, panel, packed)
-
-
 def clear(frame: Frame) -> None:
     """Write zeros. Arguments: where to, how many bytes, a multiple of a register's."""
     write_zeros(frame, frame.place(0), frame.size(1))
@@ -361,12 +228,6 @@ def write_zeros(frame: Frame, place: Value, size: Value) -> None:
     code.loop(0, size, frame.vector_bytes, lambda i: code.store(zero, code.at(place, i)))
 
 
-BLOCKS = [Kernel("pack_block", pack_block)]
-"""What only large layers need."""
-
 KERNELS = [
-    Kernel("pack", _layer(pack=True)),
-    Kernel("unpack", _layer(pack=False)),
-    Kernel("put_rows", put_rows),
     Kernel("clear", clear),
 ]

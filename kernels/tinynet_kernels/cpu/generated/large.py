@@ -15,9 +15,6 @@ from tinynet_kernels.network import Layer
 
 PAGE = 4096
 
-PACKED_ROWS = 64
-"""Rows of weights that are brought into panels at a time: their pages of memory are then found again quickly."""
-
 
 def product(table: Table, a: Panels, n_in: int, weights: Panels, start: Panels, c: Panels, n_out: int) -> None:
     """Write ``C = start + A W``."""
@@ -97,13 +94,30 @@ def elementwise(table: Table, unit: str, kernel: str, arrays: tuple[Panels, ...]
 def transfer(
     table: Table, part: str, kernel: str, panels: Panels, layer: Layer, weight: int, bias: int, word: int
 ) -> None:
-    """Write a copy between panels and a flat vector; see ``data``."""
-    arena = table.arena
+    """Write a copy between panels and a flat vector, and zeros to what the panels have beyond it."""
+    arena, n_in, n_out = table.arena, layer.n_in, layer.n_out
     table.new_stage()
-    for piece, row in enumerate(range(0, layer.n_in, PACKED_ROWS)):
-        places = (panels.place + row * arena.row_bytes, panels.step, weight + row * layer.n_out * arena.bytes, bias)
-        sizes = (min(PACKED_ROWS, layer.n_in - row), layer.n_out, layer.n_out, int(layer.bias and row == 0))
-        table.share(part, piece, "core", kernel, *places, *sizes, word)
+    if layer.bias:
+        table.share(part, 0, "large", f"{kernel}_block", panels.place, panels.step, bias, 1, n_out, n_out, word)
+    rows = -(-n_in // PIECES)
+    for piece, row in enumerate(range(0, n_in, rows)):
+        place, flat = panels.place + (1 + row) * arena.row_bytes, weight + row * n_out * arena.bytes
+        for p, n in arena.blocks(n_out, WIDEST):
+            places = (place + p * panels.step, panels.step, flat + p * arena.row_bytes)
+            table.share(part, piece, "large", f"{kernel}_block", *places, min(rows, n_in - row), n, n_out, word)
+    if kernel == "pack":
+        _clear_padding(table, part, panels, layer)
+
+
+def _clear_padding(table: Table, part: str, panels: Panels, layer: Layer) -> None:
+    arena = table.arena
+    behind = arena.weight_rows(layer.n_in) - 1 - layer.n_in
+    for p in range(arena.panels(layer.n_out)):
+        if behind:
+            first = panels.at(p) + (1 + layer.n_in) * arena.row_bytes
+            table.share(part, p, "core", "clear", first, behind * arena.row_bytes)
+        if not layer.bias:
+            table.share(part, p, "core", "clear", panels.at(p), arena.row_bytes)
 
 
 def update(table: Table, unit: str, kernel: str, vectors: tuple[int, int, int], size: int, *settings: float) -> None:

@@ -69,11 +69,11 @@ def training(network: Network, sources: Sources, target: Target, batch: int, blo
     size, count = build.sizes.trained, n_moments(optimizer.kind, on)
     gradients = build.parameters if fold else build.table.take_gradients(size, ranges)
     moments = build.arena.take(size * count)
-    begin, end = build.parameters, moments + size * count
-    build.table.add("prologue", "core", "clear", begin, -(-(end - begin) // 64) * 64)
+    places = [moments + row * size for row in range(count)]
+    build.clear(build.parameters, moments + size * count, [build.parameters, *places])
     build.pack("parameters", build.parameters)
-    for row in range(count):
-        build.pack("moments", moments + row * size, row * build.sizes.flat_trained)
+    for row, place in enumerate(places):
+        build.pack("moments", place, row * build.sizes.flat_trained)
     _pass(build, network.layers, loss, sources, gradients, fold=fold, mean=loss.mean, batch=batch)
     if loss.l2:
         build.penalize(loss, gradients)
@@ -84,8 +84,8 @@ def training(network: Network, sources: Sources, target: Target, batch: int, blo
         if _has_no_epsilon(optimizer):
             build.clean()
     build.unpack("parameters", build.parameters)
-    for row in range(count):
-        build.unpack("moments", moments + row * size, row * build.sizes.flat_trained)
+    for row, place in enumerate(places):
+        build.unpack("moments", place, row * build.sizes.flat_trained)
     return build.table
 
 
@@ -106,7 +106,7 @@ def training_samples(network: Network, sources: Sources, target: Target, batch: 
     flats += [("moments", moments + row * size, row * n * arena.bytes) for row in range(count)]
     for name, place, flat in flats:
         # As the bias of a layer without inputs: in one piece, with zeros behind it.
-        made.add("prologue", "core", "pack", place, arena.row_bytes, 0, flat, 0, n, n, 1, PLACES[name])
+        made.add("prologue", "core", "pack", place, arena.row_bytes, 0, flat, 0, n, 1, PLACES[name])
     clips = optimizer.clip_norm is not None or optimizer.clip_value is not None
     fold = step == ("sgd",) and not clips and made.ranges == 1
     small = _small(network, sources, min(batch, arena.width + 1))._replace(step=step if fold else ())
@@ -121,7 +121,7 @@ def training_samples(network: Network, sources: Sources, target: Target, batch: 
         _add_clips(made, optimizer, gradients, size)
         _add_step(made, optimizer, parameters, gradients, moments, size)
     for name, place, flat in flats:
-        made.add("epilogue", "core", "unpack", place, arena.row_bytes, 0, flat, 0, n, n, 1, PLACES[name])
+        made.add("epilogue", "core", "unpack", place, arena.row_bytes, 0, flat, 0, n, 1, PLACES[name])
     return made
 
 
@@ -148,7 +148,7 @@ def gradient(
     build = _builder(loss)(layers, dtype, target, block)
     gradients = build.table.take_gradients(build.sizes.trained, ranges_of(batch, layers))
     end = gradients + build.sizes.trained
-    build.table.add("prologue", "core", "clear", build.parameters, end - build.parameters)
+    build.clear(build.parameters, end, [build.parameters])
     build.pack("parameters", build.parameters)
     _pass(build, layers, loss, sources, gradients, fold=False, mean=loss.mean, batch=batch)
     if loss.l2:

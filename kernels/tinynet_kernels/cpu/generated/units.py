@@ -21,6 +21,7 @@ from tinynet_kernels.cpu.generated import (
     losses,
     normal,
     norms,
+    packing,
     products,
     random,
     registers,
@@ -39,11 +40,11 @@ from tinynet_kernels.cpu.generated.small import Small
 from tinynet_kernels.cpu.generated.target import Target
 
 _FIXED: dict[str, list[Kernel]] = {
-    "core": [*driver.KERNELS, *data.KERNELS],
+    "core": [*driver.KERNELS, *data.KERNELS, *packing.KERNELS],
     "team": team.KERNELS,
     "products": products.KERNELS,
     "few": few.KERNELS,
-    "large": [*products.ADDED, *data.BLOCKS],
+    "large": [*products.ADDED, *packing.BLOCKS],
     "dropout": random.KERNELS,
     "normalize": elementwise.NORMALIZE,
     "layer_norm": norms.LAYER_NORM,
