@@ -28,7 +28,18 @@ from benchmarks.worker import PeerFailed, Worker
 from benchmarks.workloads import WORKLOADS, Workload
 
 FOLDER = Path(__file__).resolve().parent.parent / "benchmarks"
-MODULES = ["growth", "measure", "peak", "problem", "records", "report", "worker", "workloads", "__main__"]
+MODULES = [
+    "growth",
+    "measure",
+    "peak",
+    "problem",
+    "records",
+    "report",
+    "worker",
+    "workloads",
+    "ranks.model",
+    "__main__",
+]
 BRIEF = Effort(pairs=2, seconds=0.001)
 
 TINY = {
@@ -303,6 +314,21 @@ def test_a_warm_start_is_quicker_than_a_cold_one() -> None:
     start = measure_start("tinynet", 1)
     assert len(start.import_seconds) == 2
     assert start.warm_seconds[0] < start.cold_seconds[0]
+
+
+def test_ranks_pay_the_sooner_the_less_a_message_takes(tmp_path: Path) -> None:
+    from benchmarks.ranks.model import ETHERNET, INFINIBAND, Line, gain, pays_from
+    from benchmarks.ranks.plot import plot, sentences
+
+    alone, beside = Line(0.0, 1e-6), Line(1e-4, 1e-6)
+    messages = [wires.allreduce(1e6, 100) for wires in (INFINIBAND, ETHERNET)]
+    batches = [pays_from(alone, beside, 100, message, 0.5) for message in messages]
+    assert batches[0] < batches[1]
+    for batch, message in zip(batches, messages, strict=True):
+        assert gain(alone, beside, batch, 100, message) == pytest.approx(50)
+    results = json.loads((FOLDER / "results" / "amd-epyc-2-cores-ranks.json").read_text())
+    assert len(sentences(results)) == 8
+    assert [path.suffix for path in plot(results, tmp_path / "ranks")] == [".svg", ".png"]
 
 
 def test_everybody_descends_from_the_same_place() -> None:
