@@ -33,6 +33,8 @@ class Layer(NamedTuple):
         Weight decay of the weight and of the bias of a layer, where each parameter has its own.
     momentum : float
         How far the running statistics of a batch norm, two numbers for each column behind its weight and bias, go.
+    beside : int
+        Of a join to which a matrix leads what passed the fork: how many columns that has.
     """
 
     kind: str
@@ -45,11 +47,12 @@ class Layer(NamedTuple):
     frozen: bool = False
     decay: tuple[float, float] = (0.0, 0.0)
     momentum: float = 0.0
+    beside: int = 0
 
     @property
     def weight_rows(self) -> int:
         """Rows of its weight, which all have ``n_out`` columns; 0 where it has none."""
-        return self.n_in if self.kind == "linear" else int(self.kind in NORMS and self.bias)
+        return self.n_in if self.kind == "linear" else self.beside or int(self.kind in NORMS and self.bias)
 
 
 class Loss(NamedTuple):

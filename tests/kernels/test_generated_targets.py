@@ -42,6 +42,7 @@ UNITS = [
     "layer_norm",
     "batch_norm",
     "skip",
+    "projection",
     "updates",
     "activation:softmax",
     *(f"activation:{kind}" for kind in ACTIVATIONS),

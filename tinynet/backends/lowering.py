@@ -47,8 +47,7 @@ def can_lower(*ops: Op) -> bool:
 def can_generate(*ops: Op) -> bool:
     """Tell whether whole epochs of one model can be written for all of some ops, on the processor."""
     return all(
-        isinstance(op, (*FUSED, LayerNormOp, BatchNormOp))
-        or (isinstance(op, ResidualOp) and not op.projects and can_generate(*op.ops))
+        isinstance(op, (*FUSED, LayerNormOp, BatchNormOp)) or (isinstance(op, ResidualOp) and can_generate(*op.ops))
         for op in ops
     )
 
@@ -80,7 +79,8 @@ def layers_of(ops: tuple[Op, ...], frozen: tuple[int, ...] = (), n_forks: int = 
                 before = n_forks + sum(layer.kind == "fork" for layer in layers)
                 within = layers_of(op.ops, tuple(range(len(op.ops))) if i in frozen else (), before + 1)
                 layers.append(Layer("fork", op.n_in, op.n_in, place=before))
-                layers += [*within, Layer("join", op.n_out, op.n_out, place=before)]
+                join = Layer("join", op.n_out, op.n_out, place=before, frozen=i in frozen)
+                layers += [*within, join._replace(beside=op.n_in * op.projects)]
             case _:
                 raise TypeError(f"a fused plan expects built-in ops; got {op!r}.")
     return tuple(layers)

@@ -19,7 +19,7 @@ from tinynet.backends.lowering import can_generate, can_lower
 from tinynet.backends.mapped import MappedPlan
 from tinynet.backends.members import MembersPlan
 from tinynet.backends.numba import lanes
-from tinynet.backends.numba.generated import GeneratedPlan, batch_norm_reason, learns_slopes
+from tinynet.backends.numba.generated import GeneratedPlan, lacking_reason, learns_slopes
 from tinynet.backends.numpy import HostBackend, frozen_reason, slopes_reason, slow_reason
 from tinynet.backends.second_order import takes_all_samples, whole_plan
 from tinynet.backends.standardising import StandardisedPlan, begins_standardising
@@ -102,7 +102,7 @@ class NumbaBackend(HostBackend):
         if sys.maxsize <= 1 << 32:
             reason = reason or "generated code needs a processor of 64 bits"
         if program.n_models is None:
-            reason = reason or batch_norm_reason(program)
+            reason = reason or lacking_reason(program)
             if reason is None and not learns_slopes(program):
                 reason = slopes_reason(program)
             return GeneratedPlan(program, self) if reason is None else LoopPlan(program, self, reason)

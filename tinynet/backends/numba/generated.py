@@ -14,7 +14,7 @@ from tinynet_kernels.cpu.generated.address import address
 from tinynet_kernels.cpu.generated.compiler import host
 from tinynet_kernels.cpu.generated.few import most_rows
 from tinynet_kernels.cpu.generated.frame import PLACES
-from tinynet_kernels.cpu.generated.layout import WHOLE_BATCH, block_rows, is_large, ranges_of, suited
+from tinynet_kernels.cpu.generated.layout import LARGE_LAYER, WHOLE_BATCH, block_rows, is_large, ranges_of, suited
 from tinynet_kernels.cpu.generated.table import Sources, Table
 from tinynet_kernels.cpu.generated.task import Data, Task, dtype_code, reads
 from tinynet_kernels.network import NORMS, Layer
@@ -26,7 +26,7 @@ from tinynet.backends.lowering import layers_of, loss_of, lower
 from tinynet.backends.numba.calls import Call, Calls, addresses_of, check_sizes, vectors_of
 from tinynet.base import config
 from tinynet.base.kept import Kept
-from tinynet.program import BatchNormOp, LossSpec, Op, Program, all_ops
+from tinynet.program import BatchNormOp, LossSpec, Op, Program, ResidualOp, all_ops
 
 KEPT_TASKS = 8
 """Tables of a plan that are kept, with memory to run them: for kinds of data, and numbers of rows."""
@@ -52,12 +52,14 @@ def learns_slopes(program: Program) -> bool:
     return sobolev.fits(layers_of(program.ops[program.first :]))
 
 
-def batch_norm_reason(program: Program) -> str | None:
-    """Tell why a training goes kernel by kernel for its batch norms: batches that go through in several blocks, say."""
-    if program.optimizer is None:
-        return None
+def lacking_reason(program: Program) -> str | None:
+    """Tell which layers, among those that there is code for, are of a kind or a size that it is not for."""
     for i, op in enumerate(program.ops):
-        if any(isinstance(part, BatchNormOp) for part in all_ops((op,))):
+        for part in all_ops((op,)):
+            if isinstance(part, ResidualOp) and part.projects and part.n_in * part.n_out >= LARGE_LAYER:
+                return f"a projection of {part.n_in * part.n_out:,} weights"
+            if not isinstance(part, BatchNormOp) or program.optimizer is None:
+                continue
             if i in program.frozen:
                 return "a frozen BatchNorm"
             if program.batch_size is None or program.batch_size > WHOLE_BATCH:
@@ -78,8 +80,9 @@ class GeneratedPlan(LoopPlan):
         layers = layers_of(self._ops)
         self._target = suited(layers, program.dtype, host())
         self._large = any(map(is_large, layers))
-        # Norms read their parameters in panels.
-        self._few = 0 if any(layer.kind in NORMS for layer in layers) else most_rows(self._target)
+        # All but linear layers read their parameters in panels.
+        panels = any(layer.kind in (*NORMS, "join") for layer in layers)
+        self._few = 0 if panels else most_rows(self._target)
         self.description = f"fused: whole epochs in generated code, {self._way(program.batch_size or 1 << 30)}"
         self._tasks: Kept[Task] = Kept(most=KEPT_TASKS)
         self._calls = Calls(most=KEPT_TASKS)

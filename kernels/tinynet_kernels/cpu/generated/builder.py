@@ -233,7 +233,14 @@ class Builder:
 
     def _forward_join(self, i: int, layer: Layer, x: Panels, z: Panels, y: Panels) -> None:
         passed = self.forks[layer.place][1]
-        self.table.add("rows", "skip", "add", x.place, passed.place, y.place, y.step, layer.n_out)
+        if not layer.beside:
+            self.table.add("rows", "skip", "add", x.place, passed.place, y.place, y.step, layer.n_out)
+            return
+        own = self.weights[i]
+        weight = self.parameters + own.place + self.arena.row_bytes
+        self.table.add("rows", "skip", "copy", x.place, y.place, y.step, layer.n_out)
+        places = (passed.place, weight, self.arena.zeros, y.place, passed.step, own.step, 0, y.step)
+        self.table.add("rows", "projection", "product_added", *places, layer.beside, layer.n_out)
 
     # -- loss and backward -------------------------------------------------------------------------------------------
 
@@ -286,14 +293,28 @@ class Builder:
             elif layer.kind == "batch_norm":
                 self._backward_batch_norm(i, layer, d, gradients, passes=i > first)
             elif layer.kind == "join":
-                if self.forks[layer.place][0] > first:
-                    self.beside[layer.place] = beside = self.arena.activation(layer.n_out)
-                    self.table.add("rows", "skip", "copy", d.place, beside.place, d.step, layer.n_out)
+                self._backward_join(i, layer, d, transposed, gradients, fold, passes=self.forks[layer.place][0] > first)
             elif layer.kind == "fork":
                 beside = self.beside[layer.place]
                 self.table.add("rows", "skip", "add", d.place, beside.place, d.place, d.step, layer.n_out)
             else:
                 self._backward_columns(i, layer, d)
+
+    def _backward_join(
+        self, i: int, layer: Layer, d: Panels, transposed: int, gradients: int, fold: bool, *, passes: bool
+    ) -> None:
+        """Write what is added to the gradient where the way around layers begins, and the gradient of its matrix."""
+        if passes:
+            self.beside[layer.place] = beside = self.arena.activation(layer.beside or layer.n_out)
+            if layer.beside:
+                matrix = layer._replace(kind="linear", n_in=layer.beside)
+                self._transpose(i, matrix, transposed)
+                self._lead_back(matrix, d, beside, transposed)
+            else:
+                self.table.add("rows", "skip", "copy", d.place, beside.place, d.step, layer.n_out)
+        if layer.beside and not layer.frozen:
+            matrix = layer._replace(kind="linear", n_in=layer.beside)
+            self._gradient(i, matrix, self.forks[layer.place][1], d, gradients, fold=fold)
 
     def _backward_layer_norm(self, i: int, layer: Layer, d: Panels, gradients: int, *, passes: bool) -> None:
         xhat = self.standardised[i]
@@ -324,8 +345,8 @@ class Builder:
 
     def _transposed_bytes(self, i: int) -> int:
         arena, layer = self.arena, self.layers[i]
-        whole = arena.panels(layer.n_in) * arena.panels(layer.n_out) * arena.width * arena.row_bytes
-        return whole if layer.kind == "linear" and not is_large(layer) else 0
+        whole = arena.panels(layer.weight_rows) * arena.panels(layer.n_out) * arena.width * arena.row_bytes
+        return whole if layer.kind in ("linear", "join") and not is_large(layer) else 0
 
     def _backward_activation(self, i: int, layer: Layer, d: Panels) -> None:
         kind, y = layer.activation, self.outputs[i]

@@ -50,6 +50,7 @@ _FIXED: dict[str, list[Kernel]] = {
     "layer_norm": norms.LAYER_NORM,
     "batch_norm": norms.BATCH_NORM,
     "skip": norms.SKIP,
+    "projection": products.ADDED,
     "activation:softmax": softmax.KERNELS,
     "updates": updates.KERNELS,
     "abreast": [*abreast.KERNELS, *curvature.KERNELS, *normal.KERNELS],
