@@ -86,8 +86,9 @@ class LanesPlan(MembersPlan):
     def __init__(self, program: Program, backend: Backend) -> None:
         self.program, self.backend, self.granularity = program, backend, "epoch"
         self._plans = Kept(KEPT_PLANS)
-        self._target = host()
-        self._lanes = lanes = self._target.vector_bytes // np.dtype(program.dtype).itemsize
+        size = np.dtype(program.dtype).itemsize
+        self._target = host().holding(program.n_models or 1, size)
+        self._lanes = lanes = self._target.vector_bytes // size
         self.description = (
             f"fused: whole epochs in generated code, {lanes} models at a time, one in each lane of the registers"
         )

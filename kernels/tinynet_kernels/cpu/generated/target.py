@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+NARROWEST = 16
+"""Bytes of the narrowest vector registers."""
 VECTORS = 2
 """Registers in the width of a tile."""
 
@@ -52,6 +54,20 @@ class Target(NamedTuple):
     def narrower(self) -> Target:
         """The same processor with registers of AVX, if it has wider ones; else itself."""
         return self._replace(vector_bytes=min(self.vector_bytes, 32))
+
+    def holding(self, n: int, size: int) -> Target:
+        """Return the same processor with its narrowest registers that hold ``n`` numbers of ``size`` bytes, if any do.
+
+        Examples
+        --------
+        >>> target = Target.of("x86_64-unknown-linux-gnu", "x86-64-v4", "+avx512f,+avx512vl")
+        >>> [target.holding(n, 4).vector_bytes for n in (1, 4, 5, 9, 1000)]
+        [16, 16, 32, 64, 64]
+        """
+        vector_bytes = self.vector_bytes
+        while vector_bytes > NARROWEST and vector_bytes // 2 >= n * size:
+            vector_bytes //= 2
+        return self._replace(vector_bytes=vector_bytes)
 
     @property
     def high(self) -> int:
