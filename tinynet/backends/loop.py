@@ -115,7 +115,7 @@ class LoopPlan(Plan):
             return lambda x: None  # Somebody has to look whether there are levels where they should be.
         n_in, n_out, dtype = self.program.n_in, self.program.n_out, np.dtype(self.program.dtype)
         empty, ndarray = self.backend.namespace.empty, self.backend.namespace.ndarray
-        run = self._predict_with(state)
+        run = partial(self.predict, state)
 
         def predict(x: Any) -> Array | None:
             if type(x) is not ndarray or x.dtype is not dtype or x.ndim != 2 or not x.flags.c_contiguous:
@@ -127,10 +127,6 @@ class LoopPlan(Plan):
             return out if run(x, out) else None
 
         return predict
-
-    def _predict_with(self, state: State) -> Callable[[Array, Array], bool]:
-        """Return ``predict`` for one state."""
-        return partial(self.predict, state)
 
     @on_backend
     def gradient(self, state: State, x: Array, y: Array, sample_weight: Array | None = None) -> float:
@@ -159,32 +155,27 @@ class LoopPlan(Plan):
         size = max(1, self.predict_rows // self._blocks)
         cuts = _cut(len(x), size)
         with self._works.one() as work, self._users, self._products(min(len(x), size)):
-            forward = self._prediction_of(state, work)
+            bound = work.training.bind(state)
             if loss.custom is not None:
-                return self._evaluate_at_once(work, forward, x, y, sample_weight, cuts)
+                return self._evaluate_at_once(work, bound, x, y, sample_weight, cuts)
             values, masses = self.backend.empty((len(cuts),), "float64"), []
             for chunk, (xb, yb, wb) in enumerate(self._batches(work, x, y, sample_weight, None, cuts)):
-                self._loss(work, forward(xb), yb, wb, values[chunk : chunk + 1])
+                self._loss(work, forward(bound, xb, None), yb, wb, values[chunk : chunk + 1])
                 masses.append(_mass(loss, len(xb), wb))
             return _total(loss, masses, sum(masses), loss.report * self.backend.to_numpy(values))
 
     def _evaluate_at_once(
-        self, work: Work, forward: Callable[[Array], Array], x: Array, y: Array, weight: Array | None, cuts: Cuts
+        self, work: Work, bound: Bound, x: Array, y: Array, weight: Array | None, cuts: Cuts
     ) -> float:
         """Return the value of a custom loss: it need not be a sum over samples, so it sees all predictions at once."""
         prediction = self.backend.empty((len(x), self.program.n_out), self.program.dtype)
         for (start, stop), (xb, _, _) in zip(cuts, self._batches(work, x, None, None, None, cuts), strict=True):
-            prediction[start:stop] = forward(xb)
+            prediction[start:stop] = forward(bound, xb, None)
         asarray, dtype = self.backend.asarray, self.program.dtype
         value = self.backend.empty((1,), "float64")
         weight = None if weight is None else asarray(weight, dtype)
         self._loss(work, prediction, asarray(y, dtype if y.ndim == 2 else None), weight, value)
         return float(self.backend.to_numpy(value)[0])
-
-    def _prediction_of(self, state: State, work: Work) -> Callable[[Array], Array]:
-        """Return the function from samples to what the loss reads, in scratch."""
-        bound = work.training.bind(state)
-        return lambda x: forward(bound, x, None)
 
     # -- for those who need more than a training ---------------------------------------------------------------------
 
