@@ -114,7 +114,7 @@ class Builder:
         if vector == "parameters":
             for i, own in self.running.items():
                 n, places = self.layers[i].n_out, (flat + own.flat_weight, flat + own.flat_bias)
-                self.table.add(part, "core", kernel, place + own.place, own.step, *places, 1, n, n, 1, PLACES[vector])
+                self.table.add(part, "core", kernel, place + own.place, own.step, *places, 1, n, 1, PLACES[vector])
 
     # -- forward -----------------------------------------------------------------------------------------------------
 
