@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from tinynet_kernels.cpu.generated import programs
 from tinynet_kernels.cpu.generated.compiler import host
 from tinynet_kernels.cpu.generated.table import Sources, Table
+from tinynet_kernels.cpu.generated.target import Target
 from tinynet_kernels.cpu.generated.task import Data, Task
 from tinynet_kernels.network import Layer
 
@@ -136,8 +137,22 @@ def test_predictions_and_evaluations_of_any_size_agree_with_the_loop(
             assert net.evaluate(x, y, loss="mse") == pytest.approx(other.evaluate(x, y, loss="mse"), rel=1e-12)
 
 
+def processors() -> dict[str, Target]:
+    """Return this processor, and older ones whose code it runs: their tiles are lower."""
+    here = host()
+    older = {"x86-64-v2": "+sse4.2", "x86-64-v3": "+avx,+avx2,+fma"} if here.triple.startswith("x86_64") else {}
+    runs = {
+        name: features for name, features in older.items() if set(features.split(",")) <= set(here.features.split(","))
+    }
+    return {"host": here, **{name: Target.of(here.triple, name, features) for name, features in runs.items()}}
+
+
+@pytest.mark.parametrize("processor", processors())
 @pytest.mark.parametrize("rows", [1, 10, 300, 1001])
-def test_gradients_of_any_number_of_rows_agree_with_the_loop(rows: int) -> None:
+def test_gradients_of_any_number_of_rows_agree_with_the_loop(
+    rows: int, processor: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(generated, "host", lambda: processors()[processor])
     x, y = data(rows)
     found = []
     for backend in ("numba", "numpy"):

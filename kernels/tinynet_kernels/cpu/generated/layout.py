@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple, Self
 
-from tinynet_kernels.cpu.generated.products import rows_covered
+from tinynet_kernels.cpu.generated.products import NARROW_HIGH, rows_covered
 from tinynet_kernels.cpu.generated.target import VECTORS, Target
 from tinynet_kernels.cpu.generated.team import RANGES
 from tinynet_kernels.kinds import ACTIVATIONS
@@ -183,8 +183,8 @@ class Arena:
         """Bytes that are shared."""
         self.own = 0
         """Bytes that each thread has for itself."""
-        # What a product starts from where nothing else is, and as many rows of it as a tile has.
-        self.zeros = self.take(target.high * self.row_bytes)
+        # What a product starts from where nothing else is, and as many rows of it as a tile has, a narrow one, too.
+        self.zeros = self.take(max(target.high, NARROW_HIGH) * self.row_bytes)
 
     def take(self, size: int) -> int:
         """Return the place of so many bytes."""

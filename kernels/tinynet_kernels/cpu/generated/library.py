@@ -15,8 +15,8 @@ from tinynet_kernels.waiting import compiling
 LONG = 100_000
 """Characters of code that take a tenth of a second to compile, and a third of one on a slow core."""
 
-_addresses: dict[tuple[int, str, str], dict[tuple[str, str], int]] = {}
-"""By width of the registers, dtype and unit, those of its kernels: by unit and name."""
+_addresses: dict[tuple[Target, str, str], dict[tuple[str, str], int]] = {}
+"""By target, dtype and unit, those of its kernels: by unit and name."""
 
 Run = Callable[[int, int], None]
 """The driver: takes the addresses of the context and of the table, and lets other threads run meanwhile."""
@@ -35,7 +35,7 @@ def addresses(dtype: str, units: Iterable[str], target: Target | None = None) ->
         This processor, by default with its widest registers.
     """
     target = target or compiler.host()
-    keys = {unit: (target.vector_bytes, dtype, unit) for unit in sorted(set(units))}
+    keys = {unit: (target, dtype, unit) for unit in sorted(set(units))}
     if any(key not in _addresses for key in keys.values()):
         with compiler.in_llvm():
             # Another thread may have loaded them meanwhile.
@@ -56,7 +56,7 @@ def _load(dtype: str, units: list[str], target: Target) -> None:
     found = compiler.load(objects, [symbol(unit, kernel, dtype) for unit, kernel in names])
     for unit in units:
         places = {name: place for name, place in zip(names, found, strict=True) if name[0] == unit}
-        _addresses[target.vector_bytes, dtype, unit] = places
+        _addresses[target, dtype, unit] = places
 
 
 def _file_of(unit: str, dtype: str, target: Target) -> str:
