@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -170,6 +172,31 @@ def test_the_range_of_rates_is_that_of_the_updates_of_a_training(tmp_path: Path)
     axes = found.plot(tmp_path / "rates.png").axes[0]
     assert axes.get_xscale() == "log"
     assert (tmp_path / "rates.png").stat().st_size > 1000
+
+
+WITHOUT_NUMBA = """
+import sys
+import numpy as np
+import tinynet as tn
+x = np.random.default_rng(0).normal(size=(24, 2))
+numba, numpy = (
+    tn.learning_rate_range(
+        tn.Sequential(tn.Linear(2, 4), tn.Tanh(), tn.Linear(4, 1), dtype="float64", seed=0, backend=backend),
+        x, x[:, :1] * x[:, 1:], low=1e-4, high=1e-1, n_updates=13, batch_size=10,
+    )
+    for backend in ("numba", "numpy")
+)
+np.testing.assert_allclose(numba.losses, numpy.losses, rtol=1e-9)
+net = tn.Sequential(tn.Linear(2, 4), tn.Tanh(), tn.Linear(4, 1), backend="numba")
+history = net.fit(x, x[:, :1], epochs=2, batch_size=10, callbacks=tn.EMA(0.9, unit="update"))
+assert history.plan.startswith("fused"), history.plan
+assert "numba" not in sys.modules
+"""
+
+
+def test_who_looks_at_updates_but_at_no_gradients_waits_for_no_kernels() -> None:
+    pytest.importorskip("numba")
+    subprocess.run([sys.executable, "-c", WITHOUT_NUMBA], check=True)
 
 
 def test_the_range_ends_where_training_does() -> None:

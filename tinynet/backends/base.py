@@ -309,7 +309,7 @@ class Backend(ABC):
         ----------
         program : Program
         granularity : {"epoch", "step"}
-            "step" asks for a plan that can be stopped after every update.
+            "step" asks for a plan that leaves the gradients of every update in the state.
         streamed : bool
             Whether ``hold`` has left the data in host memory.
         """

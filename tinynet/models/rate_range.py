@@ -88,6 +88,8 @@ class LearningRateRange:
 class _Losses(Callback):
     """Notes the loss of each update, and ends the training when it is far above the lowest."""
 
+    reads_gradients = False
+
     def __init__(self, n_updates: int) -> None:
         self.n_updates = n_updates
         self.losses: list[float] = []

@@ -124,8 +124,7 @@ class EMA(WeightAverage):
     decay : float
         In (0, 1). The average is one of about ``1 / (1 - decay)`` moments.
     unit : {"epoch", "update"}
-        What a moment is. With "update" training runs one update at a time, kernel by kernel, which is slower by far for
-        small networks.
+        What a moment is. With "update" training runs one update at a time, which is slower by far for small networks.
     every : int
         How many epochs, or updates, lie between two moments.
 
@@ -138,6 +137,8 @@ class EMA(WeightAverage):
     >>> bool(np.allclose(net.flat_parameters(), average.average))
     True
     """
+
+    reads_gradients = False
 
     def __init__(self, decay: float = 0.9, unit: str = "epoch", every: int = 1) -> None:
         self.keep = number("decay", decay, above=0.0, below=1.0)

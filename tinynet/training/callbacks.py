@@ -29,11 +29,15 @@ class Callback(Hinting):
         After this many epochs the callback needs to see the model as it is. Between two looks several epochs run in one
         call, and their hooks are called afterwards, with the right logs. None: it reads only logs. Where it then ends
         training, or raises an error, the model goes back to the epoch that the hook was called for.
+    reads_gradients : bool
+        Whether hooks on single updates read the gradients of the layers. Where none does, updates run as whole epochs
+        do, and the gradients are left as they were.
     first_rank_only : bool
         Whether it only shows or writes what it sees: of ``fit(comm=...)`` the first rank alone has it.
     """
 
     looks_every: int | None = 1
+    reads_gradients = True
     first_rank_only = False
     model: Trainable
     trainer: Trainer

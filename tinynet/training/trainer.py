@@ -111,7 +111,8 @@ class Trainer(Looking):
         self._stepwise = team.any(any(callback.wants_batches for callback in self.callbacks))
         names = [type(callback).__name__ for callback in self.callbacks]
         self.callbacks = [callback for callback in self.callbacks if not (team.rank and callback.first_rank_only)]
-        granularity: Granularity = "step" if self._stepwise else "epoch"
+        by_kernel = any(callback.wants_batches and callback.reads_gradients for callback in self.callbacks)
+        granularity: Granularity = "step" if by_kernel else "epoch"
         about = granularity, data.streamed, self._specialize(), data.standardised
         with told(notices(self.callbacks), self.history):
             self.plan = model.plan(loss, optimizer, data.y, self.batch_size, *about, team)
