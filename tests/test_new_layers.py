@@ -257,6 +257,19 @@ def test_what_does_not_fit_is_refused(make: Callable[[], Any], match: str) -> No
         make()
 
 
+def test_layers_bring_what_they_were_given_into_a_residual() -> None:
+    inner, norm = tn.Linear(2, 3), tn.BatchNorm(3)
+    inner.weight, norm.running_mean = [[0.1, 0.2, 0.3], [4.0, 5.0, 6.0]], [7.0, 8.0, 9.0]
+    residual = tn.Residual(inner, tn.Residual(norm, tn.Tanh()))
+    net = tn.Sequential(residual, seed=0, dtype="float64")
+    names = dict(zip(net.parameter_names, net.get_weights(), strict=True))
+    np.testing.assert_array_equal(names["0.0.weight"], [[0.1, 0.2, 0.3], [4.0, 5.0, 6.0]])
+    np.testing.assert_array_equal(names["0.1.0.running_mean"], [7.0, 8.0, 9.0])
+    alone = tn.Residual(tn.Linear(2, 2)).build(seed=1)
+    before = alone.layers[0].weight.copy()  # type: ignore[attr-defined]
+    assert not np.array_equal(alone.build(seed=2).layers[0].weight, before)  # type: ignore[attr-defined]
+
+
 def test_layers_of_a_residual_are_in_use() -> None:
     layer = tn.Linear(2, 2)
     tn.Residual(layer)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from tinynet.backends.base import Backend, State
 from tinynet.layers.columns import Columns
 from tinynet.layers.dropout import Dropout
@@ -98,6 +101,18 @@ class Residual(Layer):
             )
         pairs = enumerate(zip(self.layers, self._widths, strict=True))
         return ResidualOp(tuple(layer.lower(width, first + i) for i, (layer, width) in pairs))
+
+    def initial_values(self, rng: np.random.Generator) -> NDArray[np.float64]:
+        """Draw the initial values, flat; layers that were given some while they stood alone keep those."""
+        found = []
+        for layer in self.layers:
+            drawn = layer.initial_values(rng)
+            held = layer.held_values() if self._state is None else None
+            found.append(drawn if held is None else held)
+        if self.n_in != self.n_out:
+            projection = self._parameters["projection.weight"]
+            found.append(np.asarray(projection.init(projection.shape, rng), np.float64).ravel())
+        return np.concatenate(found)
 
     def config(self) -> dict[str, Any]:
         """Return the constructor's arguments, with the layers as a model file tells of them."""
