@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from tinynet_kernels import waiting
 from tinynet_kernels.cpu.generated import compiler, library
 
 import tinynet as tn
+from tinynet.backends.loop import LoopPlan
 from tinynet.cli.main import main
 from tinynet.estimators import MLPRegressor
 
@@ -116,6 +119,66 @@ def test_an_ensemble_and_an_estimator_and_a_sweep_tell(
         with pytest.raises(Seen):
             work()
         assert capsys.readouterr().err == SAID
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+class NotebookCell(io.StringIO):
+    __module__ = "ipykernel.iostream"
+
+
+def seen_by_people(monkeypatch: pytest.MonkeyPatch, stream: io.StringIO, *works: Callable[[], Any]) -> str:
+    """What stands in a stream after some calls in a process that has said nothing yet."""
+    monkeypatch.setattr(waiting._UNASKED, "told", set())
+    monkeypatch.setattr("sys.stderr", stream)
+    for work in works:
+        work()
+    return stream.getvalue()
+
+
+def compiles(**about: Any) -> None:
+    with waiting.compiling(long=True, **about):
+        pass
+
+
+@pytest.mark.parametrize(("stream", "expected"), [(Terminal, SAID), (NotebookCell, SAID), (io.StringIO, "")])
+def test_where_nobody_asks_people_are_told_once(
+    monkeypatch: pytest.MonkeyPatch, stream: type[io.StringIO], expected: str
+) -> None:
+    assert seen_by_people(monkeypatch, stream(), compiles, compiles) == expected
+
+
+def test_people_are_not_told_of_what_others_compile_nor_where_somebody_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    def watched() -> None:
+        with waiting.watched(lambda what: None):
+            compiles()
+
+    assert seen_by_people(monkeypatch, Terminal(), watched, lambda: compiles(ours=False)) == ""
+    numba = pytest.importorskip("numba")
+    import tinynet_kernels.cpu.compiling  # noqa: F401
+
+    theirs = numba.njit(lambda x: x + 1)
+    ours = numba.njit(eval("lambda x: x + 1", {"__name__": "tinynet_kernels.cpu.linear"}))
+    assert seen_by_people(monkeypatch, Terminal(), lambda: theirs(1)) == ""
+    assert seen_by_people(monkeypatch, Terminal(), lambda: ours(1)) == SAID
+
+
+@pytest.mark.usefixtures("forgetful")
+def test_the_range_of_rates_tells_people_though_its_training_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    net = tn.Sequential(tn.Linear(3, 2), backend="numpy")
+    run = LoopPlan.run
+
+    def runs(*given: Any) -> Any:
+        compiles()
+        return run(*given)
+
+    monkeypatch.setattr(LoopPlan, "run", runs)
+    assert seen_by_people(monkeypatch, Terminal(), lambda: net.clone().fit(X, X[:, :2], epochs=1)) == ""
+    tries = seen_by_people(monkeypatch, Terminal(), lambda: tn.learning_rate_range(net, X, X[:, :2], n_updates=3))
+    assert tries == SAID
 
 
 def test_what_numba_compiles_is_told() -> None:

@@ -1,10 +1,12 @@
 """Waiting for the compiler: whoever wants to know is told before it begins, and how long it took.
 
-What is told depends on what the caches hold, never on a clock: machine code that is there already is no news.
+Where nobody has said whether to be told, people who sit before a terminal or a notebook are, once. What is told
+depends on what the caches hold, never on a clock: machine code that is there already is no news.
 """
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -31,12 +33,23 @@ class Watch:
         self.told: set[str] = set()
 
 
-_watches: ContextVar[tuple[Watch, ...]] = ContextVar("tinynet_watches", default=())
+def tell_people(what: str) -> None:
+    """Tell those who read standard error as it is written: in a terminal, or below a cell of a notebook."""
+    stream = sys.stderr
+    # The stream of a Jupyter kernel says that it is no terminal; some programs have none at all.
+    if stream is not None and (stream.isatty() or type(stream).__module__.startswith("ipykernel")):
+        print(what, file=stream, flush=True)
+
+
+_UNASKED = Watch(tell_people)
+"""Where nobody watches: it stays as long as the process, so that everything is told once."""
+
+_watches: ContextVar[tuple[Watch, ...]] = ContextVar("tinynet_watches", default=(_UNASKED,))
 
 
 @contextmanager
 def watched(tell: Callable[[str], None]) -> Iterator[Watch]:
-    """Have what this thread compiles in a ``with`` block told.
+    """Have what this thread compiles in a ``with`` block told to those who ask, and to nobody else.
 
     Parameters
     ----------
@@ -53,7 +66,7 @@ def watched(tell: Callable[[str], None]) -> Iterator[Watch]:
     True
     """
     watch = Watch(tell)
-    token = _watches.set((*_watches.get(), watch))
+    token = _watches.set((*(other for other in _watches.get() if other is not _UNASKED), watch))
     try:
         yield watch
     finally:
@@ -61,9 +74,12 @@ def watched(tell: Callable[[str], None]) -> Iterator[Watch]:
 
 
 @contextmanager
-def compiling(*, long: bool, what: str = COMPILING) -> Iterator[None]:
-    """Stand around a compilation; ``long`` tells whether people would wonder."""
-    watches = _watches.get()
+def compiling(*, long: bool, what: str = COMPILING, ours: bool = True) -> Iterator[None]:
+    """Stand around a compilation; ``long`` tells whether people would wonder.
+
+    Those who have not asked are told of what is ``ours`` alone: a process compiles other things, too.
+    """
+    watches = [watch for watch in _watches.get() if ours or watch is not _UNASKED]
     for watch in watches:
         if long and what not in watch.told:
             watch.told.add(what)

@@ -21,6 +21,13 @@ def watched(tell: Callable[[str], None]) -> AbstractContextManager[Watch]:
     return watched(tell)
 
 
+def tell_people(what: str) -> None:
+    """Tell those who read standard error as it is written, as is done where nobody watches."""
+    from tinynet_kernels.waiting import tell_people
+
+    tell_people(what)
+
+
 def clear_cache() -> str:
     """Delete the machine code that is kept on disk; return what was deleted, as a text."""
     from tinynet_kernels.cpu.upkeep import clear

@@ -7,11 +7,12 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from importlib import import_module
 from typing import Any, NoReturn
 
 from tinynet.backends import NAMES
+from tinynet.backends.compiling import watched
 from tinynet.base.errors import ResumeError, TinynetError
 from tinynet.base.hints import did_you_mean
 from tinynet.base.version import __version__
@@ -83,7 +84,8 @@ def _run(given: list[str]) -> int:
     try:
         if getattr(args, "config", None) is not None:
             args = import_module("tinynet.cli.config").parse(parser, given, args)
-        code: int = args.run(args)
+        with watched(lambda what: None) if getattr(args, "quiet", False) else nullcontext():
+            code: int = args.run(args)
         sys.stdout.flush()
         return code
     except KeyboardInterrupt:

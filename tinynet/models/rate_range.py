@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tinynet.backends.compiling import tell_people
 from tinynet.base.checks import number, whole
 from tinynet.base.errors import DivergenceError
 from tinynet.base.hints import hints_arguments, hints_names
@@ -20,8 +21,8 @@ from tinynet.optimizers import Optimizer, get_optimizer
 from tinynet.plotting.rates import plot_rates
 from tinynet.schedules import ExponentialDecay
 from tinynet.training.arguments import checked_batch_size
-from tinynet.training.callbacks import Callback
 from tinynet.training.logs import Logs
+from tinynet.training.progress import CompilerNotice
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -85,7 +86,7 @@ class LearningRateRange:
         return f"LearningRateRange({len(self.rates)} updates; steepest {self.steepest:.3g}, highest {self.highest:.3g})"
 
 
-class _Losses(Callback):
+class _Losses(CompilerNotice):
     """Notes the loss of each update, and ends the training when it is far above the lowest."""
 
     reads_gradients = False
@@ -94,6 +95,10 @@ class _Losses(Callback):
         self.n_updates = n_updates
         self.losses: list[float] = []
         self._sum = 0.0
+
+    def on_compile(self, what: str) -> None:
+        """Tell those who would wonder: nobody can ask for it."""
+        tell_people(what)
 
     def on_train_batch_end(self, batch: int, logs: Logs) -> None:
         """Note a loss."""

@@ -75,7 +75,9 @@ class _Told(event.Listener):
     def on_start(self, event: Any) -> None:
         """Tell before; what a function calls is compiled within."""
         within = self._own.__dict__.setdefault("within", [])
-        within.append(compiling(long=True))
+        function = getattr(event.data["dispatcher"], "py_func", None)  # A loop lifted out of a function has none.
+        ours = getattr(function, "__module__", "").startswith("tinynet")
+        within.append(compiling(long=True, ours=ours))
         within[-1].__enter__()
 
     def on_end(self, event: Any) -> None:

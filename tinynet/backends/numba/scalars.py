@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from typing import Any
 
 from tinynet_kernels.calls import called
+from tinynet_kernels.waiting import LOADING, compiling
 
 from tinynet.program import ActivationOp, CustomOp, Op, Program, ScalarFunctions
 
@@ -42,11 +44,13 @@ def with_calls(program: Program) -> tuple[Program, str | None]:
 @cache
 def _address(function: Callable[..., float], n_arguments: int) -> int | str:
     """Return where the compiled function is, or why it cannot be compiled, after its name."""
-    import numba
+    with compiling(long="numba" not in sys.modules, what=LOADING):
+        import numba
 
     signature = numba.float64(*[numba.float64] * n_arguments)
     try:
-        made = numba.cfunc(signature, error_model="numpy")(function)
+        with compiling(long=True):
+            made = numba.cfunc(signature, error_model="numpy")(function)
     except numba.core.errors.NumbaError as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         return f"{function.__name__}: {next((line for line in lines if not line.startswith('Failed in')), lines[0])}"
