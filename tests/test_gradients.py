@@ -86,9 +86,41 @@ def test_float32_gradients_are_the_float64_ones_rounded(kind: str, loss: str, ba
     np.testing.assert_allclose(gradients[0], gradients[1], atol=3e-6 * scale, rtol=3e-5)
 
 
+WEIGHTS = np.array([0.0, 1.0, 2.0, 0.5, 3.0, 1.0])
+
+
+def test_on_numba_what_is_checked_is_the_code_that_trains(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("numba")
+    from tinynet.backends.numba.generated import GeneratedPlan
+
+    layers = [tn.Normalize(N_IN).adapt(X), tn.Linear(N_IN, 8), tn.Dropout(0.5), tn.Tanh(), tn.Linear(8, N_OUT)]
+    net = tn.Sequential(*layers, tn.Denormalize(N_OUT).adapt(TARGETS["values"]), seed=1, backend="numba")
+
+    def check() -> Any:
+        return tn.gradient_check(net, X, TARGETS["values"], sample_weight=WEIGHTS)
+
+    with monkeypatch.context() as without:
+        without.setattr("tinynet.training.gradcheck.MOST_UNITS", 0)
+        by_kernels = check()
+    monkeypatch.setattr("tinynet.training.gradcheck.LoopPlan", None)
+    found = check()
+    assert found.names == by_kernels.names
+    np.testing.assert_allclose(found.analytic, by_kernels.analytic, rtol=1e-12, atol=1e-14)
+    assert found.passed
+
+    gradient = GeneratedPlan.gradient
+
+    def wrong(plan: Any, state: Any, *given: Any) -> float:
+        value = gradient(plan, state, *given)
+        state.gradients *= 1.001
+        return value
+
+    monkeypatch.setattr(GeneratedPlan, "gradient", wrong)
+    assert not check().passed
+
+
 def test_sample_weights_are_in_the_gradient(backend: str) -> None:
-    weights = np.array([0.0, 1.0, 2.0, 0.5, 3.0, 1.0])
-    report = tn.gradient_check(network("tanh", backend), X, TARGETS["values"], sample_weight=weights)
+    report = tn.gradient_check(network("tanh", backend), X, TARGETS["values"], sample_weight=WEIGHTS)
     assert report.max_relative_error < 1e-7, str(report)
     ignored = [value for name, value in zip(report.names, report.analytic, strict=True) if name.startswith("x[0,")]
     assert ignored == [0.0] * N_IN

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tinynet.backends.base import Array
 from tinynet.backends.loop import LoopPlan
 from tinynet.base.hints import hints_arguments
 from tinynet.losses import Loss, get_loss
-from tinynet.program import Program
+from tinynet.program import LinearOp, Program
 from tinynet.training.trainable import Trainable
 
 STEP = float(np.finfo(np.float64).eps ** 0.2)
@@ -22,6 +24,9 @@ OFFSETS = ((-2.0, 1.0 / 12.0), (-1.0, -2.0 / 3.0), (1.0, 2.0 / 3.0), (2.0, -1.0 
 
 TOLERANCE = 1e-6
 SHOWN_ROWS = 40
+
+MOST_UNITS = 256
+"""Samples that may become weights: there are as many numbers in the unit vectors as the square of that."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +80,8 @@ def gradient_check(
 ) -> GradientCheck:
     """Compare analytic gradients with central differences, in float64, for all parameters and the inputs.
 
-    Works on a float64 copy of the model; the model is untouched. Dropout is active with one fixed mask. Where a
+    Works on a float64 copy of the model; the model is untouched. What is checked is the code that trains it, where that
+    can be asked for the gradient of one batch, else a loop over kernels. Dropout is active with one fixed mask. Where a
     function has a kink (ReLU, absolute error) within 1e-3 of a value, the two need not agree.
 
     Parameters
@@ -104,21 +110,66 @@ def gradient_check(
 def _checked(copy: Trainable, x: Any, y: Any, chosen: Loss, sample_weight: Any) -> GradientCheck:
     """Check a float64 model that nobody needs afterwards."""
     data = copy._data(chosen, x, y, sample_weight)
-    spec = copy._loss_spec(chosen, data.y)
-    plan = LoopPlan(Program(copy.program.learned.ops, spec, None, "float64"), copy.backend, "gradient check")
-    parameters, backend = copy.state.parameters, copy.backend
-    samples, target = backend.asarray(data.x).copy(), backend.asarray(data.y)
+    program, backend = copy.program.taught(copy._loss_spec(chosen, data.y)), copy.backend
+    samples, target = backend.asarray(data.x), backend.asarray(data.y)
     weight = None if data.weight is None else backend.asarray(data.weight)
+    found = _as_trained(copy, program, samples, target, weight) or _by_kernels(copy, program, samples, target, weight)
+    analytic = [backend.to_numpy(gradient).ravel() for gradient in found.gradients]
+    numeric = [_differences(vector, found.value) for vector in found.vectors]
+    names, groups = _names(copy, samples.shape)
+    a, n = np.concatenate(analytic), np.concatenate(numeric)
+    return GradientCheck(names, a, n, _relative_error(a, n, groups, 1e-6 * abs(found.value())))
+
+
+class _Compared(NamedTuple):
+    """Gradients, and what shows them: a loss, and the vectors that it reads, by which it is derived."""
+
+    value: Callable[[], float]
+    vectors: tuple[Array, Array]
+    gradients: tuple[Array, Array]
+
+
+def _as_trained(
+    copy: Trainable, program: Program, samples: Array, target: Array, weight: Array | None
+) -> _Compared | None:
+    """Compare in the fused code that trains; None where there is none.
+
+    Training needs no gradient by the samples, so they become weights: of a layer before all others, that reads unit
+    vectors.
+    """
+    assert program.loss is not None
+    if len(samples) > MOST_UNITS or program.loss.l2 or program.reads_slopes:  # They would count as weights, or inputs.
+        return None
+    n_samples, n_in = samples.shape
+    first = LinearOp(n_samples, n_in, bias=False)
+    program = replace(program, ops=(first, *program.ops))
+    plan = copy.backend.plan(program)
+    if not plan.gradient_is_fused:
+        return None
+    parameters = np.concatenate([samples.ravel(), copy.state.parameters])
+    state = copy.backend.new_state(program, parameters, copy.state.dropout_seed, copy.state.buffers)
+    state.draws = copy.state.draws
+    units = np.eye(n_samples)
+
+    def value() -> float:
+        return float(plan.gradient(state, units, target, weight))
+
+    value()
+    parts = slice(samples.size, None), slice(samples.size)
+    gradients = state.gradients.copy()
+    return _Compared(value, tuple(state.parameters[part] for part in parts), tuple(gradients[part] for part in parts))
+
+
+def _by_kernels(copy: Trainable, program: Program, samples: Array, target: Array, weight: Array | None) -> _Compared:
+    """Compare in a loop over kernels, which takes any program."""
+    plan = LoopPlan(program, copy.backend, "gradient check")
+    samples = samples.copy()
 
     def value() -> float:
         return plan.gradient(copy.state, samples, target, weight)
 
-    d_input = backend.to_numpy(plan.input_gradient(copy.state, samples, target, weight)).ravel()
-    analytic = [backend.to_numpy(copy.state.gradients).copy(), d_input]
-    numeric = [_differences(parameters, value), _differences(samples.reshape(-1), value)]
-    names, groups = _names(copy, samples.shape)
-    a, n = np.concatenate(analytic), np.concatenate(numeric)
-    return GradientCheck(names, a, n, _relative_error(a, n, groups, 1e-6 * abs(value())))
+    d_input = plan.input_gradient(copy.state, samples, target, weight)
+    return _Compared(value, (copy.state.parameters, samples.reshape(-1)), (copy.state.gradients.copy(), d_input))
 
 
 def _differences(flat: Any, value: Any) -> NDArray[np.float64]:
