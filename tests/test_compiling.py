@@ -151,6 +151,11 @@ def test_where_nobody_asks_people_are_told_once(
     assert seen_by_people(monkeypatch, stream(), compiles, compiles) == expected
 
 
+def test_what_another_compiler_makes_is_news_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = seen_by_people(monkeypatch, Terminal(), compiles, lambda: compiles(what=waiting.LOADING), compiles, compiles)
+    assert said.splitlines() == [waiting.COMPILING, waiting.LOADING, waiting.COMPILING]
+
+
 def test_people_are_not_told_of_what_others_compile_nor_where_somebody_asks(monkeypatch: pytest.MonkeyPatch) -> None:
     def watched() -> None:
         with waiting.watched(lambda what: None):
@@ -177,8 +182,22 @@ def test_the_range_of_rates_tells_people_though_its_training_is_silent(monkeypat
 
     monkeypatch.setattr(LoopPlan, "run", runs)
     assert seen_by_people(monkeypatch, Terminal(), lambda: net.clone().fit(X, X[:, :2], epochs=1)) == ""
-    tries = seen_by_people(monkeypatch, Terminal(), lambda: tn.learning_rate_range(net, X, X[:, :2], n_updates=3))
-    assert tries == SAID
+    tries = [lambda: tn.learning_rate_range(net, X, X[:, :2], n_updates=3), compiles]
+    assert seen_by_people(monkeypatch, Terminal(), *tries) == SAID
+
+
+@pytest.mark.parametrize(("options", "expected"), [([], SAID), (["--quiet"], "")])
+def test_a_quiet_command_tells_nobody(monkeypatch: pytest.MonkeyPatch, options: list[str], expected: str) -> None:
+    def reads(*given: Any) -> Any:
+        compiles()
+        raise Seen
+
+    def command() -> None:
+        with pytest.raises(Seen):
+            main(["train", "--backend", "numpy", *options])
+
+    monkeypatch.setattr("tinynet.cli.train.read_problem", reads)
+    assert seen_by_people(monkeypatch, Terminal(), command) == expected
 
 
 def test_what_numba_compiles_is_told() -> None:

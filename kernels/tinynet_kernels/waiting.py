@@ -32,8 +32,17 @@ class Watch:
         self.seconds = 0.0
         self.told: set[str] = set()
 
+    def hear(self, what: str) -> None:
+        """Tell what there is to wait for, if it is news."""
+        if what in self.told:
+            return
+        self.told.add(what)
+        if what == LOADING:
+            self.told.discard(COMPILING)  # Another compiler, and a slower one: what it makes is news again.
+        self.tell(what)
 
-def tell_people(what: str) -> None:
+
+def _print(what: str) -> None:
     """Tell those who read standard error as it is written: in a terminal, or below a cell of a notebook."""
     stream = sys.stderr
     # The stream of a Jupyter kernel says that it is no terminal; some programs have none at all.
@@ -41,8 +50,11 @@ def tell_people(what: str) -> None:
         print(what, file=stream, flush=True)
 
 
-_UNASKED = Watch(tell_people)
+_UNASKED = Watch(_print)
 """Where nobody watches: it stays as long as the process, so that everything is told once."""
+
+tell_people = _UNASKED.hear
+"""Tells people as is done where nobody watches: for calls that train within, and cannot be asked to tell."""
 
 _watches: ContextVar[tuple[Watch, ...]] = ContextVar("tinynet_watches", default=(_UNASKED,))
 
@@ -80,10 +92,9 @@ def compiling(*, long: bool, what: str = COMPILING, ours: bool = True) -> Iterat
     Those who have not asked are told of what is ``ours`` alone: a process compiles other things, too.
     """
     watches = [watch for watch in _watches.get() if ours or watch is not _UNASKED]
-    for watch in watches:
-        if long and what not in watch.told:
-            watch.told.add(what)
-            watch.tell(what)
+    if long:
+        for watch in watches:
+            watch.hear(what)
     # What is compiled within takes part of the same seconds.
     token, started = _watches.set(()), time.perf_counter()
     try:

@@ -22,7 +22,7 @@ def watched(tell: Callable[[str], None]) -> AbstractContextManager[Watch]:
 
 
 def tell_people(what: str) -> None:
-    """Tell those who read standard error as it is written, as is done where nobody watches."""
+    """Tell what there is to wait for as is done where nobody watches: once, in a terminal or a notebook."""
     from tinynet_kernels.waiting import tell_people
 
     tell_people(what)
