@@ -119,7 +119,7 @@ def test_files_of_another_kind_are_refused(tmp_path: Path) -> None:
     models().save(tmp_path / "models.npz")
     with pytest.raises(tn.ModelFileError, match="expects an ensemble"):
         tn.Ensemble.load(tmp_path / "net.npz")
-    with pytest.raises(tn.ModelFileError):
+    with pytest.raises(tn.ModelFileError, match=r"tinynet\.load expects a model.*Ensemble\.load reads"):
         tn.load(tmp_path / "models.npz")
     with pytest.raises(tn.ModelFileError, match="checkpoint of an ensemble"):
         models().fit(X, Y, resume_from=tmp_path / "models.npz")

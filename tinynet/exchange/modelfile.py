@@ -128,6 +128,11 @@ def read_model(path: Path_, custom: Mapping[str, type[Layer]] | None = None) -> 
 
     def check(header: dict[str, Any]) -> None:
         """Build the layers, which hold no arrays yet, and hold the arrays that are listed against them."""
+        if header.get("kind") == "ensemble":
+            raise ModelFileError(
+                f"{os.fspath(path)!r} is an 'ensemble' file; tinynet.load expects a model. tinynet.Ensemble.load reads "
+                "ensembles."
+            )
         try:
             layers.extend(layer_of(entry, known) for entry in header["layers"])
             if header["dtype"] not in ("float32", "float64"):

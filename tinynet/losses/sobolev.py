@@ -32,7 +32,8 @@ class Sobolev(Loss):
     ``net.jacobian(x)`` is; of one output also (n_samples, n_inputs). Where the network begins with ``Normalize``, or
     ends in ``Denormalize``, the loss is that of standardised slopes, of one size whatever the units are. Metrics are of
     the values. "mean" divides the loss of the slopes by their number. Slopes that are not known are NaN, with
-    ``missing_targets="ignore"``: they count as hit, and are numbered among the others.
+    ``missing_targets="ignore"``: they count as hit, and are numbered among the others. Where values are missing, the
+    sum of both losses has the factor ``n_values / n_measured``, so that all keep their parts in it.
 
     Parameters
     ----------
