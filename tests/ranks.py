@@ -108,6 +108,8 @@ def whole() -> None:
     assert_same(net, Y, rtol=1e-6, optimizer=tn.BayesianRegularization(), epochs=4)
     assert_same(net, Y, rtol=1e-6, optimizer=tn.LBFGS(), epochs=4)
     assert_same(net, Y, rtol=1e-6, optimizer=tn.LevenbergMarquardt(goal=1.0), epochs=50)
+    compiled = lambda seed: net(seed=seed, backend="numba")  # noqa: E731
+    assert_same(compiled, Y, rtol=1e-6, optimizer=tn.LevenbergMarquardt(), epochs=4)
 
 
 def deterministic() -> None:

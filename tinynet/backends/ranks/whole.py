@@ -156,8 +156,9 @@ class WholeRanksPlan(Summed):
 
     def _sums(self, models: Models) -> Float64:
         losses, gradients, matrices = self._own_equations.sums(models, self.prepared())
-        lower = self.backend.to_numpy(matrices)[:, *np.tril_indices(self.program.n_trained)]
-        return np.concatenate([losses, gradients.ravel(), lower.ravel()])
+        # Generated code writes no more of a matrix than the triangle above its diagonal.
+        upper = self.backend.to_numpy(matrices)[:, *np.triu_indices(self.program.n_trained)]
+        return np.concatenate([losses, gradients.ravel(), upper.ravel()])
 
     def _values(self, models: Models) -> Float64:
         return self._own_equations.values(models, self.prepared())
@@ -208,9 +209,9 @@ class SummedEquations(HostMatrices):
     def sums(self, models: Models, data: Data) -> tuple[Float64, Float64, Any]:
         """See ``Equations.sums``."""
         m, n = len(models.parameters), self.program.n_trained
-        losses, gradients, lower = np.split(self._plan.ask("sums", models), [m, m + m * n])
-        matrices, (rows, columns) = np.empty((m, n, n)), np.tril_indices(n)
-        matrices[:, rows, columns] = matrices[:, columns, rows] = lower.reshape(m, -1)
+        losses, gradients, upper = np.split(self._plan.ask("sums", models), [m, m + m * n])
+        matrices, (rows, columns) = np.empty((m, n, n)), np.triu_indices(n)
+        matrices[:, rows, columns] = matrices[:, columns, rows] = upper.reshape(m, -1)
         return losses, gradients.reshape(m, n), matrices
 
     def values(self, models: Models, data: Data) -> Float64:
