@@ -145,7 +145,7 @@ BAD_COLUMNS: dict[str, tuple[tuple[str, ...], tuple[str, ...], str]] = {
         (),
         "--target expects a column 'prise' in .*; it has 'size', 'price'. Did you mean 'price'?",
     ),
-    "unknown": (("x",), (), "it has 'size', 'price'.$"),
+    "unknown": (("x",), (), "it has 'size', 'price'[.](\\n|$)"),
     "beyond": (("2",), (), "expects a column '2'"),
     "beyond the start": (("-3",), (), "expects a column '-3'"),
     "unknown to ignore": ((), ("x",), "--ignore expects a column 'x'"),

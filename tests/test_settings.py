@@ -104,7 +104,8 @@ def test_a_schedule_acts_on_every_update(
 @pytest.mark.parametrize("name", sorted(LOSSES))
 def test_a_loss_by_itself_has_the_gradient_of_its_value(name: str) -> None:
     loss = LOSSES[name]()
-    prediction = RNG.uniform(0.2, 0.8, size=(5, 3))
+    # Losses of a mean and a variance have two outputs for each target.
+    prediction = RNG.uniform(0.2, 0.8, size=(5, 3 * getattr(loss, "blocks", 1)))
     target = np.eye(3)[RNG.integers(0, 3, 5)]
     gradient = loss.backward(prediction, target)
     numeric = np.empty_like(prediction)

@@ -34,6 +34,7 @@ def extremes(array: Any) -> tuple[float, float]:
 
     Examples
     --------
+    >>> import numpy as np
     >>> extremes(np.array([[2.0, np.nan], [1.0, 3.0]]))
     (1.0, 3.0)
     """
@@ -53,6 +54,7 @@ def moments_of_known(samples: Any) -> tuple[Any, Any]:
 
     Examples
     --------
+    >>> import numpy as np
     >>> moments_of_known(np.array([[1.0, np.nan], [3.0, 5.0]]))
     (array([2., 5.]), array([1., 0.]))
     """
