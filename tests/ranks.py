@@ -235,12 +235,14 @@ class Breaking(tn.Layer):
 
 def within() -> None:
     """A rank fails in an update: the others are told by the sum that they wait for."""
+    fails_within(lambda: net(Breaking()), "sgd", "lm", "lbfgs")
+
+
+def fails_within(made: Any, *optimizers: str) -> None:
     error = MemoryError if RANK == SIZE - 1 else tn.RankError
-    for optimizer in ("sgd", "lm", "lbfgs"):
+    for optimizer in optimizers:
         with pytest.raises(error, match="no room"):
-            net(Breaking()).fit(
-                X[OWN], Y[OWN], comm=COMM, epochs=60, batch_size=None, optimizer=optimizer, shuffle=False
-            )
+            made().fit(X[OWN], Y[OWN], comm=COMM, epochs=60, batch_size=None, optimizer=optimizer, shuffle=False)
 
 
 def resumed() -> None:
@@ -315,14 +317,46 @@ def many() -> None:
 
 
 def on_gpu() -> None:
-    """The gradients of a GPU, here of its stand-in, go through host memory."""
+    """Gradients of GPUs, here of their stand-ins, are summed where they lie; else they go through host memory."""
+    from cuda_on_cpu import fake_cupy
     from cuda_on_cpu.installing import installed
 
     os.environ["TINYNET_GPU_TIER"] = "loop"
-    with installed("fake"):
-        made = lambda seed: net(tn.Dropout(0.3), seed=seed, backend="gpu")  # noqa: E731
-        assert_same(made, Y, epochs=2, batch_size=16, metrics="r2")
-        assert_same(lambda seed: net(seed=seed, backend="gpu"), Y, rtol=1e-6, epochs=2, optimizer="lbfgs")
+    with installed("fake") as cupy:
+        plain = lambda seed=1: net(seed=seed, backend="gpu")  # noqa: E731
+        dropout = lambda seed: net(tn.Dropout(0.3), seed=seed, backend="gpu")  # noqa: E731
+
+        def way(**settings: Any) -> str:
+            return trained(plain(), Y, epochs=1, **settings).plan.partition(": ")[0]
+
+        assert "gradients through host memory (ranks share a GPU)" in way()
+        assert_same(dropout, Y, epochs=2, batch_size=16, metrics="r2")
+        fake_cupy.current().first_bus += RANK
+        assert "in their order, gradients through host memory (deterministic)" in way(deterministic=True)
+        assert way().endswith("by MPI, gradients on the GPUs by NCCL")
+        assert_same(dropout, Y, epochs=2, batch_size=16, metrics="r2")
+        # Batches in which a rank has nothing.
+        assert_same(plain, Y, epochs=1, batch_size=1)
+        assert_same(plain, Y, rtol=1e-6, epochs=2, optimizer="lbfgs")
+        downloads: list[int] = []
+        get = cupy.ndarray.get
+
+        def noted(array: Any, *args: Any, **keywords: Any) -> Any:
+            downloads.append(array.size)
+            return get(array, *args, **keywords)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(cupy.ndarray, "get", noted)
+            for batch_size in (N, 8):
+                plain().fit(X[OWN], Y[OWN], comm=COMM, epochs=2, batch_size=batch_size)
+                downloads.append(-1)
+        of_one, n_parameters = downloads.index(-1), plain().n_parameters
+        # None for an update: as many of one update in an epoch as of seven.
+        assert downloads[:of_one].count(n_parameters) == downloads[of_one:].count(n_parameters) > 0
+        fails_within(lambda: net(Breaking(), backend="gpu"), "sgd")
+        if RANK == SIZE - 1:
+            cupy.cuda.nccl.available = False
+        assert f"gradients through host memory (no NCCL on rank {SIZE - 1})" in way()
 
 
 CASES = {

@@ -51,7 +51,7 @@ def test_four_ranks_give_what_one_process_gives() -> None:
 
 
 @pytest.mark.slow
-def test_gradients_of_a_gpu_are_summed_in_host_memory() -> None:
+def test_gradients_of_gpus_are_summed_there_by_nccl_or_in_host_memory() -> None:
     if toolchain.missing():
         pytest.skip(toolchain.missing())
     assert run(2, "on_gpu") == ["on_gpu"]

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import cublas as cuda_cublas
-from . import linalg, runtime
+from . import linalg, nccl, runtime
 from .array import ndarray
 from .device import Device
 from .errors import CompileException, CUDADriverError, CUDARuntimeError, OutOfMemoryError
@@ -66,6 +66,7 @@ def modules() -> dict[str, ModuleType]:
         nvrtc=_module("cupy.cuda.nvrtc", getVersion=lambda: (13, 0)),
         runtime=made_runtime,
         memory=memory,
+        nccl=_module("cupy.cuda.nccl", available=True, **{name: getattr(nccl, name) for name in nccl.PUBLIC}),
         driver=_module("cupy.cuda.driver", CUDADriverError=CUDADriverError),
         compiler=_module("cupy.cuda.compiler", CompileException=CompileException),
         Device=Device,
@@ -117,7 +118,7 @@ def modules() -> dict[str, ModuleType]:
         module.__name__: module
         for module in (
             *(cupy, core, routines, cuda, cublas, made_runtime, memory, cupy.linalg),
-            *(cuda.cublas, cuda.device, cuda.driver, cuda.compiler),
+            *(cuda.cublas, cuda.device, cuda.driver, cuda.compiler, cuda.nccl),
         )
     }
 

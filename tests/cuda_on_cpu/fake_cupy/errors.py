@@ -66,6 +66,20 @@ class CUBLASError(RuntimeError):
         super().__init__(_CUBLAS[status] + (f" [{detail}]" if detail else ""))
 
 
+_NCCL = {
+    4: "NCCL_ERROR_INVALID_ARGUMENT: invalid argument",
+    5: "NCCL_ERROR_INVALID_USAGE: invalid usage",
+}
+
+
+class NcclError(RuntimeError):
+    """An error of NCCL, by its number; ``detail`` is the stand-in's."""
+
+    def __init__(self, status: int, detail: str = "") -> None:
+        self.status = status
+        super().__init__(_NCCL[status] + (f" [{detail}]" if detail else ""))
+
+
 class OutOfMemoryError(MemoryError):
     """No room on the device."""
 

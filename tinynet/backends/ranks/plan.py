@@ -144,7 +144,7 @@ class RanksPlan(Summed):
 
     The order in which ``run`` is told to take the samples counts those of all ranks, and is the same on each. A rank
     that has none in a batch adds zeros. The gradients are summed in the model's dtype, one message for each update, and
-    all ranks make the same update from them.
+    all ranks make the same update from them. Those of GPUs that NCCL can join stay there.
     """
 
     def __init__(self, program: Program, backend: Backend, team: Team) -> None:
@@ -154,6 +154,11 @@ class RanksPlan(Summed):
         self._drops = any(isinstance(op, DropoutOp) for op in all_ops(program.ops))
         inner = LoopPlan(alone, backend, "dropout on a part of a batch") if self._drops else backend.plan(alone)
         super().__init__(program, backend, team, inner)
+        hindered = team.meet(backend)
+        self._joined = not hindered
+        if backend.namespace is not np:
+            how = f"through host memory ({hindered})" if hindered else "on the GPUs by NCCL"
+            self.description = f"{team.description}, gradients {how}: {inner.description}"
         self._updates = LoopPlan(program, self._host, "updates")
         self._held = Held(program) if inner.gradient_is_fused and backend.namespace is np else None
 
@@ -173,7 +178,7 @@ class RanksPlan(Summed):
         data = x, y, sample_weight
         # All that may fail on one rank alone comes before the roll call, or within a round.
         epochs = [self._divided(visits, len(x)) for visits in order]
-        buffer = np.zeros(self.program.n_parameters + 1, self.program.dtype)
+        buffer = state.gradients if self._joined else np.zeros(self.program.n_parameters + 1, self.program.dtype)
         self.team.agree()
         self._take_over(state)
         losses = [
@@ -200,7 +205,7 @@ class RanksPlan(Summed):
         state: State,
         data: tuple[Array, Array, Array | None],
         epoch: Epoch,
-        buffer: FloatArray,
+        buffer: Array,
         rates: FloatArray,
     ) -> float:
         """Run an epoch; return its loss."""
@@ -228,7 +233,7 @@ class RanksPlan(Summed):
         epoch: Epoch,
         update: int,
         n_rows: int,
-        buffer: FloatArray,
+        buffer: Array,
         rate: float | None,
     ) -> float:
         """Make the update of the last batch; write this rank's part of the next gradient; return that of the loss."""
@@ -249,7 +254,8 @@ class RanksPlan(Summed):
             batch = self._held.take(self._host.kernels, data, rows)
         share = self.share(len(batch[0]), n_rows)  # Of a mean that is also over idle rows.
         value = float(self.inner.gradient(part, *batch))
-        buffer[:-1] = self.backend.to_numpy(state.gradients)
+        if not self._joined:
+            buffer[:-1] = self.backend.to_numpy(state.gradients)
         if share != 1.0:
             buffer *= share
         return value * share
@@ -257,6 +263,7 @@ class RanksPlan(Summed):
     def _rows(self, part: Array, rows: NDArray[np.int64]) -> Array:
         return self.backend.asarray(part[rows if isinstance(part, np.ndarray) else self.backend.asarray(rows)])
 
-    def _update(self, state: State, buffer: FloatArray, rate: float) -> None:
-        state.gradients[...] = self.backend.asarray(buffer[:-1])
+    def _update(self, state: State, buffer: Array, rate: float) -> None:
+        if not self._joined:
+            state.gradients[...] = self.backend.asarray(buffer[:-1])
         self._updates.update(state, rate)

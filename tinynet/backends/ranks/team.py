@@ -11,15 +11,19 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tinynet.backends.ranks.alone import ALONE, Alone
+from tinynet.backends.ranks.devices import Devices, nccl_of, obstacle, place_of
 from tinynet.base.arrays import numpy_namespace
 from tinynet.base.errors import RankError, requires
 from tinynet.base.statistics import moments_of_parts
+
+if TYPE_CHECKING:
+    from tinynet.backends.base import Array, Backend
 
 Result = TypeVar("Result")
 
@@ -62,6 +66,7 @@ class Team(Alone):
         self._interrupted = self._local = False
         self.total = 0
         self._flags = np.zeros(3, np.int64)
+        self._devices: Devices | None = None
 
     @property
     def description(self) -> str:
@@ -83,6 +88,8 @@ class Team(Alone):
                 self.ended(error, NOWHERE)
                 raise
             finally:
+                if self._devices is not None:
+                    self._devices.close(failed=self.told)
                 self.comm.Free()
 
     @contextmanager
@@ -253,16 +260,34 @@ class Team(Alone):
 
     # -- computing ---------------------------------------------------------------------------------------------------
 
-    def round(self, buffer: NDArray[Any], work: Callable[[], None]) -> None:
+    def meet(self, backend: Backend) -> str:
+        """Let NCCL join the GPUs of all ranks, if it can; return what hinders it, or nothing: then they are joined."""
+        if self._deterministic:
+            return "deterministic"  # NCCL has an order of its own.
+        own = place_of(backend, self._mpi.Get_processor_name())
+        self.agree()
+        hindered = obstacle(self.comm.allgather(own))
+        if not hindered and self._devices is None:
+            key = self.on_first(lambda: nccl_of(backend).get_unique_id())
+            self._devices = Devices(backend, self.size, self.rank, key)
+        return hindered
+
+    def round(self, buffer: Array, work: Callable[[], None]) -> None:
         """Let each rank work, and then replace ``buffer`` by the sum of those of all ranks.
 
-        Its last element is how ranks tell each other that they have failed: then all raise.
+        In host memory its last element is how ranks tell each other that they have failed: then all raise. A device
+        may be what has failed, and could not tell: of what lies there, the roll is called before it is summed.
         """
         trouble = None
         try:
             work()
         except BaseException as error:
             trouble = error
+        if not isinstance(buffer, np.ndarray):
+            assert self._devices is not None, "ranks meet before they sum what lies on their GPUs"
+            self.agree(trouble=trouble)
+            self._devices.add(buffer)
+            return
         trouble = self._any_trouble(trouble)
         buffer[-1] = trouble is not None
         self._sum(buffer)
