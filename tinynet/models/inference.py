@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
@@ -14,11 +14,11 @@ from tinynet.base.hints import hints_arguments
 from tinynet.losses import Loss
 from tinynet.models.network import Network
 from tinynet.models.partitions import evaluated, is_partitioned, predicted
-from tinynet.training.data import Data, checked_data
-from tinynet.training.gaps import weighed_by_measured
-from tinynet.training.metrics import Meter, Metric, get_metrics
-from tinynet.training.metrics.comparison import Comparison, Truth
-from tinynet.training.report import Report, report_on
+
+if TYPE_CHECKING:
+    from tinynet.training.data import Data
+    from tinynet.training.metrics import Metric
+    from tinynet.training.report import Report
 
 
 class Inference(Network):
@@ -56,6 +56,10 @@ class Inference(Network):
         ValueError
             If no loss is given and the model was never trained, or a metric is not for such targets.
         """
+        # Predictions need nothing of this: it is imported by those who compare.
+        from tinynet.training.gaps import weighed_by_measured
+        from tinynet.training.metrics import Meter, get_metrics
+
         chosen = self._loss_for(loss).with_missing(missing_targets)
         if is_partitioned(x):
             return evaluated(self, x, y, chosen, metrics, sample_weight)
@@ -118,6 +122,10 @@ class Inference(Network):
           1  0          5          4     -1
           0  0          2          2      0
         """
+        from tinynet.training.gaps import weighed_by_measured
+        from tinynet.training.metrics.comparison import Comparison, Truth
+        from tinynet.training.report import report_on
+
         about: dict[str, Any] = {"task": task, "names": names, "worst": worst, "row_names": row_names}
         chosen = self._loss_for(loss).with_missing(missing_targets)
         data = weighed_by_measured(self._data(chosen, x, y, sample_weight), chosen)
@@ -191,5 +199,7 @@ class Inference(Network):
 
     def _data(self, loss: Loss, x: Any, y: Any, sample_weight: Any = None) -> Data:
         """Return checked data where the backend reads them."""
+        from tinynet.training.data import checked_data
+
         parts = (self._samples(x), y, loss, self.program.n_out, self.dtype, self.backend, sample_weight)
         return checked_data(*parts, columns=self._columns(loss))

@@ -10,11 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinynet.losses import Loss
-from tinynet.training.data import Data
-from tinynet.training.metrics import Meter, Metric, get_metrics
 
 if TYPE_CHECKING:
     from tinynet.models.inference import Inference
+    from tinynet.training.metrics import Metric
 
 Part = tuple[float, int, NDArray[Any], NDArray[Any], NDArray[Any] | None]
 """Of a partition: its loss, how many samples it has, and predictions, targets and weights, for metrics."""
@@ -69,6 +68,9 @@ def evaluated(
         If partitions do not fit each other, or the loss is code of the user's: it need not be a sum over samples.
     """
     import dask
+
+    from tinynet.training.data import Data
+    from tinynet.training.metrics import Meter, get_metrics
 
     if loss.ignores_missing:
         raise ValueError(

@@ -6,8 +6,7 @@ import math
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
@@ -18,12 +17,11 @@ from tinynet.backends.byhand import ByHand
 from tinynet.backends.ranks.alone import ALONE, Alone
 from tinynet.backends.ranks.team import Team
 from tinynet.base.checks import whole
-from tinynet.base.config import chosen_threads, use_threads
 from tinynet.base.hints import hints_arguments
 from tinynet.layers import LAYERS
 from tinynet.layers.layer import Layer
 from tinynet.layers.row import checked_layers, widths
-from tinynet.losses import Loss, get_loss
+from tinynet.losses import Loss
 from tinynet.models.assembly import checked_dtype, checked_precision, refuse_late_embedding, values_of
 from tinynet.models.derivatives import Differentiable
 from tinynet.models.exports import Exports
@@ -31,20 +29,15 @@ from tinynet.models.inference import Inference
 from tinynet.models.manual import ManualLoop
 from tinynet.models.network import alone_in_training
 from tinynet.models.summary import as_html, as_text
-from tinynet.optimizers import Optimizer, get_optimizer
+from tinynet.optimizers import Optimizer
 from tinynet.program import Precision, Program, Specialize
 from tinynet.schedules import is_own
-from tinynet.training.callbacks import Callback
-from tinynet.training.class_weights import ClassWeight, with_class_weights
-from tinynet.training.data import standardise, with_validation
-from tinynet.training.gaps import weighed_by_measured
-from tinynet.training.history import History
-from tinynet.training.identity import checked_changes
-from tinynet.training.metrics import Metric, get_metrics
-from tinynet.training.ranks import together
-from tinynet.training.scales import warn_of_scales
-from tinynet.training.trainer import Trainer
-from tinynet.training.whole import WholeTrainer
+
+if TYPE_CHECKING:
+    from tinynet.training.callbacks import Callback
+    from tinynet.training.class_weights import ClassWeight
+    from tinynet.training.history import History
+    from tinynet.training.metrics import Metric
 
 
 class Sequential(ManualLoop, Inference, Differentiable, Exports):
@@ -270,39 +263,32 @@ class Sequential(ManualLoop, Inference, Differentiable, Exports):
         >>> len(history["loss"])
         3
         """
-        chosen, updater = get_loss(loss).with_missing(missing_targets), get_optimizer(optimizer)
-        measures, changes = get_metrics(metrics), checked_changes(resume_changes)
-        given: dict[str, Any] = {
-            "metrics": list(measures),
-            "validation_data": validation_data,
-            "validation_split": validation_split,
-        }
-        given |= {"sample_weight": sample_weight, "class_weight": class_weight, "missing_targets": missing_targets}
-        with together(comm, deterministic, self, given) as team:
-            data = self._data(chosen, x, y, sample_weight)
-            data, validation = with_validation(data, partial(self._data, chosen), validation_data, validation_split)
-            measured = weighed_by_measured(data, chosen, team)
-            data = with_class_weights(measured, class_weight, chosen, self.program, team)
-            validation = None if validation is None else weighed_by_measured(validation, chosen, team)
-            warn_of_scales(data, chosen, self.program)
-            standardise([data, validation], self.program, self.state)
-            trainer = (WholeTrainer if updater.takes_all_samples else Trainer)(
-                self,
-                data,
-                validation,
-                loss=chosen,
-                optimizer=updater,
-                epochs=epochs,
-                batch_size=batch_size,
-                shuffle=shuffle,
-                drop_last=drop_last,
-                metrics=measures,
-                callbacks=callbacks,
-                verbose=verbose,
-                team=team,
-            )
-            with use_threads(threads), self.backend.using_threads(chosen_threads()):
-                return trainer.run(resume_from, changes)
+        from tinynet.models.fitting import fitted  # What trains is imported by those who train.
+
+        return fitted(
+            self,
+            x,
+            y,
+            loss=loss,
+            optimizer=optimizer,
+            epochs=epochs,
+            batch_size=batch_size,
+            shuffle=shuffle,
+            drop_last=drop_last,
+            validation_data=validation_data,
+            validation_split=validation_split,
+            sample_weight=sample_weight,
+            class_weight=class_weight,
+            missing_targets=missing_targets,
+            metrics=metrics,
+            callbacks=callbacks,
+            verbose=verbose,
+            resume_from=resume_from,
+            resume_changes=resume_changes,
+            threads=threads,
+            comm=comm,
+            deterministic=deterministic,
+        )
 
     # -- places and copies -------------------------------------------------------------------------------------------
 
