@@ -5,9 +5,11 @@ from __future__ import annotations
 import ast
 import importlib.util
 import inspect
+import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from house_plan import KERNELS, PACKAGE, ROOT, floors, imports, modules, room_of
@@ -85,11 +87,45 @@ def test_kernels_never_import_tinynet() -> None:
         assert not {name.split(".")[0] for name in imports(path)} & {"tinynet"}, path
 
 
-@pytest.mark.parametrize("module", ["tinynet", "tinynet.cli.main"])
+@pytest.mark.parametrize("module", ["tinynet.ensembles.ensemble", "tinynet.models.fitting", "tinynet.cli.main"])
 def test_import_loads_numpy_and_nothing_heavier(module: str) -> None:
     code = f"import sys, {module}; print(sorted({HEAVY!r} & {{name.split('.')[0] for name in sys.modules}}))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
+
+
+def test_the_face_imports_what_is_used_from_where_types_have_it() -> None:
+    """Type checkers read the imports, Python the table; nothing is imported before it is used."""
+    for_types: dict[str, str] = {}
+    (block,) = (node for node in ast.parse((PACKAGE / "__init__.py").read_text()).body if isinstance(node, ast.If))
+    for node in block.body:
+        assert isinstance(node, ast.ImportFrom)
+        whole = node.module == "tinynet"
+        for_types |= {name.name: f"tinynet.{name.name}" if whole else str(node.module) for name in node.names}
+    assert for_types == tn._ON_FIRST_USE
+    code = "import sys, tinynet; print(sorted(name for name in sys.modules if name.startswith('tinynet.')))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert {name.split(".")[1] for name in ast.literal_eval(result.stdout)} == {"base"}
+
+
+def test_predict_imports_what_it_needs(tmp_path: Path) -> None:
+    """Neither compilers nor what trains: a prediction of few rows lasts about as long as what it imports."""
+    tn.Sequential(tn.Linear(2, 1), seed=0).save(tmp_path / "model.npz")
+    (tmp_path / "data.csv").write_text("a,b\n1,2\n")
+    code = (
+        "import sys; from tinynet.cli.main import main; "
+        "code = main(['predict', 'model.npz', 'data.csv', '--out', 'out.csv']); "
+        "print(*sys.modules); raise SystemExit(code)"
+    )
+    environment = {name: text for name, text in os.environ.items() if name != "TINYNET_BACKEND"}
+    options: dict[str, Any] = {"capture_output": True, "text": True, "check": True, "env": environment}
+    result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, **options)
+    assert len((tmp_path / "out.csv").read_text().splitlines()) == 2
+    loaded = set(result.stdout.split())
+    assert "tinynet.models.sequential" in loaded
+    unwanted = {"numba", "llvmlite", "scipy", "matplotlib"}
+    unwanted |= {f"tinynet.{room}" for room in ("training", "ensembles", "sweeps", "estimators")}
+    assert not unwanted & loaded
 
 
 def test_the_kernel_folder_is_no_package() -> None:

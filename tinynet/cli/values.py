@@ -9,8 +9,6 @@ from typing import Any
 
 from tinynet.backends import parsed
 from tinynet.base.checks import member, number, whole
-from tinynet.cli.ranges import values
-from tinynet.training.identity import checked_changes
 
 
 def checked(check: Callable[[str], Any]) -> Callable[[str], Any]:
@@ -25,7 +23,7 @@ def checked(check: Callable[[str], Any]) -> Callable[[str], Any]:
     return convert
 
 
-def _as_number(text: str, kind: Callable[[str], Any]) -> Any:
+def as_number(text: str, kind: Callable[[str], Any]) -> Any:
     """Return a text as a number, or as it is for a check to complain of."""
     try:
         return kind(text)
@@ -35,12 +33,12 @@ def _as_number(text: str, kind: Callable[[str], Any]) -> Any:
 
 def whole_number(name: str, at_least: int = 1) -> Callable[[str], int]:
     """Return what reads a whole number."""
-    return checked(lambda text: whole(name, _as_number(text, int), at_least=at_least))
+    return checked(lambda text: whole(name, as_number(text, int), at_least=at_least))
 
 
 def number_of(name: str, **bounds: float) -> Callable[[str], float]:
     """Return what reads a number within bounds."""
-    return checked(lambda text: number(name, _as_number(text, float), **bounds))
+    return checked(lambda text: number(name, as_number(text, float), **bounds))
 
 
 @checked
@@ -53,7 +51,7 @@ def backend_name(text: str) -> str:
 def _parsed_widths(text: str) -> tuple[int, ...]:
     if text.strip() == "none":
         return ()
-    return tuple(whole("a width in --layers", _as_number(width, int)) for width in text.split(","))
+    return tuple(whole("a width in --layers", as_number(width, int)) for width in text.split(","))
 
 
 widths_of = checked(_parsed_widths)
@@ -65,12 +63,6 @@ def layers_of(text: str) -> list[tuple[int, ...]]:
     return [_parsed_widths(text)]
 
 
-def searched(option: str, **bounds: float) -> dict[str, Any]:
-    """Return what argparse is told of an option that takes numbers, ranges and distributions."""
-    check = checked(lambda text: values(option, text, lambda part: number(option, _as_number(part, float), **bounds)))
-    return {"type": check, "action": "append", "metavar": "VALUES"}
-
-
 def members_of(option: str, table: Any) -> Callable[[str], list[str]]:
     """Return what reads names of a table."""
     return checked(lambda text: [member(f"--{option}", name.strip(), table) for name in text.split(",")])
@@ -79,33 +71,27 @@ def members_of(option: str, table: Any) -> Callable[[str], list[str]]:
 @checked
 def sizes_of(text: str) -> list[int]:
     """Return a list of whole numbers."""
-    return [whole("--batch-size", _as_number(part, int)) for part in text.split(",")]
-
-
-@checked
-def changes_of(text: str) -> tuple[str, ...]:
-    """Return what may be new in a training that goes on."""
-    return checked_changes([name.strip().replace("-", "_") for name in text.split(",")])
+    return [whole("--batch-size", as_number(part, int)) for part in text.split(",")]
 
 
 @checked
 def jobs_of(text: str) -> int:
     """Return a number of processes, or -1."""
-    value = whole("--jobs", _as_number(text, int), at_least=-1)
+    value = whole("--jobs", as_number(text, int), at_least=-1)
     return value or whole("--jobs", value)
 
 
 @checked
 def share_of(text: str) -> float | str:
     """Return a share in [0, 1), or the name of a file."""
-    value = _as_number(text, float)
+    value = as_number(text, float)
     return value if isinstance(value, str) else number("--validation", value, at_least=0.0, below=1.0)
 
 
 @checked
 def quantiles_of(text: str) -> tuple[float, ...]:
     """Return quantiles, which increase."""
-    found = tuple(number("--quantiles", _as_number(part, float), above=0.0, below=1.0) for part in text.split(","))
+    found = tuple(number("--quantiles", as_number(part, float), above=0.0, below=1.0) for part in text.split(","))
     if any(b <= a for a, b in pairwise(found)):
         raise ValueError(f"--quantiles expects numbers that increase; got {text!r}. Sort them, each once.")
     return found
