@@ -323,46 +323,68 @@ def on_gpu() -> None:
 
     os.environ["TINYNET_GPU_TIER"] = "loop"
     with installed("fake") as cupy:
-        plain = lambda seed=1: net(seed=seed, backend="gpu")  # noqa: E731
-        dropout = lambda seed: net(tn.Dropout(0.3), seed=seed, backend="gpu")  # noqa: E731
-
-        def way(**settings: Any) -> str:
-            return trained(plain(), Y, epochs=1, **settings).plan.partition(": ")[0]
-
-        assert "gradients through host memory (ranks share a GPU)" in way()
-        assert_same(dropout, Y, epochs=2, batch_size=16, metrics="r2")
-        fake_cupy.current().first_bus += RANK
-        assert "in their order, gradients through host memory (deterministic)" in way(deterministic=True)
-        assert way().endswith("by MPI, gradients on the GPUs by NCCL")
-        assert_same(dropout, Y, epochs=2, batch_size=16, metrics="r2")
-        # Batches in which a rank has nothing.
-        assert_same(plain, Y, epochs=1, batch_size=1)
-        assert_same(plain, Y, rtol=1e-6, epochs=2, optimizer="lbfgs")
-        downloads: list[int] = []
-        get = cupy.ndarray.get
-
-        def noted(array: Any, *args: Any, **keywords: Any) -> Any:
-            downloads.append(array.size)
-            return get(array, *args, **keywords)
-
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(cupy.ndarray, "get", noted)
-            for batch_size in (N, 8):
-                plain().fit(X[OWN], Y[OWN], comm=COMM, epochs=2, batch_size=batch_size)
-                downloads.append(-1)
-        of_one, n_parameters = downloads.index(-1), plain().n_parameters
-        # None for an update: as many of one update in an epoch as of seven.
-        assert downloads[:of_one].count(n_parameters) == downloads[of_one:].count(n_parameters) > 0
-        fails_within(lambda: net(Breaking(), backend="gpu"), "sgd")
+        fake_cupy.current().set_devices(SIZE)
+        assert "gradients through host memory (ranks share a GPU)" in way("gpu:0")
+        assert_same(lambda seed: net(tn.Dropout(0.3), seed=seed, backend="gpu:0"), Y, epochs=2, batch_size=16)
+        place = f"gpu:{RANK}"
+        assert "in their order, gradients through host memory (deterministic)" in way(place, deterministic=True)
+        by_nccl(cupy)
         if RANK == SIZE - 1:
             cupy.cuda.nccl.available = False
-        assert f"gradients through host memory (no NCCL on rank {SIZE - 1})" in way()
+        assert f"gradients through host memory (no NCCL on rank {SIZE - 1})" in way(place)
+
+
+def on_real_gpus() -> None:
+    """Each rank has a GPU of this machine."""
+    from cuda_on_cpu.installing import installed
+
+    with installed("real") as cupy:
+        by_nccl(cupy)
+
+
+def way(place: str, **settings: Any) -> str:
+    """Return which way the gradients of a network go."""
+    return trained(net(backend=place), Y, epochs=1, **settings).plan.partition(": ")[0]
+
+
+def by_nccl(cupy: Any) -> None:
+    place = f"gpu:{RANK}"
+    plain = lambda seed=1: net(seed=seed, backend=place)  # noqa: E731
+    dropout = lambda seed: net(tn.Dropout(0.3), seed=seed, backend=place)  # noqa: E731
+    assert way(place).endswith("by MPI, gradients on the GPUs by NCCL")
+    assert_same(dropout, Y, epochs=2, batch_size=16, metrics="r2")
+    # Batches in which a rank has nothing.
+    assert_same(plain, Y, epochs=1, batch_size=1)
+    assert_same(plain, Y, rtol=1e-6, epochs=2, optimizer="lbfgs")
+    # An update brings no gradient to host memory: one update in an epoch as few arrays of that size as seven.
+    counts = [len(downloads(cupy, plain(), batch_size)) for batch_size in (N, 8)]
+    assert counts[0] == counts[1] > 0
+    fails_within(lambda: net(Breaking(), backend=place), "sgd")
+
+
+def downloads(cupy: Any, model: tn.Sequential, batch_size: int) -> list[Any]:
+    """Train, and return the arrays as large as a gradient that went from the GPU to host memory."""
+    found = []
+    asnumpy = type(model.backend).to_numpy
+
+    def noted(backend: Any, array: Any) -> Any:
+        if isinstance(array, cupy.ndarray) and array.size == model.n_parameters:
+            found.append(array)
+        return asnumpy(backend, array)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(model.backend), "to_numpy", noted)
+        model.fit(X[OWN], Y[OWN], comm=COMM, epochs=2, batch_size=batch_size)
+    return found
 
 
 CASES = {
     case.__name__: case
-    for case in (first_order, generated, whole, deterministic, columns, failures, within, resumed, swept, many, on_gpu)
-}  # fmt: skip
+    for case in (
+        *(first_order, generated, whole, deterministic, columns, failures, within, resumed, swept, many),
+        *(on_gpu, on_real_gpus),
+    )
+}
 
 if __name__ == "__main__":
     for name in sys.argv[1:]:

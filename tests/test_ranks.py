@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from cuda_on_cpu import toolchain
+from cuda_on_cpu.installing import real_cupy
 
 import tinynet as tn
 
@@ -55,6 +56,14 @@ def test_gradients_of_gpus_are_summed_there_by_nccl_or_in_host_memory() -> None:
     if toolchain.missing():
         pytest.skip(toolchain.missing())
     assert run(2, "on_gpu") == ["on_gpu"]
+
+
+@pytest.mark.gpu
+def test_each_rank_has_a_gpu_of_its_own() -> None:
+    cupy = real_cupy()
+    if not cupy.cuda.nccl.available:
+        pytest.skip("CuPy finds no NCCL")
+    assert run(cupy.cuda.runtime.getDeviceCount(), "on_real_gpus") == ["on_real_gpus"]
 
 
 def test_without_mpi4py_the_error_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -61,7 +61,7 @@ class Device:
 
     @property
     def pci_bus_id(self) -> str:
-        return f"0000:{current().first_bus + self.id:02X}:00.0"
+        return f"0000:{self.id + 1:02X}:00.0"
 
     @property
     def attributes(self) -> dict[str, int]:

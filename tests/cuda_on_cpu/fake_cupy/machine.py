@@ -197,8 +197,6 @@ class Machine:
         self.driver_version, self.runtime_version = 13000, 13000
         self.compute_capability = "90"
         """Of all devices. A test may set it."""
-        self.first_bus = 1
-        """Where the first device is plugged in. A test of several processes may set it, so that each has its own."""
         self.shared_opt_in = 227 * 1024
         """Most shared memory of a block, static and dynamic together. A test may set it, to no more."""
         self.compute_types: dict[str, int] = {}

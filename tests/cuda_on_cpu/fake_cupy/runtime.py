@@ -99,7 +99,7 @@ def getDeviceProperties(device: int) -> dict[str, Any]:
         "l2CacheSize": attributes["L2CacheSize"],
         "major": attributes["ComputeCapabilityMajor"],
         "minor": attributes["ComputeCapabilityMinor"],
-        "pciBusID": machine.first_bus + device,
+        "pciBusID": device + 1,
         "uuid": device.to_bytes(16, "big"),
     }
 
