@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,7 +15,9 @@ from tinynet.backends.byhand import ByHand
 from tinynet.backends.loop import LoopPlan
 from tinynet.base.arrays import as_real_array_anywhere
 from tinynet.models.network import Network
-from tinynet.optimizers import Optimizer
+
+if TYPE_CHECKING:
+    from tinynet.optimizers import Optimizer
 
 
 class ManualLoop(Network):

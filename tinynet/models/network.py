@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from copy import copy
 from dataclasses import replace
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,8 +25,10 @@ from tinynet.layers.layer import Layer
 from tinynet.losses import Loss, get_loss
 from tinynet.models.assembly import check_levels, levels_read, refuse_scaling_within
 from tinynet.models.copies import put_together, taken_apart
-from tinynet.optimizers import Optimizer
 from tinynet.program import LossSpec, Program
+
+if TYPE_CHECKING:
+    from tinynet.optimizers import Optimizer
 
 Result = TypeVar("Result")
 

@@ -29,11 +29,10 @@ from tinynet.models.inference import Inference
 from tinynet.models.manual import ManualLoop
 from tinynet.models.network import alone_in_training
 from tinynet.models.summary import as_html, as_text
-from tinynet.optimizers import Optimizer
 from tinynet.program import Precision, Program, Specialize
-from tinynet.schedules import is_own
 
 if TYPE_CHECKING:
+    from tinynet.optimizers import Optimizer
     from tinynet.training.callbacks import Callback
     from tinynet.training.class_weights import ClassWeight
     from tinynet.training.history import History
@@ -370,6 +369,8 @@ class Sequential(ManualLoop, Inference, Differentiable, Exports):
         team: Alone = ALONE,
     ) -> Plan:
         """Return the plan that trains this model on targets like ``y``; see ``Backend.plan`` and ``Program``."""
+        from tinynet.schedules import is_own
+
         spec, update = self._loss_spec(loss, y), optimizer.lower(self.parameter_names)
         program = replace(self.trained_program.taught(spec), optimizer=update, batch_size=batch_size)
         program = replace(program, specialize=specialize, standardised=standardised)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,6 +23,8 @@ def as_text(model: Sequential) -> str:
 
 def as_html(model: Sequential) -> str:
     """Return the table as HTML."""
+    import html  # Its table of all characters takes a while, and only notebooks ask for this.
+
     head = "".join(f"<th>{html.escape(cell)}</th>" for cell in HEAD)
     cells = ("".join(f"<td>{html.escape(cell)}</td>" for cell in row) for row in _rows(model))
     body = "".join(f"<tr>{row}</tr>" for row in cells)
