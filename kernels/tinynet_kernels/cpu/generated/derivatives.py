@@ -227,7 +227,7 @@ def _hessian(passes: Passes, n_in: int, n_out: int) -> None:
             before.append(z)
         moved.append(before)
     kept = {i: steps.take(layers[i].n_out) for i in bent}
-    seed, change = steps.take(n_out), steps.take(max(layer.n_out for layer in layers))
+    seed, change = steps.take(n_out), steps.take(max(n_in, *(layer.n_out for layer in layers)))
     for k in range(n_out):
         steps.add("abreast", "unit_vector", seed, n_out, k)
         g = seed
