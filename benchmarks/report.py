@@ -153,12 +153,12 @@ def _complaints(found: Results) -> Iterator[str]:
 
 def _cost(found: Results) -> str:
     """Return the cost per sample and parameter, the first epoch and the memory."""
-    rows = [["workload", "threads", "per sample and parameter", "import", "first epoch", "peak memory", "ran as"]]
+    rows = [["workload", "threads", "per sample and parameter", "first epoch", "peak memory", "ran as"]]
     unit = "ns" if found.machine.get("gpu") else "core-ns"
     for record in found.records:
         rows.append([
             record.workload.title, str(record.threads), f"{per_parameter(record) * 1e9:.3g} {unit}",
-            time(record.import_seconds), time(record.prepare_seconds + record.first_seconds),
+            time(record.prepare_seconds + record.first_seconds),
             "" if record.peak_bytes is None else f"{record.peak_bytes / 2**20:.0f} MiB", record.about,
         ])  # fmt: skip
     if len(rows) == 1:
