@@ -310,8 +310,17 @@ def test_growth_is_measured_and_plotted(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_cold_and_warm_starts_are_measured_in_turn() -> None:
+def test_a_cold_start_finds_no_code_and_a_warm_one_finds_what_that_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    found: list[bool] = []
+
+    def watched(name: str, workload: Workload, threads: int, environment: dict[str, str], device: str) -> Worker:
+        folder = Path(environment["TINYNET_CACHE_DIR"])
+        found.append(any(path.is_file() for path in folder.rglob("*")))
+        return Worker(name, workload, threads, environment, device, backend=None)
+
+    monkeypatch.setattr("benchmarks.start.Worker", lambda *given, backend: watched(*given))
     start = measure_start("tinynet", 1)
+    assert found == [False, True]
     assert len(start.import_seconds) == 2
     assert len(start.cold_seconds) == len(start.warm_seconds) == 1
     assert min(start.import_seconds + start.cold_seconds + start.warm_seconds) > 0
