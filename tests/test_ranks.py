@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -50,13 +51,14 @@ def run(n_ranks: int, *cases: str) -> list[str]:
 
 
 def test_two_ranks_give_what_one_process_gives_and_fail_together() -> None:
-    cases = ["first_order", "generated", "whole", "deterministic", "columns"]
+    cases = ["first_order", "generated", "whole", "deterministic", "split", "columns"]
     cases += ["failures", "within", "resumed", "swept", "many"]
     assert run(2, *cases) == cases
 
 
 def test_four_ranks_give_what_one_process_gives() -> None:
-    assert run(4, "first_order", "whole", "failures") == ["first_order", "whole", "failures"]
+    cases = ["first_order", "whole", "deterministic", "split", "columns", "failures"]
+    assert run(4, *cases) == cases
 
 
 @pytest.mark.slow
@@ -72,6 +74,39 @@ def test_each_rank_has_a_gpu_of_its_own() -> None:
     if not cupy.cuda.nccl.available:
         pytest.skip("CuPy finds no NCCL")
     assert run(cupy.cuda.runtime.getDeviceCount(), "on_real_gpus") == ["on_real_gpus"]
+
+
+def test_a_process_alone_adds_parts_in_their_order() -> None:
+    """By hand: the gradient of a batch is the sum of those of its samples in each part, one part after the other."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(20, 3)), rng.normal(size=(20, 1))
+
+    def net() -> tn.Sequential:
+        return tn.Sequential(tn.Linear(3, 4), tn.Tanh(), tn.Linear(4, 1), dtype="float64", backend="numpy", seed=0)
+
+    model, by_hand = net(), net()
+    settings: dict[str, Any] = {"optimizer": tn.SGD(0.1), "epochs": 2, "batch_size": 8, "shuffle": False}
+    history = model.fit(x, y, deterministic=3, **settings)
+    cuts = [0, 6, 13, 20]
+    for start in [0, 8, 16] * 2:
+        stop, gradient = min(start + 8, 20), np.zeros(by_hand.n_parameters)
+        for low, high in pairwise(np.clip(cuts, start, stop)):
+            if low < high:
+                by_hand.zero_grad()
+                part = by_hand.forward(x[low:high], training=True) - y[low:high]
+                by_hand.backward(2.0 / (high - low) * part)
+                gradients = [
+                    g for layer in by_hand.layers if layer.n_parameters for g in (layer.weight_grad, layer.bias_grad)
+                ]
+                gradient += np.concatenate([g.ravel() for g in gradients]) * ((high - low) / (stop - start))
+        by_hand.set_flat_parameters(by_hand.flat_parameters() - 0.1 * gradient)
+    np.testing.assert_array_equal(model.flat_parameters(), by_hand.flat_parameters())
+    assert history.plan.startswith("1 process, sums over 3 parts in their order: ")
+    plain = net()
+    plain.fit(x, y, **settings)
+    np.testing.assert_allclose(plain.flat_parameters(), model.flat_parameters(), rtol=1e-12)
+    with pytest.raises(ValueError, match="deterministic must be a whole number >= 1; got 0"):
+        model.fit(x, y, deterministic=0)
 
 
 def test_without_mpi4py_the_error_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -199,7 +199,7 @@ def test_nothing_outside_the_backends_asks_which_one_it_is_on() -> None:
             allowed.add("tinynet.backends.compiling")  # That something is compiled, on whatever backend.
             allowed.add("tinynet.backends.standardising")  # What samples become, on whatever backend.
             allowed |= {
-                f"tinynet.backends.ranks.{name}" for name in ("alone", "team", "plans")
+                f"tinynet.backends.ranks.{name}" for name in ("alone", "divided", "parts", "plans", "team")
             }  # Who computes it together.
             allowed.add("tinynet.backends.formulas")  # What is computed, as data, on whatever backend.
             allowed.add("tinynet.backends.blocks")  # What several outputs of a target are, likewise.

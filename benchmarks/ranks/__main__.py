@@ -86,8 +86,8 @@ class Updates:
         """Return how long this rank computes for an update."""
         spent: list[Timed] = []
 
-        def begin(team: Team, comm: Any, deterministic: bool) -> None:
-            BEGIN(team, comm, deterministic)
+        def begin(team: Team, comm: Any, n_parts: int) -> None:
+            BEGIN(team, comm, n_parts)
             team.comm = Timed(team.comm)
             spent.append(team.comm)
 

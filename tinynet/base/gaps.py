@@ -6,7 +6,6 @@ import math
 from typing import Any
 
 from tinynet.base.arrays import as_samples, numpy_namespace, read
-from tinynet.base.statistics import moments
 
 
 def with_gaps(array: Any, name: str, n_columns: int, dtype: str) -> Any:
@@ -44,26 +43,14 @@ def extremes(array: Any) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def moments_of_known(samples: Any) -> tuple[Any, Any]:
-    """Return ``moments`` of each column over those of its numbers that are not NaN.
-
-    Raises
-    ------
-    ValueError
-        If a column has none.
+def check_measured(counts: Any, name: str) -> None:
+    """Raise ValueError if a column has no number that is not NaN; ``counts`` tells how many each has.
 
     Examples
     --------
     >>> import numpy as np
-    >>> moments_of_known(np.array([[1.0, np.nan], [3.0, 5.0]]))
-    (array([2., 5.]), array([1., 0.]))
+    >>> check_measured(np.array([3.0, 1.0]), "y")
     """
-    xp, found = numpy_namespace(samples), []
-    for j in range(samples.shape[1]):
-        column = samples[:, j : j + 1]
-        known = column[~xp.isnan(column)].reshape(-1, 1)
-        if not len(known):
-            raise ValueError(f"column {j} of y has no target that was measured. Leave it out, and its output.")
-        found.append(moments(known))
-    mean, deviation = (xp.concatenate(parts) for parts in zip(*found, strict=True))
-    return mean, deviation
+    empty = [j for j, count in enumerate(counts.tolist()) if not count]
+    if empty:
+        raise ValueError(f"column {empty[0]} of {name} has no target that was measured. Leave it out, and its output.")

@@ -16,51 +16,51 @@ Values = NDArray[np.float64]
 BLOCK_ROWS = 1 << 14
 
 
-def moments(samples: Any) -> tuple[Any, Any]:
-    """Return the mean and the standard deviation of each column, float64, of finite numbers of any size.
+def as_they_are(rows: Any) -> Any:
+    """Return rows as they are given."""
+    return rows
+
+
+def moments(samples: Any, *, gaps: bool = False, stacked: Callable[[Any], Any] = as_they_are) -> tuple[Any, Any, Any]:
+    """Return mean and standard deviation, float64, of each column of numbers of any size, and how many these are.
 
     Columns are summed as multiples of a power of two, that of their largest number, whose squares neither overflow nor
-    vanish; a block of rows at a time, for they may lie on disk.
+    vanish; a block of ``BLOCK_ROWS`` at a time, for they may lie on disk.
+
+    Parameters
+    ----------
+    samples : (n_samples, n) array
+        Finite numbers; with ``gaps`` also NaN, which is left out.
+    gaps : bool
+    stacked : callable, optional
+        ``stacked(rows)`` returns what all blocks have come to, (n_blocks, n), from what these have: others may be
+        elsewhere.
 
     Examples
     --------
-    >>> mean, deviation = moments(np.array([[1e300, 1.0], [3e300, 1.0]]))
-    >>> mean.tolist(), deviation.tolist()
-    ([2e+300, 1.0], [1e+300, 0.0])
+    >>> mean, deviation, count = moments(np.array([[1e300, 1.0], [3e300, np.nan]]), gaps=True)
+    >>> mean.tolist(), deviation.tolist(), count.tolist()
+    ([2e+300, 1.0], [1e+300, 0.0], [2.0, 1.0])
     """
-    xp, n = numpy_namespace(samples), len(samples)
+    xp = numpy_namespace(samples)
 
-    def each(fold: Callable[[Any], Any]) -> Any:
-        blocks = (samples[start : start + BLOCK_ROWS] for start in range(0, n, BLOCK_ROWS))
-        return xp.stack([fold(xp.asarray(block, dtype="float64")) for block in blocks])
+    def each(values: Callable[[Any], Any], fold: Callable[..., Any]) -> Any:
+        found = [xp.empty((0, samples.shape[1]))]
+        for start in range(0, len(samples), BLOCK_ROWS):
+            # In one layout: in another one NumPy adds up in another order.
+            block = values(xp.asarray(samples[start : start + BLOCK_ROWS], dtype="float64", order="C"))
+            found.append(fold(xp.where(xp.isnan(block), 0.0, block) if gaps else block, axis=0)[xp.newaxis])
+        return stacked(xp.concatenate(found))
 
-    peak = each(lambda block: abs(block).max(axis=0)).max(axis=0)
+    peak = each(abs, xp.max).max(axis=0)
+    count = each(lambda block: block == block, xp.sum).sum(axis=0)
     exponent = np.frexp(peak if xp is np else peak.get())[1]
     # In two steps, for the power itself may be beyond float64.
     first, second = (xp.asarray(np.ldexp(1.0, -part)) for part in (exponent // 2, exponent - exponent // 2))
-    mean = each(lambda block: (block * first * second).sum(axis=0)).sum(axis=0) / n
-    variance = each(lambda block: ((block * first * second - mean) ** 2).sum(axis=0)).sum(axis=0) / n
-    return mean / first / second, xp.sqrt(variance) / first / second
-
-
-def moments_of_parts(means: Values, deviations: Values, counts: Values) -> tuple[Values, Values]:
-    """Return the mean and the standard deviation of each column from those of parts, (n_parts, n), and their sizes.
-
-    After Chan, Golub and LeVeque (1979), of numbers of any size. Sizes are (n_parts, 1), or (n_parts, n) where columns
-    have gaps.
-
-    Examples
-    --------
-    >>> mean, deviation = moments_of_parts(np.array([[0.0], [3.0]]), np.array([[0.0], [1.0]]), np.array([[1.0], [2.0]]))
-    >>> mean.tolist(), (deviation**2).round(12).tolist()
-    ([2.0], [2.666666666667])
-    """
-    shares = counts / counts.sum(axis=0)
-    mean = (shares * means).sum(axis=0)
-    distances = np.hypot(deviations, means - mean)
-    peak = distances.max(axis=0)
-    unit = np.where(peak > 0, peak, 1.0)
-    return mean, unit * np.sqrt((shares * (distances / unit) ** 2).sum(axis=0))
+    some = xp.maximum(count, 1)
+    mean = each(lambda block: block * first * second, xp.sum).sum(axis=0) / some
+    variance = each(lambda block: (block * first * second - mean) ** 2, xp.sum).sum(axis=0) / some
+    return mean / first / second, xp.sqrt(variance) / first / second, count
 
 
 def spread(values: Values) -> tuple[Values, Values, Values]:

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinynet.base.gaps import extremes, moments_of_known
+from tinynet.base.gaps import check_measured, extremes
+from tinynet.base.statistics import moments
 from tinynet.models.sequential import Sequential
 
 
@@ -39,7 +40,8 @@ class OfMean:
                 f"--loss poisson expects targets that are counts or rates, not below 0; got {low:g}. Take mse, mae "
                 "or huber."
             )
-        mean = moments_of_known(y)[0] if np.isnan(y).any() else y.mean(axis=0)
+        mean, _, count = moments(y, gaps=True)
+        check_measured(count, "y")
         mean[mean == 0] = 1.0
         return cls(mean)
 

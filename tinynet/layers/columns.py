@@ -5,18 +5,18 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import Any, ClassVar
 
-import numpy as np
 from numpy.typing import NDArray
 
 from tinynet.backends import get_backend
 from tinynet.backends.base import Array, Backend, State
 from tinynet.backends.ranks.alone import Alone
+from tinynet.backends.ranks.parts import blocks_of
 from tinynet.backends.ranks.team import session_of
 from tinynet.base.arrays import as_real_array_anywhere, as_samples, numpy_namespace
 from tinynet.base.checks import whole
-from tinynet.base.gaps import moments_of_known, with_gaps
+from tinynet.base.gaps import check_measured, with_gaps
 from tinynet.base.guard import Guard
-from tinynet.base.statistics import moments
+from tinynet.base.statistics import BLOCK_ROWS, moments
 from tinynet.layers.initializers import Ones, Zeros
 from tinynet.layers.layer import Layer
 
@@ -63,10 +63,12 @@ class Columns(Layer):
                 array = array.reshape(-1, 1)
             if gaps:
                 samples = with_gaps(array, name, self.n, "float64")
-                mean, scale = team.moments(*moments_of_known(samples), (samples == samples).sum(axis=0))
             else:
                 samples = as_samples(array, name, self.n, "float64", expects=repr(self))
-                mean, scale = team.moments(*moments(samples), np.array([len(samples)]))
+            # Of several ranks each has whole blocks of all samples, so that they find what one process finds.
+            samples = team.dealt(samples, blocks_of(BLOCK_ROWS))
+            mean, scale, count = moments(samples, gaps=gaps, stacked=team.stacked)
+            check_measured(count, name)
             # A column that varies by no more than its own rounding is constant: dividing would only magnify noise.
             scale = numpy_namespace(scale).where(scale <= abs(mean) * 1e-12, 1.0, scale)
             with self.changing():

@@ -58,7 +58,8 @@ class Normalize(Columns):
         ----------
         x : (n_samples, n) array-like
         comm : mpi4py.MPI.Intracomm, optional
-            The columns are those of the samples of all ranks, each of which calls this with its own.
+            The columns are those of the samples of all ranks, each of which calls this with its own; they have the bits
+            that one process finds.
 
         Raises
         ------

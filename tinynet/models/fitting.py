@@ -17,7 +17,7 @@ from tinynet.training.gaps import weighed_by_measured
 from tinynet.training.history import History
 from tinynet.training.identity import checked_changes
 from tinynet.training.metrics import Metric, get_metrics
-from tinynet.training.ranks import together
+from tinynet.training.ranks import dealt, split_among, together
 from tinynet.training.scales import warn_of_scales
 from tinynet.training.trainer import Trainer
 from tinynet.training.whole import WholeTrainer
@@ -49,7 +49,7 @@ def fitted(
     resume_changes: str | Iterable[str],
     threads: int | None,
     comm: Any,
-    deterministic: bool,
+    deterministic: bool | int,
 ) -> History:
     """Train a model, as ``Sequential.fit`` says; return its history."""
     chosen, updater = get_loss(loss).with_missing(missing_targets), get_optimizer(optimizer)
@@ -62,11 +62,14 @@ def fitted(
     given |= {"sample_weight": sample_weight, "class_weight": class_weight, "missing_targets": missing_targets}
     with together(comm, deterministic, net, given) as team:
         data = net._data(chosen, x, y, sample_weight)
-        data, validation = with_validation(data, partial(net._data, chosen), validation_data, validation_split)
+        data, validation = with_validation(
+            data, partial(net._data, chosen), validation_data, validation_split, partial(split_among, team)
+        )
         measured = weighed_by_measured(data, chosen, team)
         data = with_class_weights(measured, class_weight, chosen, net.program, team)
         validation = None if validation is None else weighed_by_measured(validation, chosen, team)
         warn_of_scales(data, chosen, net.program)
+        data, validation = dealt(team, data), None if validation is None else dealt(team, validation)
         standardise([data, validation], net.program, net.state)
         trainer = (WholeTrainer if updater.takes_all_samples else Trainer)(
             net,

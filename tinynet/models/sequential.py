@@ -15,7 +15,7 @@ from tinynet.backends import get_backend
 from tinynet.backends.base import Array, Backend, Granularity, Plan, State, on_backend
 from tinynet.backends.byhand import ByHand
 from tinynet.backends.ranks.alone import ALONE, Alone
-from tinynet.backends.ranks.team import Team
+from tinynet.backends.ranks.divided import Divided
 from tinynet.base.checks import whole
 from tinynet.base.hints import hints_arguments
 from tinynet.layers import LAYERS
@@ -157,7 +157,7 @@ class Sequential(ManualLoop, Inference, Differentiable, Exports):
         resume_changes: str | Iterable[str] = (),
         threads: int | None = None,
         comm: Any = None,
-        deterministic: bool = False,
+        deterministic: bool | int = False,
     ) -> History:
         """Train the model.
 
@@ -222,9 +222,10 @@ class Sequential(ManualLoop, Inference, Differentiable, Exports):
             Train together with the other ranks of a communicator, such as ``MPI.COMM_WORLD``: each calls ``fit`` with
             samples of its own and otherwise the same arguments, and gets what one process gets from the samples of all,
             to rounding. ``batch_size`` counts those of all ranks. See the how-to on several machines.
-        deterministic : bool
-            With ``comm``: add up in the order of the ranks. The same ranks with the same samples then give the same
-            bits on any network and with any MPI library.
+        deterministic : bool or int
+            Cut the samples of all ranks into so many parts (``True``: 16) and add up what these give in their order:
+            any number of ranks, and one process without ``comm``, then give the same bits. In one process it takes two
+            to six times as long as ``False``, whose sums are others.
 
         Returns
         -------
@@ -380,7 +381,7 @@ class Sequential(ManualLoop, Inference, Differentiable, Exports):
                 f"one model expects one number for each setting; got several for: {', '.join(own)}. "
                 "Pass one, or train many models at once with tn.Ensemble."
             )
-        if isinstance(team, Team):
+        if isinstance(team, Divided):
             from tinynet.backends.ranks.plans import ranks_plan
 
             return ranks_plan(program, self.backend, team)

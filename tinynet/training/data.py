@@ -215,20 +215,40 @@ def check_some_weight(weight: NDArray[Any], name: str) -> None:
             raise ValueError(f"{name} must not be all zero; got 0 for each of {len(own)} samples{whose}. Raise some.")
 
 
+SPLIT = ("trains on", "holds out")
+"""What a split does with each of its parts."""
+
+
+def n_left(n: int, share: float) -> int:
+    """Return how many of ``n`` samples are trained on, where a share of them is held out.
+
+    Raises
+    ------
+    ValueError
+        If there is none.
+    """
+    left = n - max(1, round(n * share))
+    if left < 1:
+        raise ValueError(f"validation_split={share:g} leaves none of {n} samples to train on. Lower it.")
+    return left
+
+
 def split_data(data: Data, share: float) -> tuple[Data, Data]:
     """Hold out a share of the samples from the end: return what to train on, and what is held out."""
-    n = len(data) - max(1, round(len(data) * share))
-    if n < 1:
-        raise ValueError(f"validation_split={share:g} leaves none of {len(data)} samples to train on. Lower it.")
+    n = n_left(len(data), share)
     parts = data.part(0, n), data.part(n, len(data))
     if data.weight is not None:
-        for part, does in zip(parts, ("trains on", "holds out"), strict=True):
+        for part, does in zip(parts, SPLIT, strict=True):
             check_some_weight(data.backend.to_numpy(part.weight), f"sample_weight of what validation_split {does}")
     return parts
 
 
 def with_validation(
-    data: Data, checked: Callable[..., Data], validation_data: Any, validation_split: float
+    data: Data,
+    checked: Callable[..., Data],
+    validation_data: Any,
+    validation_split: float,
+    split: Callable[[Data, float], tuple[Data, Data]] = split_data,
 ) -> tuple[Data, Data | None]:
     """Return what to train on, and what to validate on: other data, a share of these, or nothing.
 
@@ -240,11 +260,13 @@ def with_validation(
         ``checked(x, y, sample_weight)`` returns validation data as checked ones; the last argument may be missing.
     validation_data, validation_split
         As ``fit`` was given them.
+    split : callable, optional
+        What holds out a share of the samples.
     """
     if validation_data is None:
         if not validation_split:
             return data, None
-        return split_data(data, number("validation_split", validation_split, above=0.0, below=1.0))
+        return split(data, number("validation_split", validation_split, above=0.0, below=1.0))
     if validation_split:
         raise ValueError("fit expects validation_data or validation_split, not both. Drop one of them.")
     given = checked_validation(validation_data)

@@ -102,8 +102,8 @@ def settings_of(training: Identified) -> Identity:
 
 def identity_of(training: Identified) -> Identity:
     """Return what makes a training: its settings and its data."""
-    data = {"number of samples": len(training.data)} | {name: _digest(training, name) for name in _arrays(training)}
-    return settings_of(training) | data
+    counted = {"number of samples": len(training.data)}
+    return settings_of(training) | counted | digests_of(training.plan, _sets(training))
 
 
 def check_identity(
@@ -242,9 +242,18 @@ def callback_text(callback: Callback) -> str:
 # -- data --------------------------------------------------------------------------------------------------------------
 
 
-def _arrays(training: Identified) -> dict[str, tuple[Any, Data]]:
-    """Return the arrays that a training reads, and whose they are."""
-    sets = {"": training.data} | ({} if training.validation is None else {"validation ": training.validation})
+def _sets(training: Identified) -> dict[str, Data]:
+    """Return the sets of data that a training reads, by what the names of their arrays begin with."""
+    return {"": training.data} | ({} if training.validation is None else {"validation ": training.validation})
+
+
+def digests_of(plan: Plan, sets: Mapping[str, Data]) -> dict[str, Digest | None]:
+    """Return the digests of the arrays of some sets of data."""
+    return {name: _digest(plan, name, *place) for name, place in _arrays(sets).items()}
+
+
+def _arrays(sets: Mapping[str, Data]) -> dict[str, tuple[Any, Data]]:
+    """Return arrays by their names, and whose they are."""
     found: dict[str, tuple[Any, Data]] = {}
     for prefix, data in sets.items():
         x = data.x if data.given is None else data.given
@@ -253,12 +262,11 @@ def _arrays(training: Identified) -> dict[str, tuple[Any, Data]]:
     return found
 
 
-def _digest(training: Identified, name: str, was: Digest | None = None) -> Digest | None:
+def _digest(plan: Plan, name: str, array: Any, data: Data, was: Digest | None = None) -> Digest | None:
     """Return the digest of an array, found in the way of an older one if that is given."""
-    array, data = _arrays(training)[name]
     if array is None:
         return None
-    program = replace(training.plan.program, standardised=False)
+    program = replace(plan.program, standardised=False)
     reads = program.reads if name.endswith("x") else program.dtype
     if name.endswith("y") and data.y_given is not None:
         reads = "float64"
@@ -284,4 +292,4 @@ def _alike(was: Digest, now: Digest, training: Identified, name: str) -> bool:
     ways = [(one["sampled"], one.get("dtype")) for one in (was, now)]
     if ways[0] == ways[1] or was["shape"] != now["shape"]:
         return False
-    return _digest(training, name, was) == was
+    return _digest(training.plan, name, *_arrays(_sets(training))[name], was) == was

@@ -50,7 +50,7 @@ class Looking(Retracing):
         if loss:
             figures[prefix + "loss"] = self.plan.evaluate(self.model.state, data.x, data.y, data.weight)
         if self.metrics:
-            measured = meter(self.model.predict_on_host(data.x, standardised=data.standardised))
+            measured = meter(meter.predicted(self.model))
             figures |= {prefix + name: value for name, value in measured.items()}
         return figures
 

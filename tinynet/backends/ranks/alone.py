@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from tinynet.backends.ranks.parts import Cut
+
 Result = TypeVar("Result")
 
 
@@ -26,12 +28,13 @@ class Alone:
         """Return the order of samples that are not shuffled; None: that in which they lie."""
         return None
 
-    def moments(self, mean: Any, deviation: Any, counts: Any) -> tuple[Any, Any]:
-        """Return the mean and the standard deviation of columns of the samples of all ranks, from those of each.
+    def dealt(self, rows: Any, cut: Cut) -> Any:
+        """Return the rows of the parts of this rank, of those that all ranks have together; see ``parts``."""
+        return rows
 
-        ``counts`` tells of how many numbers they are, (1,) or (n_columns,).
-        """
-        return mean, deviation
+    def stacked(self, rows: Any) -> Any:
+        """Return on all ranks the rows of all, one below the other."""
+        return rows
 
     def summed(self, counts: Sequence[int]) -> list[int]:
         """Return the sums of counts over all ranks."""

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from tinynet.backends import get_backend
 from tinynet.backends.base import Array, Backend, FloatArray, Members, Plan, State, on_backend
 from tinynet.backends.loop import LoopPlan
-from tinynet.backends.ranks.team import Team
+from tinynet.backends.ranks.divided import Divided
 from tinynet.program import DropoutOp, LossSpec, Program, all_ops
 
 
@@ -41,12 +42,12 @@ class Summed(Plan):
     program : Program
         With a loss.
     backend : Backend
-    team : Team
+    team : Divided
     inner : Plan
         It computes what this rank has to.
     """
 
-    def __init__(self, program: Program, backend: Backend, team: Team, inner: Plan) -> None:
+    def __init__(self, program: Program, backend: Backend, team: Divided, inner: Plan) -> None:
         assert program.loss is not None
         assert not program.loss.by_weight, "only the estimators' loss has that, and they train alone"
         self.program, self.backend, self.team, self.inner = program, backend, team, inner
@@ -62,15 +63,18 @@ class Summed(Plan):
         self, state: State, x: Array, y: Array, sample_weight: Array | None = None, members: Members | None = None
     ) -> float:
         """Return the loss over the samples of all ranks; see ``Plan.evaluate``."""
-        found = np.zeros(3)
+        self.team.agree()
+        cuts = list(pairwise(self.team.cuts_of(len(x))))
+        found = np.zeros((len(cuts), 3))
 
         def work() -> None:
-            value = float(self.inner.evaluate(state, x, y, sample_weight))
-            found[:2] = value * len(x) if self.loss.reduction == "mean" else value, len(x)
+            for row, (start, stop) in zip(found, cuts, strict=True):
+                weight = None if sample_weight is None else sample_weight[start:stop]
+                value = float(self.inner.evaluate(state, x[start:stop], y[start:stop], weight))
+                row[:2] = value * (stop - start) if self.loss.reduction == "mean" else value, stop - start
 
-        self.team.agree()
-        self.team.round(found, work)
-        return float(found[0] / found[1]) if self.loss.reduction == "mean" else float(found[0])
+        total = self.team.round(found, work)
+        return float(total[0] / total[1]) if self.loss.reduction == "mean" else float(total[0])
 
     def predict(self, state: State, x: Array, out: Array, members: Members | None = None) -> bool:
         """Write the network's output for the samples of this rank; see ``Plan.predict``."""
@@ -85,24 +89,36 @@ class Summed(Plan):
         return self.inner.gradient(state, x, y, sample_weight)
 
 
-class Epoch(NamedTuple):
-    """What a rank has of an epoch.
+class Part(NamedTuple):
+    """What a part of the samples has of an epoch.
 
     Attributes
     ----------
     samples : int array
-        Its samples, by their numbers among its own, in the order of their use.
+        Its samples, by their numbers among those of its rank, in the order of their use.
     places : int array
         Where they stand among the visits of the epoch.
     cuts : (n_updates + 1,) int array
         Where those of each batch begin.
-    starts, rows : (n_updates,) int arrays
-        Of the batches, with the samples of all ranks: where they begin, and how large they are.
     """
 
     samples: NDArray[np.int64]
     places: NDArray[np.int64]
     cuts: NDArray[np.int64]
+
+
+class Epoch(NamedTuple):
+    """What a rank has of an epoch.
+
+    Attributes
+    ----------
+    parts : list of Part
+        Those of the rank.
+    starts, rows : (n_updates,) int arrays
+        Of the batches, with the samples of all ranks: where they begin, and how large they are.
+    """
+
+    parts: list[Part]
     starts: NDArray[np.int64]
     rows: NDArray[np.int64]
 
@@ -142,12 +158,12 @@ class Held:
 class RanksPlan(Summed):
     """A batch is one of all samples, those of the ranks one after the other; a rank takes from it what is its own.
 
-    The order in which ``run`` is told to take the samples counts those of all ranks, and is the same on each. A rank
-    that has none in a batch adds zeros. The gradients are summed in the model's dtype, one message for each update, and
-    all ranks make the same update from them. Those of GPUs that NCCL can join stay there.
+    The order in which ``run`` is told to take the samples counts those of all ranks, and is the same on each. A part
+    that has none in a batch adds zeros. The gradients are summed in the model's dtype, once for each update, and all
+    ranks make the same update from them. Those of GPUs that NCCL can join stay there.
     """
 
-    def __init__(self, program: Program, backend: Backend, team: Team) -> None:
+    def __init__(self, program: Program, backend: Backend, team: Divided) -> None:
         self._host = get_backend("numpy") if backend.namespace is np else backend
         alone = replace(program, optimizer=None, batch_size=None)
         # The generated code draws masks by the place of a sample in what it is given, which is a part of the batch.
@@ -177,22 +193,25 @@ class RanksPlan(Summed):
         assert order is not None
         data = x, y, sample_weight
         # All that may fail on one rank alone comes before the roll call, or within a round.
-        epochs = [self._divided(visits, len(x)) for visits in order]
-        buffer = state.gradients if self._joined else np.zeros(self.program.n_parameters + 1, self.program.dtype)
+        epochs = [self._divided(visits) for visits in order]
+        shape, dtype = (len(self.team.cuts) - 1, self.program.n_parameters + 1), self.program.dtype
+        gradients = state.gradients if self._joined else np.zeros(shape, dtype)
         self.team.agree()
         self._take_over(state)
         losses = [
-            self._epoch(state, data, one, buffer, rates) for one, rates in zip(epochs, learning_rates, strict=True)
+            self._epoch(state, data, one, gradients, rates) for one, rates in zip(epochs, learning_rates, strict=True)
         ]
         return np.array(losses)[:, np.newaxis]
 
-    def _divided(self, visits: NDArray[np.int64], n_own: int) -> Epoch:
+    def _divided(self, visits: NDArray[np.int64]) -> Epoch:
         """Return what this rank has of an epoch."""
-        size, first = self.program.batch_size or len(visits), self.team.first
-        places = np.flatnonzero((visits >= first) & (visits < first + n_own))
-        starts = np.arange(0, len(visits), size)
-        cuts = np.append(np.searchsorted(places, starts), len(places))
-        return Epoch(visits[places] - first, places, cuts, starts, np.minimum(size, len(visits) - starts))
+        size, own = self.program.batch_size or len(visits), visits - self.team.first
+        starts, parts = np.arange(0, len(visits), size), []
+        for low, high in pairwise(self.team.cuts):
+            places = np.flatnonzero((own >= low) & (own < high))
+            cuts = np.append(np.searchsorted(places, starts), len(places))
+            parts.append(Part(own[places], places, cuts))
+        return Epoch(parts, starts, np.minimum(size, len(visits) - starts))
 
     def _take_over(self, state: State) -> None:
         """Let the parameters be those of the first rank: other processors may have rounded otherwise."""
@@ -205,65 +224,74 @@ class RanksPlan(Summed):
         state: State,
         data: tuple[Array, Array, Array | None],
         epoch: Epoch,
-        buffer: Array,
+        gradients: Array,
         rates: FloatArray,
     ) -> float:
-        """Run an epoch; return its loss."""
-        values = np.zeros(len(epoch.rows) + 1)
-        rate: float | None = None
-        for update, n_rows in enumerate(epoch.rows.tolist()):
+        """Run an epoch; return its loss. ``gradients`` has a row for each part."""
+        values = np.zeros((len(epoch.parts), len(epoch.rows) + 1))
+        following: Callable[[], None] = _nothing
+        for update in range(len(epoch.rows)):
             # What follows a sum, and may fail on one rank alone, belongs to the work of the next one.
-            work = partial(self._work, state, data, epoch, update, n_rows, buffer, rate)
-            self.team.round(buffer, partial(self._note, values, update, work))
-            rate = float(rates[min(update, len(rates) - 1)])
-        assert rate is not None
-        self.team.round(values, partial(self._update, state, buffer, rate))
-        found = values[:-1]
+            work = partial(self._work, following, state, data, epoch, update, gradients, values)
+            total = self.team.round(gradients, work)
+            following = partial(self._update, state, total, float(rates[min(update, len(rates) - 1)]))
+        found = self.team.round(values, following)[:-1]
         if self.loss.reduction == "sum":
             return float(found.sum())
         return float(sum((found * epoch.rows).tolist())) / int(epoch.rows.sum())
 
-    def _note(self, values: NDArray[np.float64], update: int, work: Callable[[], float]) -> None:
-        values[update] = work()
-
     def _work(
         self,
+        following: Callable[[], None],
         state: State,
         data: tuple[Array, Array, Array | None],
         epoch: Epoch,
         update: int,
-        n_rows: int,
-        buffer: Array,
-        rate: float | None,
-    ) -> float:
-        """Make the update of the last batch; write this rank's part of the next gradient; return that of the loss."""
-        if rate is not None:
-            self._update(state, buffer, rate)
-        own = slice(*epoch.cuts[update : update + 2])
-        rows = epoch.samples[own]
-        if not len(rows):
-            buffer[...] = 0.0
-            return 0.0
-        part = state
+        gradients: Array,
+        values: NDArray[np.float64],
+    ) -> None:
+        """Make the update of the last batch; write what the parts of this rank give to the next loss and gradient."""
+        following()
+        for i, part in enumerate(epoch.parts):
+            row = gradients if self._joined else gradients[i]
+            own = slice(*part.cuts[update : update + 2])
+            if own.start == own.stop:
+                row[...] = 0.0
+                continue
+            places = part.places[own] - epoch.starts[update]
+            value, n_rows = self._gradient(state, data, part.samples[own], places)
+            if not self._joined:
+                row[:-1] = self.backend.to_numpy(state.gradients)
+            share = self.share(n_rows, epoch.rows[update])
+            if share != 1.0:
+                row *= share
+            values[i, update] = value * share
+
+    def _gradient(
+        self,
+        state: State,
+        data: tuple[Array, Array, Array | None],
+        rows: NDArray[np.int64],
+        places: NDArray[np.int64],
+    ) -> tuple[float, int]:
+        """Return the loss of some rows, and over how many it is a mean, idle ones included; fill in the gradient."""
         if self._drops:
-            part = replace(state, rows=self.backend.asarray(epoch.places[own] - epoch.starts[update]))
+            state = replace(state, rows=self.backend.asarray(places))
         batch: tuple[Any, ...]
         if self._held is None:
             batch = tuple(None if array is None else self._rows(array, rows) for array in data)
         else:
             batch = self._held.take(self._host.kernels, data, rows)
-        share = self.share(len(batch[0]), n_rows)  # Of a mean that is also over idle rows.
-        value = float(self.inner.gradient(part, *batch))
-        if not self._joined:
-            buffer[:-1] = self.backend.to_numpy(state.gradients)
-        if share != 1.0:
-            buffer *= share
-        return value * share
+        return float(self.inner.gradient(state, *batch)), len(batch[0])
 
     def _rows(self, part: Array, rows: NDArray[np.int64]) -> Array:
         return self.backend.asarray(part[rows if isinstance(part, np.ndarray) else self.backend.asarray(rows)])
 
-    def _update(self, state: State, buffer: Array, rate: float) -> None:
+    def _update(self, state: State, total: Array, rate: float) -> None:
         if not self._joined:
-            state.gradients[...] = self.backend.asarray(buffer[:-1])
+            state.gradients[...] = self.backend.asarray(total[:-1])
         self._updates.update(state, rate)
+
+
+def _nothing() -> None:
+    """Do what comes before the first batch."""

@@ -11,6 +11,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import numpy as np
@@ -18,9 +19,10 @@ from numpy.typing import NDArray
 
 from tinynet.backends.ranks.alone import ALONE, Alone
 from tinynet.backends.ranks.devices import Devices, nccl_of, obstacle, place_of
+from tinynet.backends.ranks.divided import Divided
+from tinynet.backends.ranks.parts import Cut, added, equal_parts, shares
 from tinynet.base.arrays import numpy_namespace
 from tinynet.base.errors import RankError, requires
-from tinynet.base.statistics import moments_of_parts
 
 if TYPE_CHECKING:
     from tinynet.backends.base import Array, Backend
@@ -33,45 +35,44 @@ NOWHERE = 2**62
 INSTALL = "pip install mpi4py mpich"
 
 
-class Team(Alone):
+class Team(Divided):
     """The ranks of a communicator of MPI, for one training.
 
     Parameters
     ----------
     comm : mpi4py.MPI.Intracomm
-    deterministic : bool
-        Whether sums are taken in the order of the ranks, by all of them in the same way. Otherwise in the order that
-        the MPI library finds quickest, which may differ from one network, or library, to another.
+    n_parts : int
+        Into how many parts samples are cut, which are added in order, whichever rank has them. With 0 each rank is a
+        part, and MPI adds them in the order that it finds quickest, which may differ from one network, or library, to
+        another.
 
     Attributes
     ----------
     rank, size : int
-    first, total : int
-        Which of all samples is the first one of this rank, and how many there are.
-    told : bool
-        Whether all ranks know that the training has failed.
+    first : int
+        Which of all samples is the first one of this rank.
     epoch : int
         In which it then was that a rank failed, if it was not where the others are.
     """
 
     many = True
 
-    def __init__(self, comm: Any, deterministic: bool) -> None:
+    def __init__(self, comm: Any, n_parts: int) -> None:
         from mpi4py import MPI
 
-        self._mpi, self._deterministic = MPI, deterministic
+        super().__init__(n_parts)
+        self._mpi = MPI
         self.comm = comm.Dup()  # So that messages of the caller's are never taken for ours.
         self.rank, self.size = comm.Get_rank(), comm.Get_size()
-        self.told, self.epoch = False, NOWHERE
+        self.epoch = NOWHERE
         self._interrupted = self._local = False
-        self.total = 0
         self._flags = np.zeros(3, np.int64)
         self._devices: Devices | None = None
 
     @property
     def description(self) -> str:
         """How many they are, and how they add up."""
-        how = "in their order" if self._deterministic else "by MPI"
+        how = f"over {self.n_parts} parts in their order" if self.n_parts else "by MPI"
         return f"{self.size} rank{'s' * (self.size > 1)}, sums {how}"
 
     @contextmanager
@@ -211,16 +212,60 @@ class Team(Alone):
 
     # -- samples -----------------------------------------------------------------------------------------------------
 
+    @property
+    def cut(self) -> Cut:
+        """What cuts samples into parts."""
+        return equal_parts(self.n_parts or self.size)
+
     def count(self, n: int) -> int:
-        """Return how many samples all ranks have together, and note where those of this one begin."""
-        self.agree()
-        counts = self.comm.allgather(n)
-        self.first, self.total = sum(counts[: self.rank]), sum(counts)
+        """Return how many samples all ranks have together, and note where those of this one lie."""
+        self.first, self.total = self.place(n)
+        self.cuts = self.cuts_of(n)
         return self.total
 
-    def in_order(self, n_epochs: int, n_visits: int) -> NDArray[np.int64] | None:
-        """Return the order of samples that are not shuffled: that of the ranks, and of their samples as they lie."""
-        return np.broadcast_to(np.arange(n_visits), (n_epochs, n_visits))
+    def cuts_of(self, n: int) -> list[int]:
+        """Return where the parts of this rank begin among ``n`` samples of its own, and where the last one ends."""
+        if not self.n_parts:
+            return [0, n]
+        first, total = self.place(n)
+        cuts = self.cut(total)
+        low, high = shares(cuts, self.size)[self.rank : self.rank + 2]
+        return [cut - first for cut in cuts[low : high + 1]]
+
+    def place(self, n: int) -> tuple[int, int]:
+        """Return which of all samples is the first one of this rank, that has ``n``, and how many all are."""
+        self.agree()
+        counts = self.comm.allgather(n)
+        return sum(counts[: self.rank]), sum(counts)
+
+    def dealt(self, rows: Any, cut: Cut) -> Any:
+        """Return the rows of the parts of this rank, of those that all ranks have together; see ``parts``.
+
+        Only those at the borders of ranks travel.
+        """
+        first, total = self.place(len(rows))
+        cuts = cut(total)
+        starts = [min(max(cuts[part] - first, 0), len(rows)) for part in shares(cuts, self.size)]
+        pieces = [rows[low:high] for low, high in pairwise(starts)]
+        kept, pieces[self.rank] = pieces[self.rank], rows[:0]
+        if not self.any(any(map(len, pieces))):
+            return rows
+        host = [np.ascontiguousarray(piece.get() if hasattr(piece, "get") else piece) for piece in pieces]
+        namespace = numpy_namespace(rows)
+        received = [namespace.asarray(piece) for piece in self.comm.alltoall(host)]
+        received[self.rank] = kept
+        return namespace.concatenate(received)
+
+    def of_all(self, found: list[Any]) -> list[Any]:
+        """Return on all ranks what was found for each part."""
+        self.agree()
+        return [one for every in self.comm.allgather(found) for one in every]
+
+    def stacked(self, rows: Any) -> Any:
+        """Return on all ranks the rows of all, one below the other."""
+        self.agree()
+        every = self.comm.allgather(rows.get() if hasattr(rows, "get") else rows)
+        return numpy_namespace(rows).asarray(np.concatenate(every))
 
     def gathered(self, rows: NDArray[Any]) -> NDArray[Any] | None:
         """Return the rows of all ranks, in their order, on the first rank."""
@@ -233,18 +278,6 @@ class Team(Alone):
         whole = np.empty(sum(counts), rows.dtype)
         self.comm.Gatherv(rows, (whole, counts))
         return whole.reshape(-1, *rows.shape[1:])
-
-    def moments(self, mean: Any, deviation: Any, counts: Any) -> tuple[Any, Any]:
-        """Return the mean and the standard deviation of columns of the samples of all ranks, from those of each.
-
-        ``counts`` tells of how many numbers they are, (1,) or (n_columns,).
-        """
-        namespace = numpy_namespace(mean)
-        own = [np.asarray(part.get() if hasattr(part, "get") else part) for part in (mean, deviation, counts)]
-        self.agree()
-        every = self.comm.allgather(own)
-        means, deviations, counts = (np.array(part, np.float64) for part in zip(*every, strict=True))
-        return tuple(map(namespace.asarray, moments_of_parts(means, deviations, counts)))
 
     def summed(self, counts: Sequence[int]) -> list[int]:
         """Return the sums of counts over all ranks."""
@@ -262,8 +295,8 @@ class Team(Alone):
 
     def meet(self, backend: Backend) -> str:
         """Let NCCL join the GPUs of all ranks, if it can; return what hinders it, or nothing: then they are joined."""
-        if self._deterministic:
-            return "deterministic"  # NCCL has an order of its own.
+        if self.n_parts:
+            return super().meet(backend)  # NCCL has an order of its own.
         own = place_of(backend, self._mpi.Get_processor_name())
         self.agree()
         hindered = obstacle(self.comm.allgather(own))
@@ -272,37 +305,39 @@ class Team(Alone):
             self._devices = Devices(backend, self.size, self.rank, key)
         return hindered
 
-    def round(self, buffer: Array, work: Callable[[], None]) -> None:
-        """Let each rank work, and then replace ``buffer`` by the sum of those of all ranks.
+    def round(self, rows: Array, work: Callable[[], None]) -> Array:
+        """Let each rank work, and return the sum of the rows of all: one for each part.
 
-        In host memory its last element is how ranks tell each other that they have failed: then all raise. A device
-        may be what has failed, and could not tell: of what lies there, the roll is called before it is summed.
+        In host memory, where each rank has one, its last element is how ranks tell each other that they have failed:
+        then all raise. A device may be what has failed, and could not tell, nor can a rank without rows: then the roll
+        is called before anything is added.
         """
         trouble = None
         try:
             work()
         except BaseException as error:
             trouble = error
-        if not isinstance(buffer, np.ndarray):
+        if self.n_parts:
+            self.agree(trouble=trouble)
+            return self._added(rows)
+        if not isinstance(rows, np.ndarray):
             assert self._devices is not None, "ranks meet before they sum what lies on their GPUs"
             self.agree(trouble=trouble)
-            self._devices.add(buffer)
-            return
+            self._devices.add(rows)
+            return rows
         trouble = self._any_trouble(trouble)
-        buffer[-1] = trouble is not None
-        self._sum(buffer)
-        if buffer[-1] != 0:
+        total = rows[0]
+        total[-1] = trouble is not None
+        self.comm.Allreduce(self._mpi.IN_PLACE, total, op=self._mpi.SUM)
+        if total[-1] != 0:
             self._end(trouble)
+        return total
 
-    def _sum(self, buffer: NDArray[Any]) -> None:
-        if not self._deterministic:
-            self.comm.Allreduce(self._mpi.IN_PLACE, buffer, op=self._mpi.SUM)
-            return
-        parts = np.empty((self.size, buffer.size), buffer.dtype) if self.rank == 0 else None
-        self.comm.Gather(buffer, parts)
-        if parts is not None:
-            buffer[...] = np.add.reduce(parts, axis=0, dtype=np.float64)  # Row after row.
-        self.comm.Bcast(buffer)
+    def _added(self, rows: NDArray[Any]) -> NDArray[Any]:
+        """Return the sum of the rows of all ranks, in their order; each rank adds up some columns."""
+        columns = np.linspace(0, rows.shape[1], self.size + 1).astype(int)
+        every = self.comm.alltoall([np.ascontiguousarray(rows[:, a:b]) for a, b in pairwise(columns)])
+        return np.concatenate(self.comm.allgather(added(np.concatenate(every))))
 
     def on_first(self, work: Callable[[], Result]) -> Result:
         """Return on all ranks what the first one finds."""
@@ -328,13 +363,13 @@ class Team(Alone):
         return self.comm.bcast(value)
 
 
-def session_of(comm: Any, deterministic: bool = True) -> AbstractContextManager[Alone]:
+def session_of(comm: Any) -> AbstractContextManager[Alone]:
     """Return a context with the team of a communicator; of a process alone, if there is none."""
-    return nullcontext(ALONE) if comm is None else team_of(comm, deterministic).session()
+    return nullcontext(ALONE) if comm is None else team_of(comm, 0).session()
 
 
-def team_of(comm: Any, deterministic: bool) -> Team:
-    """Return the team of a communicator.
+def team_of(comm: Any, n_parts: int) -> Team:
+    """Return the team of a communicator; see ``Team``.
 
     Raises
     ------
@@ -349,4 +384,4 @@ def team_of(comm: Any, deterministic: bool) -> Team:
         raise requires("mpi4py", "fit(comm=...)", INSTALL) from error
     if not isinstance(comm, MPI.Intracomm):
         raise TypeError(f"comm must be a communicator of mpi4py's, such as MPI.COMM_WORLD; got {comm!r}.")
-    return Team(comm, deterministic)
+    return Team(comm, n_parts)

@@ -7,15 +7,17 @@ who solves, searches and compares, and what it asks of all samples it asks of al
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tinynet.backends.base import Array, Backend, FloatArray, Members, State, on_backend
+from tinynet.backends.ranks.divided import Divided
 from tinynet.backends.ranks.plan import Summed
-from tinynet.backends.ranks.team import Team
 from tinynet.backends.second_order.equations import Data, Equations, Float64, HostMatrices, Models
 from tinynet.backends.second_order.levenberg import LevenbergMarquardtPlan
 from tinynet.backends.second_order.whole import WholePlan
@@ -26,31 +28,40 @@ DONE, FAILED = "done", "failed"
 
 
 @dataclass
-class Held:
-    """What a rank computes on during a call of ``run``, and what its samples count for among all."""
+class Part:
+    """A part of the samples, what it counts for among all, and the equations that read it."""
 
-    state: State
     data: tuple[Array, Array, Array | None]
     share: float
-    n_samples: int
+    equations: Equations | None
     prepared: Data | None = None
+
+
+@dataclass
+class Held:
+    """What a rank computes on during a call of ``run``: its parts of so many samples."""
+
+    state: State
+    parts: list[Part]
+    n_samples: int
 
 
 class WholeRanksPlan(Summed):
     """Levenberg-Marquardt, Bayesian regularisation and L-BFGS on sums over the samples of all ranks."""
 
-    def __init__(self, program: Program, backend: Backend, team: Team) -> None:
+    def __init__(self, program: Program, backend: Backend, team: Divided) -> None:
         whole = backend.plan(program)
         assert isinstance(whole, WholePlan)
         super().__init__(program, backend, team, whole)
         self.whole, self.figure_names = whole, whole.figure_names
         self._held: Held | None = None
-        self._equations: Equations | None = None
+        self._equations: dict[int, Equations] = {}
+        self._own: Equations | None = None
         self._gradients = whole.gradients
         whole.gradients = SummedGradients(self)
         if isinstance(whole, LevenbergMarquardtPlan):
-            self._equations = whole.equations
-            whole.equations = SummedEquations(self, whole.equations)
+            self._own = whole.equations
+            whole.equations = SummedEquations(self, whole.equations.description)
         self._answers: dict[str, Callable[..., Float64]] = {
             "gradient": self._gradient,
             "sums": self._sums,
@@ -73,13 +84,21 @@ class WholeRanksPlan(Summed):
         data = x, y, sample_weight
         self.team.agree()
         n_samples = self.team.total
-        self._held = Held(state, data, self.share(len(x), n_samples), n_samples)
+        parts = [self._part(data, start, stop, n_samples) for start, stop in pairwise(self.team.cuts)]
+        self._held = Held(state, parts, n_samples)
         try:
             if self.team.rank:
                 return self._serve(state)
             return self._lead(state, data, learning_rates)
         finally:
             self._held = None
+
+    def _part(self, data: tuple[Array, Array, Array | None], start: int, stop: int, n_samples: int) -> Part:
+        x, y, weight = data
+        cut = x[start:stop], y[start:stop], None if weight is None else weight[start:stop]
+        # They prepare for a number of samples, and parts have one of two.
+        equations = self._own and self._equations.setdefault(stop - start, copy(self._own))
+        return Part(cut, self.share(stop - start, n_samples), equations)
 
     def _lead(self, state: State, data: tuple[Array, Array, Array | None], rates: FloatArray) -> NDArray[np.float64]:
         """Run the optimizer, and tell the others where it has come to."""
@@ -116,13 +135,14 @@ class WholeRanksPlan(Summed):
 
     def _summed(self, name: str, given: tuple[Any, ...]) -> Float64:
         # How large the answer is must be known where it cannot be found, so that the sum can tell of that.
-        out = np.zeros(self._size(name, *given) + 1)
+        out = np.zeros((len(self.held.parts), self._size(name, *given) + 1))
 
         def work() -> None:
-            out[:-1] = self._answers[name](*given) * self.held.share
+            for row, part in zip(out, self.held.parts, strict=True):
+                row[:-1] = self._answers[name](part, *given) * part.share
 
-        self.team.round(out, work)
-        return out[:-1]
+        total: Float64 = self.team.round(out, work)[:-1]
+        return total
 
     @property
     def held(self) -> Held:
@@ -136,35 +156,26 @@ class WholeRanksPlan(Summed):
             return 1 + self.program.n_parameters
         return {"sums": m * (1 + n + n * (n + 1) // 2), "values": m, "second derivative": n}[name]
 
-    @property
-    def _own_equations(self) -> Equations:
-        assert self._equations is not None
-        return self._equations
+    def _gradient(self, part: Part, parameters: Float64) -> Float64:
+        state = self.held.state
+        state.parameters[...] = self.backend.asarray(parameters)
+        loss = float(self._gradients.gradient(state, *part.data))
+        return np.concatenate([[loss], self.backend.to_numpy(state.gradients)])
 
-    def prepared(self) -> Data:
-        """Return the data of this rank as its equations read them."""
-        held = self.held
-        if held.prepared is None:
-            held.prepared = self._own_equations.prepare(*held.data)
-        return held.prepared
-
-    def _gradient(self, parameters: Float64) -> Float64:
-        held = self.held
-        held.state.parameters[...] = self.backend.asarray(parameters)
-        loss = float(self._gradients.gradient(held.state, *held.data))
-        return np.concatenate([[loss], self.backend.to_numpy(held.state.gradients)])
-
-    def _sums(self, models: Models) -> Float64:
-        losses, gradients, matrices = self._own_equations.sums(models, self.prepared())
+    def _sums(self, part: Part, models: Models) -> Float64:
+        equations, data = _prepared(part)
+        losses, gradients, matrices = equations.sums(models, data)
         # Generated code writes no more of a matrix than the triangle above its diagonal.
         upper = self.backend.to_numpy(matrices)[:, *np.triu_indices(self.program.n_trained)]
         return np.concatenate([losses, gradients.ravel(), upper.ravel()])
 
-    def _values(self, models: Models) -> Float64:
-        return self._own_equations.values(models, self.prepared())
+    def _values(self, part: Part, models: Models) -> Float64:
+        equations, data = _prepared(part)
+        return equations.values(models, data)
 
-    def _second_derivative(self, models: Models, i: int, direction: Float64) -> Float64:
-        return self._own_equations.second_derivative(models, i, direction, self.prepared())
+    def _second_derivative(self, part: Part, models: Models, i: int, direction: Float64) -> Float64:
+        equations, data = _prepared(part)
+        return equations.second_derivative(models, i, direction, data)
 
     # -- the optimizer's own -----------------------------------------------------------------------------------------
 
@@ -179,6 +190,14 @@ class WholeRanksPlan(Summed):
     def figures(self, state: State) -> dict[str, float]:
         """Return what an optimizer tells of the last epoch, by name."""
         return self.whole.figures(state)
+
+
+def _prepared(part: Part) -> tuple[Equations, Data]:
+    """Return the equations of a part, and its data as they read them."""
+    assert part.equations is not None
+    if part.prepared is None:
+        part.prepared = part.equations.prepare(*part.data)
+    return part.equations, part.prepared
 
 
 class SummedGradients:
@@ -198,13 +217,13 @@ class SummedGradients:
 class SummedEquations(HostMatrices):
     """Asks all ranks for the sums over all samples; what they lead to is the first rank's own to find."""
 
-    def __init__(self, plan: WholeRanksPlan, own: Equations) -> None:
+    def __init__(self, plan: WholeRanksPlan, description: str) -> None:
         super().__init__(plan.program)
-        self._plan, self._own, self.description = plan, own, own.description
+        self._plan, self.description = plan, description
 
     def prepare(self, x: Array, y: Array, weight: Array | None) -> Data:
         """Return the data of this rank, and how many samples all ranks have."""
-        return self._plan.prepared()._replace(whole=self._plan.held.n_samples)
+        return Data(x, y, weight, whole=self._plan.held.n_samples)
 
     def sums(self, models: Models, data: Data) -> tuple[Float64, Float64, Any]:
         """See ``Equations.sums``."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
@@ -12,6 +12,9 @@ from tinynet.program import Program
 from tinynet.training.data import Data
 from tinynet.training.metrics.comparison import Comparison, Truth
 from tinynet.training.metrics.table import Measure
+
+if TYPE_CHECKING:
+    from tinynet.training.trainable import Trainable
 
 
 class Meter:
@@ -41,6 +44,10 @@ class Meter:
         self.weights = data.sample_weight_host
         for name, measure in self.measures.items():
             measure.check(name, self.truth, self.weights)
+
+    def predicted(self, model: Trainable) -> NDArray[Any]:
+        """Return the outputs of a model for the samples of this process, in host memory."""
+        return model.predict_on_host(self.data.x, standardised=self.data.standardised)
 
     def __call__(self, outputs: NDArray[Any], model: int = 0) -> dict[str, float]:
         """Return the figures of the outputs for all samples, by name.
