@@ -334,6 +334,19 @@ def test_the_evidence_weighs_weights_against_errors() -> None:
     assert errors["br"] < 0.5 * errors["lm"]
 
 
+def test_what_is_not_learned_yet_is_not_noise() -> None:
+    """At first the evidence takes waves that no weight follows for noise, and would draw all weights to 0."""
+    rng = np.random.default_rng(0)
+    x = rng.uniform(-2, 2, (45, 1))
+    y, noise = np.sin(3 * x), 0.1 * rng.normal(size=x.shape)
+    for seed in range(3):
+        net = tn.Sequential(tn.Linear(1, 10), tn.Tanh(), tn.Linear(10, 1), dtype="float64", seed=seed, backend="numpy")
+        history = net.fit(x, y + noise, optimizer="br", epochs=100)
+        assert np.square(net.predict(x) - y).mean() < 0.01
+        assert 8 < history["effective_parameters"][-1] < 20
+    assert net.fit(x, noise, optimizer=tn.BayesianRegularization(), epochs=100)["effective_parameters"][-1] < 8
+
+
 @pytest.mark.parametrize("optimizer", ["lm", "br", "lbfgs"])
 def test_a_resumed_training_ends_with_the_same_bits(optimizer: str, tmp_path: Any) -> None:
     x, y = surface(60)

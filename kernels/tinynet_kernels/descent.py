@@ -15,5 +15,11 @@ LEAST_DAMPING = 1e-20
 LEAST_SCALE = 1e-12
 """Of a parameter, so that none is without damping."""
 
+FIRST_DECAY = 0.01
+"""Share of what the evidence says at first that squares are weighed by: before it learns, all is noise to a network."""
+
+MOST_GROWTH = 2.0
+"""Of what squares are weighed by, from a step to the next: until it is there, the network has learned."""
+
 LEAST_SQUARES = 1e-300
 """Of all parameters, which the evidence divides by."""

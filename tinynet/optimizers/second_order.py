@@ -128,8 +128,9 @@ class BayesianRegularization(LevenbergMarquardt):
     """Levenberg-Marquardt on squared errors plus squared weights, weighed against each other by the evidence.
 
     Before each step the weight of the squares of the parameters is set to what makes the data most probable (MacKay
-    1992; Foresee and Hagan 1997); the history has the number of effective parameters, MATLAB's ``gamma``. For
-    ``loss="mse"``. No validation set is needed: what the data do not ask for, the network does not learn.
+    1992; Foresee and Hagan 1997); it begins small and at most doubles, so that the network has learned before it is
+    judged. The history has the number of effective parameters, MATLAB's ``gamma``. For ``loss="mse"``. No validation
+    set is needed: what the data do not ask for, the network does not learn.
 
     Parameters
     ----------

@@ -7,7 +7,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from tinynet_kernels.calls import MEASURED
-from tinynet_kernels.descent import LEAST_DAMPING, LEAST_SCALE, LEAST_SQUARES, MOST_CORRECTION, REASONS
+from tinynet_kernels.descent import (
+    FIRST_DECAY,
+    LEAST_DAMPING,
+    LEAST_SCALE,
+    LEAST_SQUARES,
+    MOST_CORRECTION,
+    MOST_GROWTH,
+    REASONS,
+)
 from tinynet_kernels.reference.curvature import CURVED
 
 from tinynet.backends import get_backend
@@ -292,7 +300,9 @@ class LevenbergMarquardtPlan(WholePlan):
         """Set the decay of the weights to what the evidence says (MacKay 1992; Foresee and Hagan 1997, step 3).
 
         In their letters: the number of effective parameters is ``gamma = N - 2 alpha tr(H^-1)``, and ``alpha = gamma /
-        2 E_W``, ``beta = (n - gamma) / 2 E_D``; the decay is ``2 alpha / beta`` in units of the loss.
+        2 E_W``, ``beta = (n - gamma) / 2 E_D``; the decay is ``2 alpha / beta`` in units of the loss. They begin with
+        an alpha of 0. Here it begins small, and at most doubles in a step: the evidence is of a network that has
+        learned what it can, and one that has not is drawn to 0, where it stays.
         """
         n_parameters, n_values = held.shape[1], n_samples * self.program.n_out
         decay = now.decay[going]
@@ -307,7 +317,8 @@ class LevenbergMarquardtPlan(WholePlan):
         effective = np.clip(effective, 0.0, 0.999 * n_values)
         squares = np.maximum(np.einsum("mi,mi->m", held, held), LEAST_SQUARES)
         own = going[finite]
-        now.decay[own] = (2 * loss * effective / (squares * (n_values - effective)))[finite]
+        said = 2 * loss * effective / (squares * (n_values - effective))
+        now.decay[own] = np.where(known, np.minimum(said, MOST_GROWTH * decay), FIRST_DECAY * said)[finite]
         now.effective[own] = effective[finite]
 
     def step(self, state: State, x: Array, y: Array, weight: Array | None) -> float | None:

@@ -10,7 +10,16 @@ from tinynet_kernels.cpu.generated.descent_table import NUMBERS, Words
 from tinynet_kernels.cpu.generated.frame import Frame, Kernel
 from tinynet_kernels.cpu.generated.ir import Code, Value
 from tinynet_kernels.cpu.generated.ir_types import DOUBLE, I64, POINTER
-from tinynet_kernels.descent import LEAST_DAMPING, LEAST_SCALE, LEAST_SQUARES, MOST_CORRECTION, REASONS, STEP
+from tinynet_kernels.descent import (
+    FIRST_DECAY,
+    LEAST_DAMPING,
+    LEAST_SCALE,
+    LEAST_SQUARES,
+    MOST_CORRECTION,
+    MOST_GROWTH,
+    REASONS,
+    STEP,
+)
 
 
 class _Cell:
@@ -232,7 +241,8 @@ class _Descent:
             # Where so little is added that there is no factor, it is as if nothing were known.
             self.effective.set(code.select(code.compare("==", found, found), found, self.effective.get()))
 
-        code.when(code.compare(">", before, 0.0), from_trace)
+        known = code.compare(">", before, 0.0)
+        code.when(known, from_trace)
         most, found = values * 0.999, self.larger(self.effective.get(), 0.0)
         self.effective.set(code.select(code.compare("<", found, most), found, most))
 
@@ -242,7 +252,9 @@ class _Descent:
 
         (squares,) = code.loop(0, self.n, 1, add, zero)
         left = self.larger(squares, LEAST_SQUARES) * (values - self.effective.get())
-        self.evidence.set(2.0 * self.loss.get() * self.effective.get() / left)
+        said, limit = 2.0 * self.loss.get() * self.effective.get() / left, before * MOST_GROWTH
+        limited = code.select(code.compare("<", limit, said), limit, said)
+        self.evidence.set(code.select(known, limited, said * FIRST_DECAY))
 
     def attempt(self, l2: Value, told: Value) -> Value:
         """Try a step with the damping in hand; return whether this was the last attempt."""
