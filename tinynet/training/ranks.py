@@ -58,8 +58,9 @@ def _together(team: Team, model: Trainable, given: Mapping[str, Any]) -> Iterato
     with team.session():
         layers = {f"layer {i}": op_text(op) for i, op in enumerate(model.program.ops)}
         team.check_same({"dtype": model.dtype, **layers, **_plain(given)})
-        _begin_alike(team, model)
-        yield team
+        with _refused_before_it_began(team, model):
+            _begin_alike(team, model)
+            yield team
         team.agree()
         _share(team, model, "parameters")
 
@@ -71,11 +72,33 @@ def _plain(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _begin_alike(team: Team, model: Trainable) -> None:
-    state = model.state
-    model.rng.bit_generator.state, state.dropout_seed, state.draws = team.shared(
-        (model.rng.bit_generator.state, state.dropout_seed, state.draws)
-    )
+    _put_random(model, team.shared(_random(model)))
     _share(team, model, "parameters", "buffers")
+
+
+@contextmanager
+def _refused_before_it_began(team: Team, model: Trainable) -> Iterator[None]:
+    """Let the model be as it was, not as that of the first rank is, if training ends before it begins."""
+    state, host = model.state, model.backend.to_numpy
+    random, vectors = _random(model), [np.array(host(array)) for array in (state.parameters, state.buffers)]
+    try:
+        yield
+    except BaseException:
+        if not team.begun:
+            _put_random(model, random)
+            with model.guard.changing():
+                for array, before in zip((state.parameters, state.buffers), vectors, strict=True):
+                    array[...] = model.backend.asarray(before)
+        raise
+
+
+def _random(model: Trainable) -> tuple[Any, ...]:
+    """Return what random numbers of a model come from."""
+    return model.rng.bit_generator.state, model.state.dropout_seed, model.state.draws
+
+
+def _put_random(model: Trainable, random: tuple[Any, ...]) -> None:
+    model.rng.bit_generator.state, model.state.dropout_seed, model.state.draws = random
 
 
 def _share(team: Team, model: Trainable, *names: str) -> None:
@@ -92,6 +115,7 @@ def share_optimizer(team: Alone, model: Trainable) -> None:
     """Let what the optimizer remembers be what it does on the first rank."""
     if isinstance(team, Team):
         team.agree()
+        team.begun = True
         model.state.step = team.shared(model.state.step)
         _share(team, model, "moments")
 

@@ -51,6 +51,8 @@ class Team(Divided):
     rank, size : int
     first : int
         Which of all samples is the first one of this rank.
+    begun : bool
+        Whether training has begun, and changes the model.
     epoch : int
         In which it then was that a rank failed, if it was not where the others are.
     """
@@ -64,7 +66,7 @@ class Team(Divided):
         self._mpi = MPI
         self.comm = comm.Dup()  # So that messages of the caller's are never taken for ours.
         self.rank, self.size = comm.Get_rank(), comm.Get_size()
-        self.epoch = NOWHERE
+        self.begun, self.epoch = False, NOWHERE
         self._interrupted = self._local = False
         self._flags = np.zeros(3, np.int64)
         self._devices: Devices | None = None
