@@ -39,7 +39,7 @@ def test_early_stopping_waits_and_restores_the_best(backend: str) -> None:
     history = net.fit(X, Y, epochs=10, callbacks=[script, stop])
     assert len(history) == 8
     assert np.array_equal(net.flat_parameters(), script.weights[4])
-    assert history.stop_reason == "figure has not improved since epoch 4"
+    assert history.stop_reason == "figure has not improved since epoch 5"
 
 
 def test_early_stopping_may_leave_the_last_weights() -> None:

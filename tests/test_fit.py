@@ -257,6 +257,14 @@ def test_verbose_prints_progress(capsys: pytest.CaptureFixture[str], verbose: in
     assert verbose == 1 or len(lines) == 3
 
 
+def test_progress_ends_with_the_last_epoch_where_training_stops_early(capsys: pytest.CaptureFixture[str]) -> None:
+    history = network().fit(X, Y, epochs=50, callbacks=tn.EarlyStopping("loss", patience=1, min_delta=1e9), verbose=1)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition("  loss")[0] for line in lines] == ["epoch  1/50", "epoch  3/50"]
+    assert repr(history).startswith("History(3 epochs; last: loss ")
+    assert repr(history).endswith("; stopped: loss has not improved since epoch 1)")
+
+
 def test_nothing_is_printed_when_nobody_asks(capsys: pytest.CaptureFixture[str]) -> None:
     network().fit(X, Y, epochs=3)
     assert capsys.readouterr() == ("", "")

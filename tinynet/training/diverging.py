@@ -19,13 +19,14 @@ def divergence(loss: float, epoch: int, model: Trainable, optimizer: Optimizer, 
     loss : float
         Of the epoch in which it happened.
     epoch : int
+        Counted from 0; people are told of it as progress is, from 1.
     model : Trainable
         It has its best weights again.
     optimizer : Optimizer
     history : History
     """
     what = "the parameters became infinite" if math.isfinite(loss) else f"the loss became {loss}"
-    reason = f"Training diverged in epoch {epoch}: {what}."
+    reason = f"Training diverged in epoch {epoch + 1}: {what}."
     clip = "clip gradients (clip_norm=1.0)" if optimizer.clip_norm is None else "lower clip_norm"
     remedy = "the targets (tn.Denormalize)" if isinstance(model.layers[0], Normalize) else "the data (tn.Normalize)"
     return DivergenceError(

@@ -160,7 +160,8 @@ class History:
         if not self.epoch:
             return "History(no epochs)"
         last = ", ".join(f"{name} {figure(values[-1])}" for name, values in self.history.items())
-        return f"History({len(self)} epochs; last: {last})"
+        stopped = f"; stopped: {self.stop_reason}" if self.stop_reason else ""
+        return f"History({len(self)} {'epoch' if len(self) == 1 else 'epochs'}; last: {last}{stopped})"
 
 
 class EnsembleHistory:

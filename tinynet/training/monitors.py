@@ -128,7 +128,7 @@ class EarlyStopping(Monitor):
             self.best_parameters = self.trainer.parameters_then() if self.restore_best else None
         elif self.wait > self.patience:
             self.model.stop_training = True
-            self.trainer.history.stop_reason = f"{self.monitor} has not improved since epoch {self.best_epoch}"
+            self.trainer.history.stop_reason = f"{self.monitor} has not improved since epoch {self.best_epoch + 1}"
 
     def on_train_end(self, logs: Logs) -> None:
         """Restore the best weights."""

@@ -41,6 +41,7 @@ class ProgressBar(CompilerNotice):
 
     refresh_seconds = 1.0
     _bar: Any = None
+    _unshown: tuple[int, Logs] | None = None
 
     def __init__(self, every_epoch: bool = False) -> None:
         self.every_epoch = every_epoch
@@ -48,7 +49,7 @@ class ProgressBar(CompilerNotice):
     def on_train_begin(self, logs: Logs) -> None:
         """Start the display."""
         self._bar = None
-        self._last = -math.inf
+        self._last, self._unshown = -math.inf, None
         self._width = len(str(self.trainer.epochs))
         if not self.every_epoch and sys.stdout.isatty():
             self._bar = rich_bar()
@@ -65,19 +66,26 @@ class ProgressBar(CompilerNotice):
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         """Show the figures of the epoch."""
-        figures = as_text(logs)
         if self._bar is not None:
-            self._bar.update(self._task, completed=epoch + 1, description=figures)
+            self._bar.update(self._task, completed=epoch + 1, description=as_text(logs))
             return
         now = time.monotonic()
-        if self.every_epoch or now - self._last >= self.refresh_seconds or epoch + 1 == self.trainer.epochs:
+        if self.every_epoch or now - self._last >= self.refresh_seconds:
             self._last = now
-            print(f"epoch {epoch + 1:{self._width}d}/{self.trainer.epochs}  {figures}", flush=True)
+            self._print(epoch, logs)
+        else:
+            self._unshown = epoch, logs
 
     def on_train_end(self, logs: Logs) -> None:
-        """End the display."""
+        """End the display, with the last epoch, whichever it was."""
         if self._bar is not None:
             self._bar.stop()
+        elif self._unshown is not None:
+            self._print(*self._unshown)
+
+    def _print(self, epoch: int, logs: Logs) -> None:
+        print(f"epoch {epoch + 1:{self._width}d}/{self.trainer.epochs}  {as_text(logs)}", flush=True)
+        self._unshown = None
 
 
 def rich_bar() -> Any:
