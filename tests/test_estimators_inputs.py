@@ -138,7 +138,7 @@ REFUSED: dict[str, tuple[Any, type[Exception], str]] = {
     "pandas, periods": (column(pd.Period("2026")), TypeError, NAMED + "Python objects"),
     "polars, dates": (pl.DataFrame({"a": np.full(40, DAY)}), TypeError, "X, column 'a', must .* got dates"),
     "time spans": (np.full(X.shape, np.timedelta64(1, "s")), TypeError, "got time spans.*seconds"),
-    "strings": (np.full(X.shape, "1"), TypeError, "must hold real numbers; got strings.*Encode"),
+    "strings": (np.full(X.shape, "1"), TypeError, "must hold real numbers; got strings.*np.unique"),
     "strings in lists": ([["1", "0", "1"]] * 40, TypeError, "must hold real numbers; got strings"),
     "strings among objects": (with_entry(X.astype(object), "1"), TypeError, "got strings"),
     "bytes": (np.full(X.shape, b"1"), TypeError, "got bytes"),

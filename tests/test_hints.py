@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import tinynet as tn
+from tinynet.base.hints import _DONE_OTHERWISE, did_you_mean
 
 
 def net() -> tn.Sequential:
@@ -22,7 +23,11 @@ def difference(prediction: Any, target: Any) -> Any:
 
 ARGUMENTS: dict[str, tuple[Callable[[], Any], str]] = {
     "fit(epoch)": (lambda: net().fit([[0.0]], [0.0], epoch=3), r"fit\(\) has no argument 'epoch'.*mean 'epochs'\?"),
-    "fit(lr)": (lambda: net().fit([[0.0]], [0.0], lr=3), r"fit\(\) has no argument 'lr'\. It has x, y, loss, opti"),
+    "fit(lr)": (lambda: net().fit([[0.0]], [0.0], lr=3), r"argument 'lr'\. It belongs to the optimizer, as in opt"),
+    "fit(rates)": (
+        lambda: net().fit([[0.0]], [0.0], rates=3),
+        r"fit\(\) has no argument 'rates'\. It has x, y, loss, opti",
+    ),
     "fit(batch)": (lambda: net().fit([[0.0]], [0.0], batch=3), "mean 'batch_size'"),
     "evaluate(weight)": (lambda: net().evaluate([[0.0]], [0.0], weight=[1.0]), "mean 'sample_weight'"),
     "Sequential(random_state)": (lambda: tn.Sequential(tn.Linear(1, 1), random_state=0), "mean 'seed'"),
@@ -35,7 +40,8 @@ ARGUMENTS: dict[str, tuple[Callable[[], Any], str]] = {
     "SGD(lr)": (lambda: tn.SGD(lr=0.1), r"SGD\(\) has no argument 'lr'\. Did you mean 'learning_rate'\?"),
     "Adam(beta_1)": (lambda: tn.Adam(beta_1=0.5), "mean 'beta1'"),
     "Linear(units)": (lambda: tn.Linear(3, units=4), "mean 'n_out'"),
-    "Linear(activation)": (lambda: tn.Linear(3, 4, activation="relu"), "It has n_in, n_out, bias"),
+    "Linear(activation)": (lambda: tn.Linear(3, 4, activation="relu"), r"of its own: tn\.Linear\(4, 8\), tn\.ReLU"),
+    "Linear(rate)": (lambda: tn.Linear(3, 4, rate=0.1), "It has n_in, n_out, bias"),
     "Dropout(p)": (lambda: tn.Dropout(p=0.5), "mean 'rate'"),
     "Huber(deltas)": (lambda: tn.Huber(deltas=0.5), "mean 'delta'"),
     "StepDecay(gamma)": (lambda: tn.StepDecay(0.1, 2, gamma=0.5), "mean 'factor'"),
@@ -189,6 +195,36 @@ def test_an_attribute_that_models_have_not(name: str, meant: str) -> None:
     for model in (net(), tn.Ensemble(net(), 2)):
         with pytest.raises(AttributeError, match=f"'{type(model).__name__}' object .*'{name}'. Did you mean '{meant}'"):
             getattr(model, name)
+
+
+OTHERWISE: dict[str, tuple[Callable[[], Any], str]] = {
+    "Keras's compile": (lambda: net().compile(loss="mse"), r"'compile'\. fit takes all that: net\.fit"),
+    "Keras's add": (lambda: net().add(tn.ReLU()), "layers are given at once"),
+    "PyTorch's cuda": (lambda: net().cuda(), r"net\.to\('gpu'\)"),
+    "scikit-learn's predict_proba": (lambda: net().predict_proba([[0.0]]), r"argmax\(axis=1\) is the class"),
+    "MATLAB's trainParam": (lambda: net().trainParam.goal, "tn.LevenbergMarquardt"),
+    "MATLAB's perform": (lambda: net().perform(0, 1), "mean 'evaluate'"),
+    "PyTorch's nn": (lambda: tn.nn.Linear, "in tinynet itself"),
+    "Keras's Flatten": (lambda: tn.Flatten(), r"x\.reshape\(len\(x\), -1\)"),
+    "another kind of network": (lambda: tn.Conv2d(1, 2, 3), "dense networks only"),
+    "MATLAB's tansig": (lambda: tn.tansig, "mean 'Tanh'"),
+    "Keras's weights of a layer": (lambda: net().layers[0].get_weights(), "'Linear' object .* mean 'weight'"),
+    "a bias": (lambda: net().layers[0].b, "mean 'bias'"),
+    "a figure": (lambda: net().fit([[0.0]], [0.0]).loss, r"'loss'\. It is history\['loss'\]\."),
+}
+
+
+@pytest.mark.parametrize(("ask", "message"), OTHERWISE.values(), ids=OTHERWISE.keys())
+def test_what_is_done_in_another_way_elsewhere(ask: Callable[[], Any], message: str) -> None:
+    with pytest.raises(AttributeError, match=message):
+        ask()
+
+
+def test_every_way_that_is_named_is_reached() -> None:
+    """A row of the table is for a name that ours, or the letters of ours, do not answer before it."""
+    for beside, others, remedy in _DONE_OTHERWISE:
+        for other in others.split():
+            assert did_you_mean(other, [beside]) == f" {remedy}"
 
 
 def test_what_one_model_has_and_many_have_not() -> None:

@@ -383,7 +383,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _ON_FIRST_USE:
         hint = "" if name.startswith("_") else did_you_mean(name, __all__)
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}.{hint}".removesuffix("."))
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}" + (f".{hint}" if hint else ""))
     module = import_module(_ON_FIRST_USE[name])
     value = globals()[name] = module if module.__name__ == f"{__name__}.{name}" else getattr(module, name)
     return value

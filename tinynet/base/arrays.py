@@ -34,6 +34,7 @@ _KINDS = {
     "V": "records",
 }
 _REMEDIES = {
+    "U": "Number classes: names, numbers = np.unique(labels, return_inverse=True); tn.Table encodes words of columns.",
     "O": "Convert them with .astype(float), or encode them as numbers first.",
     "c": "Pass the real and the imaginary part as two columns.",
     "M": "Turn dates into numbers first, for instance seconds.",
@@ -297,6 +298,8 @@ def as_samples(
     if array.ndim != 2 or (n_columns is not None and array.shape[1] != n_columns):
         turned = array.ndim == 2 and array.shape[0] == n_columns
         remedy = f"Samples are rows: use {name}.T." if turned else "Check the number of columns."
+        if array.ndim > 2:
+            remedy = f"Use {name}.reshape(len({name}), -1) for a row of each sample."
         raise ValueError(f"{expects} expects {name} of shape {wanted}; got {array.shape}. {remedy}")
     if array.shape[0] == 0 or array.shape[1] == 0:
         raise ValueError(f"{expects} expects at least one sample and one column in {name}; got shape {array.shape}.")

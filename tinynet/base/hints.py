@@ -41,7 +41,8 @@ _OURS: dict[str, str] = {
     "n_models": "n_estimators size",
     "n_in": "input_dim input_size in_features n_inputs fan_in",
     "n_out": "units output_dim output_size out_features n_outputs fan_out",
-    "bias": "use_bias",
+    "weight": "weights kernel w get_weights coef_",
+    "bias": "use_bias b biases intercept_",
     "weight_init": "kernel_initializer weight_initializer init",
     "bias_init": "bias_initializer",
     "rate": "p prob dropout",
@@ -72,23 +73,34 @@ _OURS: dict[str, str] = {
     "threads": "n_threads num_threads",
     "negative_slope": "alpha slope",
     # Methods and attributes of models.
-    "fit": "train compile train_on_batch partial_fit",
+    "fit": "train train_on_batch partial_fit",
     "predict": "eval infer sim predict_on_batch",
-    "evaluate": "score test",
-    "get_weights": "weights state_dict parameters coefs_",
+    "evaluate": "score test perform",
+    "get_weights": "weights state_dict parameters named_parameters coefs_ getwb iw lw b",
     "set_weights": "load_state_dict",
     "n_parameters": "count_params num_params",
     "trainable": "freeze unfreeze requires_grad_",
+    "jacobian": "gradient gradients grad",
+    "to_c": "genfunction",
+    # Of what a sweep found.
+    "best_settings": "best_params_ best_params",
+    "best_model": "best_estimator_ best",
+    "table": "cv_results_ results",
+    "to_pandas": "to_frame dataframe",
     # Hooks of callbacks.
     "on_train_batch_begin": "on_batch_begin",
     "on_train_batch_end": "on_batch_end",
     # What stands in tinynet's own namespace.
     "Sequential": "model net network module mlp fitnet patternnet feedforwardnet",
     "Linear": "dense fullyconnected layerdense",
+    "Sigmoid": "logsig",
+    "Tanh": "tansig",
+    "ReLU": "poslin",
+    "Identity": "purelin",
     "SiLU": "swish",
     "Exp": "exponential",
     "Dropout": "alphadropout",
-    "Normalize": "normalization standardscaler standardize batchnorm",
+    "Normalize": "normalization standardscaler standardize batchnorm mapminmax mapstd",
     "MeanSquaredError": "mse mseloss meansquareerror",
     "MeanAbsoluteError": "mae l1 l1loss absoluteerror",
     "Huber": "huberloss smoothl1loss",
@@ -138,9 +150,72 @@ _OURS: dict[str, str] = {
 }
 """For names of ours, what others call the same."""
 
+_DONE_OTHERWISE: tuple[tuple[str, str, str], ...] = (
+    # Where models are fitted, and their optimizers are not made.
+    (
+        "optimizer",
+        "lr learning_rate eta momentum weight_decay nesterov clip_norm",
+        "It belongs to the optimizer, as in optimizer=tn.SGD(learning_rate=0.01).",
+    ),
+    # Arguments of Linear, and of Sequential.
+    ("weight_init", "activation", "An activation is a layer of its own: tn.Linear(4, 8), tn.ReLU()."),
+    # Methods of models.
+    (
+        "evaluate",
+        "compile",
+        "fit takes all that: net.fit(x, y, loss='mse', optimizer='adam', metrics=['r2']).",
+    ),
+    (
+        "evaluate",
+        "add append add_module",
+        "All layers are given at once: tn.Sequential(tn.Linear(4, 8), tn.ReLU(), tn.Linear(8, 1)).",
+    ),
+    (
+        "evaluate",
+        "predict_proba predict_log_proba predict_classes predict_class decision_function",
+        "predict gives what the last layer gives; net.predict(x).argmax(axis=1) is the class.",
+    ),
+    ("evaluate", "cuda cpu", "net.to('gpu') and net.to('cpu') say where it computes."),
+    ("evaluate", "double float", "net.clone(dtype='float64') computes in another precision."),
+    (
+        "evaluate",
+        "plot",
+        "net.history.plot() shows how training went, net.report(x, y).plot() how good the predictions are.",
+    ),
+    (
+        "evaluate",
+        "trainparam trainfcn performfcn dividefcn divideparam",
+        "fit and its optimizer take it: net.fit(x, y, optimizer=tn.LevenbergMarquardt(goal=1e-4), epochs=1000).",
+    ),
+    # Of what a sweep found.
+    ("plot_losses", "plot", "plot_losses() shows losses over epochs, plot_parallel() which settings did well."),
+    # What stands in tinynet's own namespace.
+    (
+        "Sequential",
+        "nn optim functional keras",
+        "Layers, losses and optimizers are in tinynet itself: tn.Linear, tn.Adam.",
+    ),
+    ("Sequential", "mlpregressor mlpclassifier", "tinynet.estimators has it, in place of scikit-learn's."),
+    ("Sequential", "tensor as_tensor from_numpy", "Arrays of NumPy, lists and frames are taken as they are."),
+    ("Sequential", "input inputlayer", "Linear says how many inputs it has: tn.Linear(4, 8)."),
+    ("Sequential", "flatten", "x.reshape(len(x), -1) makes a row of each sample."),
+    ("Sequential", "dataloader dataset tensordataset", "fit makes the batches: net.fit(x, y, batch_size=32)."),
+    ("Sequential", "manual_seed set_seed set_random_seed", "A network has its own: tn.Sequential(..., seed=0)."),
+    ("Sequential", "no_grad", "predict computes no gradients."),
+    (
+        "Sequential",
+        "conv1d conv2d maxpool2d maxpooling2d rnn simplernn lstm gru attention multiheadattention",
+        "tinynet has layers of dense networks only.",
+    ),
+)
+"""What others have a name for, and tinynet does in another way: a name of ours that stands where theirs is looked for,
+their names, and how it is done."""
+
 
 def did_you_mean(name: str, valid: Iterable[str]) -> str:
     """Return a sentence that names the one of ``valid`` that was meant, with a blank before it; or nothing.
+
+    Where others have something that is done in another way here, the sentence says how.
 
     Examples
     --------
@@ -148,6 +223,8 @@ def did_you_mean(name: str, valid: Iterable[str]) -> str:
     (" Did you mean 'learning_rate'?", " Did you mean 'ReLU'?")
     >>> did_you_mean("mes", ["mae", "mse"])
     " Did you mean 'mse'?"
+    >>> did_you_mean("activation", ["n_in", "weight_init"])
+    ' An activation is a layer of its own: tn.Linear(4, 8), tn.ReLU().'
     >>> did_you_mean("xyz", ["learning_rate"])
     ''
     """
@@ -157,6 +234,10 @@ def did_you_mean(name: str, valid: Iterable[str]) -> str:
     if found is None:
         meant = (_plain(ours) for ours, others in _OURS.items() if given in map(_plain, others.split()))
         found = next((plain[ours] for ours in meant if ours in plain), None)
+    if found is None:
+        for beside, others, remedy in _DONE_OTHERWISE:
+            if _plain(beside) in plain and given in map(_plain, others.split()):
+                return f" {remedy}"
     if found is None:  # Letters in another order, which leave short names less alike than longer ones.
         found = next((name for entry, name in plain.items() if sorted(entry) == sorted(given)), None)
     if found is None:
@@ -288,7 +369,8 @@ class HintingAttributes:
             except AttributeError as error:
                 if name.startswith("_") or hasattr(type(self), name):
                     raise
-                raise AttributeError(f"{error}.{self._meant(name)}".removesuffix(".")) from None
+                hint = self._meant(name)
+                raise AttributeError(f"{error}.{hint}" if hint else str(error)) from None
 
     def _meant(self, name: str) -> str:
         """Return a sentence that says what was meant, with a blank before it; or nothing."""

@@ -33,7 +33,7 @@ from tinynet.backends.byhand import ByHand
 from tinynet.base.arrays import as_real_array_anywhere, as_samples
 from tinynet.base.checks import whole
 from tinynet.base.guard import Guard
-from tinynet.base.hints import Hinting
+from tinynet.base.hints import Hinting, did_you_mean
 from tinynet.base.turns import turn_of
 from tinynet.layers.initializers import get_initializer
 from tinynet.program import CustomOp, Op, Program, Shape
@@ -287,7 +287,11 @@ class Layer(Hinting):
             self._built()
             if name in self._bound:
                 return self._bound[name]
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        hint = ""
+        if not name.startswith("_"):
+            hint = did_you_mean(name, [*parameters, *(known for known in dir(self) if not known.startswith("_"))])
+        message = f"{type(self).__name__!r} object has no attribute {name!r}"
+        raise AttributeError(f"{message}.{hint}" if hint else message)
 
     def __setattr__(self, name: str, value: Any) -> None:
         parameters = self.__dict__.get("_parameters", {})

@@ -16,7 +16,10 @@ def checked_layers(
     if len(layers) == 1 and isinstance(layers[0], Sequence):
         layers = tuple(layers[0])
     if not layers:
-        raise ValueError(f"{owner} expects at least one layer; got none.")
+        raise ValueError(
+            f"{owner} expects at least one layer; got none. Pass all of them at once, as in "
+            f"tn.{owner}(tn.Linear(4, 8), tn.ReLU(), tn.Linear(8, 1))."
+        )
     for layer in layers:
         if not isinstance(layer, Layer):
             hint = did_you_mean(layer, names) if isinstance(layer, str) else instance_meant(layer, Layer)

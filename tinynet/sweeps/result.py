@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tinynet.base.checks import whole
 from tinynet.base.errors import requires
+from tinynet.base.hints import HintingAttributes
 from tinynet.base.text import figure, plain, text_of
 from tinynet.ensembles.ensemble import Ensemble
 from tinynet.exchange.atomic import Path_
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 Table = dict[str, NDArray[Any]]
 
 
-class SweepResult:
+class SweepResult(HintingAttributes):
     """What a sweep found. A run is one setting with one seed.
 
     Attributes

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinynet.base.errors import requires
-from tinynet.base.hints import did_you_mean
+from tinynet.base.hints import HintingAttributes, did_you_mean
 from tinynet.base.text import figure
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-class History:
+class History(HintingAttributes):
     """The record of a training.
 
     Attributes
@@ -155,6 +155,10 @@ class History:
     def at(self, epoch: int) -> dict[str, float]:
         """Return the figures of an epoch, by name."""
         return {name: values[epoch] for name, values in self.history.items()}
+
+    def _meant(self, name: str) -> str:
+        """Return a sentence that says what was meant, with a blank before it; or nothing."""
+        return f" It is history[{name!r}]." if name in self.__dict__.get("history", {}) else super()._meant(name)
 
     def __repr__(self) -> str:
         if not self.epoch:
