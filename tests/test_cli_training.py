@@ -185,6 +185,16 @@ def test_few_rows_have_no_r2_and_are_no_error(n: int, capsys: pytest.CaptureFixt
     assert main(["sweep", "few.csv", *options]) == 0
 
 
+def test_few_rows_are_given_as_many_updates_to_make_progress_as_many_rows(capsys: pytest.CaptureFixture[str]) -> None:
+    """An epoch of 32 rows is one update: 20 of them are no time to wait for."""
+    rng = np.random.default_rng(0)
+    write_csv("noise.csv", ["x", "y"], rng.normal(size=40), rng.normal(size=40))
+    assert main(["train", "noise.csv", "--backend", "numpy", "--layers", "8", "--plot", "none"]) == 0
+    out = capsys.readouterr().out
+    n_epochs, best = (int(found) for found in re.findall(r"(?:trained   |since epoch )(\d+)", out))
+    assert n_epochs - best == 2000 // 5 + 1
+
+
 # -- models that Python trained ----------------------------------------------------------------------------------------
 
 X = RNG.normal(size=(50, 2))

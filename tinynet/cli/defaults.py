@@ -40,9 +40,12 @@ NOTEBOOK: dict[str, Any] = {
 }
 """With --notebook: its network, whose outputs lie in (0, 1) and cannot meet sines."""
 
-MIN_EPOCHS, MIN_UPDATES, PATIENCE = 100, 2000, 20
-"""Where nothing is given: epochs until both are reached, as few rows make few updates in an epoch; and how many to wait
-for progress on the rows that are held out, or a network learns a few hundred rows by heart."""
+MIN_EPOCHS, MIN_UPDATES, WAITS = 100, 2000, 5
+"""Where nothing is given: epochs until both are reached, as few rows make few updates in an epoch; a part of them,
+one in so many, is waited for progress on the rows that are held out."""
+
+PATIENCE = 20
+"""Steps that an optimizer of all rows makes without such progress."""
 
 MOST_STEPS = 500
 """Of an optimizer that takes all rows in each of them, and most often stops before."""
@@ -77,9 +80,11 @@ def lengths(batch_size: int | None, problem: Problem) -> dict[str, int]:
 
     Without batches, that is how many steps of an optimizer that takes all rows in each.
     """
-    # To stop where a test set is best would make the figures on it too good.
-    patience = PATIENCE if "validation" in problem.held else 0
     if batch_size is None:
-        return {"epochs": MOST_STEPS, "early_stopping": patience}
-    n_updates = math.ceil(len(problem.train[0]) / batch_size)
-    return {"epochs": max(MIN_EPOCHS, math.ceil(MIN_UPDATES / n_updates)), "early_stopping": patience}
+        epochs, patience = MOST_STEPS, PATIENCE
+    else:
+        n_updates = math.ceil(len(problem.train[0]) / batch_size)
+        epochs = max(MIN_EPOCHS, math.ceil(MIN_UPDATES / n_updates))
+        patience = epochs // WAITS
+    # To stop where a test set is best would make the figures on it too good.
+    return {"epochs": epochs, "early_stopping": patience if "validation" in problem.held else 0}

@@ -68,7 +68,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--early-stopping",
         type=whole_number("--early-stopping", 0),
         metavar="N",
-        help="epochs without progress; 0: never",
+        help="epochs without progress (20, more for few rows); 0: never",
     )
     fit(
         "--seed",

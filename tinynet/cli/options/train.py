@@ -41,7 +41,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--early-stopping",
         type=whole_number("--early-stopping", 0),
         metavar="N",
-        help="stop after N epochs without progress",
+        help="stop after N epochs without progress (20, more for few rows); 0: never",
     )
     fit("--seed", type=whole_number("--seed", 0), default=0, metavar="N", help="of all random numbers (0)")
     add_backend(fit)
