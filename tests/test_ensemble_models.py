@@ -170,3 +170,25 @@ def test_what_does_not_fit_is_refused(name: str) -> None:
     act, error, message = BAD[name]
     with pytest.raises(error, match=message):
         act()
+
+
+def test_calls_that_are_kept_read_the_data_the_weights_and_the_models_of_now() -> None:
+    rng = np.random.default_rng(0)
+    first, second, y = rng.normal(size=(30, 3)), rng.normal(size=(30, 3)), rng.normal(size=(30, 1))
+    layers = tn.Linear(3, 4), tn.Tanh(), tn.Linear(4, 1)
+    nets = tn.Ensemble(tn.Sequential(*layers, seed=0, dtype="float64", backend="numba"), 5)
+    for x in (first, second):
+        for some in (nets, nets[1:3]):
+            nets.set_weights([np.flip(weights, axis=0) for weights in nets.get_weights()])
+            alone = [one.to("numpy") for one in some]
+            np.testing.assert_allclose(some.predict(x), [one.predict(x) for one in alone], rtol=1e-12)
+            found = some.evaluate(x, y, loss="mse")["loss"]
+            np.testing.assert_allclose(found, [one.evaluate(x, y, loss="mse")["loss"] for one in alone], rtol=1e-12)
+    alone = [one.to("numpy") for one in nets]
+    for x, weight in ((first, None), (second, None), (second, rng.uniform(1, 2, size=(5, 30)))):
+        call: dict[str, Any] = {"epochs": 2, "batch_size": 7, "shuffle": False, "optimizer": "sgd"}
+        nets.fit(x, y, sample_weight=weight, **call)
+        for i, one in enumerate(alone):
+            one.fit(x, y, sample_weight=None if weight is None else weight[i], **call)
+        expected = [one.flat_parameters() for one in alone]
+        np.testing.assert_allclose([one.flat_parameters() for one in nets], expected, rtol=1e-10)

@@ -18,7 +18,7 @@ import tinynet as tn
 from tinynet.backends import get_backend
 from tinynet.backends.base import Backend, Plan, State
 from tinynet.backends.lowering import lower
-from tinynet.backends.numba.lanes import shares_of
+from tinynet.backends.numba.lanes_calls import shares_of
 from tinynet.base import config
 from tinynet.layers import ACTIVATIONS
 from tinynet.program import Program

@@ -196,7 +196,9 @@ class EnsembleTrainer(Retracing):
 
     def _progress(self, rate: Any) -> dict[str, Values]:
         """Return what the history shows of an epoch beside losses and metrics."""
-        return {"learning_rate": np.broadcast_to(rate, len(self.model)).copy()}
+        shown = np.empty(len(self.model))
+        shown[:] = rate
+        return {"learning_rate": shown}
 
     def _stop(self, members: NDArray[np.int64]) -> None:
         """Leave models alone from now on."""
@@ -314,14 +316,16 @@ class EnsembleTrainer(Retracing):
 
         Of fewer epochs, where a rate after them is none.
         """
-        rate, n_models = self.optimizer.learning_rate, len(self.model)
+        rate, n_models, reduced = self.optimizer.learning_rate, len(self.model), (self.rate_factor != 1).any()
+        if isinstance(rate, float) and not reduced:  # Most often, and in each epoch where somebody looks at it.
+            return usable_rates(np.full((n_epochs, 1, 1), rate), rate)
         epochs = np.arange(first, first + n_epochs, dtype=np.float64)[:, None, None]
         if isinstance(rate, Schedule):
             epochs = epochs + (np.arange(self.n_updates) / self.n_updates)[:, None]
         result = rates(rate, epochs)
         if result.shape[-1] not in (1, n_models):
             raise ValueError(f"learning_rate expects one number for each of {n_models} models; got {result.shape[-1]}.")
-        if is_own(rate) or (self.rate_factor != 1).any():
+        if is_own(rate) or reduced:
             result = result * self.rate_factor
         return usable_rates(result, rate)
 

@@ -7,7 +7,7 @@ found, and of all that may have changed looks only at what tells.
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -117,8 +117,7 @@ class Call:
         """Run the task for the order of one or more epochs; None: as the rows lie."""
         words = self._words
         if order is None:
-            order = np.arange(self._n_visits) if self._rows is None else self._rows
-            self._rows = order if self._n_visits <= KEPT_ROWS else None
+            order = self._as_they_lie()
             words[_ORDER], words[_ORDER_STEP] = address(order), 0
         else:
             order = np.ascontiguousarray(order, np.int64)
@@ -126,6 +125,12 @@ class Call:
         seed = int(state.dropout_seed)
         words[_STEP], words[_DRAWS], words[_SEED] = state.step, state.draws, seed - (seed >> 63 << 64)
         return self.task.run(self.space)
+
+    def _as_they_lie(self) -> NDArray[np.int64]:
+        """Return the order of rows as they lie."""
+        rows = np.arange(self._n_visits) if self._rows is None else self._rows
+        self._rows = rows if self._n_visits <= KEPT_ROWS else None
+        return rows
 
     def run_into(self, out: NDArray[Any], state: State) -> bool:
         """Run the task for all rows as they lie; ``out`` is what it writes."""
@@ -144,7 +149,10 @@ class Call:
         return self.run(state, order)
 
 
-class Calls:
+AnyCall = TypeVar("AnyCall", bound=Call)
+
+
+class Calls(Generic[AnyCall]):
     """Calls that are ready, by what they are for. Who takes one has it alone.
 
     Parameters
@@ -155,9 +163,9 @@ class Calls:
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._ready: dict[Hashable, Call] = {}
+        self._ready: dict[Hashable, AnyCall] = {}
 
-    def take(self, key: Hashable, state: State, arrays: tuple[Array, ...]) -> Call | None:
+    def take(self, key: Hashable, state: State, arrays: tuple[Array, ...]) -> AnyCall | None:
         """Return the call that was made last for a key, if it suits."""
         call = self._ready.pop(key, None)
         if call is None or call.suits(state, arrays):
@@ -165,7 +173,7 @@ class Calls:
         call.task.release(call.space)
         return None
 
-    def give_back(self, key: Hashable, call: Call) -> None:
+    def give_back(self, key: Hashable, call: AnyCall) -> None:
         """Keep a call for the next time; the one that has not been used for longest goes."""
         self._ready[key] = call
         while len(self._ready) > self._most:

@@ -85,7 +85,7 @@ class GeneratedPlan(LoopPlan):
         self._few = 0 if panels else most_rows(self._target)
         self.description = f"fused: whole epochs in generated code, {self._way(program.batch_size or 1 << 30)}"
         self._tasks: Kept[Task] = Kept(most=KEPT_TASKS)
-        self._calls = Calls(most=KEPT_TASKS)
+        self._calls: Calls[Call] = Calls(most=KEPT_TASKS)
         self._ways: dict[int, str] = {}
 
     # -- the contract ------------------------------------------------------------------------------------------------
