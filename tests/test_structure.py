@@ -80,6 +80,21 @@ def test_only_backends_import_kernels_and_compilers(path: Path) -> None:
         assert not tops & {"numba", "cupy", "tinynet_kernels", "llvmlite"}
 
 
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_frozen_dataclasses_compile_nothing(path: Path) -> None:
+    """Those of the standard library cost each process half a millisecond; see ``tinynet.base.frozen``."""
+    tree = ast.parse(path.read_text())
+    compiled = any(
+        isinstance(node, ast.ImportFrom)
+        and node.module == "dataclasses"
+        and "dataclass" in {n.name for n in node.names}
+        for node in tree.body
+    )
+    frozen = [node for node in ast.walk(tree) if isinstance(node, ast.keyword) and node.arg == "frozen"]
+    made = [node for node in frozen if isinstance(node.value, ast.Constant)]
+    assert not (compiled and made), "from tinynet.base.frozen import dataclass"
+
+
 def test_kernels_never_import_tinynet() -> None:
     files = modules(KERNELS)
     assert files

@@ -8,14 +8,13 @@ an ensemble.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tinynet.base.checks import setting
-from tinynet.base.hints import hints_names
+from tinynet.base.frozen import dataclass
 from tinynet.program import Setting
 
 Float64 = NDArray[np.float64]
@@ -29,7 +28,6 @@ class Schedule(ABC):
         """Return the learning rate at each of ``epochs``, a float64 array of any shape."""
 
 
-@hints_names
 @dataclass(frozen=True)
 class StepDecay(Schedule):
     """Multiply by ``factor`` every ``every`` epochs: ``r0 * factor ** floor(t / every)``.
@@ -55,7 +53,6 @@ class StepDecay(Schedule):
         return rate
 
 
-@hints_names
 @dataclass(frozen=True)
 class ExponentialDecay(Schedule):
     """Multiply by ``factor`` each epoch, smoothly: ``r0 * factor ** t``.
@@ -77,7 +74,6 @@ class ExponentialDecay(Schedule):
         return np.asarray(self.initial) * np.asarray(self.factor) ** epochs
 
 
-@hints_names
 @dataclass(frozen=True)
 class CosineDecay(Schedule):
     """Half a cosine from ``initial`` to ``final`` over ``epochs`` epochs, constant afterwards.
@@ -106,7 +102,6 @@ class CosineDecay(Schedule):
         return rate
 
 
-@hints_names
 @dataclass(frozen=True)
 class Warmup(Schedule):
     """Rise linearly from 0 over ``epochs`` epochs, then follow another schedule or stay constant.
@@ -141,7 +136,6 @@ class Warmup(Schedule):
         return np.where(epochs < length, rising, rates(self.then, np.maximum(epochs - length, 0.0)))
 
 
-@hints_names
 @dataclass(frozen=True)
 class OneCycle(Schedule):
     """Rise by half a cosine to ``highest``, then fall by another to next to nothing, once over ``epochs`` epochs.

@@ -291,18 +291,15 @@ def hints_arguments(function: Callable[_Arguments, _Result]) -> Callable[_Argume
     if code.co_flags & inspect.CO_VARKEYWORDS:  # It takes any name.
         return function
     names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
-    required = names[: code.co_argcount - optional]
+    known, required = frozenset(names), names[: code.co_argcount - optional]
     most = sys.maxsize if code.co_flags & inspect.CO_VARARGS else code.co_argcount
 
     @wraps(function)
     def hinting(*args: _Arguments.args, **given: _Arguments.kwargs) -> _Result:
-        for name in given:
-            if name not in names:
-                public = [known for known in names if known != "self" and not known.startswith("_")]
-                hint = did_you_mean(name, public) or f" It has {', '.join(public) or 'none'}."
-                raise TypeError(f"{_called(inner, hinting, args)}() has no argument {name!r}.{hint}")
-        if len(args) > most or any(name not in given for name in required[len(args) :]):
-            raise TypeError(_wrong_number(_called(inner, hinting, args), inner, len(args), given))
+        if not given.keys() <= known or len(args) > most or any(name not in given for name in required[len(args) :]):
+            parameters = [p for p in inspect.signature(inner).parameters.values() if p.name != "self"]
+            n_given = len(args) - ("self" in names[:1])
+            raise TypeError(wrong_arguments(_called(inner, hinting, args), parameters, n_given, given))
         return function(*args, **given)
 
     return hinting
@@ -316,11 +313,17 @@ def _called(inner: FunctionType, outer: Callable[..., Any], args: tuple[Any, ...
     return name.rpartition(".")[2]
 
 
-def _wrong_number(called: str, function: FunctionType, n_given: int, given: dict[str, Any]) -> str:
-    """Return what to say where arguments are missing, or there are too many without a name."""
-    parameters = [p for p in inspect.signature(function).parameters.values() if p.name != "self"]
-    n_given -= "self" in function.__code__.co_varnames[:1]
+def wrong_arguments(called: str, parameters: list[inspect.Parameter], n_given: int, given: Iterable[str]) -> str:
+    """Return what is wrong with the arguments of a call: ``n_given`` without a name, and others by names."""
+    names = [p.name for p in parameters if p.kind is not p.VAR_POSITIONAL]
     placed = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+    for name in given:
+        if name not in names:
+            public = [known for known in names if not known.startswith("_")]
+            hint = did_you_mean(name, public) or f" It has {', '.join(public) or 'none'}."
+            return f"{called}() has no argument {name!r}.{hint}"
+        if name in placed[:n_given]:
+            return f"{called}() takes the argument {name!r} once; got it by place and by name. Leave one out."
     if n_given > len(placed):
         named = next((p.name for p in parameters if p.kind is p.KEYWORD_ONLY), None)
         remedy = f"Pass the others by name, as in {named}=..." if named else "Leave the others out."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinynet.base.checks import member
+from tinynet.base.frozen import dataclass
 from tinynet.datasets.table import Table
 from tinynet.datasets.targets import Label
 from tinynet.layers import (

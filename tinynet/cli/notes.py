@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from tinynet.base.errors import ModelFileError
+from tinynet.base.frozen import dataclass
 from tinynet.datasets.cells import DECIMALS
 from tinynet.datasets.table import Table
 from tinynet.datasets.tables import are_positions

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tinynet.base.frozen import dataclass
 from tinynet.cli.networks import LOSSES_OF_NUMBERS
 from tinynet.cli.notes import Notes
 from tinynet.cli.reading import RowsRead, how

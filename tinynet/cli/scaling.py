@@ -7,12 +7,12 @@ predictions.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tinynet.base.frozen import dataclass
 from tinynet.base.gaps import check_measured, extremes
 from tinynet.base.statistics import moments
 from tinynet.models.sequential import Sequential

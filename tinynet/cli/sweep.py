@@ -7,7 +7,7 @@ import csv
 import io
 import shlex
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from tinynet.backends import get_backend, use_backend
 from tinynet.base.errors import DependencyError
+from tinynet.base.frozen import dataclass
 from tinynet.base.text import text_of
 from tinynet.cli.config import quoted
 from tinynet.cli.defaults import defaults_for, fill_in, lengths

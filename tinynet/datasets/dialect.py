@@ -5,12 +5,12 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from tinynet.base.checks import member
+from tinynet.base.frozen import dataclass
 from tinynet.datasets.cells import DECIMALS, as_numbers, is_missing, is_value
 
 DELIMITERS = "\t;, "

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tinynet.base.frozen import dataclass
 from tinynet.datasets.dates import PARTS, parts_of, parts_that_vary
 from tinynet.datasets.frame import KINDS, Column, Kind
 

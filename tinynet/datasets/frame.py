@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+from tinynet.base.frozen import dataclass
 
 Kind = Literal["number", "date", "word"]
 """What a column holds; true and false are the numbers 1 and 0."""

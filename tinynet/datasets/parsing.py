@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tinynet.base.frozen import dataclass
 from tinynet.datasets.cells import DECIMALS, TRUTH, as_numbers, is_infinite, is_missing, is_number, shown
 from tinynet.datasets.dialect import Dialect
 from tinynet.datasets.frame import Kind

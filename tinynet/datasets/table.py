@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -13,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinynet.base.checks import member, whole
-from tinynet.base.hints import hints_names
+from tinynet.base.frozen import dataclass
 from tinynet.datasets.cells import DECIMALS
 from tinynet.datasets.dialect import Dialect
 from tinynet.datasets.encoding import POLICIES, Encoding, Missing, size_for, vectors_of_levels
@@ -31,7 +30,6 @@ SHOWN = 5
 """Unknown words that a message names."""
 
 
-@hints_names
 @dataclass(frozen=True)
 class Table:
     r"""A description of a table, which makes an array for a network from all tables like it.

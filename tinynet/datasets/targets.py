@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tinynet.base.checks import member
+from tinynet.base.frozen import dataclass
 from tinynet.datasets.cells import DECIMALS, as_numbers, as_values, is_missing, is_number
 from tinynet.datasets.tables import Dataset
 

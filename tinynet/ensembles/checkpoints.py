@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from tinynet.base.checks import whole
 from tinynet.base.errors import ModelFileError
+from tinynet.base.frozen import dataclass
 from tinynet.ensembles.files import buffers_dtype, check_arrays, describe_ensemble, unpacked
 from tinynet.ensembles.watch import Averaging
 from tinynet.exchange.archive import read_archive, write_archive

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from tinynet.backends import get_backend
 from tinynet.backends.base import Backend, State
 from tinynet.base.checks import whole
 from tinynet.base.errors import ModelFileError
+from tinynet.base.frozen import dataclass
 from tinynet.exchange.archive import check_finite_arrays, listing, read_archive, write_archive
 from tinynet.exchange.atomic import Path_
 from tinynet.exchange.modelfile import layer_entry, layer_of

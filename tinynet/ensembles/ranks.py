@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, is_dataclass, replace
+from dataclasses import is_dataclass, replace
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from tinynet.backends.ranks.alone import Alone
 from tinynet.backends.ranks.team import session_of
+from tinynet.base.frozen import dataclass
 from tinynet.losses import get_loss
 from tinynet.optimizers import Optimizer, get_optimizer
 from tinynet.schedules import Schedule

@@ -9,12 +9,12 @@ takes numbers, and else where ``FeatureVectorizer`` would be.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from tinynet.base.arrays import has_text, resolved, wrong_kind
+from tinynet.base.frozen import dataclass
 from tinynet.estimators.onnx import element_type
 
 TEXT = "object"

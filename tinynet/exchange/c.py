@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tinynet.backends.formulas import activation, is_elementwise, is_text, uses_alpha
+from tinynet.base.frozen import dataclass
 from tinynet.base.version import __version__
 from tinynet.exchange import c_jacobian
 from tinynet.exchange.atomic import Path_, atomic_open

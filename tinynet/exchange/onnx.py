@@ -8,7 +8,6 @@ formula.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from tinynet.backends.blocks import names_of, values_at
 from tinynet.backends.formulas import ERFC_CENTRE, FORMATS, Term, activation, follow, is_elementwise, uses_alpha
 from tinynet.base.errors import requires
+from tinynet.base.frozen import dataclass
 from tinynet.base.version import __version__
 from tinynet.exchange.atomic import Path_, atomic_open
 from tinynet.exchange.parts import Parts

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tinynet import layers
+from tinynet.base.frozen import dataclass
 from tinynet.layers import Layer, Residual
 from tinynet.losses import Loss
 

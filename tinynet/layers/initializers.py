@@ -8,14 +8,13 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tinynet.base.checks import member, number
-from tinynet.base.hints import hints_names
+from tinynet.base.frozen import dataclass
 from tinynet.program import Shape
 
 Float64 = NDArray[np.float64]
@@ -34,7 +33,6 @@ class Initializer(ABC):
         """Return the values, (shape) float64."""
 
 
-@hints_names
 @dataclass(frozen=True)
 class Zeros(Initializer):
     """All zero.
@@ -49,7 +47,6 @@ class Zeros(Initializer):
         return np.zeros(shape)
 
 
-@hints_names
 @dataclass(frozen=True)
 class Ones(Initializer):
     """All one."""
@@ -58,7 +55,6 @@ class Ones(Initializer):
         return np.ones(shape)
 
 
-@hints_names
 @dataclass(frozen=True)
 class Constant(Initializer):
     """All equal to ``value``."""
@@ -69,7 +65,6 @@ class Constant(Initializer):
         return np.full(shape, float(self.value))
 
 
-@hints_names
 @dataclass(frozen=True)
 class Normal(Initializer):
     """Normal with mean 0 and standard deviation ``std``; the notebook's is ``Normal(0.01)``."""
@@ -83,7 +78,6 @@ class Normal(Initializer):
         return rng.standard_normal(shape) * self.std
 
 
-@hints_names
 @dataclass(frozen=True)
 class Uniform(Initializer):
     """Uniform in ``[-limit, limit)``; ``Uniform(low, high)``, as in the space of a sweep, in ``[low, high)``.
@@ -140,7 +134,6 @@ class _Scaled(Initializer):
         return rng.uniform(-limit, limit, shape)
 
 
-@hints_names
 @dataclass(frozen=True)
 class Glorot(_Scaled):
     """Variance ``2 / (n_in + n_out)``: for sigmoid and tanh (Glorot and Bengio 2010, eq. 16)."""
@@ -150,7 +143,6 @@ class Glorot(_Scaled):
         return 2.0 / (n_in + n_out)
 
 
-@hints_names
 @dataclass(frozen=True)
 class He(_Scaled):
     """Variance ``2 / n_in``: for ReLU and its kin (He et al. 2015, eq. 10)."""
@@ -160,7 +152,6 @@ class He(_Scaled):
         return 2.0 / n_in
 
 
-@hints_names
 @dataclass(frozen=True)
 class LeCun(_Scaled):
     """Variance ``1 / n_in`` (LeCun et al. 1998, eq. 16)."""

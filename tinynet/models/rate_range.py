@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import math
 import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +13,8 @@ from numpy.typing import NDArray
 from tinynet.backends.compiling import tell_people
 from tinynet.base.checks import number, whole
 from tinynet.base.errors import DivergenceError
-from tinynet.base.hints import hints_arguments, hints_names
+from tinynet.base.frozen import dataclass
+from tinynet.base.hints import hints_arguments
 from tinynet.losses import Loss
 from tinynet.models.sequential import Sequential
 from tinynet.optimizers import Optimizer, get_optimizer
@@ -37,8 +37,7 @@ FAR = 4.0
 """A loss this many times the lowest tells that no higher rate will do."""
 
 
-@hints_names
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True)
 class LearningRateRange:
     """How a network learns at which rate, as ``learning_rate_range`` returns it.
 

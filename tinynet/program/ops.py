@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
+
+from tinynet.base.frozen import dataclass
 
 Shape = tuple[int, ...]
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, Literal
 
+from tinynet.base.frozen import dataclass
 from tinynet.program.ops import (
     BlocksOp,
     CustomOp,

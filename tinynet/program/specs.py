@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Literal
 
+from tinynet.base.frozen import dataclass
 from tinynet.program.ops import Setting
 
 

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tinynet.base.checks import number, whole
-from tinynet.base.hints import hints_names
+from tinynet.base.frozen import dataclass
 
 
 class Distribution(ABC):
@@ -25,7 +24,6 @@ class Distribution(ABC):
         """Return independent values, an array of this shape."""
 
 
-@hints_names
 @dataclass(frozen=True)
 class LogUniform(Distribution):
     """Numbers in ``[low, high)`` whose logarithm is uniform: for learning rates and other scales.
@@ -54,7 +52,6 @@ class LogUniform(Distribution):
         return np.clip(drawn, self.low, np.nextafter(self.high, self.low))  # The exponential may round out of it.
 
 
-@hints_names
 @dataclass(frozen=True)
 class IntUniform(Distribution):
     """Whole numbers from ``low`` to ``high``, both included.
@@ -76,7 +73,6 @@ class IntUniform(Distribution):
         return np.asarray(rng.integers(self.low, self.high, shape, endpoint=True))
 
 
-@hints_names
 @dataclass(frozen=True)
 class Choice(Distribution):
     """One of some values, each with its probability.

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinynet.base.errors import ModelFileError
+from tinynet.base.frozen import dataclass
 from tinynet.ensembles.files import check_arrays
 from tinynet.exchange.archive import listing, read_archive, write_archive
 from tinynet.exchange.atomic import Path_, is_temporary

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import fields, is_dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 
 from tinynet.backends import use_backend
 from tinynet.base.checks import member, whole
+from tinynet.base.frozen import dataclass
 from tinynet.layers.columns import Columns
 from tinynet.losses import Loss, get_loss
 from tinynet.models.sequential import Sequential

@@ -6,7 +6,7 @@ import hashlib
 import os
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from tinynet.base.arrays import as_real_array, as_samples
 from tinynet.base.checks import number
 from tinynet.base.config import usable_cores
 from tinynet.base.errors import requires
+from tinynet.base.frozen import dataclass
 from tinynet.base.text import plain
 from tinynet.ensembles.ensemble import Ensemble
 from tinynet.ensembles.files import describe_ensemble

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tinynet.base.errors import ModelFileError
+from tinynet.base.frozen import dataclass
 from tinynet.exchange.archive import read_archive, write_archive
 from tinynet.exchange.atomic import Path_
 from tinynet.exchange.modelfile import describe, stored_values, trained_values

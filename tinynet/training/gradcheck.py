@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tinynet.backends.base import Array
 from tinynet.backends.loop import LoopPlan
+from tinynet.base.frozen import dataclass
 from tinynet.base.hints import hints_arguments
 from tinynet.losses import Loss, get_loss
 from tinynet.program import LinearOp, Program

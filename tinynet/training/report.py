@@ -5,13 +5,14 @@ from __future__ import annotations
 import html
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tinynet.base.checks import member, whole
+from tinynet.base.frozen import dataclass
 from tinynet.base.text import figure
 from tinynet.plotting.quality import plot_classes, plot_numbers
 from tinynet.training.metrics import METRICS
@@ -53,7 +54,7 @@ class Listing:
         return f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True)
 class Report:
     """How good predictions are, as ``net.report`` returns it; ``print(report)`` shows it, and so does Jupyter.
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from tinynet_kernels.cuda.fused.shapes import (
     WARPS_TOGETHER,
@@ -22,6 +21,7 @@ from tinynet_kernels.cuda.fused.shapes import (
 from tinynet_kernels.network import Network
 
 from tinynet.base.checks import member
+from tinynet.base.frozen import dataclass
 
 ENVIRONMENT = "TINYNET_GPU_TIER"
 """The environment variable that asks for a tier by name: for tests and measurements."""

@@ -6,12 +6,12 @@ or None.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tinynet.base.frozen import dataclass
 from tinynet.training.metrics.numbers import Float64, Weight
 
 Average = Literal["default", "macro", "micro", "weighted"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
 
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinynet.base.checks import member
+from tinynet.base.frozen import dataclass
 from tinynet.training.metrics import classes, numbers, probabilities
 from tinynet.training.metrics.classes import Average, Counts
 from tinynet.training.metrics.comparison import Comparison, Truth

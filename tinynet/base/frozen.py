@@ -1,0 +1,167 @@
+"""Frozen dataclasses that cost next to nothing to import.
+
+``dataclasses.dataclass`` writes six functions for each class and compiles them, half a millisecond in all: what it made
+of forty classes was a third of NumPy's whole import, and a process makes objects of ten of them. The classes that are
+made here are dataclasses to whoever looks (``fields``, ``replace``, ``asdict``, ``match``, subclasses, type checkers),
+with the same arguments, equality, hash and text; their methods are closures over the names of the fields, and nothing
+is compiled.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import MISSING, Field, FrozenInstanceError
+from inspect import Parameter, Signature, get_annotations
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from tinynet.base.hints import wrong_arguments
+
+if TYPE_CHECKING:
+    from dataclasses import dataclass as dataclass
+
+_Class = TypeVar("_Class", bound=type)
+
+
+def _dataclass(*, frozen: Literal[True]) -> Callable[[_Class], _Class]:
+    """Return what makes a frozen dataclass of a class, as ``dataclasses.dataclass(frozen=True)`` does.
+
+    All fields are arguments, by place or by name, and the names of arguments that are wrong are told of.
+
+    Examples
+    --------
+    >>> @dataclass(frozen=True)
+    ... class Point:
+    ...     x: float
+    ...     y: float = 0.0
+    >>> dataclasses.replace(Point(1.0), y=2.0)
+    Point(x=1.0, y=2.0)
+    >>> Point(1.0, z=2.0)
+    Traceback (most recent call last):
+        ...
+    TypeError: Point() has no argument 'z'. It has x, y.
+    """
+    return _made
+
+
+if not TYPE_CHECKING:
+    dataclass = _dataclass
+
+
+@dataclasses.dataclass(frozen=True)
+class _Frozen:
+    """A class that tells ``dataclasses`` that it is frozen."""
+
+
+def _made(cls: _Class) -> _Class:
+    _tell_fields(cls)
+    for method in (*_of_all(cls), *_of_compared(cls)):
+        if method.__name__ not in vars(cls):
+            method.__qualname__ = f"{cls.__qualname__}.{method.__name__}"
+            setattr(cls, method.__name__, method)
+    return cls
+
+
+def _tell_fields(cls: Any) -> None:
+    """Let a class tell of its fields, as ``dataclasses`` finds them in one that has the same and is not frozen."""
+    inherited = [field for base in cls.__mro__[:0:-1] for field in vars(base).get("__dataclass_fields__", {}).values()]
+    types = {field.name: field.type for field in inherited} | get_annotations(cls)
+    body = {field.name: field for field in inherited} | {name: vars(cls)[name] for name in types if name in vars(cls)}
+    # Of a class without a text of its own, ``dataclasses`` would ask for the signature.
+    body |= {"__doc__": _Frozen.__doc__, "__module__": cls.__module__, "__annotations__": types}
+    alike: Any = dataclasses.dataclass(init=False, repr=False, eq=False)(type(cls.__name__, (), body))
+    for name in [name for name, value in vars(cls).items() if isinstance(value, Field)]:
+        delattr(cls, name)
+        if name in vars(alike):
+            setattr(cls, name, vars(alike)[name])
+    told = {name: vars(alike)[name] for name in ("__dataclass_fields__", "__match_args__")}
+    told |= {"__dataclass_params__": vars(_Frozen)["__dataclass_params__"], "__signature__": _OfFields(cls)}
+    for name, value in told.items():
+        setattr(cls, name, value)
+
+
+class _OfFields:
+    """The signature of a class whose constructor takes its fields: made when it is asked for."""
+
+    def __init__(self, cls: type) -> None:
+        self._cls: Any = cls
+
+    def __get__(self, instance: object, owner: Any) -> Signature | None:
+        own = owner.__init__ is self._cls.__init__ and owner.__init__.__module__ == __name__
+        return Signature(_parameters(self._cls), return_annotation=None) if own else None
+
+
+def _parameters(cls: Any) -> list[Parameter]:
+    """Return the parameters of the constructor."""
+    return [
+        Parameter(field.name, Parameter.POSITIONAL_OR_KEYWORD, default=_shown(field), annotation=field.type)
+        for field in dataclasses.fields(cls)
+    ]
+
+
+def _shown(field: Field[Any]) -> Any:
+    """Return the default value of a field, or where each object gets its own, what makes it."""
+    default = field.default if field.default_factory is MISSING else field.default_factory
+    return Parameter.empty if default is MISSING else default
+
+
+def _of_all(cls: Any) -> tuple[Callable[..., Any], ...]:
+    """Return the methods that read or write all fields."""
+    fields = dataclasses.fields(cls)
+    names = [field.name for field in fields]
+    shown = [field.name for field in fields if field.repr]
+    blank = {field.name: field.default for field in fields}
+    factories = {field.name: field.default_factory for field in fields if field.default_factory is not MISSING}
+    required = [name for name, default in blank.items() if default is MISSING and name not in factories]
+    if required != names[: len(required)]:
+        raise TypeError(f"a field of {cls.__qualname__} without a default value follows one that has one")
+    finish: Callable[[Any], None] | None = getattr(cls, "__post_init__", None)
+
+    def __init__(self: Any, /, *args: Any, **given: Any) -> None:
+        n, values = len(args), {**blank, **dict(zip(names, args, strict=False)), **given}
+        lacking = n < len(required) and not given.keys() >= {*required[n:]}
+        if lacking or n > len(names) or len(values) > len(names) or (given and not given.keys().isdisjoint(names[:n])):
+            raise TypeError(wrong_arguments(type(self).__name__, _parameters(cls), n, given))
+        for name, make in factories.items():
+            if values[name] is MISSING:
+                values[name] = make()
+        self.__dict__.update(values)
+        if finish is not None:
+            finish(self)
+
+    def __repr__(self: Any) -> str:
+        return f"{type(self).__qualname__}({', '.join([f'{name}={getattr(self, name)!r}' for name in shown])})"
+
+    def __setattr__(self: Any, name: str, value: Any) -> None:
+        if type(self) is cls or name in names:
+            raise FrozenInstanceError(f"cannot assign to field {name!r}")
+        super(cls, self).__setattr__(name, value)
+
+    def __delattr__(self: Any, name: str) -> None:
+        if type(self) is cls or name in names:
+            raise FrozenInstanceError(f"cannot delete field {name!r}")
+        super(cls, self).__delattr__(name)
+
+    return __init__, __repr__, __setattr__, __delattr__
+
+
+def _of_compared(cls: Any) -> tuple[Callable[..., Any], ...]:
+    """Return the methods that read the fields by which objects are equal."""
+    names = [field.name for field in dataclasses.fields(cls) if field.compare]
+    values: Callable[[dict[str, Any]], Any] = itemgetter(*names) if len(names) > 1 else _few(names)
+
+    def __eq__(self: Any, other: object) -> bool:
+        if other.__class__ is not self.__class__:
+            return NotImplemented
+        return bool(values(self.__dict__) == values(other.__dict__))
+
+    def __hash__(self: Any) -> int:
+        return hash(values(self.__dict__))
+
+    return __eq__, __hash__
+
+
+def _few(names: list[str]) -> Callable[[dict[str, Any]], tuple[Any, ...]]:
+    """Return what ``itemgetter`` would for one name, or none, if it always made a tuple."""
+    return lambda values: tuple([values[name] for name in names])
