@@ -77,6 +77,19 @@ def test_every_table_trains_as_the_loop(
     np.testing.assert_allclose(found[1], found[0], rtol=1e-8, atol=1e-10)
 
 
+def test_slopes_are_by_what_the_first_normalize_makes_and_no_other() -> None:
+    """The samples have gone through the first when training begins: the second is a layer that slopes go through."""
+    layers = [tn.Normalize(3).adapt(X), tn.Normalize(3).adapt(X**2), tn.Linear(3, 2)]
+    net = tn.Sequential(*layers, dtype="float64", seed=0)
+    first, second = (np.asarray(layer.scale) for layer in layers[:2])
+    slopes = (layers[2].weight / second[:, np.newaxis]).T
+    values = (net.predict(X) - Y) ** 2
+    expected = np.mean(values) + 0.3 * np.mean((slopes - DY * first) ** 2)
+    history = net.fit(X, (Y, DY), loss=LOSS, optimizer=tn.SGD(1e-12), batch_size=len(X))
+    assert history["loss"][0] == pytest.approx(expected, rel=1e-12)
+    assert net.evaluate(X, (Y, DY))["loss"] == pytest.approx(expected, rel=1e-8)
+
+
 def test_wide_layers_in_float32_train_as_in_numpy() -> None:
     """Wider than a panel of registers, all three."""
     pytest.importorskip("numba")

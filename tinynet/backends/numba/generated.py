@@ -49,7 +49,7 @@ THREAD_COLUMNS = 64
 
 def learns_slopes(program: Program) -> bool:
     """Whether generated code goes through the layers of a program with derivatives by the inputs."""
-    return sobolev.fits(layers_of(program.ops[program.first :]))
+    return sobolev.fits(layers_of(program.ops[program.first :]), standardised=program.standardised)
 
 
 def lacking_reason(program: Program) -> str | None:

@@ -24,16 +24,21 @@ Directions = list[Panels]
 """An array for each input."""
 
 
-def fits(layers: tuple[Layer, ...]) -> bool:
+def fits(layers: tuple[Layer, ...], *, standardised: bool = False) -> bool:
     """Whether slopes of these layers go through a table: no layer is large, and directions begin at the first product.
+
+    They are by what a first ``normalize`` makes of the inputs; samples that are ``standardised`` have gone through it.
 
     Examples
     --------
     >>> linear, softmax = Layer("linear", 2, 3), Layer("activation", 3, 3, activation="softmax")
     >>> fits((linear,)), fits((linear, softmax)), fits((Layer("dropout", 2, 2), linear))
     (True, False, False)
+    >>> normalize = Layer("normalize", 2, 2)
+    >>> fits((normalize, linear)), fits((normalize, linear), standardised=True)
+    (True, False)
     """
-    inner = layers[1:] if layers[0].kind == "normalize" else layers
+    inner = layers[1:] if layers[0].kind == "normalize" and not standardised else layers
     known = all(ACTIVATIONS[layer.activation].elementwise and not is_large(layer) for layer in layers)
     return known and bool(inner) and inner[0].kind == "linear"
 
