@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 import pytest
-from exchange_networks import LEVELS, NAMES, X, embedded, network
+from exchange_networks import KINDS, LEVELS, NAMES, X, activation_alone, embedded, network
 
 import tinynet as tn
 from tinynet.base.errors import DependencyError
@@ -23,6 +23,17 @@ def test_values_and_derivatives_are_those_of_the_network(name: str) -> None:
     slope = ca.Function("slope", [row], [ca.jacobian(function(row), row)])
     found = np.stack([np.array(slope(one)) for one in x])
     np.testing.assert_allclose(found, net.jacobian(x), rtol=1e-8, atol=1e-11)
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "erf"])
+def test_derivatives_are_right_where_choices_change(kind: str) -> None:
+    """CasADi derives by itself what the function is written with, such as the absolute value in a sigmoid."""
+    ca = pytest.importorskip("casadi")
+    last = tn.Activation(tn.math.erf) if kind == "erf" else None
+    net = activation_alone(kind) if last is None else tn.Sequential(tn.Linear(1, 1), last, dtype="float64")
+    x = ca.MX.sym("x")
+    slope = ca.Function("slope", [x], [ca.jacobian(net.to_casadi()(x), x)])
+    np.testing.assert_allclose(np.array(slope(0.0)), net.jacobian([[0.0]])[0], rtol=1e-12)
 
 
 def test_a_level_picks_its_vector() -> None:

@@ -123,6 +123,27 @@ def test_second_derivatives_are_derived_too() -> None:
     np.testing.assert_allclose(hessian, np.stack(rows, axis=-1), atol=1e-8)
 
 
+AT_ZERO: dict[str, tuple[Callable[[Any], Any], float, float]] = {
+    "sigmoid": (math.sigmoid, 0.25, 0.0),
+    "softplus": (math.softplus, 0.5, 0.25),
+    "expm1": (math.expm1, 1.0, 1.0),
+    "erf": (math.erf, 2 / np.sqrt(np.pi), 0.0),
+    "absolute": (math.absolute, 0.0, 0.0),
+    "log_cosh": (lambda x: log_cosh(x, 0.0), 0.0, 1.0),
+}
+"""Functions with their first and second derivative at 0, where the choices within them change."""
+
+
+@pytest.mark.parametrize("name", AT_ZERO)
+def test_derivatives_at_zero_are_those_of_the_function(name: str, backend: str) -> None:
+    function, slope, curvature = AT_ZERO[name]
+    layers = [tn.Linear(1, 1, weight_init="ones"), tn.Activation(function)]
+    net = tn.Sequential(*layers, dtype="float64", backend=backend)
+    for zero in (0.0, -0.0):
+        assert net.jacobian([[zero]]).item() == pytest.approx(slope, abs=1e-15)
+        assert net.hessian([[zero]]).item() == pytest.approx(curvature, abs=1e-15)
+
+
 # -- kept and exported
 
 

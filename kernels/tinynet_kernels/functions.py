@@ -18,6 +18,14 @@ def where(condition: E, a: Term, b: Term) -> E:
     return select(condition, a, b)
 
 
+def _below(x: E) -> E:
+    """Return ``-|x|`` for functions that are smooth at 0: its slope there is 1, that of the branch up to 0.
+
+    The slope of ``abs``, 0, would be neither branch's.
+    """
+    return select(x <= 0, x, -x)
+
+
 def exp(x: Term) -> E:
     """Return the exponential."""
     return function("exp", x)
@@ -26,7 +34,7 @@ def exp(x: Term) -> E:
 def expm1(x: Term) -> E:
     """Return ``exp(x) - 1``, with all digits near 0: above 0 as ``exp(x) (1 - exp(-x))``."""
     x = _expression(x)
-    below = function("expm1_nonpositive", select(x <= 0, x, -x))
+    below = function("expm1_nonpositive", _below(x))
     return select(x <= 0, below, -(below * exp(x)))
 
 
@@ -59,14 +67,14 @@ def tanh(x: Term) -> E:
 def sigmoid(x: Term) -> E:
     """Return ``1 / (1 + exp(-x))``, so that the exponential cannot overflow and the left tail keeps its digits."""
     x = _expression(x)
-    e = exp(-abs(x))
-    return select(x < 0, e, 1) / (1 + e)
+    e = exp(_below(x))
+    return select(x <= 0, e, 1) / (1 + e)
 
 
 def softplus(x: Term) -> E:
     """Return ``log(1 + exp(x))``, so that the exponential cannot overflow."""
     x = _expression(x)
-    return select(x <= 0, 0, x) + function("log1p_fraction", exp(-abs(x)))
+    return select(x <= 0, 0, x) + function("log1p_fraction", exp(_below(x)))
 
 
 def erfc(x: Term) -> E:

@@ -85,7 +85,7 @@ _ARITHMETIC: dict[str, Rule] = {
 }
 
 _FUNCTIONS: dict[str, Rule] = {
-    "abs": lambda value, x: select(x > 0, 1, select(x < 0, -1, x)),
+    "abs": lambda value, x: select(x > 0, 1, select(x < 0, -1, x - x)),  # At 0 it stays 0, NaN is NaN.
     "sqrt": lambda value, x: 0.5 / value,
     "exp": lambda value, x: value,
     "expm1_nonpositive": lambda value, x: function("exp", x),

@@ -77,8 +77,9 @@ def _erfc(ca: Any, x: Any) -> Any:
     """By the polynomial of the generated code: ``1 - erf(x)`` would have no digits in the tail."""
     form = FORMATS["double"]
     factor, shift = form.erfc_unit
-    # Beyond the end it is zero; without the bound, infinity would become infinity / infinity.
-    a = ca.fmin(ca.fabs(x), form.erfc_end)
+    # Beyond the end it is zero; without the bound, infinity would become infinity / infinity. The slope of fabs at 0
+    # is 0, that of neither branch.
+    a = ca.fmin(ca.if_else(x < 0, -x, x), form.erfc_end)
     t = (a - ERFC_CENTRE) / (a + ERFC_CENTRE) * factor + shift
     *others, value = form.erfc
     for coefficient in reversed(others):

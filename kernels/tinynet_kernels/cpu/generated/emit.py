@@ -29,7 +29,7 @@ class Writer:
         self._sizes: set[str] = set()
         """Names of absolute values."""
         self._nonpositive: set[str] = set()
-        """Names of their negatives."""
+        """Names of what is never above 0."""
 
     def __call__(self, term: Term) -> Value:
         """Write a formula; return its value."""
@@ -44,7 +44,7 @@ class Writer:
         return operand if isinstance(operand, Value) else self.code.constant(self._kind, operand)
 
     def _apply(self, operation: str, *operands: Operand) -> Value:
-        key = (operation, *(o.name if isinstance(o, Value) else repr(o) for o in operands))
+        key = _key(operation, *operands)
         if key not in self._known:
             self._known[key] = self._write(operation, *operands)
         return self._known[key]
@@ -54,7 +54,10 @@ class Writer:
         if operation == "select":
             condition, a, b = operands
             assert isinstance(condition, Value)
-            return code.select(condition, a if isinstance(b, Value) else self._value(a), b)
+            chosen = code.select(condition, a if isinstance(b, Value) else self._value(a), b)
+            if isinstance(a, Value) and self._is_below(condition, a, b):
+                self._nonpositive.add(chosen.name)
+            return chosen
         if operation == CALL:
             address, *arguments = operands
             assert not isinstance(address, Value)
@@ -75,6 +78,19 @@ class Writer:
                 self._sizes.add(found.name)
             return found
         return code.compare(operation, *values)
+
+    def _is_below(self, condition: Operand, a: Operand, b: Operand) -> bool:
+        """Whether ``select(condition, a, b)`` is ``-|a|``."""
+        return self._wrote(condition, "<=", a, 0.0) and self._wrote(b, "negative", a)
+
+    def _wrote(self, value: Operand, operation: str, *operands: Operand) -> bool:
+        """Whether a value is that of an operation."""
+        known = self._known.get(_key(operation, *operands))
+        return known is not None and isinstance(value, Value) and known.name == value.name
+
+
+def _key(operation: str, *operands: Operand) -> tuple[object, ...]:
+    return (operation, *(o.name if isinstance(o, Value) else repr(o) for o in operands))
 
 
 _BINARY: dict[str, Callable[[Value, Value], Value]] = {
