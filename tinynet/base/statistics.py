@@ -53,7 +53,10 @@ def moments(samples: Any, *, gaps: bool = False, stacked: Callable[[Any], Any] =
         return stacked(xp.concatenate(found))
 
     peak = each(abs, xp.max).max(axis=0)
-    count = each(lambda block: block == block, xp.sum).sum(axis=0)
+    if gaps:
+        count = each(lambda block: block == block, xp.sum).sum(axis=0)
+    else:
+        count = stacked(xp.full((1, samples.shape[1]), float(len(samples)))).sum(axis=0)
     exponent = np.frexp(peak if xp is np else peak.get())[1]
     # In two steps, for the power itself may be beyond float64.
     first, second = (xp.asarray(np.ldexp(1.0, -part)) for part in (exponent // 2, exponent - exponent // 2))
