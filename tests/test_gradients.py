@@ -161,9 +161,11 @@ def test_the_check_finds_a_wrong_gradient_and_shows_it(backend: str) -> None:
 
 def test_a_long_report_shows_the_worst() -> None:
     net = tn.Sequential(tn.Linear(3, 20), tn.Tanh(), tn.Linear(20, 3), seed=0, backend="numpy")
-    text = str(tn.gradient_check(net, X, TARGETS["values"]))
+    report = tn.gradient_check(net, X, TARGETS["values"])
+    text = str(report)
     assert "(the 40 worst are shown)" in text
     assert len(text.splitlines()) == 43
+    assert repr(report) == f"GradientCheck({text.splitlines()[-1]})"
 
 
 def test_gradients_add_up_until_they_are_set_to_zero(backend: str) -> None:

@@ -101,7 +101,7 @@ def _draw_reliability(axes: Any, probabilities: NDArray[np.float64], truth: NDAr
     said, came = claims(probabilities, truth)
     means, shares = reliability(said, came)
     axes.plot([0, 1], [0, 1], color="black", linewidth=1, label="as promised")
-    axes.plot(means, shares, marker="o", label="this model")
+    axes.plot(means, shares, marker="o", label="this model", clip_on=False, zorder=3)  # Shares of 0 and 1 are common.
     axes.set(xlabel="probability that is predicted", ylabel="share that comes true", xlim=(0, 1), ylim=(0, 1))
     axes.grid(alpha=0.3)
     axes.legend()

@@ -30,7 +30,7 @@ MOST_UNITS = 256
 """Samples that may become weights: there are as many numbers in the unit vectors as the square of that."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class GradientCheck:
     """The outcome of ``gradient_check``; ``print(report)`` shows it as a table.
 
@@ -68,11 +68,16 @@ class GradientCheck:
         for i in order:
             figures = f"{self.analytic[i]:15.8e}  {self.numeric[i]:15.8e}  {self.relative_error[i]:14.2e}"
             lines.append(f"{self.names[i]:{width}}  {figures}")
-        verdict = "passed" if self.passed else "FAILED"
-        total = f"{len(self.names)} elements, largest relative error {self.max_relative_error:.2e}: {verdict}"
         if len(order) < len(self.names):
-            total = f"... (the {len(order)} worst are shown)\n{total}"
-        return "\n".join([*lines, total])
+            lines.append(f"... (the {len(order)} worst are shown)")
+        return "\n".join([*lines, self._total()])
+
+    def __repr__(self) -> str:
+        return f"GradientCheck({self._total()})"
+
+    def _total(self) -> str:
+        verdict = "passed" if self.passed else "FAILED"
+        return f"{len(self.names)} elements, largest relative error {self.max_relative_error:.2e}: {verdict}"
 
 
 @hints_arguments
