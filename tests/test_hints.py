@@ -17,6 +17,10 @@ def net() -> tn.Sequential:
     return tn.Sequential(tn.Linear(1, 1), backend="numpy", seed=0)
 
 
+def notebook_model() -> tn.notebook.SimpleModel:
+    return tn.notebook.SimpleModel(lambda stack, x, y, rate, loss: (stack, loss))
+
+
 def difference(prediction: Any, target: Any) -> Any:
     return prediction - target
 
@@ -41,6 +45,8 @@ ARGUMENTS: dict[str, tuple[Callable[[], Any], str]] = {
     "Adam(beta_1)": (lambda: tn.Adam(beta_1=0.5), "mean 'beta1'"),
     "Linear(units)": (lambda: tn.Linear(3, units=4), "mean 'n_out'"),
     "Linear(activation)": (lambda: tn.Linear(3, 4, activation="relu"), r"of its own: tn\.Linear\(4, 8\), tn\.ReLU"),
+    "SimpleModel.run(batch_size)": (lambda: notebook_model().run([[0.0]], [[0.0]], batch_size=1), "mean 'batchSize'"),
+    "fit(patience)": (lambda: net().fit([[0.0]], [0.0], patience=3), r"callbacks=tn\.EarlyStopping"),
     "Linear(rate)": (lambda: tn.Linear(3, 4, rate=0.1), "It has n_in, n_out, bias"),
     "Dropout(p)": (lambda: tn.Dropout(p=0.5), "mean 'rate'"),
     "Huber(deltas)": (lambda: tn.Huber(deltas=0.5), "mean 'delta'"),
@@ -210,6 +216,8 @@ OTHERWISE: dict[str, tuple[Callable[[], Any], str]] = {
     "MATLAB's tansig": (lambda: tn.tansig, "mean 'Tanh'"),
     "Keras's weights of a layer": (lambda: net().layers[0].get_weights(), "'Linear' object .* mean 'weight'"),
     "a bias": (lambda: net().layers[0].b, "mean 'bias'"),
+    "scikit-learn's transform": (lambda: tn.Table.fit([{"a": 1}]).transform([{"a": 1}]), "mean 'array'"),
+    "fit of a SimpleModel": (lambda: notebook_model().fit([[0.0]], [[0.0]]), "mean 'run'"),
     "a figure": (lambda: net().fit([[0.0]], [0.0]).loss, r"'loss'\. It is history\['loss'\]\."),
 }
 

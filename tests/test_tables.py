@@ -97,8 +97,9 @@ def test_words_and_numbers_become_what_scikit_learn_makes_of_them() -> None:
     new = frame.head(10).assign(kind=["ash", "oak"] * 5)
     table = tn.Table.fit(frame, missing="indicator")
     np.testing.assert_allclose(table.array(frame), oracle.fit_transform(frame), rtol=1e-12)
-    with pytest.warns(UserWarning, match=r"'kind' has 'ash' in 5 rows, not seen in training"):
+    with pytest.warns(UserWarning, match=r"'kind' has 'ash' in 5 rows, not seen in training") as told:
         np.testing.assert_allclose(table.array(new), oracle.transform(new), rtol=1e-12)
+    assert [warning.filename for warning in told] == [__file__]
 
 
 def test_rare_words_share_a_column() -> None:

@@ -82,11 +82,15 @@ _OURS: dict[str, str] = {
     "trainable": "freeze unfreeze requires_grad_",
     "jacobian": "gradient gradients grad",
     "to_c": "genfunction",
+    # Of tables.
+    "array": "transform fit_transform to_array",
+    "columns": "feature_names feature_names_in_ get_feature_names_out",
     # Of what a sweep found.
     "best_settings": "best_params_ best_params",
     "best_model": "best_estimator_ best",
     "table": "cv_results_ results",
     "to_pandas": "to_frame dataframe",
+    "run": "fit train",
     # Hooks of callbacks.
     "on_train_batch_begin": "on_batch_begin",
     "on_train_batch_end": "on_batch_end",
@@ -157,7 +161,18 @@ _DONE_OTHERWISE: tuple[tuple[str, str, str], ...] = (
         "lr learning_rate eta momentum weight_decay nesterov clip_norm",
         "It belongs to the optimizer, as in optimizer=tn.SGD(learning_rate=0.01).",
     ),
-    # Arguments of Linear, and of Sequential.
+    (
+        "callbacks",
+        "early_stopping patience n_iter_no_change",
+        "A callback does it: callbacks=tn.EarlyStopping(patience=10).",
+    ),
+    (
+        "callbacks",
+        "schedule scheduler lr_scheduler",
+        "A schedule stands for the learning rate, as in optimizer=tn.Adam(tn.CosineDecay(0.01, epochs=100)).",
+    ),
+    ("callbacks", "seed random_state", "The network has it: tn.Sequential(..., seed=0)."),
+    # Arguments of Linear.
     ("weight_init", "activation", "An activation is a layer of its own: tn.Linear(4, 8), tn.ReLU()."),
     # Methods of models.
     (

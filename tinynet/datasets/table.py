@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import warnings
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -13,6 +12,8 @@ from numpy.typing import NDArray
 
 from tinynet.base.checks import member, whole
 from tinynet.base.frozen import dataclass
+from tinynet.base.hints import HintingAttributes
+from tinynet.base.warned import warn_caller
 from tinynet.datasets.cells import DECIMALS
 from tinynet.datasets.dialect import Dialect
 from tinynet.datasets.encoding import POLICIES, Encoding, Missing, size_for, vectors_of_levels
@@ -31,7 +32,7 @@ SHOWN = 5
 
 
 @dataclass(frozen=True)
-class Table:
+class Table(HintingAttributes):
     r"""A description of a table, which makes an array for a network from all tables like it.
 
     Make one by ``Table.fit``. It is plain data: it can be pickled, and ``net.metadata |= table.metadata()`` keeps it in
@@ -240,7 +241,7 @@ class Table:
         """
         data = self._read(source, with_targets=False)
         if self.unknown(data):
-            warnings.warn(f"{data.source}: {self.unknown(data)}", stacklevel=2)
+            warn_caller(f"{data.source}: {self.unknown(data)}")
         return np.asarray(self.applied(data).x)
 
     @with_arguments_named

@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 from tinynet.base.arrays import as_real_array, check_finite
 from tinynet.base.checks import whole
 from tinynet.base.guard import alone
+from tinynet.base.hints import HintingAttributes, hints_arguments
 from tinynet.base.turns import turn_of
 
 LayerStack: TypeAlias = dict[str, Any]
 CustomFunction: TypeAlias = Callable[[LayerStack, NDArray[Any], NDArray[Any], Any, Any], tuple[LayerStack, Any]]
 
 
-class SimpleModel:
+class SimpleModel(HintingAttributes):
     """A stack of named layers that your own function trains, a batch at a time.
 
     Parameters
@@ -55,6 +56,7 @@ class SimpleModel:
         self.layerStack[layerName] = layerObject
         print(layerName, "Added")
 
+    @hints_arguments
     def run(
         self,
         inputX: Any = None,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
 from tinynet.base.checks import whole
 from tinynet.base.hints import instance_meant
+from tinynet.base.warned import warn_caller
 from tinynet.optimizers import Optimizer
 from tinynet.program import Program
 from tinynet.training.callbacks import Callback
@@ -65,10 +65,9 @@ def checked_callbacks(callbacks: Any, verbose: int = 0) -> list[Callback]:
 def warn_if_nothing_is_trained(program: Program) -> None:
     """Warn of a training that changes nothing, since every layer that has parameters is frozen."""
     if program.n_parameters and not program.n_trained:
-        warnings.warn(
+        warn_caller(
             "fit expects a layer that is trainable; every layer with parameters is frozen, so nothing is trained. Set "
-            "layer.trainable = True for some.",
-            stacklevel=2,
+            "layer.trainable = True for some."
         )
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import warnings
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tinynet.base.checks import member, number, whole
+from tinynet.base.warned import warn_caller
 from tinynet.training.callbacks import Callback
 from tinynet.training.logs import Logs
 from tinynet.training.monitors import EarlyStopping
@@ -89,10 +89,9 @@ class WeightAverage(Callback):
         """Warn that there is no average, unless the training was interrupted and may go on."""
         if trainer.epoch < trainer.epochs and not trainer.model.stop_training:
             return
-        warnings.warn(
+        warn_caller(
             f"{type(self).__name__} has seen no weights that belong to its average: the training was too short. The "
-            "model has those of the end. Let it start earlier.",
-            stacklevel=2,
+            "model has those of the end. Let it start earlier."
         )
 
     def settings(self) -> dict[str, Any]:

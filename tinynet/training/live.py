@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import sys
 import time
-import warnings
 from typing import Any
 
 from tinynet.base.checks import number
+from tinynet.base.warned import warn_caller
 from tinynet.plotting.figures import check_plot
 from tinynet.plotting.history import plot_history
 from tinynet.training.callbacks import Callback
@@ -49,11 +49,9 @@ class LivePlot(Callback):
         check_plot()
         self._handle, self._next = None, math.inf
         if not in_jupyter():
-            warnings.warn(
+            warn_caller(
                 "LivePlot draws in a Jupyter notebook; this is none, and nothing is drawn. "
-                "history.plot() draws the losses afterwards.",
-                UserWarning,
-                stacklevel=2,
+                "history.plot() draws the losses afterwards."
             )
             return
         from IPython.display import DisplayHandle

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import sys
-import warnings
-
 import numpy as np
 
 from tinynet.backends.base import Array
 from tinynet.base.errors import ScaleWarning
+from tinynet.base.warned import warn_caller
 from tinynet.losses import Loss
 from tinynet.program import NormalizeOp, Program
 from tinynet.training.data import Data
@@ -19,8 +16,6 @@ LARGE = 30.0
 
 ROWS = 256
 """So many rows, at equal steps, tell the size of all: few, as a small fit takes 0.1 ms."""
-
-PACKAGE = os.path.dirname(os.path.dirname(__file__)) + os.sep
 
 
 def warn_of_scales(data: Data, loss: Loss, program: Program) -> None:
@@ -36,15 +31,7 @@ def warn_of_scales(data: Data, loss: Loss, program: Program) -> None:
         found += _told(data.y[:, : data.n_values], "y", f"tn.Denormalize({of}{powers}).adapt(y)", "last")
     if found:
         text = f"fit expects columns of about unit size; got {'; '.join(found)}."
-        warnings.warn(text, ScaleWarning, stacklevel=_from_outside())
-
-
-def _from_outside() -> int:
-    """Return how many frames whoever calls ``fit`` is above him who asks."""
-    frame, level = sys._getframe(1), 1
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(PACKAGE):
-        frame, level = frame.f_back, level + 1
-    return level
+        warn_caller(text, ScaleWarning)
 
 
 def _told(array: Array, name: str, layer: str, place: str) -> list[str]:
