@@ -30,7 +30,7 @@ MOST_UNITS = 256
 """Samples that may become weights: there are as many numbers in the unit vectors as the square of that."""
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True)
 class GradientCheck:
     """The outcome of ``gradient_check``; ``print(report)`` shows it as a table.
 
