@@ -130,6 +130,18 @@ def test_a_copy_draws_weights_as_the_original_does(copied: Callable[[Any], Any])
     np.testing.assert_array_equal(*drawn)
 
 
+def test_a_copy_of_a_model_that_was_loaded_goes_on_as_that_does(copied: Callable[[Any], Any], tmp_path: Path) -> None:
+    """It has drawn nothing yet, and neither has what will draw been made."""
+    tn.Sequential(tn.Linear(3, 4), tn.Dropout(0.5), tn.Linear(4, 1), backend="numpy").save(tmp_path / "net.npz")
+    net = tn.load(tmp_path / "net.npz", backend="numpy")
+    other, again = copied(net), tn.load(tmp_path / "net.npz", backend="numpy")
+    for each in (net, other, again):
+        each.fit(X, Y, batch_size=3)
+    np.testing.assert_array_equal(other.state.parameters, net.state.parameters)
+    assert again.state.dropout_seed != net.state.dropout_seed
+    assert (again.state.parameters != net.state.parameters).any()
+
+
 def test_what_a_subclass_adds_travels(copied: Callable[[Any], Any]) -> None:
     net = plain("numpy")
     net.purpose = "tests"  # type: ignore[attr-defined]

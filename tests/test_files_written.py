@@ -137,13 +137,11 @@ def test_a_missing_folder_is_an_error_and_the_model_goes_on(tmp_path: Path) -> N
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
 def test_a_full_disk_is_an_error_and_the_model_goes_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    import tempfile
+    def on_a_full_disk(path: str, flags: int) -> int:
+        Path(path).write_text("")
+        return os.open("/dev/full", os.O_WRONLY)
 
-    def on_a_full_disk(**_: Any) -> tuple[int, str]:
-        (tmp_path / "temporary").write_text("")
-        return os.open("/dev/full", os.O_WRONLY), str(tmp_path / "temporary")
-
-    monkeypatch.setattr(tempfile, "mkstemp", on_a_full_disk)
+    monkeypatch.setattr("tinynet.exchange.atomic._opened_for_one", on_a_full_disk)
     net = network()
     before = net.flat_parameters().tobytes()
     with pytest.raises(OSError, match="No space left"):
@@ -166,9 +164,9 @@ def test_a_folder_that_is_not_there_is_named(name: str, tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_written_is_told_by_the_users_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(**options: Any) -> None:
+    def refuse(path: str, flags: int) -> int:
         raise PermissionError(13, "Permission denied", f"{tmp_path}/.net.npz.x.tmp")
 
-    monkeypatch.setattr("tempfile.mkstemp", refuse)
+    monkeypatch.setattr("tinynet.exchange.atomic._opened_for_one", refuse)
     with pytest.raises(PermissionError, match=r"Permission denied: '.*/net\.npz'$"):
         network().save(tmp_path / "net.npz")

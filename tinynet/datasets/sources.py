@@ -14,7 +14,6 @@ from tinynet.datasets.csvfile import Progress, read_csv
 from tinynet.datasets.dialect import Dialect
 from tinynet.datasets.files import opened, source_of, suffix_of
 from tinynet.datasets.numpyfile import read_npy
-from tinynet.datasets.objects import read_objects
 from tinynet.datasets.parsing import Wanted
 from tinynet.datasets.tables import Choose, Columns, Dataset, Header, all_columns
 
@@ -66,6 +65,8 @@ def read_table(
     kinds = dict(wanted.kinds)
     wanted = dataclasses.replace(wanted, kinds=kinds)
     if not isinstance(source, str | os.PathLike):
+        from tinynet.datasets.objects import read_objects  # Much that no file needs.
+
         return read_objects(source, choose_and_note, dialect, wanted)
     if suffix_of(source) == ".npy":
         return read_objects(read_npy(source, all_columns).x, choose_and_note, dialect, wanted, source_of(source))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -136,7 +135,9 @@ class Header:
             if place is None:
                 hint = "Give positions from 0, or the names in the first line."
                 if self.named:
-                    hint = "".join(f"Did you mean {near!r}?" for near in difflib.get_close_matches(name, self.names, 1))
+                    from difflib import get_close_matches  # Only a name that is wrong pays for the import.
+
+                    hint = "".join(f"Did you mean {near!r}?" for near in get_close_matches(name, self.names, 1))
                     if len(self) == 1 and "," in self.names[0]:
                         hint = "It was read with ',' as decimal mark, so that it separates nothing: say --decimal ."
                 message = f"{who} expects a column {name!r} in {self.source}; it has {self.listing()}. {hint}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import stat
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -35,7 +34,7 @@ def atomic_open(path: Path_) -> Iterator[IO[bytes]]:
     stays as it was; there is no error any more once it is replaced.
     """
     if isinstance(path, RemotePath):
-        with path.replaced(PREFIX, SUFFIX) as content:
+        with path.replaced(temporary_name()) as content:
             yield content
         return
     target = Path(os.path.realpath(path))
@@ -46,19 +45,24 @@ def atomic_open(path: Path_) -> Iterator[IO[bytes]]:
         mode = stat.S_IMODE(mode)
     except FileNotFoundError:
         mode = 0o666 & ~_umask()
-    handle, temporary = _temporary_beside(target, path)
+    file = _temporary_beside(target, path)
     try:
-        with os.fdopen(handle, "wb") as file:
+        with file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, mode)
-        _replace(temporary, target)
+        os.chmod(file.name, mode)
+        _replace(file.name, target)
     except BaseException:
         with suppress(FileNotFoundError):  # An interruption may come when it has its new name already.
-            os.unlink(temporary)
+            os.unlink(file.name)
         raise
     _sync_folder(target.parent)
+
+
+def temporary_name() -> str:
+    """Return a name that no other file has, to write under until a file is whole."""
+    return f"{PREFIX}{os.urandom(8).hex()}{SUFFIX}"
 
 
 def is_temporary(path: Path | RemotePath) -> bool:
@@ -97,7 +101,7 @@ def require_place(name: str, path: Path_) -> None:
         raise PermissionError(f"{name} expects a folder that can be written to; {str(folder)!r} cannot.")
 
 
-def _temporary_beside(target: Path, path: Path_) -> tuple[int, str]:
+def _temporary_beside(target: Path, path: Path_) -> IO[bytes]:
     """Open a temporary file in the folder of ``target``; errors are about ``path``, which the user knows."""
     if not target.parent.is_dir():
         raise FileNotFoundError(
@@ -105,9 +109,14 @@ def _temporary_beside(target: Path, path: Path_) -> tuple[int, str]:
             "Create it first."
         )
     try:
-        return tempfile.mkstemp(prefix=PREFIX, suffix=SUFFIX, dir=target.parent)
+        return open(target.parent / temporary_name(), "xb", opener=_opened_for_one)
     except OSError as error:
         raise OSError(error.errno, error.strerror, os.fspath(path)) from None
+
+
+def _opened_for_one(path: str, flags: int) -> int:
+    """Open a file that nobody else may read before it has the mode of the one that it replaces."""
+    return os.open(path, flags, 0o600)
 
 
 def _umask() -> int:

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
-from uuid import uuid4
 
 from tinynet.base.errors import requires
 
@@ -77,14 +76,14 @@ class RemotePath:
         return bytes(self._files.cat_file(self._path))
 
     @contextmanager
-    def replaced(self, prefix: str, suffix: str) -> Iterator[IO[bytes]]:
+    def replaced(self, temporary_name: str) -> Iterator[IO[bytes]]:
         """Return a context with a file that takes this one's place once it is written whole.
 
-        It goes up under another name, of this beginning and end, and is then renamed.
+        It goes up under another name, and is then renamed.
         """
         content = io.BytesIO()
         yield content
-        temporary = f"{self._path.rpartition('/')[0]}/{prefix}{uuid4().hex}{suffix}"
+        temporary = f"{self._path.rpartition('/')[0]}/{temporary_name}"
         try:
             self._files.pipe_file(temporary, content.getvalue())
             self._files.mv(temporary, self._path)

@@ -11,7 +11,6 @@ from tinynet.backends import get_backend
 from tinynet.backends.base import Array, Backend, State
 from tinynet.backends.ranks.alone import Alone
 from tinynet.backends.ranks.parts import blocks_of
-from tinynet.backends.ranks.team import session_of
 from tinynet.base.arrays import as_real_array_anywhere, as_samples, numpy_namespace
 from tinynet.base.checks import whole
 from tinynet.base.gaps import check_measured, with_gaps
@@ -50,6 +49,8 @@ class Columns(Layer):
 
         With ``gaps``, of the numbers in it that are not NaN.
         """
+        from tinynet.backends.ranks.team import session_of  # Predictions need it as little as what trains.
+
         with session_of(comm) as team:
             self._adapt_in(team, data, name, gaps)
 

@@ -33,8 +33,16 @@ class Initializer(ABC):
         """Return the values, (shape) float64."""
 
 
+class Fixed(Initializer):
+    """Gives values that no generator is needed for."""
+
+    @abstractmethod
+    def __call__(self, shape: Shape, rng: np.random.Generator | None = None) -> Float64:
+        """Return the values, (shape) float64."""
+
+
 @dataclass(frozen=True)
-class Zeros(Initializer):
+class Zeros(Fixed):
     """All zero.
 
     Examples
@@ -43,25 +51,25 @@ class Zeros(Initializer):
     array([0., 0.])
     """
 
-    def __call__(self, shape: Shape, rng: np.random.Generator) -> Float64:
+    def __call__(self, shape: Shape, rng: np.random.Generator | None = None) -> Float64:
         return np.zeros(shape)
 
 
 @dataclass(frozen=True)
-class Ones(Initializer):
+class Ones(Fixed):
     """All one."""
 
-    def __call__(self, shape: Shape, rng: np.random.Generator) -> Float64:
+    def __call__(self, shape: Shape, rng: np.random.Generator | None = None) -> Float64:
         return np.ones(shape)
 
 
 @dataclass(frozen=True)
-class Constant(Initializer):
+class Constant(Fixed):
     """All equal to ``value``."""
 
     value: float = 0.0
 
-    def __call__(self, shape: Shape, rng: np.random.Generator) -> Float64:
+    def __call__(self, shape: Shape, rng: np.random.Generator | None = None) -> Float64:
         return np.full(shape, float(self.value))
 
 

@@ -35,7 +35,7 @@ from tinynet.base.checks import whole
 from tinynet.base.guard import Guard
 from tinynet.base.hints import Hinting, did_you_mean
 from tinynet.base.turns import turn_of
-from tinynet.layers.initializers import get_initializer
+from tinynet.layers.initializers import Fixed, get_initializer
 from tinynet.program import CustomOp, Op, Program, Shape
 
 Init = str | float | Callable[..., Any]
@@ -276,9 +276,14 @@ class Layer(Hinting):
             offset += size
 
     def _write_buffers(self) -> None:
-        rng = np.random.default_rng(0)
+        rng = None
         for p in self._buffers():
-            setattr(self, p.name, p.init(p.shape, rng))
+            if isinstance(p.init, Fixed):
+                values = p.init(p.shape)
+            else:
+                rng = rng or np.random.default_rng(0)
+                values = p.init(p.shape, rng)
+            setattr(self, p.name, values)
 
     def __getattr__(self, name: str) -> Any:
         # Reached only for names that are no plain attribute: parameters and their gradients.

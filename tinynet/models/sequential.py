@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Iterable, Sequence
+from copy import deepcopy
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -99,14 +100,35 @@ class Sequential(ManualLoop, Inference, Differentiable, Exports):
         self.backend = get_backend(backend, device)
         chosen = checked_precision(precision, self.dtype, self.backend)
         self.program = Program(ops, dtype=self.dtype, precision=chosen)
-        self.seed = seed
-        self.rng = np.random.default_rng(None if seed is None else whole("seed", seed, at_least=0))
+        self.seed = None if seed is None else whole("seed", seed, at_least=0)
         if initial_values is None:
-            initial_values = np.concatenate([values_of(layer, self.rng) for layer in self.layers])
-        dropout_seed = int(self.rng.integers(0, 2**63))
+            values = np.concatenate([values_of(layer, self.rng) for layer in self.layers])
+        else:
+            values = np.asarray(initial_values)
+        if initial_values is None or seed is not None:
+            dropout_seed = int(self.rng.integers(0, 2**63))
+        else:  # A model of a file may never draw, and gets its generator when it does.
+            dropout_seed = int.from_bytes(os.urandom(8)) >> 1
         self._begin()
-        self._settle(self.backend.new_state(self.program, np.asarray(initial_values), dropout_seed))
+        self._settle(self.backend.new_state(self.program, values, dropout_seed))
         self.history: History | None = None
+
+    @property
+    def rng(self) -> np.random.Generator:
+        """What draws the initial weights, the order of the samples and the key of dropout."""
+        held: dict[str, np.random.Generator] = vars(self)
+        # Of two threads that make it at once, the first one's stays.
+        return held["rng"] if "rng" in held else held.setdefault("rng", np.random.default_rng(self.seed))
+
+    @rng.setter
+    def rng(self, rng: np.random.Generator) -> None:
+        vars(self)["rng"] = rng
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what pickle and copy carry of the model, with what draws: a copy will train as the model would."""
+        parts = super().__getstate__()
+        parts["attributes"].setdefault("rng", deepcopy(self.rng))
+        return parts
 
     def _settle(self, state: State) -> None:
         """Make ``state`` the model's, and the layers' arrays views into it."""
