@@ -108,6 +108,12 @@ def test_weights_are_shown_layer_by_layer_on_a_scale_around_zero() -> None:
     assert images[2].get_clim() == (-limit, limit)
 
 
+def test_inputs_and_outputs_are_counted_in_whole_numbers_where_there_is_one() -> None:
+    weight, bias = tn.plot_weights(tn.Sequential(tn.Linear(1, 1), backend="numpy", seed=0)).axes[:2]
+    for ticks in (weight.get_yticks(), bias.get_xticks()):
+        assert np.array_equal(ticks, np.round(ticks))
+
+
 def test_weights_that_are_all_zero_can_be_shown() -> None:
     net = network()
     net.set_flat_parameters(np.zeros(net.n_parameters))

@@ -44,8 +44,16 @@ class Swept(Protocol):
 CROWDED = 0.05
 """Labels of an axis that would come nearer than this share of its height are left out."""
 
-DECADES = 1.5
+DECADES = 1.0
 """Positive numbers that span more than this many powers of ten get a logarithmic axis."""
+
+LABEL: dict[str, Any] = {
+    "fontsize": "small",
+    "va": "center",
+    "color": "0.2",
+    "bbox": {"facecolor": "white", "alpha": 0.8, "linewidth": 0, "pad": 0.5},
+}
+"""How values are written beside an axis: where many lines meet, and must not cross what is written."""
 
 
 def plot_parallel(result: Swept, path: Path_ | None, by: str, mode: str = "auto") -> Figure:
@@ -69,7 +77,7 @@ def plot_parallel(result: Swept, path: Path_ | None, by: str, mode: str = "auto"
     for place, scale in enumerate(scales):
         axes.axvline(place, color="0.4", linewidth=0.8)
         for height, label in scale.ticks:
-            axes.text(place + 0.03, height, label, fontsize="small", va="center", color="0.2")
+            axes.text(place + 0.03, height, label, **LABEL)
     axes.set_xticks(range(len(scales)), [*names, f"{by} (mean)" if len(result.seeds) > 1 else by])
     axes.set_yticks([])
     axes.set_xlim(-0.1, len(scales) - 0.6)

@@ -90,6 +90,6 @@ def plot_weights(net: Layered, path: str | os.PathLike[str] | None = None) -> Fi
             places.append(axes)
         axes.set_xlabel("output")
         for axis in (places[0].yaxis, axes.xaxis):
-            axis.set_major_locator(MaxNLocator(integer=True))
+            axis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         figure.colorbar(image, ax=places)
     return written_figure(figure, path)
