@@ -82,6 +82,9 @@ _OURS: dict[str, str] = {
     "trainable": "freeze unfreeze requires_grad_",
     "jacobian": "gradient gradients grad",
     "to_c": "genfunction",
+    # Of posteriors.
+    "mean": "predict predict_mean",
+    "std": "predict_std uncertainty sigma",
     # Of tables.
     "array": "transform fit_transform to_array",
     "columns": "feature_names feature_names_in_ get_feature_names_out",

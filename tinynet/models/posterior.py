@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinynet.base.checks import whole
-from tinynet.base.hints import Hinting
+from tinynet.base.hints import Hinting, HintingAttributes
 from tinynet.losses import Meaning
 from tinynet.models.sequential import Sequential
 
@@ -25,7 +25,7 @@ DRAWS = 1000
 """Of the logits of several classes, for the spread of their probabilities."""
 
 
-class Laplace(Hinting):
+class Laplace(Hinting, HintingAttributes):
     """What a network that has learned predicts, with standard deviations; see ``laplace``.
 
     Attributes
