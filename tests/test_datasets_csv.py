@@ -189,6 +189,8 @@ def test_a_column_that_a_model_misses_is_named(tmp_path: Path) -> None:
         ValueError, match=r"The model expects a column 'age' in .*; it has 'size', 'ages'. Did you mean 'ag"
     ):
         read_known(write(tmp_path, "size,ages\n1,2\n"), ("size", "age"))
+    with pytest.raises(ValueError, match=r"it has 'size', 'target'\.$"):  # Which is not like it.
+        read_known(write(tmp_path, "size,target\n1,2\n"), ("size", "age"))
 
 
 def test_names_are_asked_for_where_positions_do_not_do(tmp_path: Path) -> None:

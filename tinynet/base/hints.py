@@ -77,7 +77,8 @@ _OURS: dict[str, str] = {
     "predict": "eval infer sim predict_on_batch",
     "evaluate": "score test perform",
     "get_weights": "weights state_dict parameters named_parameters coefs_ getwb iw lw b",
-    "set_weights": "load_state_dict",
+    "set_weights": "load_state_dict load_weights",
+    "save": "save_weights save_model",
     "n_parameters": "count_params num_params",
     "trainable": "freeze unfreeze requires_grad_",
     "jacobian": "gradient gradients grad",
@@ -219,6 +220,7 @@ _DONE_OTHERWISE: tuple[tuple[str, str, str], ...] = (
     ("Sequential", "flatten", "x.reshape(len(x), -1) makes a row of each sample."),
     ("Sequential", "dataloader dataset tensordataset", "fit makes the batches: net.fit(x, y, batch_size=32)."),
     ("Sequential", "manual_seed set_seed set_random_seed", "A network has its own: tn.Sequential(..., seed=0)."),
+    ("Sequential", "save save_model", "A network saves itself: net.save(path)."),
     ("Sequential", "no_grad", "predict computes no gradients."),
     (
         "Sequential",

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinynet.base.frozen import dataclass
+from tinynet.base.hints import CLOSE
 from tinynet.datasets.frame import Frame
 
 if TYPE_CHECKING:
@@ -137,7 +138,8 @@ class Header:
                 if self.named:
                     from difflib import get_close_matches  # Only a name that is wrong pays for the import.
 
-                    hint = "".join(f"Did you mean {near!r}?" for near in get_close_matches(name, self.names, 1))
+                    near = get_close_matches(name, self.names, 1, CLOSE)
+                    hint = f"Did you mean {near[0]!r}?" if near else ""
                     if len(self) == 1 and "," in self.names[0]:
                         hint = "It was read with ',' as decimal mark, so that it separates nothing: say --decimal ."
                 message = f"{who} expects a column {name!r} in {self.source}; it has {self.listing()}. {hint}"
