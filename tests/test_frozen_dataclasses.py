@@ -118,6 +118,12 @@ def test_the_check_of_a_class_is_made() -> None:
 def test_their_signatures_tell_default_values_and_types() -> None:
     assert str(inspect.signature(OURS[0])) == str(inspect.signature(THEIRS[0]))
 
+    class Called(OURS[0]):  # type: ignore[misc,name-defined]
+        def __call__(self, z: int) -> None:
+            """Be called, as a function of the user's may be an object."""
+
+    assert list(inspect.signature(Called(1.0)).parameters) == ["z"]
+
     class Own(OURS[0]):  # type: ignore[misc,name-defined]
         def __init__(self, y: int) -> None:
             super().__init__(y)

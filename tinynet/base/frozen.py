@@ -82,12 +82,14 @@ def _tell_fields(cls: Any) -> None:
 
 
 class _OfFields:
-    """The signature of a class whose constructor takes its fields: made when it is asked for."""
+    """The signature of a class whose constructor takes its fields: made when it is asked for, and not of an object."""
 
     def __init__(self, cls: type) -> None:
         self._cls: Any = cls
 
     def __get__(self, instance: object, owner: Any) -> Signature | None:
+        if instance is not None:
+            raise AttributeError("__signature__")
         own = owner.__init__ is self._cls.__init__ and owner.__init__.__module__ == __name__
         return Signature(_parameters(self._cls), return_annotation=None) if own else None
 
