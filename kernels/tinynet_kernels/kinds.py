@@ -4,17 +4,15 @@ Every module of kernels has one table of functions per table here, with the same
 ``tinynet_kernels.formulas``; the text of a formula (``tinynet_kernels.steps.text_of``) is such a kind, too.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from tinynet_kernels import formulas
 from tinynet_kernels.blocks import blocks_of, is_blocks
-from tinynet_kernels.expressions import Term
+from tinynet_kernels.expressions import Expression, Term
 from tinynet_kernels.formulas import Table
-from tinynet_kernels.steps import steps_of
 
 
-@dataclass(frozen=True)
-class ActivationTraits:
+class ActivationTraits(NamedTuple):
     """What a caller must know of an activation.
 
     Attributes
@@ -32,8 +30,7 @@ class ActivationTraits:
     uses_alpha: bool = False
 
 
-@dataclass(frozen=True)
-class LossTraits:
+class LossTraits(NamedTuple):
     """What a caller must know of a loss.
 
     Attributes
@@ -55,8 +52,16 @@ class LossTraits:
 
 
 def _depends(term: Term, name: str) -> bool:
-    steps, results = steps_of(term)
-    return name in results or any(name in step.operands for step in steps)
+    """Tell whether a formula reads a symbol."""
+    waiting, seen = [term], set[int]()
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, Expression) and id(one) not in seen:
+            if one.operation == "symbol" and one.content == name:
+                return True
+            seen.add(id(one))
+            waiting += one.operands
+    return False
 
 
 def _activation_traits(kind: str) -> ActivationTraits:

@@ -35,23 +35,6 @@ def lower(program: Program, *, weighted: bool, ordered: bool) -> Network:
     )
 
 
-FUSED = (LinearOp, ActivationOp, DropoutOp, NormalizeOp)
-"""The ops that fused functions are written from."""
-
-
-def can_lower(*ops: Op) -> bool:
-    """Tell whether fused functions can be written for all of some ops."""
-    return all(isinstance(op, FUSED) for op in ops)
-
-
-def can_generate(*ops: Op) -> bool:
-    """Tell whether whole epochs of one model can be written for all of some ops, on the processor."""
-    return all(
-        isinstance(op, (*FUSED, LayerNormOp, BatchNormOp)) or (isinstance(op, ResidualOp) and can_generate(*op.ops))
-        for op in ops
-    )
-
-
 def layers_of(ops: tuple[Op, ...], frozen: tuple[int, ...] = (), n_forks: int = 0) -> tuple[Layer, ...]:
     """Return ops as layers; a linear one takes the activation after it along.
 

@@ -12,11 +12,8 @@ from numpy.typing import DTypeLike, NDArray
 
 from tinynet.backends import hostproducts
 from tinynet.backends.base import Array, Backend, Derivatives, Granularity, Plan, State
-from tinynet.backends.derivatives import derivatives_of
+from tinynet.backends.fusable import can_lower
 from tinynet.backends.loop import LoopPlan
-from tinynet.backends.lowering import can_lower
-from tinynet.backends.mapped import MappedPlan
-from tinynet.backends.members import MembersPlan
 from tinynet.backends.second_order import takes_all_samples, whole_plan
 from tinynet.base.arrays import refuse_cupy
 from tinynet.program import BlocksOp, CustomOp, Program, Shape, all_ops
@@ -66,17 +63,31 @@ class HostBackend(Backend):
 
     def derivatives(self, program: Program, state: State) -> Derivatives:
         """Return what derives the predictions; see ``Backend.derivatives``."""
+        from tinynet.backends.derivatives import derivatives_of  # Few who predict want them.
+
         return derivatives_of(program, self, state)
+
+    def mapped_plan(self, program: Program, rest: Plan) -> Plan:
+        """Return the plan of a program that ends in maps, of which ``rest`` computes what these read."""
+        from tinynet.backends.mapped import MappedPlan
+
+        return MappedPlan(program, self, rest)
+
+    def members_plan(self, program: Program, granularity: Granularity) -> Plan:
+        """Return the plan that takes many models one by one."""
+        from tinynet.backends.members import MembersPlan
+
+        return MembersPlan(program, self, granularity)
 
     def plan(self, program: Program, *, granularity: Granularity = "epoch", streamed: bool = False) -> Plan:
         """Return a plan for the program."""
         self.check_precision(program.precision)
         if program.predicts_by_maps:
-            return MappedPlan(program, self, self.plan(program.before_maps, granularity=granularity, streamed=streamed))
+            return self.mapped_plan(program, self.plan(program.before_maps, granularity=granularity, streamed=streamed))
         if takes_all_samples(program):
             return whole_plan(program, self, granularity)
         if program.n_models is not None:
-            return MembersPlan(program, self, granularity)
+            return self.members_plan(program, granularity)
         return LoopPlan(program, self, slow_reason(program, granularity) or frozen_reason(program) or self.reason)
 
 

@@ -7,11 +7,10 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib import import_module
 from typing import Any, NoReturn
 
-from tinynet.backends.compiling import watched
 from tinynet.base.errors import ResumeError, TinynetError
 from tinynet.base.hints import did_you_mean
 from tinynet.base.version import __version__
@@ -20,13 +19,15 @@ FAILED, INTERRUPTED, CLOSED = 2, 130, 141
 """Exit codes: an error; Ctrl-C; whoever read our output went away (128 and the number of the signal, as a shell's)."""
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, imported: Callable[[], object] = lambda: None) -> int:
     """Run the command; return its exit code.
 
     Parameters
     ----------
     argv : list of str, optional
         The arguments; by default those of the process.
+    imported : callable, optional
+        Is called once most of what the command needs has been imported.
 
     Raises
     ------
@@ -34,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         After ``--help`` and ``--version``, and with code 2 for arguments that are wrong.
     """
     with _escaping():
-        return _run(list(sys.argv[1:] if argv is None else argv))
+        return _run(list(sys.argv[1:] if argv is None else argv), imported)
 
 
 @contextmanager
@@ -52,14 +53,16 @@ def _escaping() -> Iterator[None]:
         stream.reconfigure(errors=kept)
 
 
-def _run(given: list[str]) -> int:
+def _run(given: list[str], imported: Callable[[], object]) -> int:
     parser = make_parser()
     args = parser.parse_args(given)
     try:
         if getattr(args, "config", None) is not None:
             args = import_module("tinynet.cli.config").parse(parser, given, args)
-        with watched(lambda what: None) if getattr(args, "quiet", False) else nullcontext():
-            code: int = args.run(args)
+        command: Callable[[argparse.Namespace], int] = args.command_of()
+        imported()
+        with _silent() if getattr(args, "quiet", False) else nullcontext():
+            code = command(args)
         sys.stdout.flush()
         return code
     except KeyboardInterrupt:
@@ -75,6 +78,13 @@ def _run(given: list[str]) -> int:
             print(f"tinynet: error: {_one_line(error)}", file=sys.stderr)
         _drop_output()
         return FAILED
+
+
+def _silent() -> AbstractContextManager[object]:
+    """Return a context in which nobody is told of what is compiled."""
+    from tinynet.backends.compiling import watched
+
+    return watched(lambda what: None)
 
 
 def _one_line(error: BaseException) -> str:
@@ -106,14 +116,9 @@ def _drop_output() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _later(module: str, function: str) -> Callable[[argparse.Namespace], int]:
-    """Return what runs a command: each imports much that the others do not need, when it is called."""
-
-    def run(args: argparse.Namespace) -> int:
-        code: int = getattr(import_module(f"tinynet.cli.{module}"), function)(args)
-        return code
-
-    return run
+def _imports(module: str, function: str) -> Callable[[], Callable[[argparse.Namespace], int]]:
+    """Return what imports a command and returns it: each needs much that the others do not."""
+    return lambda: getattr(import_module(f"tinynet.cli.{module}"), function)
 
 
 class Parser(argparse.ArgumentParser):
@@ -165,7 +170,7 @@ def make_parser() -> Parser:
     for name, (module, function, text) in COMMANDS.items():
         command = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
         command.options = f"tinynet.cli.options.{name}"
-        command.set_defaults(run=_later(module, function))
+        command.set_defaults(command_of=_imports(module, function))
         command.add_argument("--debug", action="store_true", help="show where an error arose")
     return parser
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from tinynet.backends.base import Array
-from tinynet.backends.lowering import can_lower
+from tinynet.backends.fusable import can_lower
 from tinynet.backends.second_order.equations import Data, Equations, Float64, Models
 from tinynet.program import ActivationOp, CustomOp, LinearOp, NormalizeOp, Op, Program
 

@@ -14,11 +14,8 @@ from tinynet_kernels.cpu.generated.compiler import host
 
 from tinynet.backends.base import Array, Backend, Derivatives, Granularity, Plan, State
 from tinynet.backends.compiling import described_cache
+from tinynet.backends.fusable import can_generate, can_lower
 from tinynet.backends.loop import LoopPlan
-from tinynet.backends.lowering import can_generate, can_lower
-from tinynet.backends.mapped import MappedPlan
-from tinynet.backends.members import MembersPlan
-from tinynet.backends.numba import lanes
 from tinynet.backends.numba.generated import GeneratedPlan, lacking_reason, learns_slopes
 from tinynet.backends.numpy import HostBackend, frozen_reason, slopes_reason, slow_reason
 from tinynet.backends.second_order import takes_all_samples, whole_plan
@@ -91,7 +88,7 @@ class NumbaBackend(HostBackend):
         """Return a fused plan where the program needs no Python inside."""
         self.check_precision(program.precision)
         if program.predicts_by_maps:
-            return MappedPlan(program, self, self.plan(program.before_maps, granularity=granularity, streamed=streamed))
+            return self.mapped_plan(program, self.plan(program.before_maps, granularity=granularity, streamed=streamed))
         program, lacking = self._with_calls(program)
         written = can_generate if program.n_models is None else can_lower
         reason = slow_reason(program, granularity, written)
@@ -109,7 +106,7 @@ class NumbaBackend(HostBackend):
         reason = reason or slopes_reason(program) or frozen_reason(program)
         if begins_standardising(program):
             rest = self.plan(replace(program, standardised=True), granularity=granularity)
-            return StandardisedPlan(program, self, rest, MembersPlan(program, self, granularity))
+            return StandardisedPlan(program, self, rest, self.members_plan(program, granularity))
         return self._plan_of_many(program, granularity, reason)
 
     def _equations(self, program: Program) -> Equations | None:
@@ -120,8 +117,10 @@ class NumbaBackend(HostBackend):
 
     def _plan_of_many(self, program: Program, granularity: Granularity, reason: str | None) -> Plan:
         """Return the quickest plan for many models."""
+        from tinynet.backends.numba import lanes  # Much, which one model alone does without.
+
         if reason is not None or not lanes.fits(program):
-            return MembersPlan(program, self, granularity)
+            return self.members_plan(program, granularity)
         return lanes.LanesPlan(program, self)
 
 

@@ -13,7 +13,8 @@ from tinynet_kernels.cpu.generated.passes import address
 
 from tinynet.backends.base import Array, Backend, State
 from tinynet.backends.derivatives import ForwardAndBack
-from tinynet.backends.lowering import can_lower, layers_of
+from tinynet.backends.fusable import can_lower
+from tinynet.backends.lowering import layers_of
 from tinynet.program import Program
 
 FEW = 64

@@ -11,7 +11,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tinynet.backends.base import Backend, Granularity, Plan
-from tinynet.backends.members import MembersPlan
 from tinynet.program import Program
 
 if TYPE_CHECKING:
@@ -44,6 +43,8 @@ def whole_plan(
     """
     assert program.optimizer is not None
     if program.n_models is not None and (program.optimizer.kind == "lbfgs" or not _alike(program)):
+        from tinynet.backends.members import MembersPlan
+
         return MembersPlan(program, backend, granularity)
     if program.optimizer.kind == "lbfgs":
         from tinynet.backends.second_order.lbfgs import LBFGSPlan

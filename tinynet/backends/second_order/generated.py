@@ -13,7 +13,8 @@ from tinynet_kernels.cpu.generated.equations import LARGEST_SOLVED, Samples
 
 from tinynet.backends import get_backend
 from tinynet.backends.base import Array
-from tinynet.backends.lowering import can_lower, layers_of, loss_of
+from tinynet.backends.fusable import can_lower
+from tinynet.backends.lowering import layers_of, loss_of
 from tinynet.backends.second_order.equations import (
     Data,
     Equations,
