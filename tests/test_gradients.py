@@ -168,6 +168,17 @@ def test_a_long_report_shows_the_worst() -> None:
     assert repr(report) == f"GradientCheck({text.splitlines()[-1]})"
 
 
+def test_many_elements_are_checked_by_some_of_each_array() -> None:
+    net = tn.Sequential(tn.Linear(3, 20), tn.Tanh(), tn.Linear(20, 3), seed=0, backend="numpy")
+    all_of_them, some = (tn.gradient_check(net, X, TARGETS["values"], most=most) for most in (10_000, 50))
+    assert len(some.names) == 10 + 10 + 10 + 3 + 10
+    assert {name.partition("[")[0] for name in some.names} == {name.partition("[")[0] for name in all_of_them.names}
+    where = [all_of_them.names.index(name) for name in some.names]
+    np.testing.assert_array_equal(some.analytic, all_of_them.analytic[where])
+    np.testing.assert_allclose(some.numeric, all_of_them.numeric[where], rtol=1e-12)
+    assert repr(some).startswith(f"GradientCheck(43 of {len(all_of_them.names)} elements, ")
+
+
 def test_gradients_add_up_until_they_are_set_to_zero(backend: str) -> None:
     net = network("tanh", backend)
     grad = np.ones((6, N_OUT))

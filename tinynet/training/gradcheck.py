@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tinynet.backends.base import Array
 from tinynet.backends.loop import LoopPlan
+from tinynet.base.checks import whole
 from tinynet.base.frozen import dataclass
 from tinynet.base.hints import hints_arguments
 from tinynet.losses import Loss, get_loss
@@ -37,16 +38,19 @@ class GradientCheck:
     Attributes
     ----------
     names : list of str
-        One for each element: ``"layer0.weight[0, 1]"``, ``"x[0, 2]"``.
-    analytic, numeric, relative_error : (n_elements,) float64
+        One for each element that was checked: ``"layer0.weight[0, 1]"``, ``"x[0, 2]"``.
+    analytic, numeric, relative_error : (n_checked,) float64
         The error is relative to the larger of the two, but at least to the root mean square of its array, and to a
         millionth of the loss: below that, differences of losses show their rounding.
+    n_elements : int
+        How many there are, those that were not checked included.
     """
 
     names: list[str]
     analytic: NDArray[np.float64]
     numeric: NDArray[np.float64]
     relative_error: NDArray[np.float64]
+    n_elements: int
 
     @property
     def max_relative_error(self) -> float:
@@ -77,14 +81,15 @@ class GradientCheck:
 
     def _total(self) -> str:
         verdict = "passed" if self.passed else "FAILED"
-        return f"{len(self.names)} elements, largest relative error {self.max_relative_error:.2e}: {verdict}"
+        checked = f"{len(self.names):,} of " if len(self.names) < self.n_elements else ""
+        return f"{checked}{self.n_elements:,} elements, largest relative error {self.max_relative_error:.2e}: {verdict}"
 
 
 @hints_arguments
 def gradient_check(
-    model: Trainable, x: Any, y: Any, *, loss: str | Loss = "mse", sample_weight: Any = None
+    model: Trainable, x: Any, y: Any, *, loss: str | Loss = "mse", sample_weight: Any = None, most: int = 5000
 ) -> GradientCheck:
-    """Compare analytic gradients with central differences, in float64, for all parameters and the inputs.
+    """Compare analytic gradients with central differences, in float64, for the parameters and the inputs.
 
     Works on a float64 copy of the model; the model is untouched. What is checked is the code that trains it, where that
     can be asked for the gradient of one batch, else a loop over kernels. Dropout is active with one fixed mask. Where a
@@ -96,6 +101,9 @@ def gradient_check(
     x, y, sample_weight
         As for ``fit``; taken as one batch.
     loss : str or Loss
+    most : int
+        Elements that are checked: each takes four losses. Where there are more, every array is checked in as many of
+        its elements, which are drawn, always the same ones.
 
     Returns
     -------
@@ -110,21 +118,37 @@ def gradient_check(
     True
     """
     with model.backend.active():
-        return _checked(model.clone(dtype="float64", precision="float32"), x, y, get_loss(loss), sample_weight)
+        copy = model.clone(dtype="float64", precision="float32")
+        return _checked(copy, x, y, get_loss(loss), sample_weight, whole("most", most))
 
 
-def _checked(copy: Trainable, x: Any, y: Any, chosen: Loss, sample_weight: Any) -> GradientCheck:
+def _checked(copy: Trainable, x: Any, y: Any, chosen: Loss, sample_weight: Any, most: int) -> GradientCheck:
     """Check a float64 model that nobody needs afterwards."""
     data = copy._data(chosen, x, y, sample_weight)
     program, backend = copy.program.taught(copy._loss_spec(chosen, data.y)), copy.backend
     samples, target = backend.asarray(data.x), backend.asarray(data.y)
     weight = None if data.weight is None else backend.asarray(data.weight)
     found = _as_trained(copy, program, samples, target, weight) or _by_kernels(copy, program, samples, target, weight)
-    analytic = [backend.to_numpy(gradient).ravel() for gradient in found.gradients]
-    numeric = [_differences(vector, found.value) for vector in found.vectors]
-    names, groups = _names(copy, samples.shape)
-    a, n = np.concatenate(analytic), np.concatenate(numeric)
-    return GradientCheck(names, a, n, _relative_error(a, n, groups, 1e-6 * abs(found.value())))
+    names, sizes = _names(copy, samples.shape)
+    drawn = _drawn(sizes, most)
+    places, first = np.concatenate(drawn), len(found.vectors[0])  # Of the second vector's elements.
+    a = np.concatenate([backend.to_numpy(gradient).ravel() for gradient in found.gradients])[places]
+    parts = places[places < first], places[places >= first] - first
+    n = np.concatenate([_differences(v, part, found.value) for v, part in zip(found.vectors, parts, strict=True)])
+    error = _relative_error(a, n, [len(part) for part in drawn], 1e-6 * abs(found.value()))
+    return GradientCheck([names[i] for i in places], a, n, error, len(names))
+
+
+def _drawn(sizes: list[int], most: int) -> list[NDArray[np.int64]]:
+    """Return which elements of each of several arrays are checked, by their places in all of them."""
+    starts, rng = np.cumsum(sizes) - sizes, np.random.default_rng(0)
+    if sum(sizes) <= most:
+        return [start + np.arange(size) for start, size in zip(starts, sizes, strict=True)]
+    share = max(1, most // len(sizes))
+    return [
+        start + np.sort(rng.choice(size, min(size, share), replace=False))
+        for start, size in zip(starts, sizes, strict=True)
+    ]
 
 
 class _Compared(NamedTuple):
@@ -178,10 +202,10 @@ def _by_kernels(copy: Trainable, program: Program, samples: Array, target: Array
     return _Compared(value, (copy.state.parameters, samples.reshape(-1)), (copy.state.gradients.copy(), d_input))
 
 
-def _differences(flat: Any, value: Any) -> NDArray[np.float64]:
-    """Return the derivative of ``value()`` with respect to each element of an array that it reads."""
-    result = np.empty(len(flat))
-    for i in range(len(flat)):
+def _differences(flat: Any, places: NDArray[np.int64], value: Any) -> NDArray[np.float64]:
+    """Return the derivative of ``value()`` with respect to some elements of an array that it reads."""
+    result = np.empty(len(places))
+    for k, i in enumerate(places.tolist()):
         before = float(flat[i])
         step = STEP * max(1.0, abs(before))
         total = 0.0
@@ -189,7 +213,7 @@ def _differences(flat: Any, value: Any) -> NDArray[np.float64]:
             flat[i] = before + offset * step
             total += factor * value()
         flat[i] = before
-        result[i] = total / step
+        result[k] = total / step
     return result
 
 
