@@ -168,6 +168,29 @@ def test_a_long_report_shows_the_worst() -> None:
     assert repr(report) == f"GradientCheck({text.splitlines()[-1]})"
 
 
+@pytest.mark.parametrize(("bias", "n_kinks"), {0.0: 3, 5e-4: 0}.items(), ids=["at a kink", "near a kink"])
+def test_what_has_no_slope_is_left_out(bias: float, n_kinks: int, backend: str) -> None:
+    """A unit without weights is where its bias puts it: at the kink of ReLU, or nearer to it than a step is long."""
+    net = tn.Sequential(tn.Linear(2, 3), tn.ReLU(), tn.Linear(3, 1), seed=0, backend=backend, dtype="float64")
+    weight, biases, *others = net.get_weights()
+    weight[:, 0], biases[0] = 0.0, bias
+    net.set_weights([weight, biases, *others])
+    report = tn.gradient_check(net, X[:, :2], TARGETS["values"][:, :1])
+    assert report.passed
+    assert report.n_kinks == n_kinks
+    assert ("layer0.bias[0]" in report.names) == (n_kinks == 0)
+    assert ("(3 at a kink or a sharp bend left out)" in str(report)) == (n_kinks > 0)
+
+
+def test_a_check_of_nothing_has_not_passed() -> None:
+    net = tn.Sequential(tn.Linear(1, 1), tn.ReLU(), backend="numpy")
+    net.set_weights([np.ones((1, 1)), -np.ones(1)])
+    report = tn.gradient_check(net, [[1.0]], [1.0])
+    assert report.names == []
+    assert not report.passed
+    assert "FAILED" in str(report)
+
+
 def test_many_elements_are_checked_by_some_of_each_array() -> None:
     net = tn.Sequential(tn.Linear(3, 20), tn.Tanh(), tn.Linear(20, 3), seed=0, backend="numpy")
     all_of_them, some = (tn.gradient_check(net, X, TARGETS["values"], most=most) for most in (10_000, 50))
