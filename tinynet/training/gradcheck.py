@@ -71,7 +71,7 @@ class GradientCheck:
         order = np.arange(len(self.names))
         if len(order) > SHOWN_ROWS:
             order = np.argsort(-self.relative_error, kind="stable")[:SHOWN_ROWS]
-        width = max(len("parameter"), *(len(self.names[i]) for i in order))
+        width = max([len("parameter"), *(len(self.names[i]) for i in order)])
         lines = [f"{'parameter':{width}}  {'analytic':>15}  {'numeric':>15}  {'relative error':>14}"]
         for i in order:
             figures = f"{self.analytic[i]:15.8e}  {self.numeric[i]:15.8e}  {self.relative_error[i]:14.2e}"
