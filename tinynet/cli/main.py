@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib import import_module
@@ -54,7 +53,7 @@ def _escaping() -> Iterator[None]:
 
 
 def _run(given: list[str], imported: Callable[[], object]) -> int:
-    parser = make_parser()
+    parser = make_parser(given[0] if given and given[0] in COMMANDS else None)
     args = parser.parse_args(given)
     try:
         if getattr(args, "config", None) is not None:
@@ -73,6 +72,8 @@ def _run(given: list[str], imported: Callable[[], object]) -> int:
         return CLOSED
     except (TinynetError, OSError, ValueError, TypeError, MemoryError) as error:
         if args.debug:
+            import traceback
+
             traceback.print_exc()
         else:
             print(f"tinynet: error: {_one_line(error)}", file=sys.stderr)
@@ -161,17 +162,18 @@ class Parser(argparse.ArgumentParser):
         self.exit(FAILED, f"{self.prog}: error: {text}{end} See: {self.prog} --help\n")
 
 
-def make_parser() -> Parser:
-    """Return the parser of all arguments."""
+def make_parser(command: str | None = None) -> Parser:
+    """Return the parser of all arguments, or of those of one command."""
     parser = Parser(prog="tinynet", description="Train small and medium dense networks, quickly.", allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"tinynet {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     parser.commands = commands.choices
-    for name, (module, function, text) in COMMANDS.items():
-        command = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
-        command.options = f"tinynet.cli.options.{name}"
-        command.set_defaults(command_of=_imports(module, function))
-        command.add_argument("--debug", action="store_true", help="show where an error arose")
+    for name in COMMANDS if command is None else [command]:
+        module, function, text = COMMANDS[name]
+        one = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
+        one.options = f"tinynet.cli.options.{name}"
+        one.set_defaults(command_of=_imports(module, function))
+        one.add_argument("--debug", action="store_true", help="show where an error arose")
     return parser
 
 

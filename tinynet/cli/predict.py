@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import gzip
 import io
 import os
 import sys
@@ -44,10 +43,16 @@ def predict(args: argparse.Namespace) -> int:
     csv.writer(text, lineterminator="\n").writerows(table)
     content = text.getvalue().encode()
     with atomic_open(args.out) as file:
-        # The same predictions are the same bytes: without the time of packing.
-        file.write(gzip.compress(content, mtime=0) if args.out.lower().endswith(".gz") else content)
+        file.write(_packed(content) if args.out.lower().endswith(".gz") else content)
     print(f"wrote {args.out}: {len(data):,} rows")
     return 0
+
+
+def _packed(content: bytes) -> bytes:
+    """Return a text gzipped: the same predictions are the same bytes, without the time of packing."""
+    import gzip
+
+    return gzip.compress(content, mtime=0)
 
 
 def evaluate(args: argparse.Namespace) -> int:

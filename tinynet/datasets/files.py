@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import codecs
-import gzip
 import io
 import os
 import sys
@@ -71,6 +70,8 @@ def opened(path: str | os.PathLike[str]) -> Iterator[io.BufferedIOBase]:
         if not file.peek(2).startswith(GZIP):
             yield file
             return
+        import gzip
+
         with gzip.open(file) as unpacked:
             try:
                 yield unpacked
