@@ -265,6 +265,20 @@ def test_progress_ends_with_the_last_epoch_where_training_stops_early(capsys: py
     assert repr(history).endswith("; stopped: loss has not improved since epoch 1)")
 
 
+def test_holding_out_the_end_of_what_is_sorted_by_class_is_told(backend: str) -> None:
+    x, numbers = np.linspace(-1, 1, 30)[:, np.newaxis], np.arange(30) // 10
+    net = tn.Sequential(tn.Linear(1, 3), seed=0, backend=backend)
+    with pytest.warns(UserWarning, match="y is sorted by class: they are of 1 of 3 classes. Shuffle") as told:
+        net.fit(x, numbers, loss="cross_entropy", validation_split=0.2)
+    assert [warning.filename for warning in told] == [__file__]
+    binary = tn.Sequential(tn.Linear(1, 1), tn.Sigmoid(), seed=0, backend=backend)
+    with pytest.warns(UserWarning, match="of 1 of 2 classes"):
+        tn.Ensemble(binary, 2).fit(x, numbers > 0, loss="bce", validation_split=0.2)
+    # Not where the classes are mixed, nor of numbers, which may well rise with time.
+    net.fit(x, np.arange(30) % 3, loss="cross_entropy", validation_split=0.2)
+    tn.Sequential(tn.Linear(1, 1), seed=0, backend=backend).fit(x, x, validation_split=0.2)
+
+
 def test_nothing_is_printed_when_nobody_asks(capsys: pytest.CaptureFixture[str]) -> None:
     network().fit(X, Y, epochs=3)
     assert capsys.readouterr() == ("", "")

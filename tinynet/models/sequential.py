@@ -209,7 +209,8 @@ class Sequential(ManualLoop, Inference, Differentiable, Exports):
             Leave out the last batch where it is smaller than the others.
         validation_data : (x, y) or (x, y, sample_weight), optional
         validation_split : float
-            The share of samples, from the end of the data, that is held out; the rest is trained on.
+            The share of samples, from the end of the data, that is held out; the rest is trained on. Shuffle before
+            what lies in order.
         sample_weight : (n_samples,) array-like, optional
             Factor of each sample's loss, of those held out too, and in tinynet's metrics. The mean of a loss is taken
             over samples, not over weights, as in Keras.
@@ -258,6 +259,8 @@ class Sequential(ManualLoop, Inference, Differentiable, Exports):
         ScaleWarning
             If columns of ``x``, or targets that are numbers, have a mean or a standard deviation beyond 30 and no layer
             (``Normalize``, ``Denormalize``) scales them. 256 rows are looked at; none of data on a GPU.
+        UserWarning
+            If ``validation_split`` holds out the end of samples that are sorted by class.
 
         Raises
         ------

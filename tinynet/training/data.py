@@ -13,6 +13,7 @@ from tinynet.backends.base import Array, Backend, State
 from tinynet.backends.standardising import begins_standardising, shared_columns, standardised, target_columns
 from tinynet.base.arrays import check_finite, numpy_namespace, on_disk
 from tinynet.base.checks import number
+from tinynet.base.warned import warn_caller
 from tinynet.losses import Loss, as_weights
 from tinynet.program import Program
 
@@ -240,7 +241,29 @@ def split_data(data: Data, share: float) -> tuple[Data, Data]:
     if data.weight is not None:
         for part, does in zip(parts, SPLIT, strict=True):
             check_some_weight(data.backend.to_numpy(part.weight), f"sample_weight of what validation_split {does}")
+    _warn_of_sorted_classes(data.y, n)
     return parts
+
+
+def _warn_of_sorted_classes(y: Array, n: int) -> None:
+    """Warn of class numbers, or a column of 0 and 1, that rise all along: then the first ``n`` are of other classes.
+
+    Targets on a device or a disk are not looked at.
+    """
+    if not isinstance(y, np.ndarray) or on_disk(y) or (y.ndim == 2 and y.shape[1] > 1):
+        return
+    classes = y.ravel()
+    if classes[0] == classes[-1] or (classes[1:] < classes[:-1]).any():
+        return
+    if classes.dtype.kind == "f" and not np.isin(classes, (0.0, 1.0)).all():
+        return
+    held, every = len(np.unique(classes[n:])), len(np.unique(classes))
+    if held < every:
+        warn_caller(
+            f"validation_split holds out the samples at the end, and y is sorted by class: they are of {held} of "
+            f"{every} classes. Shuffle before: order = np.random.default_rng(0).permutation(len(x)); x, y = x[order], "
+            "y[order]."
+        )
 
 
 def with_validation(
