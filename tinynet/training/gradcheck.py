@@ -159,9 +159,7 @@ def _checked(copy: Trainable, x: Any, y: Any, chosen: Loss, sample_weight: Any, 
 def _drawn(sizes: list[int], most: int) -> list[NDArray[np.int64]]:
     """Return which elements of each of several arrays are checked, by their places in all of them."""
     starts, rng = np.cumsum(sizes) - sizes, np.random.default_rng(0)
-    if sum(sizes) <= most:
-        return [start + np.arange(size) for start, size in zip(starts, sizes, strict=True)]
-    share = max(1, most // len(sizes))
+    share = most if sum(sizes) <= most else max(1, most // len(sizes))
     return [
         start + np.sort(rng.choice(size, min(size, share), replace=False))
         for start, size in zip(starts, sizes, strict=True)
