@@ -105,10 +105,11 @@ class EnsembleTrainer(Retracing):
 
         Nothing happens before a checkpoint is accepted, and nothing to the models before every callback has begun.
         """
-        from tinynet.ensembles.checkpoints import read_checkpoint
+        models, found = self.model, None
+        if resume_from is not None:
+            from tinynet.ensembles.checkpoints import read_checkpoint
 
-        models = self.model
-        found = None if resume_from is None else read_checkpoint(self, resume_from, resume_changes)
+            found = read_checkpoint(self, resume_from, resume_changes)
         models.stop_training = False
         if found is not None:
             found.place(self)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import DTypeLike
 
 from tinynet.backends.base import views
-from tinynet.exchange.modelfile import write_model
 from tinynet.exchange.parts import Parts
 from tinynet.models.assembly import checked_dtype
 from tinynet.models.network import Network
@@ -53,6 +52,8 @@ class Exports(Network):
             If the path ends in ``.onnx`` or ``.h``: ``to_onnx`` and ``to_c`` write those; or if weights are not finite,
             which ``tinynet.load`` would not take.
         """
+        from tinynet.exchange.modelfile import write_model  # Neither training nor predicting needs archives.
+
         write_model(self.parts(), path)
 
     def to_onnx(self, path: str | os.PathLike[str] | None = None, *, jacobian: bool = False) -> ModelProto:

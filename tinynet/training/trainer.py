@@ -127,10 +127,11 @@ class Trainer(Looking):
 
         Nothing happens before a checkpoint is accepted, and nothing to the model before every callback has begun.
         """
-        from tinynet.training.checkpoints import read_checkpoint
+        model, found = self.model, None
+        if resume_from is not None:
+            from tinynet.training.checkpoints import read_checkpoint
 
-        model = self.model
-        found = None if resume_from is None else read_checkpoint(self, resume_from, resume_changes)
+            found = read_checkpoint(self, resume_from, resume_changes)
         model.stop_training = False
         if found is not None:
             found.place(self)
