@@ -146,6 +146,20 @@ def test_predict_imports_what_it_needs(tmp_path: Path) -> None:
     assert not unwanted & loaded
 
 
+def test_a_fit_imports_what_it_needs() -> None:
+    code = (
+        "import sys, tinynet as tn; net = tn.Sequential(tn.Linear(4, 5), tn.Sigmoid(), tn.Linear(5, 3), tn.Sigmoid()); "
+        "net.fit([[0.0] * 4], [[0.0] * 3], optimizer='sgd'); print(*sys.modules)"
+    )
+    environment = {**os.environ, "TINYNET_BACKEND": "numba"}
+    options: dict[str, Any] = {"capture_output": True, "text": True, "check": True, "env": environment}
+    loaded = set(subprocess.run([sys.executable, "-c", code], **options).stdout.split())
+    assert "tinynet.backends.numba.generated" in loaded
+    unwanted = {"numba", "scipy", "tinynet.exchange.archive", "tinynet.training.checkpoints"}
+    unwanted |= {f"tinynet.backends.{name}" for name in ("derivatives", "mapped", "members", "numba.lanes")}
+    assert not unwanted & loaded
+
+
 def test_the_kernel_folder_is_no_package() -> None:
     assert not (ROOT / "kernels" / "__init__.py").exists()
 

@@ -23,6 +23,8 @@ compile = compiler.to_object
 compiler.to_object = lambda text, target: made.append(text) or compile(text, target)
 found = library.addresses("float32", ["activation:relu", "step:sgd"])
 assert all(found.values())
+# What writes code is imported by those who have to compile.
+assert bool(made) == ("tinynet_kernels.cpu.generated.units" in sys.modules)
 print(len(made))
 """
 
@@ -193,12 +195,12 @@ def test_several_processes_may_begin_at_once(tmp_path: Path) -> None:
 
 FORK = """
 import os, threading
-from tinynet_kernels.cpu.generated import compiler, library
-begun, text_of = threading.Event(), library.text_of
+from tinynet_kernels.cpu.generated import library, units
+begun, text_of = threading.Event(), units.text_of
 def slowly(unit, dtype, target):
     begun.set()
     return text_of(unit, dtype, target)
-library.text_of = slowly
+units.text_of = slowly
 thread = threading.Thread(target=library.addresses, args=("float64", ["core", "activation:gelu"]))
 thread.start()
 begun.wait()

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tinynet_kernels.cpu.place import place
 
-MARK = b"tinynet object 2\n"
+MARK = b"tinynet object 3\n"
 
 
 @cache

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Iterable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Iterator
 
 from tinynet_kernels.calls import is_called
 from tinynet_kernels.cpu.generated import cache, compiler
+from tinynet_kernels.cpu.generated.names import symbol
 from tinynet_kernels.cpu.generated.target import Target
-from tinynet_kernels.cpu.generated.units import kernels_of, symbol, text_of
 from tinynet_kernels.waiting import compiling
 
 LONG = 100_000
@@ -51,9 +50,10 @@ def runner(address: int) -> Run:
 
 
 def _load(dtype: str, units: list[str], target: Target) -> None:
-    names = [(unit, kernel.name) for unit in units for kernel in kernels_of(unit)]
     objects = _objects(units, dtype, target)
-    found = compiler.load(objects, [symbol(unit, kernel, dtype) for unit, kernel in names])
+    names = [(unit, kernel) for unit, (kernels, _) in objects.items() for kernel in kernels]
+    codes = [code for _, code in objects.values()]
+    found = compiler.load(codes, [symbol(unit, kernel, dtype) for unit, kernel in names])
     for unit in units:
         places = {name: place for name, place in zip(names, found, strict=True) if name[0] == unit}
         _addresses[target, dtype, unit] = places
@@ -63,15 +63,39 @@ def _file_of(unit: str, dtype: str, target: Target) -> str:
     return cache.name_of(unit, dtype, *map(str, target), compiler.version())
 
 
-def _objects(units: list[str], dtype: str, target: Target) -> list[bytes]:
+Object = tuple[list[str], bytes]
+"""The names of the kernels of a unit, and their code."""
+
+
+def _objects(units: list[str], dtype: str, target: Target) -> dict[str, Object]:
     """Return the object files of some units: kept ones, and new ones that are kept from now on."""
     names = {unit: _file_of(unit, dtype, target) for unit in units}
     # What has addresses in it is of this process.
-    found = {unit: None if is_called(unit) else cache.read(name) for unit, name in names.items()}
-    texts = {unit: text_of(unit, dtype, target) for unit in units if found[unit] is None}
-    with compiling(long=sum(map(len, texts.values())) >= LONG) if texts else nullcontext():
-        for unit, text in texts.items():
-            made = found[unit] = compiler.to_object(text, target)
+    kept = {unit: None if is_called(unit) else cache.read(name) for unit, name in names.items()}
+    found = {unit: _unpacked(content) for unit, content in kept.items() if content is not None}
+    lacking = [unit for unit in units if unit not in found]
+    if lacking:
+        for unit, made in _made(lacking, dtype, target):
+            found[unit] = made
             if not is_called(unit):
-                cache.write(names[unit], made)
-    return [content for content in found.values() if content is not None]
+                cache.write(names[unit], _packed(*made))
+    return found
+
+
+def _made(units: list[str], dtype: str, target: Target) -> Iterator[tuple[str, Object]]:
+    """Write and compile some units."""
+    from tinynet_kernels.cpu.generated import units as written  # All that writes code: most processes need none.
+
+    texts = {unit: written.text_of(unit, dtype, target) for unit in units}
+    with compiling(long=sum(map(len, texts.values())) >= LONG):
+        for unit, text in texts.items():
+            yield unit, ([kernel.name for kernel in written.kernels_of(unit)], compiler.to_object(text, target))
+
+
+def _packed(kernels: list[str], code: bytes) -> bytes:
+    return "\n".join(kernels).encode() + b"\0" + code
+
+
+def _unpacked(content: bytes) -> Object:
+    kernels, _, code = content.partition(b"\0")
+    return kernels.decode().split("\n"), code

@@ -6,8 +6,6 @@ It serves all networks, so that a new one compiles only the kinds that no networ
 
 from __future__ import annotations
 
-import hashlib
-
 from tinynet_kernels.cpu.generated import (
     abreast,
     cholesky,
@@ -36,6 +34,7 @@ from tinynet_kernels.cpu.generated.frame import Kernel, write
 from tinynet_kernels.cpu.generated.ir import Module
 from tinynet_kernels.cpu.generated.many import units as many
 from tinynet_kernels.cpu.generated.many.builder import WIDE
+from tinynet_kernels.cpu.generated.names import symbol
 from tinynet_kernels.cpu.generated.small import Small
 from tinynet_kernels.cpu.generated.target import Target
 
@@ -95,11 +94,6 @@ def kernels_of(unit: str) -> list[Kernel]:
         return updates.optimizer(rest[0], tuple(rest[1:]))
     made = {"gather": data.gather, "doubles": data.gather_doubles, "labels": data.gather_labels}[kind](rest[0])
     return [Kernel(kind, made)]
-
-
-def symbol(unit: str, kernel: str, dtype: str) -> str:
-    """Return the name of a kernel's function, which no other unit has."""
-    return f"tinynet_{kernel}_{dtype}_{hashlib.sha256(unit.encode()).hexdigest()[:12]}"
 
 
 def text_of(unit: str, dtype: str, target: Target) -> str:
