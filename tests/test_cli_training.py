@@ -142,6 +142,10 @@ def test_advice_of_the_library_names_what_is_there() -> None:
         net = tn.Sequential(tn.Normalize(2).adapt(x), tn.Linear(2, 1), backend="numpy")
         with pytest.raises(tn.DivergenceError, match=r"lower clip_norm, or scale the targets"):
             net.fit(x, y, optimizer=tn.SGD(1e30, clip_norm=1e30), epochs=50)
+        # There is nothing else to scale where targets are classes.
+        net = tn.Sequential(tn.Normalize(2).adapt(x), tn.Linear(2, 4), tn.ReLU(), tn.Linear(4, 2), backend="numpy")
+        with pytest.raises(tn.DivergenceError, match=r"\(it is 1e\+30\), or clip gradients \(.*\)\. The model holds"):
+            net.fit(x, y[:, 0] > 0, loss="cross_entropy", optimizer=tn.SGD(1e30), epochs=50)
 
 
 REFUSED: dict[str, tuple[str, str]] = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from tinynet.base.errors import DivergenceError
-from tinynet.layers import Normalize
+from tinynet.layers import Denormalize, Normalize
 from tinynet.optimizers import Optimizer
 from tinynet.training.history import History
 from tinynet.training.trainable import Trainable
@@ -28,10 +28,14 @@ def divergence(loss: float, epoch: int, model: Trainable, optimizer: Optimizer, 
     what = "the parameters became infinite" if math.isfinite(loss) else f"the loss became {loss}"
     reason = f"Training diverged in epoch {epoch + 1}: {what}."
     clip = "clip gradients (clip_norm=1.0)" if optimizer.clip_norm is None else "lower clip_norm"
-    remedy = "the targets (tn.Denormalize)" if isinstance(model.layers[0], Normalize) else "the data (tn.Normalize)"
+    remedies = [f"Lower the learning rate (it is {optimizer.learning_rate!r})", clip]
+    if not isinstance(model.layers[0], Normalize):
+        remedies.append("scale the data (tn.Normalize)")
+    elif model.loss and model.loss.takes_standardised and not isinstance(model.layers[-1], Denormalize):
+        remedies.append("scale the targets (tn.Denormalize)")
+    *first, last = remedies
     return DivergenceError(
-        f"{reason} Lower the learning rate (it is {optimizer.learning_rate!r}), {clip}, or scale {remedy}. The model "
-        "holds the best weights seen before.",
+        f"{reason} {', '.join(first)}, or {last}. The model holds the best weights seen before.",
         epoch,
         history,
         model.get_weights(),
