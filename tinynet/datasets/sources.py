@@ -64,15 +64,16 @@ def read_table(
     held = list(wanted.kinds.values())
     kinds = dict(wanted.kinds)
     wanted = dataclasses.replace(wanted, kinds=kinds)
-    if not isinstance(source, str | os.PathLike):
-        from tinynet.datasets.objects import read_objects  # Much that no file needs.
+    is_file = isinstance(source, str | os.PathLike)
+    suffix = suffix_of(source) if is_file else ""
+    if is_file and suffix not in (".npy", ".parquet"):
+        return read_csv(source, choose_and_note, dialect, known, wanted, progress)
+    from tinynet.datasets.objects import read_objects  # Much that no text needs.
 
+    if not is_file:
         return read_objects(source, choose_and_note, dialect, wanted)
-    if suffix_of(source) == ".npy":
-        return read_objects(read_npy(source, all_columns).x, choose_and_note, dialect, wanted, source_of(source))
-    if suffix_of(source) == ".parquet":
-        return read_objects(_parquet(source), choose_and_note, dialect, wanted, source_of(source))
-    return read_csv(source, choose_and_note, dialect, known, wanted, progress)
+    table = read_npy(source, all_columns).x if suffix == ".npy" else _parquet(source)
+    return read_objects(table, choose_and_note, dialect, wanted, source_of(source))
 
 
 def _parquet(path: str | os.PathLike[str]) -> Any:
