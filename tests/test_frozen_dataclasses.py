@@ -167,6 +167,12 @@ def test_fields_with_default_values_come_last() -> None:
         ours(frozen=True)(type("Late", (), {"__annotations__": {"x": "int", "y": "int"}, "x": 1}))
 
 
+def test_a_default_value_that_all_objects_would_share_is_refused() -> None:
+    for make in (ours(frozen=True), STANDARD):
+        with pytest.raises(ValueError, match="default_factory"):
+            make(type("Shared", (), {"__annotations__": {"x": "list[int]"}, "x": []}))
+
+
 @ours(frozen=True)
 class Sent:
     """What goes through a pickle must be found by its name."""

@@ -55,30 +55,59 @@ class _Frozen:
 
 
 def _made(cls: _Class) -> _Class:
-    _tell_fields(cls)
-    for method in (*_of_all(cls), *_of_compared(cls)):
+    fields = _fields_of(cls)
+    for method in (*_of_all(cls, fields), *_of_compared(fields)):
         if method.__name__ not in vars(cls):
             method.__qualname__ = f"{cls.__qualname__}.{method.__name__}"
             setattr(cls, method.__name__, method)
+    told = {
+        "__dataclass_fields__": _Fields(cls, fields),
+        "__dataclass_params__": vars(_Frozen)["__dataclass_params__"],
+        "__match_args__": tuple(fields),
+        "__signature__": _OfFields(cls),
+    }
+    for name, value in told.items():
+        setattr(cls, name, value)
     return cls
 
 
-def _tell_fields(cls: Any) -> None:
-    """Let a class tell of its fields, as ``dataclasses`` finds them in one that has the same and is not frozen."""
-    inherited = [field for base in cls.__mro__[:0:-1] for field in vars(base).get("__dataclass_fields__", {}).values()]
-    types = {field.name: field.type for field in inherited} | get_annotations(cls)
-    body = {field.name: field for field in inherited} | {name: vars(cls)[name] for name in types if name in vars(cls)}
-    # Of a class without a text of its own, ``dataclasses`` would ask for the signature.
-    body |= {"__doc__": _Frozen.__doc__, "__module__": cls.__module__, "__annotations__": types}
-    alike: Any = dataclasses.dataclass(init=False, repr=False, eq=False)(type(cls.__name__, (), body))
-    for name in [name for name, value in vars(cls).items() if isinstance(value, Field)]:
+def _fields_of(cls: Any) -> dict[str, Field[Any]]:
+    """Return the fields of a class by name, those of its bases first; their defaults become attributes of the class."""
+    found: dict[str, Field[Any]] = {}
+    for base in cls.__mro__[:0:-1]:
+        told = vars(base).get("__dataclass_fields__", {})
+        found |= told.fields if isinstance(told, _Fields) else told
+    for name, kind in get_annotations(cls).items():
+        value = vars(cls).get(name, MISSING)
+        if "ClassVar" in str(kind):
+            continue
+        if type(value).__hash__ is None:
+            raise ValueError(f"{cls.__qualname__}.{name} is {value!r}, which all objects would share: default_factory")
+        if not isinstance(value, Field):
+            found[name] = dataclasses.field(default=value)
+            continue
+        found[name] = value
         delattr(cls, name)
-        if name in vars(alike):
-            setattr(cls, name, vars(alike)[name])
-    told = {name: vars(alike)[name] for name in ("__dataclass_fields__", "__match_args__")}
-    told |= {"__dataclass_params__": vars(_Frozen)["__dataclass_params__"], "__signature__": _OfFields(cls)}
-    for name, value in told.items():
-        setattr(cls, name, value)
+        if value.default is not MISSING:
+            setattr(cls, name, value.default)
+    return found
+
+
+class _Fields:
+    """What ``dataclasses`` knows of the fields of a class: found in one that has the same, when it is first asked."""
+
+    def __init__(self, cls: Any, fields: dict[str, Field[Any]]) -> None:
+        self._cls, self.fields = cls, fields
+
+    def __get__(self, instance: object, owner: Any) -> dict[str, Field[Any]]:
+        types = {name: kind for base in self._cls.__mro__[::-1] for name, kind in get_annotations(base).items()}
+        # Of a class without a text of its own, ``dataclasses`` would ask for the signature.
+        body = {"__doc__": _Frozen.__doc__, "__module__": self._cls.__module__, **self.fields}
+        body["__annotations__"] = {name: types[name] for name in self.fields}
+        alike: Any = dataclasses.dataclass(init=False, repr=False, eq=False)(type(self._cls.__name__, (), body))
+        found: dict[str, Field[Any]] = vars(alike)["__dataclass_fields__"]
+        self._cls.__dataclass_fields__ = found
+        return found
 
 
 class _OfFields:
@@ -108,13 +137,12 @@ def _shown(field: Field[Any]) -> Any:
     return Parameter.empty if default is MISSING else default
 
 
-def _of_all(cls: Any) -> tuple[Callable[..., Any], ...]:
+def _of_all(cls: Any, fields: dict[str, Field[Any]]) -> tuple[Callable[..., Any], ...]:
     """Return the methods that read or write all fields."""
-    fields = dataclasses.fields(cls)
-    names = [field.name for field in fields]
-    shown = [field.name for field in fields if field.repr]
-    blank = {field.name: field.default for field in fields}
-    factories = {field.name: field.default_factory for field in fields if field.default_factory is not MISSING}
+    names = list(fields)
+    shown = [name for name, field in fields.items() if field.repr]
+    blank = {name: field.default for name, field in fields.items()}
+    factories = {name: field.default_factory for name, field in fields.items() if field.default_factory is not MISSING}
     required = [name for name, default in blank.items() if default is MISSING and name not in factories]
     if required != names[: len(required)]:
         raise TypeError(f"a field of {cls.__qualname__} without a default value follows one that has one")
@@ -148,9 +176,9 @@ def _of_all(cls: Any) -> tuple[Callable[..., Any], ...]:
     return __init__, __repr__, __setattr__, __delattr__
 
 
-def _of_compared(cls: Any) -> tuple[Callable[..., Any], ...]:
+def _of_compared(fields: dict[str, Field[Any]]) -> tuple[Callable[..., Any], ...]:
     """Return the methods that read the fields by which objects are equal."""
-    names = [field.name for field in dataclasses.fields(cls) if field.compare]
+    names = [name for name, field in fields.items() if field.compare]
     values: Callable[[dict[str, Any]], Any] = itemgetter(*names) if len(names) > 1 else _few(names)
 
     def __eq__(self: Any, other: object) -> bool:
