@@ -93,7 +93,7 @@ def test_weights_that_become_infinite_are_found_in_the_epoch_in_which_they_do(gr
     for size in GROUPS:
         group(size)
         net = tn.Sequential(tn.Linear(2, 1, bias=False), tn.Sigmoid(), seed=0, backend="numpy")
-        with pytest.raises(tn.DivergenceError, match="epoch 5: the parameters became infinite"):
+        with pytest.raises(tn.DivergenceError, match="epoch 6: the parameters became infinite"):
             net.fit(np.abs(X), np.zeros_like(Y), optimizer=tn.SGD(Leap()), batch_size=21, epochs=30)
         found.append(everything(net, net.history))
     assert all(other == found[0] for other in found)
@@ -359,3 +359,21 @@ def test_an_ensemble_that_is_stopped_or_broken_off_stands_at_the_end_of_an_epoch
     models, history = trained(40)
     interrupt(10**9, KeyboardInterrupt)
     assert all_of(models, history)[:-1] == all_of(*trained(len(history)))[:-1] if len(history) else True
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+def test_who_diverges_after_a_ruinous_epoch_has_the_weights_that_it_began_with(backend: str) -> None:
+    x = np.linspace(-1.0, 1.0, 40)[:, np.newaxis]
+    net = tn.Sequential(tn.Linear(1, 1), seed=0, dtype="float64", backend=backend)
+    together, before = tn.Ensemble(net, 2, seeds=[1, 2]), net.flat_parameters()
+    start = [model.flat_parameters() for model in together]
+    settings: dict[str, Any] = {"epochs": 100, "batch_size": 4}
+    with np.errstate(all="ignore"), pytest.raises(tn.DivergenceError) as caught:
+        net.fit(x, 3.0 * x, optimizer=tn.SGD(10.0), **settings)
+    assert len(caught.value.history["loss"]) > 1
+    np.testing.assert_array_equal(net.flat_parameters(), before)
+    history = together.fit(x, 3.0 * x, optimizer=tn.SGD((0.1, 10.0)), **settings)
+    assert history.diverged == [1]
+    np.testing.assert_allclose(together[0].flat_parameters(), [3.0, 0.0], atol=1e-3)
+    np.testing.assert_array_equal(together[1].flat_parameters(), start[1])
+    assert np.isnan(together.scores["loss"]).tolist() == [False, True]

@@ -187,7 +187,8 @@ class Ensemble(Reporting):
         -------
         EnsembleHistory
             ``history["loss"]`` is (n_epochs, n_models). A model that diverges is stopped and gets the weights of its
-            best epoch back, the one with the lowest loss; ``history.diverged`` lists such models. The others go on.
+            best epoch back, the one with the lowest loss, or those that it began with if they are better;
+            ``history.diverged`` lists such models. The others go on.
 
         Raises
         ------

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from tinynet.backends.base import Array, Members, Plan, rows_of
 from tinynet.base.arrays import numpy_namespace
 from tinynet.base.guard import as_one_change
+from tinynet.training.data import Data
 from tinynet.training.history import EnsembleHistory
 from tinynet.training.savepoint import Savepoint
 
@@ -37,6 +38,7 @@ class Retracing:
     """
 
     model: Ensemble
+    data: Data
     plan: Plan
     history: EnsembleHistory
     epoch: int
@@ -49,6 +51,8 @@ class Retracing:
         self.best_loss = np.full(n, math.inf)
         self.best_epoch = np.full(n, -1)
         self.best_parameters: Array = self.model.state.parameters.copy()
+        # What training began with, which no checkpoint keeps.
+        self._start: Array | None = self.best_parameters.copy()
         self._point = Savepoint()
         self._running = 0
         self._drawn = [0] * n  # Epochs whose order was drawn for each model in a call.
@@ -151,6 +155,24 @@ class Retracing:
         here.put(state)
         self._set_random_states(random)
         self._base_epochs[pending] = 0
+
+    def _put_best(self, members: Members) -> Members:
+        """Give models the weights of their best epochs; return those that began with better ones, and have these.
+
+        The loss of an epoch is that on its way: it tells little of where a ruinous one ends.
+        """
+        state, data = self.model.state, self.data
+        self.settle_best(members.tolist())
+        state.parameters[members] = self.best_parameters[members]
+        if self._start is None or not len(members):
+            return members[:0]
+        losses = self.plan.evaluate(state, data.x, data.y, data.weight, members)
+        state.parameters[members] = self._start[members]
+        better = losses <= self.plan.evaluate(state, data.x, data.y, data.weight, members)
+        ruined: Members = members[~better]
+        others = np.setdiff1d(members, ruined)
+        state.parameters[others] = self.best_parameters[others]
+        return ruined
 
     def _calls(self, members: Members) -> list[tuple[Members, tuple[Values, Any], int]]:
         """Return models together whose best epochs are the same ones of the same calls."""

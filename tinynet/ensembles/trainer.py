@@ -119,6 +119,7 @@ class EnsembleTrainer(Retracing):
                 models.prepare_optimizer(self.optimizer, self.plan.program.frozen)
             else:
                 found.restore(self)
+                self._start = None
             self._take_over()
             try:
                 with models.guard.training():
@@ -228,8 +229,7 @@ class EnsembleTrainer(Retracing):
         bad = np.array(history.diverged, np.int64)
         held[bad] = self.best_epoch[bad]
         with self.model.guard.changing():
-            self.settle_best(history.diverged)
-            state.parameters[bad] = self.model.backend.asarray(self.best_parameters[bad])
+            held[self._put_best(bad)] = -1
             # What the optimizer remembers of them is infinite, too.
             state.moments[:, bad], state.step[bad] = 0, 0
             for watch in self.watches:

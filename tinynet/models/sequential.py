@@ -271,7 +271,8 @@ class Sequential(ManualLoop, Inference, Differentiable, Exports):
             that training is over.
         DivergenceError
             If the loss, or a weight, becomes NaN or infinite; the model holds the weights of its best epoch, the one
-            with the lowest loss. ``history`` tells of the epochs before.
+            with the lowest loss, or those that it began with if they are better. ``history`` tells of the epochs
+            before.
         MemoryError
             If there is no room (``DeviceMemoryError`` on a GPU), with the model as after Ctrl-C.
         RankError

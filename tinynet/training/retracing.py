@@ -46,6 +46,8 @@ class Retracing:
     def _begin_retracing(self) -> None:
         self.best_loss = math.inf
         self.best_parameters: Array = self.model.state.parameters.copy()
+        # What training began with, which no checkpoint keeps.
+        self._start: Array | None = self.best_parameters.copy()
         # Two, for the best epoch may lie in a call that is over.
         self._points = Savepoint(), Savepoint()
         self._point: Savepoint | None = None
@@ -131,6 +133,21 @@ class Retracing:
         self.best_parameters[...] = self.model.state.parameters
         self._return_to(here)
         self._best = None
+
+    def _put_best(self) -> None:
+        """Give the model the weights of its best epoch, or those that it began with if their loss is lower.
+
+        The loss of an epoch is that on its way: it tells little of where a ruinous one ends.
+        """
+        self.settle_best()
+        self.model.set_flat_parameters(self.best_parameters)
+        if self._start is None:
+            return
+        state, data = self.model.state, self.data
+        loss = self.plan.evaluate(state, data.x, data.y, data.weight)
+        self.model.set_flat_parameters(self._start)
+        if loss <= self.plan.evaluate(state, data.x, data.y, data.weight):
+            self.model.set_flat_parameters(self.best_parameters)
 
     # -- what a trainer has of its own -------------------------------------------------------------------------------
 

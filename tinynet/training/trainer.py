@@ -141,6 +141,7 @@ class Trainer(Looking):
                 model.prepare_optimizer(self.optimizer, self.plan.program.frozen)
             else:
                 found.restore(self)
+                self._start = None
             share_optimizer(self.team, model)
             self._take_over()
             try:
@@ -372,8 +373,7 @@ class Trainer(Looking):
 
     def _diverge(self, loss: float) -> NoReturn:
         """Give the model its best weights back, and tell."""
-        self.settle_best()
-        self.model.set_flat_parameters(self.best_parameters)
+        self._put_best()
         self.model.forget_optimizer()  # What it remembers is infinite, too.
         self.history.stop_reason = "diverged"
         raise divergence(loss, self.epoch, self.model, self.optimizer, self.history)
