@@ -131,9 +131,16 @@ def _parameters(cls: Any) -> list[Parameter]:
     ]
 
 
+class _Made:
+    """The default value of a field that each object gets anew."""
+
+    def __repr__(self) -> str:
+        return "<factory>"
+
+
 def _shown(field: Field[Any]) -> Any:
-    """Return the default value of a field, or where each object gets its own, what makes it."""
-    default = field.default if field.default_factory is MISSING else field.default_factory
+    """Return the default value of a field, as a signature shows it."""
+    default: Any = field.default if field.default_factory is MISSING else _Made()
     return Parameter.empty if default is MISSING else default
 
 

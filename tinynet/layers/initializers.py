@@ -33,16 +33,8 @@ class Initializer(ABC):
         """Return the values, (shape) float64."""
 
 
-class Fixed(Initializer):
-    """Gives values that no generator is needed for."""
-
-    @abstractmethod
-    def __call__(self, shape: Shape, rng: np.random.Generator | None = None) -> Float64:
-        """Return the values, (shape) float64."""
-
-
 @dataclass(frozen=True)
-class Zeros(Fixed):
+class Zeros(Initializer):
     """All zero.
 
     Examples
@@ -56,7 +48,7 @@ class Zeros(Fixed):
 
 
 @dataclass(frozen=True)
-class Ones(Fixed):
+class Ones(Initializer):
     """All one."""
 
     def __call__(self, shape: Shape, rng: np.random.Generator | None = None) -> Float64:
@@ -64,13 +56,17 @@ class Ones(Fixed):
 
 
 @dataclass(frozen=True)
-class Constant(Fixed):
+class Constant(Initializer):
     """All equal to ``value``."""
 
     value: float = 0.0
 
     def __call__(self, shape: Shape, rng: np.random.Generator | None = None) -> Float64:
         return np.full(shape, float(self.value))
+
+
+Fixed = Zeros | Ones | Constant
+"""Those that need no generator."""
 
 
 @dataclass(frozen=True)
