@@ -42,8 +42,10 @@ def test_an_unknown_direction_is_asked_for(ask: Callable[[], Any]) -> None:
 def test_what_best_path_lacks_is_told_in_the_name_of_checkpoint(tmp_path: Any) -> None:
     net = tn.Sequential(tn.Linear(3, 3), backend="numpy")
     keep = tn.Checkpoint(tmp_path / "x.npz", best_path=tmp_path / "y.npz")
+    before = net.flat_parameters()
     with pytest.raises(ValueError, match=r"^Checkpoint monitors 'val_loss'"):
         net.fit(GUESSED, NUMBERS, callbacks=keep)
+    np.testing.assert_array_equal(net.flat_parameters(), before)
 
 
 def profit(prediction: np.ndarray, target: np.ndarray) -> float:

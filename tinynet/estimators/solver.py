@@ -278,6 +278,12 @@ class StochasticTrainer(Trainer):
         state, self._visits = kept
         self.estimator._random_state.set_state(state)
 
+    @property
+    def figures(self) -> list[str]:
+        """Names of the figures of an epoch."""
+        held_out = [] if self.validation is None else ["val_loss", f"val_{self.estimator.score_name}"]
+        return ["loss", *held_out, "learning_rate"]
+
     def _finish_epoch(self, loss: float, rate: float, figures: dict[str, float], *, begun: bool = False) -> None:
         estimator, epoch = self.estimator, self.epoch
         estimator.record_epoch(loss, len(self.data))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from tinynet.base.checks import number, whole
 from tinynet.base.hints import did_you_mean
-from tinynet.training.callbacks import Callback
+from tinynet.training.callbacks import Callback, LambdaCallback
 from tinynet.training.logs import Logs
 from tinynet.training.metrics import direction
 
@@ -42,17 +43,31 @@ class Monitor(Callback):
 
     def on_train_begin(self, logs: Logs) -> None:
         """Start afresh."""
+        self.check(self)
         self.reset()
+
+    def check(self, owner: Callback) -> None:
+        """Raise ValueError, before anything is trained, if nobody reports the figure to the callback that watches it.
+
+        A callback of the user's may write figures of its own into the logs; those after it see them, as in Keras.
+        """
+        callbacks, figures = owner.trainer.callbacks, owner.trainer.figures
+        if not any(map(_may_report, callbacks[: callbacks.index(owner) + 1])):
+            self._require(figures)
+
+    def _require(self, figures: Iterable[str]) -> None:
+        """Raise ValueError if the figure that is watched is not among some."""
+        if self.monitor not in figures:
+            validated = [name for name in figures if name.startswith("val_")]
+            meant = did_you_mean(self.monitor, validated if self.monitor.startswith("val_") else figures)
+            raise ValueError(
+                f"{self.owner} monitors {self.monitor!r}; this training reports {', '.join(figures)}."
+                + (meant or " Pass validation_data for figures that start with val_, or monitor another.")
+            )
 
     def improved(self, epoch: int, logs: Logs) -> bool:
         """Note the figure of an epoch; tell whether it is the best so far."""
-        if self.monitor not in logs:
-            validated = [name for name in logs if name.startswith("val_")]
-            meant = did_you_mean(self.monitor, validated if self.monitor.startswith("val_") else logs)
-            raise ValueError(
-                f"{self.owner} monitors {self.monitor!r}; this training reports {', '.join(logs)}."
-                + (meant or " Pass validation_data for figures that start with val_, or monitor another.")
-            )
+        self._require(logs)
         value = float(logs[self.monitor])
         better = value < self.best - self.min_delta if self.mode == "min" else value > self.best + self.min_delta
         if better:
@@ -72,6 +87,11 @@ class Monitor(Callback):
     def load_state(self, state: dict[str, Any]) -> None:
         """Take up what a checkpoint kept."""
         self.best, self.best_epoch, self.wait = float(state["best"]), int(state["best_epoch"]), int(state["wait"])
+
+
+def _may_report(callback: Callback) -> bool:
+    """Whether a callback may write figures into the logs: one that has functions of the user's, or is his own."""
+    return isinstance(callback, LambdaCallback) or not type(callback).__module__.startswith("tinynet.")
 
 
 class EarlyStopping(Monitor):

@@ -57,6 +57,7 @@ class Checkpoint(Callback):
             )
         if self.best_path is not None:
             check_name(self.best_path)
+            self._watch.check(self)
         if self.trainer.team.rank == 0:
             for path in [self.path] if self.best_path is None else [self.path, Path(self.best_path)]:
                 require_place("Checkpoint", path)
