@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +108,31 @@ def test_the_example_on_a_dask_cluster_gives_what_one_process_gives(tmp_path: Pa
     with tn.use_backend("numpy"):
         expected = tn.sweep(names["build"], names["SPACE"], x, y, validation_split=0.25, seeds=2, epochs=2)
     assert_same(tn.SweepResult.load(tmp_path / "sweep"), expected)
+
+
+def test_data_go_to_the_workers_of_a_cluster_once_and_not_with_every_group() -> None:
+    distributed = pytest.importorskip("distributed", reason="the cluster needs Dask: pip install 'dask[distributed]'")
+    joblib = pytest.importorskip("joblib", reason="the cluster needs joblib: pip install joblib")
+    import dask
+
+    build = lambda: tn.Sequential(tn.Linear(2, 1), backend="numpy")  # noqa: E731
+    x = np.random.default_rng(0).normal(size=(10_000, 2))
+    data = {"x": x, "y": x[:, :1], "validation_data": (x, x[:, :1]), "sample_weight": np.ones(len(x))}
+    settings = {"distributed.admin.large-graph-warning-threshold": "60kB"}
+    cluster = {"n_workers": 1, "threads_per_worker": 2, "processes": False, "dashboard_address": None}
+    counts = []
+    with dask.config.set(settings), distributed.LocalCluster(**cluster) as local, distributed.Client(local):
+        for work in (
+            lambda: joblib.Parallel()([joblib.delayed(len)([x])]),
+            lambda: tn.sweep(build, {}, **data, seeds=4, group_size=1, batch_size=1000),
+        ):
+            # Dask warns of what goes along with a task. In its threads no warning may become an error: it would hang.
+            with warnings.catch_warnings(record=True) as caught, joblib.parallel_config(backend="dask"):
+                warnings.simplefilter("always")
+                found = work()
+            counts.append(sum("Sending large graph" in str(warning.message) for warning in caught))
+    assert counts == [1, 0]
+    assert_same(found, tn.sweep(build, {}, **data, seeds=4, batch_size=1000))
 
 
 def test_workers_keep_compiled_code_where_it_is_kept_here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

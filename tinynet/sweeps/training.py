@@ -68,6 +68,16 @@ class Data:
         first, held = [part[:n] for part in parts], tuple(part[n:] for part in parts)
         return cls(first[0], first[1], None if weights is None else first[2], held)
 
+    @property
+    def parts(self) -> tuple[NDArray[Any] | None, ...]:
+        """The arrays, as ``of_parts`` takes them."""
+        return self.x, self.y, self.weight, *(self.validation or ())
+
+    @classmethod
+    def of_parts(cls, x: NDArray[Any], y: NDArray[Any], weight: NDArray[Any] | None, *validation: NDArray[Any]) -> Data:
+        """Return the data of which these are the ``parts``."""
+        return cls(x, y, weight, validation or None)
+
     def check(self, case: Case, options: Options) -> None:
         """Raise now what ``fit`` would raise of the data, for a network and its loss."""
         program, measured, loss = case.net.program, options.metrics, case.loss.with_missing(options.missing_targets)
@@ -91,7 +101,7 @@ class Data:
     def digest(self) -> str:
         """A text that is the same for the same data only."""
         found = hashlib.sha256()
-        for array in (self.x, self.y, self.weight, *(self.validation or ())):
+        for array in self.parts:
             found.update(b"none" if array is None else f"{array.dtype.str}{array.shape}".encode())
             if array is not None:
                 found.update(np.ascontiguousarray(array).data)
@@ -216,4 +226,13 @@ def run_tasks(
     if options.threads is None:
         # As many threads in each process as there are cores would only get in each other's way.
         options = replace(options, threads=max(1, usable_cores() // n_workers))
-    yield from parallel(joblib.delayed(train)(task, recipe, data, options, task.backend) for task in tasks)
+    yield from parallel(joblib.delayed(_train_there)(task, recipe, options, *data.parts) for task in tasks)
+
+
+def _train_there(task: Task, recipe: Recipe, options: Options, *parts: Any) -> tuple[Task, Contents]:
+    """Train a group in another process.
+
+    Arrays that are arguments themselves joblib sends to each worker of Dask once; within an object they would go along
+    with every group.
+    """
+    return train(task, recipe, Data.of_parts(*parts), options, task.backend)
