@@ -110,15 +110,15 @@ def test_the_example_on_a_dask_cluster_gives_what_one_process_gives(tmp_path: Pa
     assert_same(tn.SweepResult.load(tmp_path / "sweep"), expected)
 
 
-def test_data_go_to_the_workers_of_a_cluster_once_and_not_with_every_group() -> None:
+def test_large_data_go_to_the_workers_of_a_cluster_once_and_not_with_every_group() -> None:
     distributed = pytest.importorskip("distributed", reason="the cluster needs Dask: pip install 'dask[distributed]'")
     joblib = pytest.importorskip("joblib", reason="the cluster needs joblib: pip install joblib")
     import dask
 
     build = lambda: tn.Sequential(tn.Linear(2, 1), backend="numpy")  # noqa: E731
-    x = np.random.default_rng(0).normal(size=(10_000, 2))
+    x = np.random.default_rng(0).normal(size=(30_000, 2))
     data = {"x": x, "y": x[:, :1], "validation_data": (x, x[:, :1]), "sample_weight": np.ones(len(x))}
-    settings = {"distributed.admin.large-graph-warning-threshold": "60kB"}
+    settings = {"distributed.admin.large-graph-warning-threshold": "400kB"}
     cluster = {"n_workers": 1, "threads_per_worker": 2, "processes": False, "dashboard_address": None}
     counts = []
     with dask.config.set(settings), distributed.LocalCluster(**cluster) as local, distributed.Client(local):

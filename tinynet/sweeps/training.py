@@ -34,6 +34,9 @@ from tinynet.training.metrics import Meter, Metric, get_metrics
 
 CACHE = "TINYNET_CACHE_DIR"
 
+LARGE = 1 << 20
+"""Bytes from which on data do not go along with every group that another process trains."""
+
 Figures = dict[str, NDArray[np.float64]]
 
 
@@ -226,13 +229,16 @@ def run_tasks(
     if options.threads is None:
         # As many threads in each process as there are cores would only get in each other's way.
         options = replace(options, threads=max(1, usable_cores() // n_workers))
-    yield from parallel(joblib.delayed(_train_there)(task, recipe, options, *data.parts) for task in tasks)
+    if sum(part.nbytes for part in data.parts if part is not None) < LARGE:
+        yield from parallel(joblib.delayed(train)(task, recipe, data, options, task.backend) for task in tasks)
+    else:
+        yield from parallel(joblib.delayed(_train_on)(task, recipe, options, *data.parts) for task in tasks)
 
 
-def _train_there(task: Task, recipe: Recipe, options: Options, *parts: Any) -> tuple[Task, Contents]:
-    """Train a group in another process.
+def _train_on(task: Task, recipe: Recipe, options: Options, *parts: Any) -> tuple[Task, Contents]:
+    """Train a group in another process, on arrays that are arguments: joblib sends each of them to Dask's workers once.
 
-    Arrays that are arguments themselves joblib sends to each worker of Dask once; within an object they would go along
-    with every group.
+    Groups then begin where the arrays are, and reach other workers when Dask moves them there, within a second or so.
+    Small data go along with every group for that reason.
     """
     return train(task, recipe, Data.of_parts(*parts), options, task.backend)
