@@ -377,3 +377,23 @@ def test_who_diverges_after_a_ruinous_epoch_has_the_weights_that_it_began_with(b
     np.testing.assert_allclose(together[0].flat_parameters(), [3.0, 0.0], atol=1e-3)
     np.testing.assert_array_equal(together[1].flat_parameters(), start[1])
     assert np.isnan(together.scores["loss"]).tolist() == [False, True]
+
+
+def test_what_training_began_with_is_kept_by_checkpoints(tmp_path: Path) -> None:
+    x = np.linspace(-1.0, 1.0, 40)[:, np.newaxis]
+
+    def fit(model: Any, epochs: int, rate: Any, resume_from: Path | None = None) -> None:
+        checkpoint = tn.Checkpoint(tmp_path / f"{type(model).__name__}.npz")
+        call: dict[str, Any] = {"epochs": epochs, "batch_size": 4, "callbacks": checkpoint, "resume_from": resume_from}
+        model.fit(x, 3.0 * x, optimizer=tn.SGD(rate), **call)
+
+    net = tn.Sequential(tn.Linear(1, 1), seed=0, dtype="float64", backend="numpy")
+    together, before = tn.Ensemble(net, 2, seeds=[1, 2]), net.flat_parameters()
+    other, start = tn.Ensemble(net, 2, seeds=[1, 2]), together[1].flat_parameters()
+    fit(net, 2, 10.0)
+    with np.errstate(all="ignore"), pytest.raises(tn.DivergenceError):
+        fit(net, 100, 10.0, tmp_path / "Sequential.npz")
+    np.testing.assert_array_equal(net.flat_parameters(), before)
+    fit(together, 2, (0.1, 10.0))
+    fit(other, 100, (0.1, 10.0), tmp_path / "Ensemble.npz")
+    np.testing.assert_array_equal(other[1].flat_parameters(), start)

@@ -70,7 +70,11 @@ class Guard:
         """Return a context for what cannot be done while the model is trained; see ``alone``."""
         with alone(self.turn, call, instead):
             self._asked = False
-            yield
+            try:
+                yield
+            finally:
+                if self.version % 2:
+                    self._end_change()
 
     @contextmanager
     def training(self) -> Iterator[None]:
@@ -93,17 +97,21 @@ class Guard:
             if self.version % 2:  # A part of a change of this thread's.
                 yield
                 return
-            with self._changes:
-                self._changes.wait_for(lambda: self._n_waiting == 0)
-                self._left = self._copy() if self._asked else None
-                self.version += 1
             try:
+                with self._changes:
+                    self._changes.wait_for(lambda: self._n_waiting == 0)
+                    self._left = self._copy() if self._asked else None
+                    self.version += 1
                 yield
             finally:
-                with self._changes:
-                    self.version += 1
-                    self._left = None
-                    self._changes.notify_all()
+                self._end_change()
+
+    def _end_change(self) -> None:
+        """Let others read again; also where Ctrl-C came before a change had begun, or had ended."""
+        with self._changes:
+            self.version += self.version % 2
+            self._left = None
+            self._changes.notify_all()
 
     # -- who reads ---------------------------------------------------------------------------------------------------
 
@@ -195,7 +203,10 @@ def alone(turn: Turn, call: str, instead: str = COPY) -> Iterator[None]:
     if turn.mine:
         raise _busy(call, instead)
     with turn:
-        yield
+        try:
+            yield
+        finally:
+            turn.settle()
 
 
 def _busy(call: str, instead: str) -> ModelInTrainingError:

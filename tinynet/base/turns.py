@@ -29,7 +29,7 @@ class Turn:
 
     def renew(self) -> None:
         """Be nobody's."""
-        self._door, self._room = threading.Lock(), threading.Lock()
+        self._door, self._room = threading.Lock(), threading.RLock()
         self._owner: int | None = None
         self._depth = 0
 
@@ -44,17 +44,36 @@ class Turn:
         return self._owner is not None
 
     def __enter__(self) -> None:
-        if not self.mine:
+        if self.mine:
+            self._depth += 1
+            return
+        try:
             with self._door:  # Who waits for the room stands in the door, and keeps the last owner from passing.
                 self._room.acquire()
             self._owner = threading.get_ident()
-        self._depth += 1
+        except BaseException:
+            # Ctrl-C may have come just after the room was had: it knows whose it is.
+            if is_owned(self._room):
+                self._owner = None
+                self._room.release()
+            raise
+        self._depth = 1
+
+    def settle(self) -> None:
+        """Be had once by this thread: Ctrl-C may have come where it was giving back what it had taken again."""
+        self._depth = 1
 
     def __exit__(self, *error: object) -> None:
         self._depth -= 1
         if self._depth == 0:
             self._owner = None
             self._room.release()
+
+
+def is_owned(lock: Any) -> bool:
+    """Whether an RLock is this thread's, as ``threading.Condition`` asks for it."""
+    owned: bool = lock._is_owned()
+    return owned
 
 
 class Turns:

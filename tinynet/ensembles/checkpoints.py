@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 Arrays = dict[str, NDArray[Any]]
 
+START = "training.start_parameters"
+"""An array that checkpoints of older versions lack."""
+
 
 def save_checkpoint(trainer: EnsembleTrainer, path: Path_) -> None:
     """Write the models, the optimizer's memory, the random state, the position and what the watches know."""
@@ -50,6 +53,8 @@ def save_checkpoint(trainer: EnsembleTrainer, path: Path_) -> None:
         "training.best_parameters": trainer.model.backend.to_numpy(trainer.best_parameters),
         "training.stopped": history.stopped,
     }
+    if trainer.start_parameters is not None:
+        arrays[START] = trainer.model.backend.to_numpy(trainer.start_parameters)
     arrays |= {f"history.{name}": values for name, values in history.history.items()}
     for i, watch in enumerate(trainer.watches):
         arrays |= {f"watch{i}.{name}": values for name, values in watch.state().items()}
@@ -73,6 +78,8 @@ class Resumption:
         trainer.rate_factor, trainer.best_loss = arrays["training.rate_factor"], arrays["training.best_loss"]
         trainer.best_epoch = arrays["training.best_epoch"]
         trainer.best_parameters[...] = trainer.model.backend.asarray(arrays["training.best_parameters"])
+        start = arrays.get(START)
+        trainer.start_parameters = None if start is None else trainer.model.backend.asarray(start)
         histories = {name[8:]: values for name, values in arrays.items() if name.startswith("history.")}
         trainer.history.load(training["epochs"], histories)
         trainer.history.stopped, trainer.history.diverged = arrays["training.stopped"], list(training["diverged"])
@@ -191,6 +198,8 @@ def _wanted(
         "training.moments": ([trainer.optimizer.n_moments, n, trainer.plan.program.n_trained], dtype),
         "generators": ([n, 6], "uint64"),
     }
+    if START in listed:
+        wanted[START] = wanted["training.best_parameters"]
     recorded = {name[8:] for name in listed if name.startswith("history.")}
     if recorded != set(trainer.figures):
         raise ValueError(f"it has recorded {sorted(recorded)}; this training records {sorted(trainer.figures)}")
@@ -204,8 +213,9 @@ def _check_values(trainer: EnsembleTrainer, training: dict[str, Any], arrays: Ar
     """Check the numbers that others are found by."""
     held = np.ones(len(trainer.model), bool)
     held[training["diverged"]] = False  # These get their best weights back in the end.
-    for name, rows in (("parameters", held), ("buffers", ...), ("training.best_parameters", ...)):
-        if not np.isfinite(arrays[name][rows]).all():
+    kept = [name for name in ("buffers", "training.best_parameters", START) if name in arrays]
+    for name in ("parameters", *kept):
+        if not np.isfinite(arrays[name][held] if name == "parameters" else arrays[name]).all():
             raise ValueError(f"its array {name!r} has numbers that are not finite")
     for name in ("draws", "dropout_seed", "training.step"):
         _check_bounds(arrays, name, 0, 2**63 - 1)

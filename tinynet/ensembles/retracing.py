@@ -35,6 +35,8 @@ class Retracing:
     best_loss, best_epoch : (n_models,) arrays
     best_parameters : (n_models, n_parameters) array of the backend
         Those at the end of each model's best epoch, once ``settle_best`` has run.
+    start_parameters : (n_models, n_parameters) array of the backend, or None
+        What training began with.
     """
 
     model: Ensemble
@@ -51,8 +53,8 @@ class Retracing:
         self.best_loss = np.full(n, math.inf)
         self.best_epoch = np.full(n, -1)
         self.best_parameters: Array = self.model.state.parameters.copy()
-        # What training began with, which no checkpoint keeps.
-        self._start: Array | None = self.best_parameters.copy()
+        # None after a checkpoint of a version that kept none.
+        self.start_parameters: Array | None = self.best_parameters.copy()
         self._point = Savepoint()
         self._running = 0
         self._drawn = [0] * n  # Epochs whose order was drawn for each model in a call.
@@ -164,10 +166,10 @@ class Retracing:
         state, data = self.model.state, self.data
         self.settle_best(members.tolist())
         state.parameters[members] = self.best_parameters[members]
-        if self._start is None or not len(members):
+        if self.start_parameters is None or not len(members):
             return members[:0]
         losses = self.plan.evaluate(state, data.x, data.y, data.weight, members)
-        state.parameters[members] = self._start[members]
+        state.parameters[members] = self.start_parameters[members]
         better = losses <= self.plan.evaluate(state, data.x, data.y, data.weight, members)
         ruined: Members = members[~better]
         others = np.setdiff1d(members, ruined)

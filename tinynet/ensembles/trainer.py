@@ -119,7 +119,6 @@ class EnsembleTrainer(Retracing):
                 models.prepare_optimizer(self.optimizer, self.plan.program.frozen)
             else:
                 found.restore(self)
-                self._start = None
             self._take_over()
             try:
                 with models.guard.training():

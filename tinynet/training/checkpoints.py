@@ -39,6 +39,8 @@ def save_checkpoint(trainer: Trainer, path: Path_) -> None:
     header, arrays = describe(model.parts(), portable=False)
     arrays["training.moments"] = to_numpy(state.moments)
     arrays["training.best_parameters"] = to_numpy(trainer.best_parameters)
+    if trainer.start_parameters is not None:
+        arrays["training.start_parameters"] = to_numpy(trainer.start_parameters)
     if trainer.order is not None:
         arrays["training.order"] = trainer.order
     callbacks, remembered = kept_states(trainer.remembering)
@@ -72,6 +74,7 @@ class Resumption:
     buffers: NDArray[Any]
     moments: NDArray[Any]
     best_parameters: NDArray[Any]
+    start_parameters: NDArray[Any] | None
     order: NDArray[np.int64] | None
     rng: np.random.Generator
     stopped: bool
@@ -85,6 +88,8 @@ class Resumption:
         trainer.order = self.order
         asarray = trainer.model.backend.asarray
         trainer.best_parameters[...] = asarray(self.best_parameters)
+        start = self.start_parameters
+        trainer.start_parameters = None if start is None else asarray(np.array(start))
 
     def restore(self, trainer: Trainer) -> None:
         """Put the model of a trainer, and what its callbacks remember, where the checkpoint left them."""
@@ -143,11 +148,13 @@ def _checked(trainer: Trainer, training: dict[str, Any], arrays: Arrays, changed
     model = trainer.model
     parameters, buffers = trained_values(model.layers, arrays), stored_values(model.layers, arrays)
     best, moments = arrays["training.best_parameters"], arrays["training.moments"]
+    start = arrays.get("training.start_parameters")
     n, n_moments = model.program.n_parameters, trainer.optimizer.n_moments
     for name, array, shape in (
         ("parameters", parameters, (n,)),
         ("buffers", buffers, (model.program.n_buffers,)),
         ("best_parameters", best, (n,)),
+        ("start_parameters", best if start is None else start, (n,)),
         ("moments", moments, (n_moments, trainer.plan.program.n_trained)),
     ):
         # Buffers are float64; older checkpoints have them in the model's dtype, as all else.
@@ -171,6 +178,7 @@ def _checked(trainer: Trainer, training: dict[str, Any], arrays: Arrays, changed
         buffers=buffers,
         moments=moments,
         best_parameters=best,
+        start_parameters=start,
         order=_checked_order(trainer, arrays.get("training.order"), counters["visit"]),
         rng=rng,
         stopped=bool(training["stopped"]),

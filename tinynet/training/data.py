@@ -241,14 +241,14 @@ def split_data(data: Data, share: float) -> tuple[Data, Data]:
     if data.weight is not None:
         for part, does in zip(parts, SPLIT, strict=True):
             check_some_weight(data.backend.to_numpy(part.weight), f"sample_weight of what validation_split {does}")
-    _warn_of_sorted_classes(data.y, n)
+    _warn_of_sorted_classes(data.y if data._y_host is None else data._y_host, n)
     return parts
 
 
 def _warn_of_sorted_classes(y: Array, n: int) -> None:
     """Warn of class numbers, or a column of 0 and 1, that rise all along: then the first ``n`` are of other classes.
 
-    Targets on a device or a disk are not looked at.
+    Targets that came on a device, or lie on a disk, are not looked at.
     """
     if not isinstance(y, np.ndarray) or on_disk(y) or (y.ndim == 2 and y.shape[1] > 1):
         return

@@ -29,6 +29,8 @@ class Retracing:
     best_loss : float
     best_parameters : (n_parameters,) array of the backend
         Those at the end of the epoch with the lowest loss, once ``settle_best`` has run.
+    start_parameters : (n_parameters,) array of the backend, or None
+        What training began with.
     """
 
     model: Trainable
@@ -46,8 +48,8 @@ class Retracing:
     def _begin_retracing(self) -> None:
         self.best_loss = math.inf
         self.best_parameters: Array = self.model.state.parameters.copy()
-        # What training began with, which no checkpoint keeps.
-        self._start: Array | None = self.best_parameters.copy()
+        # None after a checkpoint of a version that kept none.
+        self.start_parameters: Array | None = self.best_parameters.copy()
         # Two, for the best epoch may lie in a call that is over.
         self._points = Savepoint(), Savepoint()
         self._point: Savepoint | None = None
@@ -141,11 +143,11 @@ class Retracing:
         """
         self.settle_best()
         self.model.set_flat_parameters(self.best_parameters)
-        if self._start is None:
+        if self.start_parameters is None:
             return
         state, data = self.model.state, self.data
         loss = self.plan.evaluate(state, data.x, data.y, data.weight)
-        self.model.set_flat_parameters(self._start)
+        self.model.set_flat_parameters(self.start_parameters)
         if loss <= self.plan.evaluate(state, data.x, data.y, data.weight):
             self.model.set_flat_parameters(self.best_parameters)
 

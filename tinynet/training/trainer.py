@@ -141,7 +141,6 @@ class Trainer(Looking):
                 model.prepare_optimizer(self.optimizer, self.plan.program.frozen)
             else:
                 found.restore(self)
-                self._start = None
             share_optimizer(self.team, model)
             self._take_over()
             try:
